@@ -1,0 +1,95 @@
+# Every recipe sets up what it needs; a fresh machine needs Python 3.11 and make.
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+.PHONY: install serve test test-fast lint fix types docs compat compat-sqlite compat-postgres clients soak bench bench-quick bench-client browser browser-times azurite
+
+.venv/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable '.[mlflow]' --group dev
+	touch $@
+
+install: .venv/.installed
+
+serve: install
+	$(BIN)/headrace server
+
+test: install
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
+
+# The same requests to stock MLflow and to headrace, answers compared; the databases side by side.
+# COMPAT='-k runs' and other options of pytest.
+compat: install
+	$(MAKE) --jobs=2 compat-sqlite compat-postgres
+
+compat-sqlite: install
+	$(BIN)/python -m pytest -m compat --db=sqlite $(COMPAT)
+
+compat-postgres: install
+	$(BIN)/python -m pytest -m 'compat and on_database' --db=postgres $(COMPAT)
+
+.venv-mlflow2/.installed:
+	$(PYTHON) -m venv .venv-mlflow2
+	.venv-mlflow2/bin/python -m pip install --quiet 'mlflow==2.22.*' 'sqlalchemy<2.1' psycopg2-binary scikit-learn
+	touch $@
+
+# Real trainings with mlflow 3.17 and mlflow 2.22, each in an environment of its own.
+clients: install .venv-mlflow2/.installed
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile -m clients $(CLIENTS)
+
+# The long versions of the tests of faults: hundreds of kills, outages of 30 s, a quarter of an hour of load.
+# SOAK='-k killed' and other options of pytest.
+soak: install
+	HYPOTHESIS_PROFILE=random $(BIN)/python -m pytest -m soak $(SOAK)
+
+.venv/.browser: .venv/.installed
+	$(BIN)/python -m pip install --quiet --group browser
+	touch $@
+
+# The web page in a real browser. Needs Chromium: apt-get install chromium.
+browser: .venv/.browser
+	@command -v chromium chromium-browser google-chrome >/dev/null || { echo "make $@ needs Chromium: apt-get install chromium"; exit 1; }
+	$(BIN)/python -m pytest tests/browser
+
+browser-times: .venv/.browser
+	$(BIN)/python -m benchmarks.page
+
+# A server that speaks Azure's storage, for tests/storage/test_clouds.py. Needs npm.
+azurite:
+	npm install --no-audit --no-fund --prefix .azurite azurite
+
+test-fast: install
+	$(BIN)/python -m pytest tests/unit tests/repo
+
+lint: install
+	$(BIN)/ruff format --check src tests benchmarks docs
+	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/lint-imports
+
+fix: install
+	$(BIN)/ruff format src tests benchmarks docs
+	$(BIN)/ruff check --fix src tests benchmarks docs
+
+types: install
+	$(BIN)/mypy
+
+docs: install
+	$(BIN)/python docs/generate.py
+
+.venv/.bench: .venv/.installed
+	$(BIN)/python -m pip install --quiet --group bench
+	touch $@
+
+# All cases against the peers on both databases: hours. BENCH='--rounds 1' and other options.
+bench: .venv/.bench
+	$(BIN)/python -m benchmarks run $(BENCH)
+
+# The mlflow client with headrace off and on: ten minutes. BENCH='--values 5' and other options.
+bench-client: .venv/.bench
+	$(BIN)/python -m benchmarks python-api $(BENCH)
+
+# Without BASE: the main cases against the peers, < 5 minutes once these are installed.
+# With BASE=<git revision>: this tree of headrace against that one. CASE=<name or NAME*>.
+bench-quick: .venv/.bench
+	$(BIN)/python -m benchmarks $(if $(BASE),compare --base $(BASE),run --quick) $(if $(CASE),--case '$(CASE)') $(BENCH)

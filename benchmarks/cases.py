@@ -1,0 +1,207 @@
+"""The cases: one row per case, with the k6 script that makes its requests and the rows these leave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from benchmarks import seeds
+from benchmarks.seeds import Seed
+
+USERS: Final = 20
+SELECTIVE: Final = "params.group = 'g3' and metrics.loss < 2"
+BROAD: Final = "metrics.loss < 0.9 and params.optimizer = 'adam'"
+
+
+class Target(Enum):
+    """Which runs a writing case writes to."""
+
+    SHARED_RUN = "one run shared by all users"
+    OWN_RUNS = "a run per user"
+    POOL = "fresh runs, 200 params each"
+    NEW_RUNS = "the requests make runs"
+
+
+@dataclass(frozen=True)
+class Writes:
+    """The rows of one request."""
+
+    target: Target
+    metrics: int = 0
+    params: int = 0
+    tags: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Rows that a request adds, not counting what it overwrites (latest_metrics, old tags)."""
+        return 1 if self.target is Target.NEW_RUNS else self.metrics + self.params + self.tags
+
+    def sizes(self) -> dict[str, str]:
+        if self.target is Target.NEW_RUNS:
+            return {}
+        counts = {"METRICS": self.metrics, "PARAMS": self.params, "TAGS": self.tags}
+        return {name: str(count) for name, count in counts.items()}
+
+
+@dataclass(frozen=True)
+class Case:
+    """`env` is for the runner's seeded data; by hand each script makes its own."""
+
+    name: str
+    title: str
+    script: str
+    writes: Writes | None = None
+    seeds: frozenset[Seed] = frozenset()
+    env: dict[str, str] = field(default_factory=dict)
+    users: int = USERS
+    pool_segment: int | None = None
+    quick: bool = False
+
+    def environment(self, *, warmup: bool, null: bool) -> dict[str, str]:
+        """Variables for k6; the null server knows one run only."""
+        env = dict(self.env)
+        if self.writes is not None:
+            env |= self.writes.sizes()
+        if self.pool_segment is not None and not null:
+            first, count = seeds.pool_segment(self.pool_segment)
+            if warmup:
+                first, count = 0, seeds.POOL_WARMUP_RUNS
+            env |= {"POOL": seeds.POOL_SET, "POOL_FIRST": str(first), "POOL_COUNT": str(count)}
+        if null and "SEEDED_COUNT" in env:
+            env["SEEDED_COUNT"] = "1"
+        return env
+
+
+def _search(name: str, title: str, seed: Seed, query: str, quick: bool = False) -> Case:
+    experiment = {
+        Seed.SMALL_RUNS: seeds.SMALL_EXPERIMENT,
+        Seed.LARGE_RUNS: seeds.LARGE_EXPERIMENT,
+    }[seed]
+    env = {"EXPERIMENT_ID": str(experiment), "FILTER": query}
+    script = "k6SearchRunsPerfScript.js"
+    return Case(name, title, script, seeds=frozenset({seed}), env=env, quick=quick)
+
+
+# Reads come first: what a fast server writes must not make its reads slower than a slow one's.
+CASES: Final = (
+    Case(
+        "get-run",
+        "get run (10 metrics, 10 params)",
+        "k6GetRunPerfScript.js",
+        seeds=frozenset({Seed.SMALL_RUNS}),
+        env={"SEEDED": seeds.SMALL_SET, "SEEDED_COUNT": str(seeds.SMALL_RUNS)},
+        quick=True,
+    ),
+    Case(
+        "search-experiments",
+        "search experiments, 100 of 200",
+        "k6SearchExperimentsPerfScript.js",
+        seeds=frozenset({Seed.EXPERIMENTS}),
+        env={"PREFIX": seeds.LISTED_PREFIX},
+    ),
+    _search("search-runs-1k", "search 100 of 1,000 runs, broad", Seed.SMALL_RUNS, BROAD, True),
+    _search("search-runs-1k-few", "search 100 of 1,000, selective", Seed.SMALL_RUNS, SELECTIVE),
+    _search("search-runs-100k", "search 100 of 100,000, broad", Seed.LARGE_RUNS, BROAD),
+    _search("search-runs-100k-few", "search 100 of 100,000, selective", Seed.LARGE_RUNS, SELECTIVE),
+    Case(
+        "history-10k",
+        "metric history, 10,000 points",
+        "k6MetricHistoryPerfScript.js",
+        seeds=frozenset({Seed.HISTORY}),
+        env={"RUN_ID": seeds.HISTORY_RUN, "POINTS": str(seeds.HISTORY_POINTS)},
+    ),
+    Case(
+        "interval-1m",
+        "chart of 1,000,000 points (bulk-interval)",
+        "k6MetricIntervalPerfScript.js",
+        seeds=frozenset({Seed.LONG_HISTORY}),
+        env={"RUN_ID": seeds.LONG_RUN},
+    ),
+    Case(
+        "log-batch-10",
+        "log-batch of 10 metrics, shared run",
+        "k6LogBatchPerfScript.js",
+        writes=Writes(Target.SHARED_RUN, metrics=10),
+        quick=True,
+    ),
+    Case(
+        "log-batch-10-own",
+        "log-batch of 10 metrics, run per user",
+        "k6LogBatchOwnRunPerfScript.js",
+        writes=Writes(Target.OWN_RUNS, metrics=10),
+        quick=True,
+    ),
+    Case(
+        "log-batch-500",
+        "log-batch of 500 metrics, shared run",
+        "k6LogBatchPerfScript.js",
+        writes=Writes(Target.SHARED_RUN, metrics=500),
+    ),
+    Case(
+        "log-batch-500-own",
+        "log-batch of 500 metrics, run per user",
+        "k6LogBatchOwnRunPerfScript.js",
+        writes=Writes(Target.OWN_RUNS, metrics=500),
+    ),
+    Case(
+        "log-params-10",
+        "log-batch of 10 params",
+        "k6LogParamsPerfScript.js",
+        writes=Writes(Target.POOL, params=10),
+        seeds=frozenset({Seed.POOL}),
+        pool_segment=0,
+    ),
+    Case(
+        "log-params-100",
+        "log-batch of 100 params",
+        "k6LogParamsPerfScript.js",
+        writes=Writes(Target.POOL, params=100),
+        seeds=frozenset({Seed.POOL}),
+        pool_segment=1,
+    ),
+    Case(
+        "log-batch-mixed",
+        "log-batch of 50 tags, 50 params, 300 metrics",
+        "k6LogBatchMixedPerfScript.js",
+        writes=Writes(Target.POOL, metrics=300, params=50, tags=50),
+        seeds=frozenset({Seed.POOL}),
+        pool_segment=2,
+    ),
+    Case(
+        "create-run",
+        "create run",
+        "k6CreateRunPerfScript.js",
+        writes=Writes(Target.NEW_RUNS),
+        quick=True,
+    ),
+    Case(
+        "realistic-mix",
+        "realistic mix: 8 trainers, 4 readers",
+        "k6RealisticMixPerfScript.js",
+        seeds=frozenset({Seed.SMALL_RUNS}),
+        env={"EXPERIMENT_ID": str(seeds.SMALL_EXPERIMENT)},
+        writes=None,
+        users=12,
+    ),
+)
+
+BY_NAME: Final = {case.name: case for case in CASES}
+
+
+def chosen(names: list[str] | None, *, quick: bool = False) -> list[Case]:
+    """The cases asked for, in the table's order; a name may end in `*`."""
+    if not names:
+        return [case for case in CASES if case.quick or not quick]
+    found: list[Case] = []
+    for name in names:
+        starts = name[:-1] if name.endswith("*") else None
+        hits = [c for c in CASES if c.name == name or (starts and c.name.startswith(starts))]
+        if not hits:
+            raise ValueError(f"no case {name!r}; there are: {', '.join(BY_NAME)}")
+        found += hits
+    return [case for case in CASES if case in found]
+
+
+def seeds_of(cases: list[Case]) -> frozenset[Seed]:
+    return frozenset().union(*(case.seeds for case in cases))

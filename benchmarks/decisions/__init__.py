@@ -1,0 +1,1 @@
+"""The measurements behind docs/decisions: each file runs alone and prints its table."""

@@ -1,0 +1,108 @@
+// What every script shares: where the server is, what counts as a right answer, what is measured.
+// An answer is right when its status is 200 and its content is what was asked for. One wrong answer
+// fails the whole run (a threshold), so a server that errs quickly is never reported as fast.
+import exec from "k6/execution";
+import { Gauge, Rate, Trend } from "k6/metrics";
+
+const uri = (__ENV.MLFLOW_TRACKING_URI || "").replace(/\/+$/, "");
+if (!/^https?:\/\//.test(uri)) {
+  throw new Error("say where the server is: -e MLFLOW_TRACKING_URI=http://localhost:5000");
+}
+
+export const API = `${uri}/api/2.0/mlflow`;
+export const AJAX = `${uri}/ajax-api/2.0/mlflow`;
+export const JSON_BODY = { headers: { "Content-Type": "application/json" }, timeout: "60s" };
+export const NO_BODY = { timeout: "60s" };
+
+const KINDS = ["answer", "log", "read"];
+const latency = Object.fromEntries(KINDS.map((kind) => [kind, new Trend(`${kind}_ms`, true)]));
+const right = new Rate("right_answers");
+const clock = new Gauge("clock_ms");
+
+export const options = {
+  setupTimeout: "20m",
+  // Tags that nobody reads cost the generator a tenth of its speed.
+  systemTags: ["status"],
+  summaryTrendStats: ["med", "p(95)", "p(99)", "max"],
+  thresholds: { right_answers: ["rate==1"] },
+};
+
+export function size(name, fallback) {
+  const value = Number(__ENV[name] === undefined ? fallback : __ENV[name]);
+  if (!Number.isInteger(value) || value < 0) {
+    throw new Error(`${name} must be a whole number, not ${__ENV[name]}`);
+  }
+  return value;
+}
+
+export function users() {
+  return Object.values(exec.test.options.scenarios)[0].vus || 1;
+}
+
+export function occurrences(text, part) {
+  return text.split(part).length - 1;
+}
+
+let complained = false;
+
+function complain(response) {
+  if (complained) return;
+  complained = true;
+  const text = String(response.body || response.error).slice(0, 300);
+  console.error(`wrong answer to ${response.request.method} ${response.url}: ${response.status} ${text}`);
+}
+
+// Counts one measured request. `isRight` gets the body; `kind` keeps the mix's two kinds apart.
+export function measured(response, isRight, kind) {
+  const good = response.status === 200 && isRight(response.body);
+  const ms = response.timings.duration;
+  if (!good) complain(response);
+  right.add(good);
+  latency.answer.add(ms);
+  if (kind) latency[kind].add(ms);
+  const now = Date.now();
+  if (exec.vu.iterationInScenario === 0) clock.add(now - ms);
+  clock.add(now);
+  return good;
+}
+
+// Requests of setup: not measured, and nothing can be measured when one fails.
+export function prepared(response) {
+  if (response.status !== 200) {
+    throw new Error(`setup: ${response.url} answered ${response.status} ${response.body || response.error}`);
+  }
+  return response.json();
+}
+
+function figures(trend) {
+  const v = trend.values;
+  return { p50_ms: v.med, p95_ms: v["p(95)"], p99_ms: v["p(99)"], max_ms: v.max };
+}
+
+export function handleSummary(data) {
+  const m = data.metrics;
+  if (!m.right_answers || !m.clock_ms) return { stdout: "no request was measured\n" };
+  const { passes, fails } = m.right_answers.values;
+  const seconds = Math.max(m.clock_ms.values.max - m.clock_ms.values.min, 1) / 1000;
+  const result = {
+    requests: passes + fails,
+    failures: fails,
+    seconds,
+    requests_per_s: (passes + fails) / seconds,
+    ...figures(m.answer_ms),
+    kinds: {},
+    setup: data.setup_data,
+  };
+  const counts = m.log_requests;
+  for (const kind of ["log", "read"]) {
+    if (m[`${kind}_ms`]) result.kinds[kind] = figures(m[`${kind}_ms`]);
+  }
+  if (counts) result.kinds.log.requests = counts.values.count;
+  const text =
+    `${result.requests} requests in ${seconds.toFixed(1)} s, ${fails} wrong: ` +
+    `${result.requests_per_s.toFixed(1)}/s, p50 ${result.p50_ms.toFixed(1)} ms, ` +
+    `p95 ${result.p95_ms.toFixed(1)} ms, p99 ${result.p99_ms.toFixed(1)} ms\n`;
+  const files = { stdout: text };
+  if (__ENV.SUMMARY) files[__ENV.SUMMARY] = JSON.stringify(result);
+  return files;
+}

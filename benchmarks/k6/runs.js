@@ -1,0 +1,50 @@
+// Experiments and runs that the scripts write to: made in setup, or seeded before by the runner.
+import http from "k6/http";
+import { API, JSON_BODY, prepared, size } from "./measure.js";
+
+const BATCH = 20;
+
+export function createExperiment() {
+  const name = __ENV.EXPERIMENT_NAME || `k6-${Date.now()}-${Math.floor(Math.random() * 1e9)}`;
+  const made = prepared(http.post(`${API}/experiments/create`, JSON.stringify({ name }), JSON_BODY));
+  return made.experiment_id;
+}
+
+export function newRun(experimentId) {
+  return JSON.stringify({
+    experiment_id: experimentId,
+    start_time: Date.now(),
+    tags: [{ key: "mlflow.user", value: "k6" }],
+  });
+}
+
+export function createRuns(experimentId, count) {
+  const ids = [];
+  while (ids.length < count) {
+    const requests = Array.from({ length: Math.min(BATCH, count - ids.length) }, () => [
+      "POST", `${API}/runs/create`, newRun(experimentId), JSON_BODY,
+    ]);
+    for (const response of http.batch(requests)) ids.push(prepared(response).run.info.run_id);
+  }
+  return ids;
+}
+
+// Ids of the runs that the runner seeds: two hex digits name the set, thirty count the runs.
+export function seededRun(set, index) {
+  return set + index.toString(16).padStart(30, "0");
+}
+
+// Many empty runs, so that a run collects a number of params that real runs have.
+// Seeded (POOL, POOL_FIRST, POOL_COUNT) or made here.
+export function runPool(users) {
+  if (__ENV.POOL) {
+    return { set: __ENV.POOL, first: size("POOL_FIRST", 0), count: size("POOL_COUNT", 1) };
+  }
+  const ids = createRuns(createExperiment(), size("RUNS", 20 * users));
+  return { ids, count: ids.length };
+}
+
+export function poolRun(pool, index) {
+  const at = index % pool.count;
+  return pool.ids ? pool.ids[at] : seededRun(pool.set, pool.first + at);
+}

@@ -1,0 +1,20 @@
+// metric history as the web page's charts ask for it: a sample of MAX_RESULTS=320 points of a long metric.
+// By hand it logs POINTS=100000 points first; the runner seeds 1,000,000 (RUN_ID, METRIC).
+import http from "k6/http";
+import { AJAX, NO_BODY, measured, occurrences, size } from "./k6/measure.js";
+import { seedHistory } from "./k6/seeds.js";
+export { handleSummary, options } from "./k6/measure.js";
+
+const SAMPLE = size("MAX_RESULTS", 320);
+
+export function setup() {
+  return { run_id: __ENV.RUN_ID || seedHistory(size("POINTS", 100000)) };
+}
+
+// MLflow 2 adds the last point to the sample, MLflow 3 puts it in the place of the last one kept.
+const isSample = (text) => [SAMPLE, SAMPLE + 1].includes(occurrences(text, '"timestamp"'));
+
+export default function (data) {
+  const query = `run_ids=${data.run_id}&metric_key=${__ENV.METRIC || "loss"}&max_results=${SAMPLE}`;
+  measured(http.get(`${AJAX}/metrics/get-history-bulk-interval?${query}`, NO_BODY), isSample);
+}

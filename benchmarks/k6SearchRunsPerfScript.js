@@ -1,0 +1,25 @@
+// search runs: a page of 100 runs by filter and order.
+// By hand it makes RUNS=1000 runs first; the runner seeds them (EXPERIMENT_ID).
+// Filter: -e FILTER="…" -e ORDER_BY="metrics.accuracy DESC" -e MAX_RESULTS=100
+import http from "k6/http";
+import { API, JSON_BODY, measured, occurrences, size } from "./k6/measure.js";
+import { seedRuns } from "./k6/seeds.js";
+export { handleSummary, options } from "./k6/measure.js";
+
+const EXPECTED = size("MAX_RESULTS", 100);
+
+export function setup() {
+  return { experiment_id: __ENV.EXPERIMENT_ID || seedRuns(size("RUNS", 1000)).experiment_id };
+}
+
+const isPage = (text) => occurrences(text, '"run_uuid"') === EXPECTED;
+
+export default function (data) {
+  const request = JSON.stringify({
+    experiment_ids: [data.experiment_id],
+    filter: __ENV.FILTER || "metrics.loss < 0.9 and params.optimizer = 'adam'",
+    order_by: [__ENV.ORDER_BY || "metrics.accuracy DESC"],
+    max_results: EXPECTED,
+  });
+  measured(http.post(`${API}/runs/search`, request, JSON_BODY), isPage);
+}

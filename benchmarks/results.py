@@ -1,0 +1,143 @@
+"""The records of a benchmark, as JSON on disk, and the medians over its rounds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import figures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One case of one server in one round. CPU seconds are per 1,000 requests; `error` empty is good."""
+
+    database: str
+    server: str
+    case: str
+    round: int
+    requests: int
+    failures: int
+    seconds: float
+    requests_per_s: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    client_cpu_s: float
+    server_cpu_s: float | None
+    database_cpu_s: float | None
+    rss_mib: float | None
+    pss_mib: float | None
+    error: str = ""
+    kinds: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of a server: on an empty database (round 0) or on one that exists."""
+
+    database: str
+    server: str
+    round: int
+    ready_s: float | None
+    idle_rss_mib: float | None = None
+    idle_pss_mib: float | None = None
+    processes: int | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class ProbeSample:
+    database: str
+    case: str
+    round: int
+    shape: str
+    requests_per_s: float
+    rows_per_s: float
+    commits_per_s: float
+    client_cpu_s_per_1000: float
+    database_cpu_s_per_1000: float | None
+
+
+@dataclass
+class Results:
+    """A whole run; `about` has the date, the command, the machine, versions and settings."""
+
+    about: dict[str, Any]
+    samples: list[Sample] = field(default_factory=list)
+    starts: list[Start] = field(default_factory=list)
+    probes: list[ProbeSample] = field(default_factory=list)
+    sizes: list[dict[str, Any]] = field(default_factory=list)
+    python_api: list[dict[str, Any]] = field(default_factory=list)
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Results:
+        told = json.loads(path.read_text())
+        return cls(
+            about=told["about"],
+            samples=[Sample(**row) for row in told["samples"]],
+            starts=[Start(**row) for row in told["starts"]],
+            probes=[ProbeSample(**row) for row in told["probes"]],
+            sizes=told["sizes"],
+            python_api=told["python_api"],
+        )
+
+    def databases(self) -> list[str]:
+        started = [row.database for row in self.starts]
+        return list(dict.fromkeys(started + [row.database for row in self.samples]))
+
+    def servers(self, database: str) -> list[str]:
+        """In the order of the run's own list, with those that did not start."""
+        seen = {row.server for row in self.samples if row.database == database}
+        seen |= {row.server for row in self.starts if row.database == database}
+        order = list(self.about.get("servers", {}))
+        return sorted(seen, key=lambda name: order.index(name) if name in order else len(order))
+
+    def cases(self, database: str) -> list[str]:
+        return list(dict.fromkeys(row.case for row in self.samples if row.database == database))
+
+    def of(self, database: str, case: str, server: str) -> list[Sample]:
+        wanted = (database, case, server)
+        return [row for row in self.samples if (row.database, row.case, row.server) == wanted]
+
+    def error(self, database: str, case: str, server: str) -> str:
+        """Why the case counts as failed: one failed round is enough."""
+        return next((row.error for row in self.of(database, case, server) if row.error), "")
+
+    def values(
+        self, database: str, case: str, server: str, value: Callable[[Sample], float | None]
+    ) -> list[float]:
+        """One value per round, none at all when a round failed."""
+        rows = self.of(database, case, server)
+        if any(row.error for row in rows):
+            return []
+        return [found for row in rows if (found := value(row)) is not None]
+
+    def median(self, database: str, case: str, server: str, field_name: str) -> float | None:
+        found = self.values(database, case, server, lambda row: getattr(row, field_name))
+        return figures.median(found)
+
+    def shape_rows_per_s(self, database: str, case: str, shape: str) -> float | None:
+        """The median of the raw-database probe for the fastest shape whose name starts so."""
+        rows = [row for row in self.probes if (row.database, row.case) == (database, case)]
+        names = dict.fromkeys(row.shape for row in rows if row.shape.startswith(shape))
+        medians = [figures.median([r.rows_per_s for r in rows if r.shape == n]) for n in names]
+        return max((value for value in medians if value is not None), default=None)
+
+    def limit_rows_per_s(self, database: str, case: str) -> tuple[float, str] | None:
+        """The fastest shape of the raw-database probe, by its median over the rounds."""
+        rows = [row for row in self.probes if (row.database, row.case) == (database, case)]
+        best: tuple[float, str] | None = None
+        for shape in dict.fromkeys(row.shape for row in rows):
+            middle = figures.median([row.rows_per_s for row in rows if row.shape == shape])
+            if middle is not None and (best is None or middle > best[0]):
+                best = (middle, shape)
+        return best

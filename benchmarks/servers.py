@@ -1,0 +1,183 @@
+"""How each server is started on a database, when it is ready, and how it is stopped."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from benchmarks import null_server, peers
+from benchmarks.answers import write_answers
+from benchmarks.measure import die_with_parent, free_port, stop_tree
+
+READY_TIMEOUT_S: Final = 240
+POLL_S: Final = 0.01
+
+Command = Callable[[str, int, Path], list[str]]
+
+
+@dataclass(frozen=True)
+class Server:
+    """`command(uri, port, work)`; `tables` names the schema, so that seeds fit it."""
+
+    name: str
+    title: str
+    command: Command
+    environment: dict[str, str]
+    peer: peers.Peer | None = None
+    databases: frozenset[str] = frozenset({"postgresql", "sqlite"})
+    fasttrackml_tables: bool = False
+    needs_database: bool = True
+    health: str = "/health"
+
+    def version(self) -> str:
+        return self.peer.version() if self.peer else ""
+
+
+class StartError(Exception):
+    """The server ended or was not ready in time; the text is the end of its log."""
+
+
+def _headrace(uri: str, port: int, work: Path) -> list[str]:
+    artifacts = ["--artifacts-destination", os.fspath(work / "artifacts")]
+    address = ["--host", "127.0.0.1", "--port", str(port)]
+    serve = [sys.executable, "-m", "headrace.cli", "server", "--backend-store-uri", uri]
+    return [*serve, *address, *artifacts]
+
+
+def _mlflow(program: str, peer: peers.Peer) -> Command:
+    def command(uri: str, port: int, work: Path) -> list[str]:
+        address = ["--host", "127.0.0.1", "--port", str(port)]
+        binary = os.fspath(peer.binaries / program)
+        return [binary, "server", "--backend-store-uri", uri, *address]
+
+    return command
+
+
+def _fasttrackml(uri: str, port: int, work: Path) -> list[str]:
+    where = uri.replace("sqlite:///", "sqlite://")
+    binary = os.fspath(peers.FASTTRACKML.binaries / "fml")
+    return [binary, "server", "--database-uri", where, "--listen-address", f"127.0.0.1:{port}"]
+
+
+def _null(uri: str, port: int, work: Path) -> list[str]:
+    answers = work / "null-answers"
+    write_answers(answers)
+    return null_server.command(work, answers, port)
+
+
+def headrace(source: Path = peers.ROOT, name: str = "headrace") -> Server:
+    """headrace from a source tree."""
+    environment = {"PYTHONPATH": os.fspath(source / "src")}
+    return Server(name, name, _headrace, environment)
+
+
+# A server that reports its use to its makers over a network would be measured with the network.
+_SILENT: Final = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+
+
+def _mlflow_environment(peer: peers.Peer) -> dict[str, str]:
+    # Both start further `mlflow` and `python` processes by name.
+    return {**_SILENT, "PATH": f"{peer.binaries}{os.pathsep}{os.environ.get('PATH', '')}"}
+
+
+SERVERS: Final = (
+    headrace(),
+    Server(
+        "mlflow",
+        "MLflow",
+        _mlflow("mlflow", peers.MLFLOW),
+        _mlflow_environment(peers.MLFLOW),
+        peers.MLFLOW,
+    ),
+    Server(
+        "mlflow-go",
+        "mlflow-go",
+        _mlflow("mlflow-go", peers.MLFLOW_GO),
+        _mlflow_environment(peers.MLFLOW_GO),
+        peers.MLFLOW_GO,
+    ),
+    Server(
+        "fasttrackml",
+        "FastTrackML",
+        _fasttrackml,
+        {},
+        peers.FASTTRACKML,
+        fasttrackml_tables=True,
+    ),
+    Server(
+        "null", "null server", _null, {"PYTHONPATH": os.fspath(peers.ROOT)}, needs_database=False
+    ),
+)
+BY_NAME: Final = {server.name: server for server in SERVERS}
+
+
+def with_source(server: Server, source: Path, name: str) -> Server:
+    return replace(server, name=name, title=name, environment=headrace(source).environment)
+
+
+class RunningServer:
+    """A started server; `ready_s` is the time from its start to its first healthy answer."""
+
+    def __init__(self, server: Server, uri: str, work: Path) -> None:
+        self.server = server
+        self.port = free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+        folder = work / f"server-{server.name}"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.log = folder / "log.txt"
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HEADRACE_"))}
+        started = time.perf_counter()
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                server.command(uri, self.port, folder),
+                env=clean | server.environment,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
+        self.pid = self._process.pid
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+        self.ready_s = time.perf_counter() - started
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while not self._is_ready():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                end = self.log.read_text(errors="replace")[-2000:]
+                raise StartError(f"{self.server.name} did not start:\n{end}")
+            time.sleep(POLL_S)
+
+    def _is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(self.uri + self.server.health, timeout=5) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        stop_tree(self.pid)
+        self._process.wait()
+
+    def __enter__(self) -> RunningServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

@@ -1,0 +1,1 @@
+"""One package per resource: types (messages), sql (statements), handlers (rules)."""

@@ -1,0 +1,1 @@
+"""What the web page asks of MLflow's assistant and model gateway whenever it is opened."""

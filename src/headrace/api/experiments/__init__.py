@@ -1,0 +1,1 @@
+"""Experiments: the resource that the others imitate."""

@@ -1,0 +1,195 @@
+"""What the experiment endpoints do. Times are milliseconds since the epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from headrace import errors, search
+from headrace.api.experiments import location, sql, transactions
+from headrace.api.experiments.ids import parse_id
+from headrace.api.experiments.types import (
+    CreatedExperiment,
+    CreateExperiment,
+    DeleteExperimentTag,
+    Experiment,
+    ExperimentAnswer,
+    ExperimentId,
+    ExperimentName,
+    ExperimentPage,
+    SearchExperiments,
+    SetExperimentTag,
+    Tag,
+    UpdateExperiment,
+    ViewType,
+)
+from headrace.clock import now_ms
+from headrace.context import Context
+from headrace.db.base import Row
+from headrace.db.errors import UniqueViolation
+from headrace.errors import ApiError, ErrorCode, invalid
+from headrace.http.codec import encode
+from headrace.http.messages import Response
+from headrace.limits import (
+    MAX_EXPERIMENT_NAME,
+    SEARCH_MAX_RESULTS,
+)
+from headrace.message import Empty
+from headrace.names import check_length
+
+WORKSPACE = "default"  # workspaces are off: every row carries this
+
+
+def experiment(row: Row, tags: Sequence[Row]) -> Experiment:
+    """One row of `experiments` and its rows of `experiment_tags` as the API shows them."""
+    number, name, artifact_location, stage, created, updated = row
+    return Experiment(
+        experiment_id=str(number),
+        name=name,
+        artifact_location=artifact_location or "",
+        lifecycle_stage=stage,
+        last_update_time=updated,
+        creation_time=created,
+        tags=[Tag(key=key, value=value or "") for _, key, value in tags],
+        workspace=WORKSPACE,
+    )
+
+
+async def create(req: CreateExperiment, ctx: Context) -> CreatedExperiment:
+    """POST /2.0/mlflow/experiments/create
+
+    Errors: RESOURCE_ALREADY_EXISTS (the name is taken, also by a deleted experiment).
+    """
+    check_length("name", MAX_EXPERIMENT_NAME, req.name)
+    tags = [(tag.key or "", tag.value or "") for tag in req.tags]
+    for key, value in tags:
+        transactions.check_tag(key, value)
+    roots = (ctx.settings.default_artifact_root, ctx.settings.artifacts_destination)
+    where = location.check(req.artifact_location, *roots) if req.artifact_location else None
+    try:
+        number = await ctx.db.write(
+            sql.create,
+            req.name,
+            where,
+            ctx.settings.default_artifact_root.rstrip("/") or "/",
+            now_ms(),
+            tags,
+        )
+    except UniqueViolation as error:
+        raise ApiError(
+            ErrorCode.RESOURCE_ALREADY_EXISTS,
+            f"Experiment(name={req.name}) already exists. Error: {error.text}",
+        ) from error
+    return CreatedExperiment(experiment_id=str(number))
+
+
+async def get(req: ExperimentId, ctx: Context) -> ExperimentAnswer:
+    """GET /2.0/mlflow/experiments/get
+
+    Deleted experiments are returned too. Errors: RESOURCE_DOES_NOT_EXIST.
+    """
+    number = parse_id(req.experiment_id)
+    found = await ctx.db.read_point(sql.find, sql.BY_ID, number)
+    if found is None:
+        raise errors.experiment_not_found(number)
+    return ExperimentAnswer(experiment=experiment(*found))
+
+
+async def get_by_name(req: ExperimentName, ctx: Context) -> ExperimentAnswer:
+    """GET /2.0/mlflow/experiments/get-by-name
+
+    Deleted experiments are returned too. Errors: RESOURCE_DOES_NOT_EXIST.
+    """
+    found = await ctx.db.read_point(sql.find, sql.BY_NAME, req.experiment_name)
+    if found is None:
+        raise errors.not_found(f"Could not find experiment with name '{req.experiment_name}'")
+    return ExperimentAnswer(experiment=experiment(*found))
+
+
+async def search_experiments(req: SearchExperiments, ctx: Context) -> Response:
+    """GET and POST /2.0/mlflow/experiments/search
+
+    `max_results` is required in practice, 1 to 50,000. Cost: two statements, whatever the page's size;
+    equal searches that are wanted at once share them.
+    """
+    page = search.experiments_page(
+        filter=req.filter,
+        order_by=req.order_by,
+        stages=(req.view_type or ViewType.ACTIVE_ONLY).stages,
+        max_results=check_max_results(req.max_results or 0),
+        page_token=req.page_token,
+        dialect=ctx.db.dialect,
+    )
+    key = ("experiments/search", encode(req))
+    return Response(await ctx.shared.get(key, partial(_page_body, ctx, page)))
+
+
+async def _page_body(ctx: Context, page: search.Page) -> bytes:
+    rows, tag_rows, token = await ctx.db.read(sql.search, page)
+    tags: dict[int, list[Row]] = {}
+    for tag in tag_rows:
+        tags.setdefault(tag[0], []).append(tag)
+    experiments = [experiment(row, tags.get(row[0], ())) for row in rows]
+    return encode(ExperimentPage(experiments=experiments, next_page_token=token))
+
+
+def check_max_results(limit: int) -> int:
+    """A page size of a search for experiments. Raises INVALID_PARAMETER_VALUE."""
+    if limit < 1:
+        raise invalid(
+            f"Invalid value {limit} for parameter 'max_results' supplied. "
+            "It must be a positive integer"
+        )
+    if limit > SEARCH_MAX_RESULTS:
+        raise invalid(
+            f"Invalid value {limit} for parameter 'max_results' supplied. "
+            f"It must be at most {SEARCH_MAX_RESULTS}"
+        )
+    return limit
+
+
+async def update(req: UpdateExperiment, ctx: Context) -> Empty:
+    """POST /2.0/mlflow/experiments/update
+
+    Errors: BAD_REQUEST (the name is taken), INVALID_STATE (the experiment is deleted).
+    """
+    check_length("name", MAX_EXPERIMENT_NAME, req.new_name)
+    await ctx.db.write(transactions.rename, parse_id(req.experiment_id), req.new_name)
+    return Empty()
+
+
+async def delete(req: ExperimentId, ctx: Context) -> Empty:
+    """POST /2.0/mlflow/experiments/delete
+
+    Marks the experiment and its active runs deleted. Errors: RESOURCE_DOES_NOT_EXIST (none, or deleted).
+    """
+    await ctx.db.write(transactions.set_stage, parse_id(req.experiment_id), "deleted")
+    return Empty()
+
+
+async def restore(req: ExperimentId, ctx: Context) -> Empty:
+    """POST /2.0/mlflow/experiments/restore
+
+    Brings back all runs, also those deleted one by one. Errors: RESOURCE_DOES_NOT_EXIST (none, or active).
+    """
+    await ctx.db.write(transactions.set_stage, parse_id(req.experiment_id), "active")
+    return Empty()
+
+
+async def set_tag(req: SetExperimentTag, ctx: Context) -> Empty:
+    """POST /2.0/mlflow/experiments/set-experiment-tag
+
+    Errors: INVALID_PARAMETER_VALUE (key, value too long; the experiment is deleted).
+    """
+    transactions.check_tag(req.key, req.value or "")
+    await ctx.db.write(transactions.set_tag, parse_id(req.experiment_id), req.key, req.value or "")
+    return Empty()
+
+
+async def delete_tag(req: DeleteExperimentTag, ctx: Context) -> Empty:
+    """POST /2.0/mlflow/experiments/delete-experiment-tag
+
+    Errors: RESOURCE_DOES_NOT_EXIST (no such tag).
+    """
+    await ctx.db.write(transactions.delete_tag, parse_id(req.experiment_id), req.key)
+    return Empty()

@@ -1,0 +1,83 @@
+"""SQL for experiments: one constant per statement, PostgreSQL and SQLite side by side.
+
+Rules are in handlers.py; the search statement is made by `headrace.search`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from headrace.db.base import Row, Sql, Tx
+
+if TYPE_CHECKING:
+    from headrace.search import Page
+
+_COLUMNS = (
+    "experiment_id, name, artifact_location, lifecycle_stage, creation_time, last_update_time"
+)
+BY_ID = Sql(f"SELECT {_COLUMNS} FROM experiments WHERE experiment_id = $1")
+BY_NAME = Sql(f"SELECT {_COLUMNS} FROM experiments WHERE name = $1")
+TAGS = Sql(
+    postgres="SELECT experiment_id, key, value FROM experiment_tags WHERE experiment_id = ANY($1::int[])",
+    sqlite="SELECT experiment_id, key, value FROM experiment_tags"
+    " WHERE experiment_id IN (SELECT value FROM json_each($1))",
+)
+INSERT = Sql(  # returns the new id
+    "INSERT INTO experiments (name, artifact_location, lifecycle_stage, creation_time, last_update_time)"
+    " VALUES ($1, $2, 'active', $3, $3) RETURNING experiment_id"
+)
+SET_LOCATION = Sql("UPDATE experiments SET artifact_location = $2 WHERE experiment_id = $1")
+INSERT_TAG = Sql("INSERT INTO experiment_tags (experiment_id, key, value) VALUES ($1, $2, $3)")
+UPSERT_TAG = Sql(
+    "INSERT INTO experiment_tags (experiment_id, key, value) VALUES ($1, $2, $3)"
+    " ON CONFLICT (key, experiment_id) DO UPDATE SET value = EXCLUDED.value"
+)
+DELETE_TAG = Sql("DELETE FROM experiment_tags WHERE experiment_id = $1 AND key = $2")
+RENAME = Sql("UPDATE experiments SET name = $2, last_update_time = $3 WHERE experiment_id = $1")
+SET_STAGE = Sql(
+    "UPDATE experiments SET lifecycle_stage = $2, last_update_time = $3"
+    " WHERE experiment_id = $1 AND lifecycle_stage <> $2"
+)
+DELETE_RUNS = Sql(
+    "UPDATE runs SET lifecycle_stage = 'deleted', deleted_time = $2"
+    " WHERE experiment_id = $1 AND lifecycle_stage = 'active'"
+)
+RESTORE_RUNS = Sql(
+    "UPDATE runs SET lifecycle_stage = 'active', deleted_time = NULL"
+    " WHERE experiment_id = $1 AND lifecycle_stage = 'deleted'"
+)
+
+
+async def find(tx: Tx, sql: Sql, key: Any) -> tuple[Row, list[Row]] | None:
+    """The experiment that `sql` (BY_ID, BY_NAME) finds by `key`, and its tags."""
+    row = await tx.fetchrow(sql, key)
+    if row is None:
+        return None
+    return row, await tx.fetch(TAGS, tx.array([row[0]]))
+
+
+async def search(tx: Tx, page: Page) -> tuple[Sequence[Row], list[Row], str | None]:
+    """One page of experiments, the tags of all of them, and the token of the next page."""
+    rows, token = page.cut(await tx.fetch(page.sql, *page.args))
+    tags = await tx.fetch(TAGS, tx.array([row[0] for row in rows])) if rows else []
+    return rows, tags, token
+
+
+async def create(
+    tx: Tx,
+    name: str,
+    location: str | None,
+    default_root: str,
+    now_ms: int,
+    tags: Sequence[tuple[str, str]],
+) -> int:
+    """Insert an experiment and its tags; without a location it gets `<default_root>/<id>`."""
+    row = await tx.fetchrow(INSERT, name, location or "", now_ms)
+    assert row is not None, "INSERT must return the new id"
+    experiment_id: int = row[0]
+    if not location:
+        await tx.execute(SET_LOCATION, experiment_id, f"{default_root}/{experiment_id}")
+    if tags:
+        await tx.executemany(INSERT_TAG, [(experiment_id, key, value) for key, value in tags])
+    return experiment_id

@@ -1,0 +1,62 @@
+"""Transactions of experiments: renamed, deleted, restored, tagged; and which tags they may carry."""
+
+from __future__ import annotations
+
+from headrace import errors
+from headrace.api.experiments import sql
+from headrace.api.experiments.ids import not_active
+from headrace.clock import now_ms
+from headrace.db.base import Row, Tx
+from headrace.errors import ApiError, ErrorCode
+from headrace.limits import MAX_EXPERIMENT_TAG_KEY, MAX_EXPERIMENT_TAG_VALUE
+from headrace.names import check_length, check_name
+
+
+def check_tag(key: str, value: str) -> None:
+    """Raise unless an experiment may carry this tag."""
+    check_name(key, "key")
+    check_length("key", MAX_EXPERIMENT_TAG_KEY, key)
+    check_length("value", MAX_EXPERIMENT_TAG_VALUE, value)
+
+
+async def _active(tx: Tx, number: int) -> Row:
+    row = await tx.fetchrow(sql.BY_ID, number)
+    if row is None:
+        raise errors.experiment_not_found(number)
+    if row[3] != "active":
+        raise not_active(number, row[3])
+    return row
+
+
+async def rename(tx: Tx, number: int, name: str) -> None:
+    """Give an active experiment another name. Raises INVALID_STATE, RESOURCE_DOES_NOT_EXIST."""
+    row = await tx.fetchrow(sql.BY_ID, number)
+    if row is None:
+        raise errors.experiment_not_found(number)
+    if row[3] != "active":
+        raise ApiError(ErrorCode.INVALID_STATE, "Cannot rename a non-active experiment.")
+    await tx.execute(sql.RENAME, number, name, now_ms())
+
+
+async def set_stage(tx: Tx, number: int, stage: str) -> None:
+    """Delete or restore an experiment and its runs. Raises RESOURCE_DOES_NOT_EXIST."""
+    now = now_ms()
+    if not await tx.execute(sql.SET_STAGE, number, stage, now):
+        raise errors.experiment_not_found(number)
+    if stage == "deleted":
+        await tx.execute(sql.DELETE_RUNS, number, now)
+    else:
+        await tx.execute(sql.RESTORE_RUNS, number)
+
+
+async def set_tag(tx: Tx, number: int, key: str, value: str) -> None:
+    """Set a tag of an active experiment."""
+    await _active(tx, number)
+    await tx.execute(sql.UPSERT_TAG, number, key, value)
+
+
+async def delete_tag(tx: Tx, number: int, key: str) -> None:
+    """Remove a tag of an active experiment. Raises RESOURCE_DOES_NOT_EXIST."""
+    await _active(tx, number)
+    if not await tx.execute(sql.DELETE_TAG, number, key):
+        raise errors.not_found(f"No tag with name: {key} in experiment with id {number}")

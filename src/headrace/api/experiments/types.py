@@ -1,0 +1,116 @@
+"""Requests and answers of the experiment endpoints (MLflow's service.proto)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta
+
+from headrace.message import Message, OptionalInt64, OptionalStr, RequiredStr
+
+
+class ViewType(StrEnum):
+    """Which lifecycle stages a search returns."""
+
+    ACTIVE_ONLY = "ACTIVE_ONLY"
+    DELETED_ONLY = "DELETED_ONLY"
+    ALL = "ALL"
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The `lifecycle_stage` values it stands for."""
+        return {"ACTIVE_ONLY": ("active",), "DELETED_ONLY": ("deleted",)}.get(
+            self.value, ("active", "deleted")
+        )
+
+
+class Tag(Message):
+    """A key and a value; both may be missing in a request."""
+
+    key: str | None = None
+    value: str | None = None
+
+
+class Experiment(Message):
+    """One experiment; times in milliseconds since the epoch."""
+
+    experiment_id: str
+    name: str
+    artifact_location: str
+    lifecycle_stage: str
+    last_update_time: int | None = None
+    creation_time: int | None = None
+    tags: list[Tag] = []
+    workspace: str | None = None
+
+
+class CreateExperiment(Message):
+    """POST experiments/create"""
+
+    name: RequiredStr
+    artifact_location: OptionalStr = None
+    tags: Annotated[list[Tag], Meta(extra={"checks": ("array",)})] = []
+
+
+class CreatedExperiment(Message):
+    """The id of a new experiment."""
+
+    experiment_id: str
+
+
+class ExperimentId(Message):
+    """GET experiments/get; POST experiments/delete and restore"""
+
+    experiment_id: RequiredStr
+
+
+class ExperimentName(Message):
+    """GET experiments/get-by-name"""
+
+    experiment_name: RequiredStr
+
+
+class ExperimentAnswer(Message):
+    """One experiment."""
+
+    experiment: Experiment
+
+
+class UpdateExperiment(Message):
+    """POST experiments/update"""
+
+    experiment_id: RequiredStr
+    new_name: RequiredStr
+
+
+class SetExperimentTag(Message):
+    """POST experiments/set-experiment-tag"""
+
+    experiment_id: RequiredStr
+    key: RequiredStr
+    value: OptionalStr = None
+
+
+class DeleteExperimentTag(Message):
+    """POST experiments/delete-experiment-tag"""
+
+    experiment_id: RequiredStr
+    key: RequiredStr
+
+
+class SearchExperiments(Message):
+    """GET and POST experiments/search"""
+
+    max_results: OptionalInt64 = None
+    page_token: OptionalStr = None
+    filter: OptionalStr = None
+    order_by: Annotated[list[str], Meta(extra={"checks": ("array",)})] = []
+    view_type: Annotated[ViewType | None, Meta(extra={"checks": ("intlike",)})] = None
+
+
+class ExperimentPage(Message):
+    """One page of a search; `next_page_token` only when there is more."""
+
+    experiments: list[Experiment] = []
+    next_page_token: str | None = None

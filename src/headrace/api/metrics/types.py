@@ -1,0 +1,90 @@
+"""Requests of the metric-history endpoints."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from headrace.limits import MAX_HISTORY_BULK_RUNS, MAX_HISTORY_INTERVAL_ROWS
+from headrace.message import Int32, Message, OptionalInt32, OptionalStr, UncheckedStr
+
+
+class GetHistory(Message):
+    """GET metrics/get-history"""
+
+    run_id: Annotated[str, Meta(min_length=1, extra={"checks": ("string", "required")})]
+    metric_key: Annotated[str, Meta(min_length=1, extra={"checks": ("string", "required")})]
+    run_uuid: UncheckedStr = None
+    page_token: OptionalStr = None
+    max_results: Int32 | None = None
+
+
+class GetHistoryInterval(Message):
+    """GET metrics/get-history-bulk-interval"""
+
+    run_ids: Annotated[
+        list[str],
+        Meta(
+            min_length=1,
+            max_length=MAX_HISTORY_BULK_RUNS,
+            extra={
+                "checks": (
+                    "required",
+                    "array",
+                    "item_type_string",
+                    (
+                        "max_len",
+                        MAX_HISTORY_BULK_RUNS,
+                        "GetMetricHistoryBulkInterval request must specify at most 100 run_ids. "
+                        "Received {} run_ids.",
+                    ),
+                )
+            },
+        ),
+    ]
+    metric_key: Annotated[str, Meta(min_length=1, extra={"checks": ("required", "string")})]
+    start_step: OptionalInt32 = None
+    end_step: OptionalInt32 = None
+    max_results: Annotated[
+        Annotated[int, Meta(ge=1, le=MAX_HISTORY_INTERVAL_ROWS)] | None,
+        Meta(
+            extra={
+                "checks": (
+                    "intlike",
+                    (
+                        "range",
+                        1,
+                        MAX_HISTORY_INTERVAL_ROWS,
+                        f"max_results must be between 1 and {MAX_HISTORY_INTERVAL_ROWS}.",
+                    ),
+                )
+            }
+        ),
+    ] = None
+
+
+class Point(msgspec.Struct, gc=False):
+    """One point; `value` is the text "NaN" for NaN."""
+
+    key: str
+    value: float | str
+    timestamp: int
+    step: int
+
+
+class PointOfRun(msgspec.Struct, gc=False):
+    """One point of one of several runs."""
+
+    key: str
+    value: float | str
+    timestamp: int
+    step: int
+    run_id: str
+
+
+class PointsOfRuns(Message):
+    """Sampled points of several runs."""
+
+    metrics: list[PointOfRun] = []

@@ -1,0 +1,1 @@
+"""Registered models, their tags and aliases; prompts are registered models too."""

@@ -1,0 +1,136 @@
+"""SQL for registered models, their tags and aliases.
+
+Statements are written for the newest head, where every key begins with the workspace; `Scoped` has the text
+for heads that lack the column.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from headrace.db.base import Row, Schema, Sql, Tx
+
+_WORKSPACE: Final = re.compile(r"(?:\w+\.)?workspace(?: = 'default' AND|,) ")
+
+
+class Scoped:
+    """A statement on registry tables, with and without their `workspace` column.
+
+    The column leads every key. Without naming it a lookup by name reads the whole table: 4,500 us in place
+    of 15 us at 50,000 versions on SQLite.
+    """
+
+    __slots__ = ("_plain", "_scoped")
+
+    def __init__(
+        self, text: str | None = None, *, postgres: str | None = None, sqlite: str | None = None
+    ) -> None:
+        postgres, sqlite = postgres or text, sqlite or text
+        assert postgres and sqlite, "a statement needs a text for every database"
+        assert _WORKSPACE.search(postgres), "a statement that names no workspace is a plain Sql"
+        self._scoped = Sql(postgres=postgres, sqlite=sqlite)
+        self._plain = Sql(postgres=_WORKSPACE.sub("", postgres), sqlite=_WORKSPACE.sub("", sqlite))
+
+    def of(self, tx: Tx) -> Sql:
+        """The text for the database of `tx`."""
+        return self._scoped if has_workspaces(tx.schema) else self._plain
+
+
+def has_workspaces(schema: Schema) -> bool:
+    """Whether the registry's tables have the column (from MLflow 3.10 on)."""
+    return schema.has("registered_models", "workspace")
+
+
+COLUMNS: Final = ("name", "creation_time", "last_updated_time", "description")
+_COLUMNS: Final = ", ".join(COLUMNS)
+
+MODEL = Scoped(
+    f"SELECT {_COLUMNS} FROM registered_models WHERE workspace = 'default' AND name = $1"
+)
+INSERT = Sql(
+    "INSERT INTO registered_models (name, creation_time, last_updated_time, description)"
+    " VALUES ($1, $2, $2, $3)"
+)
+INSERT_TAG = Sql("INSERT INTO registered_model_tags (name, key, value) VALUES ($1, $2, $3)")
+UPSERT_TAG = Scoped(
+    "INSERT INTO registered_model_tags (name, key, value) VALUES ($1, $2, $3)"
+    " ON CONFLICT (workspace, key, name) DO UPDATE SET value = EXCLUDED.value"
+)
+DELETE_TAG = Scoped(
+    "DELETE FROM registered_model_tags WHERE workspace = 'default' AND name = $1 AND key = $2"
+)
+DESCRIBE = Scoped(
+    "UPDATE registered_models SET description = $2, last_updated_time = $3"
+    " WHERE workspace = 'default' AND name = $1"
+)
+TOUCH = Scoped(
+    "UPDATE registered_models SET last_updated_time = $2 WHERE workspace = 'default' AND name = $1"
+)
+RENAME = Scoped(  # versions, tags and aliases follow by their foreign keys
+    "UPDATE registered_models SET name = $2, last_updated_time = $3"
+    " WHERE workspace = 'default' AND name = $1"
+)
+RENAME_VERSIONS = Scoped(
+    "UPDATE model_versions SET last_updated_time = $2 WHERE workspace = 'default' AND name = $1"
+)
+DELETE_ALL = (  # children first: only aliases would follow by their foreign key
+    Scoped("DELETE FROM model_version_tags WHERE workspace = 'default' AND name = $1"),
+    Scoped("DELETE FROM model_versions WHERE workspace = 'default' AND name = $1"),
+    Scoped("DELETE FROM registered_model_aliases WHERE workspace = 'default' AND name = $1"),
+    Scoped("DELETE FROM registered_model_tags WHERE workspace = 'default' AND name = $1"),
+    Scoped("DELETE FROM registered_models WHERE workspace = 'default' AND name = $1"),
+)
+UPSERT_ALIAS = Scoped(
+    "INSERT INTO registered_model_aliases (name, alias, version) VALUES ($1, $2, $3)"
+    " ON CONFLICT (workspace, name, alias) DO UPDATE SET version = EXCLUDED.version"
+)
+DELETE_ALIAS = Scoped(
+    "DELETE FROM registered_model_aliases WHERE workspace = 'default' AND name = $1 AND alias = $2"
+)
+DELETE_ALIASES_OF_VERSION = Scoped(
+    "DELETE FROM registered_model_aliases WHERE workspace = 'default' AND name = $1 AND version = $2"
+)
+ALIAS = Scoped(
+    "SELECT version FROM registered_model_aliases"
+    " WHERE workspace = 'default' AND name = $1 AND alias = $2"
+)
+
+
+def _of_models(select: str) -> Scoped:
+    return Scoped(
+        postgres=f"{select} WHERE workspace = 'default' AND name = ANY($1::varchar[])",
+        sqlite=f"{select} WHERE workspace = 'default' AND name IN (SELECT value FROM json_each($1))",
+    )
+
+
+TAGS = _of_models("SELECT name, key, value FROM registered_model_tags")
+ALIASES = _of_models("SELECT name, alias, version FROM registered_model_aliases")
+
+
+async def tags(tx: Tx, names: Sequence[str]) -> list[Row]:
+    """(name, key, value) of the tags of some models."""
+    return await tx.fetch(TAGS.of(tx), tx.array(names))
+
+
+async def aliases(tx: Tx, names: Sequence[str]) -> list[Row]:
+    """(name, alias, version) of the aliases of some models."""
+    return await tx.fetch(ALIASES.of(tx), tx.array(names))
+
+
+async def insert(
+    tx: Tx, name: str, now_ms: int, description: str | None, new_tags: Sequence[tuple[str, str]]
+) -> None:
+    """Insert a model and its tags."""
+    await tx.execute(INSERT, name, now_ms, description)
+    if new_tags:
+        await tx.executemany(INSERT_TAG, [(name, key, value) for key, value in new_tags])
+
+
+async def delete(tx: Tx, name: str) -> int:
+    """Delete a model and all that is its; returns the number of models deleted."""
+    deleted = 0
+    for statement in DELETE_ALL:
+        deleted = await tx.execute(statement.of(tx), name)
+    return deleted

@@ -1,0 +1,84 @@
+"""Creating runs, as an operation of the group commit: many runs, three statements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+from uuid import uuid4
+
+from headrace import errors
+from headrace.api.experiments.ids import not_active, parse_id
+from headrace.api.runs import sql
+from headrace.api.runs.batch import RUN_NAME
+from headrace.api.runs.random_name import random_name
+from headrace.api.runs.types import CreateRun
+from headrace.artifact_uri import append_path
+from headrace.db.base import Tx
+from headrace.db.writer import Kind
+from headrace.errors import ApiError, ErrorCode, invalid
+
+
+class NewRun:
+    """A run to be inserted; `artifact_uri` is known once its experiment is."""
+
+    __slots__ = ("artifact_uri", "experiment_id", "name", "run_id", "start_time", "tags", "user_id")
+
+    def __init__(self, req: CreateRun) -> None:
+        if not req.experiment_id:
+            raise ApiError(
+                ErrorCode.BAD_REQUEST, "A run needs an experiment: 'experiment_id' is missing."
+            )
+        self.experiment_id = parse_id(req.experiment_id)
+        self.run_id = uuid4().hex
+        self.user_id = req.user_id or ""
+        self.start_time = req.start_time or 0
+        self.artifact_uri = ""
+        self.tags = [(tag.key or "", tag.value or "") for tag in req.tags]
+        tagged = next((value for key, value in self.tags if key == RUN_NAME), "")
+        if req.run_name and tagged and req.run_name != tagged:
+            raise invalid(
+                "Both 'run_name' argument and 'mlflow.runName' tag are specified, but with "
+                f"different values (run_name='{req.run_name}', mlflow.runName='{tagged}')."
+            )
+        self.name = req.run_name or tagged or random_name()
+        if not tagged:
+            self.tags.append((RUN_NAME, self.name))
+
+    def row(self) -> tuple[str, int, str, str, int, str]:
+        """The parameters of `sql.INSERT_RUN`."""
+        return (
+            self.run_id,
+            self.experiment_id,
+            self.name,
+            self.user_id,
+            self.start_time,
+            self.artifact_uri,
+        )
+
+
+async def apply(tx: Tx, new: Sequence[NewRun]) -> list[ApiError | None]:
+    """Insert the runs whose experiment is active; one answer each. See `Kind.apply`."""
+    ids = sorted({run.experiment_id for run in new})
+    places = {row[0]: row for row in await tx.fetch(sql.LOCATIONS, tx.array(ids))}
+    answers: list[ApiError | None] = []
+    good: list[NewRun] = []
+    for run in new:
+        place = places.get(run.experiment_id)
+        if place is None:
+            answers.append(errors.experiment_not_found(run.experiment_id))
+        elif place[2] != "active":
+            answers.append(not_active(run.experiment_id, place[2]))
+        else:
+            run.artifact_uri = append_path(place[1] or "", run.run_id, "artifacts")
+            answers.append(None)
+            good.append(run)
+    if good:
+        good.sort(key=lambda run: run.run_id)
+        tags = [(run.run_id, key, value) for run in good for key, value in run.tags]
+        # None is inserted where the group's first COMMIT took place and only its answer was lost.
+        if await tx.insert_many(sql.INSERT_RUN, [run.row() for run in good]):
+            await tx.insert_many(sql.INSERT_TAG, tags)
+    return answers
+
+
+KIND: Final = Kind("create_run", 0, apply, once=True)

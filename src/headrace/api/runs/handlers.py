@@ -1,0 +1,208 @@
+"""What the run endpoints do. Times are milliseconds since the epoch."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from headrace import errors, search
+from headrace.api.experiments.ids import parse_id
+from headrace.api.experiments.types import ViewType
+from headrace.api.runs import batch, sql, transactions, view
+from headrace.api.runs import create as creation
+from headrace.api.runs import update as updating
+from headrace.api.runs.types import (
+    CreateRun,
+    DeleteTag,
+    GetRun,
+    KeyValue,
+    LogBatch,
+    LogMetric,
+    LogParam,
+    MetricIn,
+    ParamIn,
+    Run,
+    RunAnswer,
+    RunData,
+    RunId,
+    RunInfoAnswer,
+    RunInputs,
+    RunPage,
+    SearchRuns,
+    SetTag,
+    TagIn,
+    UpdateRun,
+)
+from headrace.clock import now_ms
+from headrace.context import Context
+from headrace.db.base import Row
+from headrace.errors import invalid
+from headrace.http.codec import encode
+from headrace.http.messages import Response
+from headrace.limits import SEARCH_MAX_RESULTS_DEFAULT
+from headrace.message import Empty
+
+EMPTY = Empty()
+
+
+async def create(req: CreateRun, ctx: Context) -> RunAnswer:
+    """POST /2.0/mlflow/runs/create
+
+    Errors: RESOURCE_DOES_NOT_EXIST (no such experiment), INVALID_PARAMETER_VALUE (it is deleted; two names).
+    """
+    new = creation.NewRun(req)
+    await ctx.writer.submit(creation.KIND, new, 600 + 64 * len(new.tags))
+    row = (
+        new.run_id, new.experiment_id, new.name, new.user_id, "RUNNING", new.start_time, None,
+        new.artifact_uri, "active",
+    )  # fmt: skip
+    data = RunData(tags=[KeyValue(key, value) for key, value in new.tags])
+    return RunAnswer(Run(view.info(row), data, RunInputs()))
+
+
+async def get(req: GetRun, ctx: Context) -> RunAnswer:
+    """GET /2.0/mlflow/runs/get
+
+    Deleted runs are returned too. Errors: RESOURCE_DOES_NOT_EXIST.
+    """
+    found = await ctx.runs.get(req.run_id)
+    if found is None:
+        raise errors.run_not_found(req.run_id)
+    row, logged = found
+    return RunAnswer(view.runs([row], logged)[0])
+
+
+async def update(req: UpdateRun, ctx: Context) -> RunInfoAnswer:
+    """POST /2.0/mlflow/runs/update
+
+    A name also sets the tag mlflow.runName. Errors: RESOURCE_DOES_NOT_EXIST, INVALID_PARAMETER_VALUE (deleted).
+    """
+    change = updating.Change(req.run_id, req.status, req.end_time, req.run_name)
+    row: Row = await ctx.writer.submit(updating.KIND, change)
+    return RunInfoAnswer(view.info(row))
+
+
+async def delete(req: RunId, ctx: Context) -> Empty:
+    """POST /2.0/mlflow/runs/delete
+
+    Also deletes the assessments that the run made. Deleting twice is fine. Errors: RESOURCE_DOES_NOT_EXIST.
+    """
+    await ctx.db.write(transactions.set_stage, _own_id(req), "deleted", now_ms())
+    return EMPTY
+
+
+async def restore(req: RunId, ctx: Context) -> Empty:
+    """POST /2.0/mlflow/runs/restore
+
+    Restoring an active run is fine. Errors: RESOURCE_DOES_NOT_EXIST.
+    """
+    await ctx.db.write(transactions.set_stage, _own_id(req), "active", None)
+    return EMPTY
+
+
+def _own_id(req: RunId | DeleteTag) -> str:
+    """The run id where MLflow does not read `run_uuid`: it looks for a run with an empty id."""
+    return "" if req.run_uuid and req.run_uuid == req.run_id else req.run_id
+
+
+async def log_batch(req: LogBatch, ctx: Context) -> Empty:
+    """POST /2.0/mlflow/runs/log-batch
+
+    All or nothing. Errors: RESOURCE_DOES_NOT_EXIST (no such run), INVALID_PARAMETER_VALUE (run deleted; a param
+    has another value; a limit), BAD_REQUEST (no such logged model). We differ: stock commits params, metrics
+    and tags separately. Cost: one statement for a group of metrics, four more with params and tags.
+    """
+    new = batch.from_request(req)
+    if new.points or new.params or new.tags:
+        await ctx.writer.submit(batch.KIND, new, new.cost_bytes())
+    else:
+        await _check_active(ctx, new.run_id)
+    return EMPTY
+
+
+async def log_metric(req: LogMetric, ctx: Context) -> Empty:
+    """POST /2.0/mlflow/runs/log-metric
+
+    A log-batch of one; errors as there.
+    """
+    new = batch.Batch(req.run_id)
+    metric = MetricIn(
+        key=req.key,
+        value=req.value,
+        timestamp=req.timestamp,
+        step=req.step,
+        dataset_name=req.dataset_name,
+        dataset_digest=req.dataset_digest,
+        model_id=req.model_id,
+    )
+    new.add_points([metric], "")
+    await ctx.writer.submit(batch.KIND, new, new.cost_bytes())
+    return EMPTY
+
+
+async def log_param(req: LogParam, ctx: Context) -> Empty:
+    """POST /2.0/mlflow/runs/log-parameter
+
+    A log-batch of one; errors as there. The value logged before may be logged again.
+    """
+    new = batch.Batch(req.run_id)
+    new.single_param = True
+    new.add_params([ParamIn(key=req.key, value=req.value)], "")
+    await ctx.writer.submit(batch.KIND, new, new.cost_bytes())
+    return EMPTY
+
+
+async def set_tag(req: SetTag, ctx: Context) -> Empty:
+    """POST /2.0/mlflow/runs/set-tag
+
+    A log-batch of one; overwrites. The key mlflow.runName renames the run.
+    """
+    new = batch.Batch(req.run_id)
+    new.add_tags([TagIn(key=req.key, value=req.value)], "")
+    await ctx.writer.submit(batch.KIND, new, new.cost_bytes())
+    return EMPTY
+
+
+async def delete_tag(req: DeleteTag, ctx: Context) -> Empty:
+    """POST /2.0/mlflow/runs/delete-tag
+
+    Errors: RESOURCE_DOES_NOT_EXIST (no such run or tag), INVALID_PARAMETER_VALUE (deleted).
+    """
+    await ctx.db.write(transactions.delete_tag, _own_id(req), req.key)
+    return EMPTY
+
+
+async def _check_active(ctx: Context, run_id: str) -> None:
+    await ctx.db.read_point(transactions.check_active, run_id)
+
+
+async def search_runs(req: SearchRuns, ctx: Context) -> Response:
+    """POST /2.0/mlflow/runs/search
+
+    Cost: one statement for the page and five for what was logged, whatever the number of runs; equal searches
+    that are wanted at the same moment (every open page polls) share them.
+    """
+    limit = SEARCH_MAX_RESULTS_DEFAULT if req.max_results is None else req.max_results
+    if limit < 1:
+        raise invalid(
+            f"Invalid value {limit} for parameter 'max_results' supplied. "
+            "It must be a positive integer"
+        )
+    page = search.runs_page(
+        experiment_ids=[parse_id(text) for text in req.experiment_ids],
+        filter=req.filter,
+        order_by=req.order_by,
+        stages=(req.run_view_type or ViewType.ACTIVE_ONLY).stages,
+        max_results=limit,
+        page_token=req.page_token,
+        dialect=ctx.db.dialect,
+        columns=sql.COLUMNS,
+    )
+    if not req.experiment_ids:
+        return Response(b"{}")
+    key = ("runs/search", encode(req))
+    return Response(await ctx.shared.get(key, partial(_page_body, ctx, page)))
+
+
+async def _page_body(ctx: Context, page: search.Page) -> bytes:
+    rows, logged, token = await ctx.db.read(transactions.search, page)
+    return encode(RunPage(runs=view.runs(rows, logged), next_page_token=token))

@@ -1,0 +1,209 @@
+"""SQL for runs: one constant per statement, PostgreSQL and SQLite side by side.
+
+What log-batch writes is in batch_sql.py; rules are in handlers.py; the search statement is made by
+`headrace.search`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from headrace.db.base import Row, Sql, Tx
+
+COLUMNS = (
+    "run_uuid",
+    "experiment_id",
+    "name",
+    "user_id",
+    "status",
+    "start_time",
+    "end_time",
+    "artifact_uri",
+    "lifecycle_stage",
+)
+_COLUMNS = ", ".join(COLUMNS)
+
+
+def _of_runs(select: str) -> Sql:
+    return Sql(
+        postgres=f"{select} = ANY($1::varchar[])",
+        sqlite=f"{select} IN (SELECT value FROM json_each($1))",
+    )
+
+
+RUNS = _of_runs(f"SELECT {_COLUMNS} FROM runs WHERE run_uuid")
+STAGES = _of_runs("SELECT run_uuid, lifecycle_stage, experiment_id FROM runs WHERE run_uuid")
+METRICS = _of_runs(
+    "SELECT run_uuid, key, value, timestamp, step, is_nan FROM latest_metrics WHERE run_uuid"
+)
+PARAMS = _of_runs("SELECT run_uuid, key, value FROM params WHERE run_uuid")
+TAGS = _of_runs("SELECT run_uuid, key, value FROM tags WHERE run_uuid")
+DATASETS = _of_runs(
+    "SELECT i.destination_id, i.input_uuid, d.name, d.digest, d.dataset_source_type, d.dataset_source,"
+    " d.dataset_schema, d.dataset_profile"
+    " FROM inputs i JOIN datasets d ON d.dataset_uuid = i.source_id"
+    " WHERE i.source_type = 'DATASET' AND i.destination_type = 'RUN' AND i.destination_id"
+)
+INPUT_TAGS = _of_runs(
+    "SELECT t.input_uuid, t.name, t.value FROM inputs i JOIN input_tags t USING (input_uuid)"
+    " WHERE i.source_type = 'DATASET' AND i.destination_type = 'RUN' AND i.destination_id"
+)
+MODELS_IN = _of_runs(
+    "SELECT source_id, destination_id, 0 FROM inputs"
+    " WHERE source_type = 'RUN_INPUT' AND destination_type = 'MODEL_INPUT' AND source_id"
+)
+MODELS_OUT = _of_runs(
+    "SELECT source_id, destination_id, step FROM inputs"
+    " WHERE source_type = 'RUN_OUTPUT' AND destination_type = 'MODEL_OUTPUT' AND source_id"
+)
+LOCATIONS = Sql(  # of experiments: what create-run needs
+    postgres="SELECT experiment_id, artifact_location, lifecycle_stage FROM experiments"
+    " WHERE experiment_id = ANY($1::int[])",
+    sqlite="SELECT experiment_id, artifact_location, lifecycle_stage FROM experiments"
+    " WHERE experiment_id IN (SELECT value FROM json_each($1))",
+)
+# Of new ids: a conflict means that a COMMIT whose answer was lost did take place.
+INSERT_RUN = Sql(
+    postgres="INSERT INTO runs (run_uuid, experiment_id, name, user_id, start_time, artifact_uri, source_type,"
+    " source_name, entry_point_name, status, source_version, lifecycle_stage)"
+    " SELECT *, 'UNKNOWN', '', '', 'RUNNING', '', 'active' FROM unnest($1::varchar[], $2::int[], $3::varchar[],"
+    " $4::varchar[], $5::bigint[], $6::varchar[]) ON CONFLICT DO NOTHING",
+    sqlite="INSERT INTO runs (run_uuid, experiment_id, name, user_id, start_time, artifact_uri, source_type,"
+    " source_name, entry_point_name, status, source_version, lifecycle_stage)"
+    " VALUES ($1, $2, $3, $4, $5, $6, 'UNKNOWN', '', '', 'RUNNING', '', 'active')",
+)
+INSERT_TAG = Sql(
+    postgres="INSERT INTO tags (run_uuid, key, value)"
+    " SELECT * FROM unnest($1::varchar[], $2::varchar[], $3::varchar[])",
+    sqlite="INSERT INTO tags (run_uuid, key, value) VALUES ($1, $2, $3)",
+)
+UPDATE_RUN = Sql(
+    postgres="UPDATE runs SET status = COALESCE(u.status, runs.status), end_time = COALESCE(u.end_time, runs.end_time),"
+    " name = COALESCE(u.name, runs.name)"
+    " FROM unnest($1::varchar[], $2::varchar[], $3::bigint[], $4::varchar[]) AS u(run_uuid, status, end_time, name)"
+    " WHERE runs.run_uuid = u.run_uuid",
+    sqlite="UPDATE runs SET status = COALESCE($2, status), end_time = COALESCE($3, end_time), name = COALESCE($4, name)"
+    " WHERE run_uuid = $1",
+)
+SET_STAGE = Sql("UPDATE runs SET lifecycle_stage = $2, deleted_time = $3 WHERE run_uuid = $1")
+DELETE_TAG = Sql("DELETE FROM tags WHERE run_uuid = $1 AND key = $2")
+TAG = Sql("SELECT value FROM tags WHERE run_uuid = $1 AND key = $2")
+UPSERT_TAG = Sql(
+    "INSERT INTO tags (run_uuid, key, value) VALUES ($1, $2, $3)"
+    " ON CONFLICT (key, run_uuid) DO UPDATE SET value = EXCLUDED.value"
+)
+DELETE_ASSESSMENTS = Sql(  # of the run's own: what runs/delete takes with it
+    postgres="DELETE FROM assessments WHERE assessment_metadata LIKE '%mlflow.assessment.sourceRunId%'"
+    " AND assessment_metadata::json ->> 'mlflow.assessment.sourceRunId' = $1",
+    sqlite="DELETE FROM assessments WHERE assessment_metadata LIKE '%mlflow.assessment.sourceRunId%'"
+    " AND json_extract(assessment_metadata, '$.\"mlflow.assessment.sourceRunId\"') = $1",
+)
+
+
+class Logged:
+    """The rows of what was logged to some runs, by run id."""
+
+    __slots__ = ("datasets", "input_tags", "metrics", "models_in", "models_out", "params", "tags")
+
+    def __init__(self) -> None:
+        self.metrics: list[Row] = []
+        self.params: list[Row] = []
+        self.tags: list[Row] = []
+        self.datasets: list[Row] = []
+        self.input_tags: list[Row] = []
+        self.models_in: list[Row] = []
+        self.models_out: list[Row] = []
+
+
+async def logged(tx: Tx, run_ids: Sequence[str], *, inputs_of_models: bool) -> Logged:
+    """What was logged to the runs: a fixed number of statements, whatever the number of runs."""
+    ids = tx.array(run_ids)
+    found = await links(tx, ids, inputs_of_models=inputs_of_models)
+    found.metrics = await tx.fetch(METRICS, ids)
+    found.params = await tx.fetch(PARAMS, ids)
+    found.tags = await tx.fetch(TAGS, ids)
+    return found
+
+
+async def links(tx: Tx, ids: Any, *, inputs_of_models: bool) -> Logged:
+    """What the runs read and wrote: datasets, logged models. `ids` is a `tx.array`."""
+    found = Logged()
+    found.datasets = await tx.fetch(DATASETS, ids)
+    if found.datasets:
+        found.input_tags = await tx.fetch(INPUT_TAGS, ids)
+    if tx.schema.has("inputs", "step"):  # heads before mlflow 3 know no models of runs
+        if inputs_of_models:
+            found.models_in = await tx.fetch(MODELS_IN, ids)
+        found.models_out = await tx.fetch(MODELS_OUT, ids)
+    return found
+
+
+def _arrays(table: str, columns: Sequence[str]) -> str:
+    aggregated = ", ".join(f"array_agg({column}) AS {column}" for column in columns)
+    return (
+        f" LEFT JOIN LATERAL (SELECT {aggregated} FROM {table} WHERE {table}.run_uuid = r.run_uuid)"
+        f" AS {table} ON true"
+    )
+
+
+_METRIC_COLUMNS = ("key", "value", "timestamp", "step", "is_nan")
+_PAIR_COLUMNS = ("key", "value")
+# A few runs by id with all that was logged, one row each, columns of the child tables as arrays: one round
+# trip where LOGGED takes seven. For pages of many runs plain rows are cheaper (docs/decisions).
+WHOLE_RUNS = Sql(
+    postgres="SELECT "
+    + ", ".join(f"r.{column}" for column in COLUMNS)
+    + "".join(f", latest_metrics.{column}" for column in _METRIC_COLUMNS)
+    + "".join(f", {table}.{column}" for table in ("params", "tags") for column in _PAIR_COLUMNS)
+    + ", EXISTS (SELECT FROM inputs i WHERE i.destination_type = 'RUN' AND i.destination_id = r.run_uuid)"
+    " OR EXISTS (SELECT FROM inputs i WHERE i.source_type IN ('RUN_INPUT', 'RUN_OUTPUT')"
+    " AND i.source_id = r.run_uuid)"
+    " FROM runs r"
+    + _arrays("latest_metrics", _METRIC_COLUMNS)
+    + _arrays("params", _PAIR_COLUMNS)
+    + _arrays("tags", _PAIR_COLUMNS)
+    + " WHERE r.run_uuid = ANY($1::varchar[])",
+    sqlite="SELECT 1",  # SQLite has no round trips to save: it runs RUNS and LOGGED
+)
+Found = dict[str, tuple[Row, Logged]]
+
+
+async def get_many(tx: Tx, run_ids: Sequence[str]) -> Found:
+    """The runs that exist and what was logged to each, by run id."""
+    if tx.dialect == "sqlite":
+        rows = await tx.fetch(RUNS, tx.array(run_ids))
+        return {row[0]: (row, await logged(tx, [row[0]], inputs_of_models=True)) for row in rows}
+    found: Found = {}
+    linked: list[str] = []
+    for row in await tx.fetch(WHOLE_RUNS, run_ids):
+        run_id = row[0]
+        what = Logged()
+        what.metrics = _rows(run_id, row[9:14])
+        what.params = _rows(run_id, row[14:16])
+        what.tags = _rows(run_id, row[16:18])
+        if row[18]:
+            linked.append(run_id)
+        found[run_id] = (row[:9], what)
+    if linked:
+        await _add_links(tx, linked, found)
+    return found
+
+
+def _rows(run_id: str, columns: Sequence[list[Any] | None]) -> list[Row]:
+    if columns[0] is None:
+        return []
+    return [(run_id, *values) for values in zip(*columns, strict=True)]
+
+
+async def _add_links(tx: Tx, linked: Sequence[str], found: Found) -> None:
+    everything = await links(tx, tx.array(linked), inputs_of_models=True)
+    inputs = {row[1]: row[0] for row in everything.datasets}
+    for row in everything.datasets:
+        found[row[0]][1].datasets.append(row)
+    for row in everything.input_tags:
+        found[inputs[row[0]]][1].input_tags.append(row)
+    for row in everything.models_in:
+        found[row[0]][1].models_in.append(row)
+    for row in everything.models_out:
+        found[row[0]][1].models_out.append(row)

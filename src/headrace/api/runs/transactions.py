@@ -1,0 +1,44 @@
+"""Transactions of runs that are not part of the group commit: stages, tags removed, a page of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headrace import errors
+from headrace.api.runs import sql
+from headrace.api.runs.batch import not_active
+from headrace.db.base import Row, Tx
+from headrace.search import Page
+
+
+async def check_active(tx: Tx, run_id: str) -> Row:
+    """(run id, stage, experiment id) of a run that may be written to. Raises MLflow's error otherwise."""
+    rows = await tx.fetch(sql.STAGES, tx.array([run_id]))
+    if not rows:
+        raise errors.run_not_found(run_id)
+    if rows[0][1] != "active":
+        raise not_active(run_id, rows[0][1])
+    return rows[0]
+
+
+async def set_stage(tx: Tx, run_id: str, stage: str, deleted_time: int | None) -> None:
+    """Delete or restore a run; `deleted_time` in milliseconds. Raises RESOURCE_DOES_NOT_EXIST."""
+    if not await tx.execute(sql.SET_STAGE, run_id, stage, deleted_time):
+        raise errors.run_not_found(run_id)
+    if stage == "deleted" and tx.schema.has("assessments", "assessment_metadata"):
+        await tx.execute(sql.DELETE_ASSESSMENTS, run_id)
+
+
+async def delete_tag(tx: Tx, run_id: str, key: str) -> None:
+    """Remove a tag of an active run. Raises RESOURCE_DOES_NOT_EXIST, INVALID_PARAMETER_VALUE."""
+    await check_active(tx, run_id)
+    if not await tx.execute(sql.DELETE_TAG, run_id, key):
+        raise errors.not_found(f"No tag with name: {key} in run with id {run_id}")
+
+
+async def search(tx: Tx, page: Page) -> tuple[Sequence[Row], sql.Logged, str | None]:
+    """One page of runs, what was logged to them, and the token of the next page."""
+    rows, token = page.cut(await tx.fetch(page.sql, *page.args))
+    ids = [row[0] for row in rows]
+    logged = await sql.logged(tx, ids, inputs_of_models=False) if ids else sql.Logged()
+    return rows, logged, token

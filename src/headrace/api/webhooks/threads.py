@@ -1,0 +1,43 @@
+"""Threads for calls that block on strangers: they never hold up the end of the server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Final, TypeVar
+
+from headrace.errors import ApiError
+
+T = TypeVar("T")
+FAILURES: Final = (ApiError, OSError, ValueError)  # what such a call may raise
+
+
+class Threads:
+    """So many at a time. An executor's threads would be waited for at exit; these are daemons."""
+
+    def __init__(self, most: int) -> None:
+        self._turn = asyncio.Semaphore(most)
+
+    async def run(self, call: Callable[..., T], *args: object) -> T:
+        """What the call returns. Its thread goes on when this is cancelled, and keeps its turn."""
+        await self._turn.acquire()
+        loop = asyncio.get_running_loop()
+        outcome: Future[T] = Future()
+        outcome.set_running_or_notify_cancel()
+
+        def work() -> None:
+            try:
+                outcome.set_result(call(*args))
+            except FAILURES as error:
+                outcome.set_exception(error)
+            finally:
+                if not outcome.done():
+                    outcome.set_exception(RuntimeError("see the traceback of the thread"))
+                with contextlib.suppress(RuntimeError):  # the loop is closed: the server has ended
+                    loop.call_soon_threadsafe(self._turn.release)
+
+        threading.Thread(target=work, name="webhooks", daemon=True).start()
+        return await asyncio.wrap_future(outcome)

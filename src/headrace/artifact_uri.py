@@ -1,0 +1,119 @@
+"""Artifact URIs as text: how a path is appended, and which locations a client may name.
+
+Nothing here touches storage. Source: contract semantics §5, §6.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlparse, urlsplit, urlunparse, urlunsplit
+
+from headrace.errors import invalid
+
+ALLOWED_SCHEMES_VARIABLE: Final = "MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES"
+MAX_LOCATION_VARIABLE: Final = "MLFLOW_ARTIFACT_LOCATION_MAX_LENGTH"
+MAX_LOCATION: Final = 2048  # characters, unless the variable says otherwise
+# A server that stored one of these would connect to whatever host the client names.
+HOST_ADDRESSED: Final = frozenset(
+    {"ftp", "sftp", "hdfs", "viewfs", "http", "https", "mlflow-artifacts", "r2", "b2", "abfss"}
+)
+
+
+def append_path(uri: str, *parts: str) -> str:
+    """`uri` with path parts appended to its path; query and fragment stay at the end.
+
+    `s3://b/p?x=1` and `run/artifacts` give `s3://b/p/run/artifacts?x=1`. Raises for `..` in the query.
+    """
+    tail = "/".join(part.strip("/") for part in parts)
+    split = urlparse(uri)
+    check_query(split.query)
+    if not split.scheme:
+        return _join(uri, tail)
+    if not split.path.startswith("/"):
+        # urlunparse would turn the relative path of "file:a" or the empty one of "s3://b" absolute.
+        rest = split._replace(scheme="", path=_join(split.path, tail))
+        return f"{split.scheme}:{urlunparse(rest)}"
+    return urlunparse(split._replace(path=_join(split.path, tail)))
+
+
+def _join(head: str, tail: str) -> str:
+    if not head:
+        return tail
+    return posixpath.join(head, tail)
+
+
+def check_query(query: str) -> None:
+    """Raise when a URI's query would climb out of a directory, in any encoding."""
+    for _ in range(10):
+        if ".." in query:
+            raise invalid("Invalid query string")
+        decoded = unquote(query)
+        if decoded == query:
+            return
+        query = decoded
+    raise invalid("Invalid query string")
+
+
+def check_location(uri: str, field: str, *roots: str) -> str:
+    """A location that a client asks for, checked and made absolute. Raises INVALID_PARAMETER_VALUE.
+
+    `roots` are the server's own artifact root and destination: their hosts are trusted.
+    """
+    split = urlsplit(uri)
+    if urlparse(uri).fragment or urlparse(uri).params:
+        raise invalid(f"'{field}' URL can't include fragments or params.")
+    check_query(split.query)
+    check_host(uri, field, *roots)
+    limit = int(os.environ.get(MAX_LOCATION_VARIABLE, MAX_LOCATION))
+    if len(uri) > limit:
+        raise invalid(
+            "Invalid artifact path length. The length of the artifact path cannot be greater than "
+            f"{limit} characters. To configure this limit, please set the "
+            f"{MAX_LOCATION_VARIABLE} environment variable."
+        )
+    return make_absolute(uri)
+
+
+def check_host(uri: str, field: str, *roots: str) -> None:
+    """Raise when `uri` would make the server connect to a host that only the client knows."""
+    scheme = refused_scheme(uri, *roots)
+    if scheme is None:
+        return
+    raise invalid(
+        f"'{field}' cannot use the '{scheme}' scheme: the '{scheme}' scheme addresses a host other "
+        "than the tracking server's configured artifact storage, so the server would connect to "
+        f"the host named in the URI. Set the {ALLOWED_SCHEMES_VARIABLE} environment variable on "
+        "the server to allow it."
+    )
+
+
+def refused_scheme(uri: str, *roots: str) -> str | None:
+    """The scheme of a URI whose host the server must not connect to; None when there is no objection.
+
+    `roots` are the server's own artifact root and destination: their hosts are trusted.
+    """
+    split = urlsplit(uri)
+    scheme = split.scheme.lower()
+    if scheme not in HOST_ADDRESSED or (scheme == "mlflow-artifacts" and not split.netloc):
+        return None
+    allowed = {s.strip() for s in os.environ.get(ALLOWED_SCHEMES_VARIABLE, "").split(",")}
+    if scheme in allowed or any(
+        (urlsplit(root).scheme.lower(), urlsplit(root).netloc) == (scheme, split.netloc)
+        for root in roots
+    ):
+        return None
+    return scheme
+
+
+def make_absolute(uri: str) -> str:
+    """A relative local path (or `file:` URI) under the server's working directory; others unchanged."""
+    split = urlsplit(uri)
+    if split.scheme == "":
+        return uri if uri.startswith("/") else (Path.cwd() / uri).as_posix()
+    if split.scheme == "file" and not split.netloc and not split.path.startswith("/"):
+        path = (Path.cwd() / split.path).as_posix()
+        return urlunsplit(("file", None, path, split.query, split.fragment))
+    return uri

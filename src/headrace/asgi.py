@@ -1,0 +1,24 @@
+"""`headrace.asgi:app`: the application for any ASGI server; settings come from the environment."""
+
+from __future__ import annotations
+
+import os
+
+from headrace import config
+from headrace.http.app import App, create_app
+
+
+def factory() -> App:
+    """A new application with the settings of the environment (for `uvicorn --factory`).
+
+    `mlflow server --app-name headrace` finds it by the entry point in pyproject.toml.
+    """
+    return create_app(config.load_handed_over(os.environ))
+
+
+def __getattr__(name: str) -> App:
+    if name == "app":
+        application = factory()
+        globals()["app"] = application
+        return application
+    raise AttributeError(name)

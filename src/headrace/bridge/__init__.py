@@ -1,0 +1,1 @@
+"""What headrace does not answer itself: stock MLflow, started on demand, behind a stream."""

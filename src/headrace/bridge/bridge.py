@@ -1,0 +1,129 @@
+"""Answers what headrace does not answer itself: through stock MLflow, if that has such a route."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Final
+
+from headrace.bridge.client import Pool
+from headrace.bridge.exchange import Exchange
+from headrace.bridge.package import installed, why_not
+from headrace.bridge.routes import Table
+from headrace.bridge.share import Shares
+from headrace.bridge.stock import Stock
+from headrace.errors import ApiError, ErrorCode, unavailable
+from headrace.http.messages import Request, Response, html
+
+if TYPE_CHECKING:
+    from headrace.bridge.package import Package
+    from headrace.config import Settings
+
+log = logging.getLogger(__name__)
+
+MAX_IN_FLIGHT: Final = 200  # bridged requests of one process at a time; more wait for their turn
+WRONG_METHOD: Final = "The method is not allowed for the requested URL."
+
+
+class Bridge:
+    """The way to stock MLflow, for one process. `head` is the database's schema revision."""
+
+    def __init__(self, settings: Settings, head: str, shares: Shares | None = None) -> None:
+        self._settings = settings
+        self._head = head
+        self._shares = shares or Shares()
+        self._table = Table()
+        self._plain = Stock(settings, self._shares.plain, with_jobs=False)
+        self._jobs = Stock(settings, self._shares.jobs, with_jobs=True)
+        self._pools: dict[int, Pool] = {}
+        self._turn = asyncio.Semaphore(MAX_IN_FLIGHT)
+
+    async def answer(self, request: Request) -> Response | None:
+        """The answer of stock MLflow; None where it has no route either.
+
+        Errors: NOT_IMPLEMENTED (501) when mlflow is not installed, does not fit the database, or
+        does not start; TEMPORARILY_UNAVAILABLE (503) when it ends in the middle of a request.
+        """
+        row = self._table.find(request.path)
+        if row is None:
+            return None
+        method = "GET" if request.method == "HEAD" else request.method
+        if method not in row.methods:
+            return _wrong_method(request.method, row.methods)
+        package = await asyncio.to_thread(installed)
+        reason = why_not(package, self._head)
+        if not self._settings.bridge:
+            reason = "This route is answered by MLflow itself, and headrace runs with --no-bridge."
+        if package is None or reason is not None:
+            raise ApiError(ErrorCode.NOT_IMPLEMENTED, reason or "")
+        self._check_length(request)
+        stock = self._jobs if method in row.job_methods else self._plain
+        async with contextlib.AsyncExitStack() as held:
+            await held.enter_async_context(self._turn)
+            ticker = asyncio.create_task(stock.keep_in_use())
+            held.callback(ticker.cancel)
+            exchange = await self._exchange(request, stock, package)
+            held.callback(exchange.close)
+            if exchange.is_short:
+                return exchange.response(await exchange.body())
+            # Whoever sends the answer closes it, and with it everything held here.
+            return exchange.stream(held.pop_all())
+
+    def running(self) -> tuple[bool, bool]:
+        """Whether MLflow runs: the one without job runners, the one with them."""
+        return bool(self._shares.plain.port), bool(self._shares.jobs.port)
+
+    async def close(self) -> None:
+        """Close this process's connections. MLflow ends with the last process of the server."""
+        for pool in self._pools.values():
+            pool.close()
+        self._shares.close()
+
+    def _check_length(self, request: Request) -> None:
+        limit = self._settings.max_body_bytes
+        if int(request.headers.get("content-length") or 0) > limit:
+            raise ApiError(ErrorCode.BAD_REQUEST, f"Request body exceeds {limit} bytes")
+
+    async def _exchange(self, request: Request, stock: Stock, package: Package) -> Exchange:
+        """Send the request; returns once the head of the answer is here."""
+        why = f"{request.method} {request.path}"
+        port = await stock.port(package, why)
+        for attempt in (1, 2, 3):
+            pool = self._pools.setdefault(port, Pool(port))
+            try:
+                connection = await pool.take(fresh=attempt > 1)
+            except OSError:  # it was idle for too long, or died
+                pool.close()
+                self._pools.pop(port, None)
+                port = await stock.port(package, why, not_port=port)
+                continue
+            exchange = Exchange(request, connection, pool, self._settings.max_body_bytes)
+            with contextlib.ExitStack() as unless_begun:
+                unless_begun.callback(exchange.close)
+                try:
+                    await exchange.begin()
+                except ConnectionError as exc:
+                    if exchange.may_be_repeated:
+                        continue
+                    if exchange.client_is_gone:
+                        raise
+                    log.error("MLflow ended while it answered %s: %s", why, exc)
+                    raise _ended() from exc
+                unless_begun.pop_all()
+                return exchange
+        raise _ended()
+
+
+def _wrong_method(method: str, known: frozenset[str]) -> Response:
+    allowed = {*known, "OPTIONS"} | ({"HEAD"} if "GET" in known else set())
+    allow = ("allow", ", ".join(sorted(allowed)))
+    if method == "OPTIONS":
+        return Response(status=204, content_type=None, headers=[allow])
+    response = html(405, "Method Not Allowed", WRONG_METHOD)
+    response.headers.append(allow)
+    return response
+
+
+def _ended() -> ApiError:
+    return unavailable("MLflow, which answers this route, ended in the middle of the request.")

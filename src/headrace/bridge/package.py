@@ -1,0 +1,79 @@
+"""What the installed mlflow package is, read from its files. It is never imported here: that takes
+seconds and hundreds of megabytes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+INSTALL: Final = "pip install 'headrace[mlflow]'"
+_REVISION: Final = re.compile(r'^(down_)?revision(?:: \S+)? = "(\w+)"', re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """The mlflow package beside us: its version and the schema it wants."""
+
+    version: str
+    head: str
+    known_heads: frozenset[str]
+    has_asgi_app: bool
+
+
+@cache
+def installed() -> Package | None:
+    """The mlflow package with its server, or None. mlflow-skinny brings no server."""
+    spec = find_spec("mlflow")
+    places = list(spec.submodule_search_locations or ()) if spec is not None else []
+    if not places or find_spec("flask") is None:
+        return None
+    try:
+        release = version("mlflow")
+    except PackageNotFoundError:
+        return None
+    root = Path(places[0])
+    revisions, superseded = _revisions(root / "store" / "db_migrations" / "versions")
+    heads = revisions - superseded
+    return Package(
+        version=release,
+        head=heads.pop() if len(heads) == 1 else "",
+        known_heads=frozenset(revisions),
+        has_asgi_app=(root / "server" / "fastapi_app.py").exists(),
+    )
+
+
+def why_not(package: Package | None, database_head: str) -> str | None:
+    """Why stock MLflow cannot answer on this database, and what to do; None when it can."""
+    if package is None:
+        return (
+            "This route is answered by MLflow itself, which is not installed beside headrace: "
+            f"{INSTALL}, then start headrace again."
+        )
+    if package.head == database_head:
+        return None
+    if database_head in package.known_heads:
+        return (
+            f"This route is answered by MLflow {package.version}, which wants the database at "
+            f"schema {package.head}, and it is at {database_head}: back it up, run `mlflow db "
+            "upgrade` on it, then start headrace again."
+        )
+    return (
+        f"This route is answered by MLflow itself, but {package.version} is installed and does "
+        f"not know the database's schema {database_head}: install the release that made it, then "
+        "start headrace again."
+    )
+
+
+def _revisions(directory: Path) -> tuple[set[str], set[str]]:
+    revisions: set[str] = set()
+    superseded: set[str] = set()
+    for script in directory.glob("*.py"):
+        for is_down, revision in _REVISION.findall(script.read_text(encoding="utf-8")):
+            (superseded if is_down else revisions).add(revision)
+    return revisions, superseded

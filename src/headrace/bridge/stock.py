@@ -1,0 +1,217 @@
+"""Starts stock MLflow on a loopback port of its own and knows where it listens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import uuid
+from importlib.util import find_spec
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from headrace import secret_text
+from headrace.bridge import client
+from headrace.bridge.routes import JOBS_SEARCH
+from headrace.bridge.share import ALIVE_BYTE
+from headrace.errors import ApiError, ErrorCode
+from headrace.stores import scheme_of
+
+if TYPE_CHECKING:
+    from headrace.bridge.package import Package
+    from headrace.bridge.share import Share
+    from headrace.config import Settings
+
+log = logging.getLogger(__name__)
+
+WARDEN: Final = Path(__file__).with_name("warden.py")
+START_TIMEOUT_S: Final = 120.0
+POLL_S: Final = 0.1
+LONGEST_TICK_S: Final = 15.0  # how often a long request says that MLflow is in use
+RETRY_S: Final = 10.0  # after a start that failed, others are told so without another try
+KEEP_ALIVE_S: Final = 75  # of stock's idle connections; ours are given up earlier
+# What the options of `mlflow server` are for its own front door, not for a process behind ours.
+FRONT_DOOR: Final = (
+    "MLFLOW_APP_NAME",
+    "MLFLOW_GUNICORN_OPTS",
+    "MLFLOW_HOST",
+    "MLFLOW_PORT",
+    "MLFLOW_UVICORN_OPTS",
+    "MLFLOW_WORKERS",
+    "UVICORN_",
+    "WEB_CONCURRENCY",
+)
+SERVER_OPTIONS: Final = f"--log-level warning --timeout-keep-alive {KEEP_ALIVE_S}"
+
+
+class Stock:
+    """One kind of stock MLflow (with job runners or without), shared by the server's processes."""
+
+    def __init__(self, settings: Settings, share: Share, *, with_jobs: bool) -> None:
+        self._settings = settings
+        self._share = share
+        self._with_jobs = with_jobs
+        self._tick_s = min(LONGEST_TICK_S, settings.bridge_idle_timeout_s / 4)
+        self._starting = asyncio.Lock()
+        self._failed_s = -RETRY_S
+        self._failure = ""
+
+    async def keep_in_use(self) -> None:
+        """Put off its idle stop until cancelled."""
+        while True:
+            self._share.in_use()
+            await asyncio.sleep(self._tick_s)
+
+    async def port(self, package: Package, why: str, *, not_port: int = 0) -> int:
+        """Where it answers; starts it when it does not run, or only did at `not_port`.
+
+        `why` says for the log what it is needed for. Raises NOT_IMPLEMENTED (501) when it cannot
+        be started, which clients do not try again.
+        """
+        self._share.in_use()
+        port = self._share.port
+        if port and port != not_port:
+            return port
+        async with self._starting:
+            while not self._share.try_lock():
+                await asyncio.sleep(POLL_S)
+            try:
+                port = self._share.port
+                if port and port != not_port:
+                    return port
+                self._share.port = 0
+                self._share.port = port = await self._start(package, why)
+                return port
+            finally:
+                self._share.unlock()
+
+    async def _start(self, package: Package, why: str) -> int:
+        began_s = monotonic()
+        if began_s - self._failed_s < RETRY_S:
+            raise ApiError(ErrorCode.NOT_IMPLEMENTED, self._failure)
+        port = _free_port()
+        log.info("starting MLflow %s for %s", package.version, why)
+        process = await asyncio.to_thread(self._launch, package, port)
+        # A daemon, because headrace may end before the process does.
+        threading.Thread(target=_note_end, args=(process,), daemon=True).start()
+        with contextlib.ExitStack() as unless_ready:
+            unless_ready.callback(process.terminate)
+            while not await client.is_healthy(port, self._settings.static_prefix or ""):
+                if process.poll() is not None:
+                    raise self._fail(f"it ended with exit code {process.returncode}")
+                if monotonic() - began_s > START_TIMEOUT_S:
+                    raise self._fail(f"it did not answer within {START_TIMEOUT_S:g} s")
+                self._share.in_use()
+                await asyncio.sleep(POLL_S)
+            unless_ready.pop_all()
+        log.info("MLflow answers on port %d after %.1f s", port, monotonic() - began_s)
+        return port
+
+    def _fail(self, reason: str) -> ApiError:
+        self._failed_s = monotonic()
+        self._failure = (
+            f"This route is answered by MLflow itself, which did not start: {reason}. Its own "
+            "words are in headrace's log."
+        )
+        log.error("MLflow did not start: %s", reason)
+        return ApiError(ErrorCode.NOT_IMPLEMENTED, self._failure)
+
+    def _launch(self, package: Package, port: int) -> subprocess.Popen[bytes]:
+        state_fd = self._share.state_fd
+        idle_s = str(self._settings.bridge_idle_timeout_s)
+        prefix = self._settings.static_prefix or ""
+        jobs_url = "-"
+        if self._with_jobs:
+            jobs_url = f"http://127.0.0.1:{port}{prefix}{JOBS_SEARCH}"
+        warden = [sys.executable, "-I", "-S", str(WARDEN), str(state_fd), str(ALIVE_BYTE)]
+        mlflow = command(package, port, with_jobs=self._with_jobs)
+        return subprocess.Popen(
+            [*warden, idle_s, jobs_url, *mlflow],
+            pass_fds=(state_fd,),
+            env=environment(self._settings, with_jobs=self._with_jobs),
+            stdin=self._share.warden_end,
+            start_new_session=True,  # a terminal's Ctrl+C is for headrace
+        )
+
+
+def command(package: Package, port: int, *, with_jobs: bool) -> list[str]:
+    """How MLflow is started; what it serves is in its environment, where `ps` shows no password.
+
+    MLflow's ASGI application alone takes 0.3 GB and 5 s until it answers; `mlflow server` 0.6 GB
+    and 9 s without job runners, 2.8 GB and 13 s with them.
+    """
+    where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    if package.has_asgi_app and not with_jobs:
+        app = "mlflow.server.fastapi_app:app"
+        return [sys.executable, "-m", "uvicorn", *where, *SERVER_OPTIONS.split(), app]
+    server = [sys.executable, "-m", "mlflow", "server", *where]
+    return [*server, "--uvicorn-opts", SERVER_OPTIONS] if package.has_asgi_app else server
+
+
+def environment(settings: Settings, *, with_jobs: bool) -> dict[str, str]:
+    """The variables of the MLflow process: ours, and the settings it must share with us."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("HEADRACE_", *FRONT_DOOR))}
+    uri = for_sqlalchemy(settings.backend_store_uri)
+    registry = for_sqlalchemy(settings.registry_store_uri)
+    shared = {
+        "MLFLOW_BACKEND_STORE_URI": uri,
+        "_MLFLOW_SERVER_FILE_STORE": uri,
+        "MLFLOW_REGISTRY_STORE_URI": registry,
+        "_MLFLOW_SERVER_REGISTRY_STORE": registry,
+        "MLFLOW_DEFAULT_ARTIFACT_ROOT": settings.default_artifact_root,
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": settings.default_artifact_root,
+        "MLFLOW_SERVE_ARTIFACTS": "true" if settings.serve_artifacts else "false",
+        "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true" if settings.serve_artifacts else "",
+        "MLFLOW_ARTIFACTS_DESTINATION": settings.artifacts_destination,
+        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": settings.artifacts_destination,
+        "MLFLOW_STATIC_PREFIX": settings.static_prefix or "",
+        "_MLFLOW_STATIC_PREFIX": settings.static_prefix or "",
+        "MLFLOW_SERVER_ALLOWED_HOSTS": settings.allowed_hosts or "",
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": settings.cors_allowed_origins or "",
+        "MLFLOW_SERVER_X_FRAME_OPTIONS": settings.x_frame_options,
+        "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": str(
+            settings.disable_security_middleware
+        ).lower(),
+        "MLFLOW_SERVER_SECRETS_CACHE_TTL": str(settings.secrets_cache_ttl_s),
+        "MLFLOW_SERVER_SECRETS_CACHE_MAX_SIZE": str(settings.secrets_cache_max_entries),
+        "MLFLOW_TRACE_ARCHIVAL_CONFIG": settings.trace_archival_config or "",
+        "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": secret_text.key_of(settings),
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": str(with_jobs).lower(),
+        "_MLFLOW_SERVER_BOOT_ID": uuid.uuid4().hex,
+        "_MLFLOW_IN_JOB_EXECUTOR": "false",
+        "PYTHONWARNINGS": env.get("PYTHONWARNINGS", "ignore"),
+    }
+    return {name: value for name, value in {**env, **shared}.items() if value}
+
+
+def for_sqlalchemy(uri: str) -> str:
+    """A database URI for SQLAlchemy, which wants the driver named that is installed."""
+    if scheme_of(uri) not in ("postgres", "postgresql"):
+        return uri
+    scheme, _, rest = uri.partition("://")
+    if "+" in scheme:
+        return uri
+    driver = "psycopg" if find_spec("psycopg") is not None else "psycopg2"
+    return f"postgresql+{driver}://{rest}"
+
+
+def _note_end(process: subprocess.Popen[bytes]) -> None:
+    # Whoever needs MLflow next finds out and starts it again; this is for the log.
+    code = process.wait()
+    if code:
+        log.error("MLflow ended by itself (exit code %d)", code)
+    else:
+        log.info("MLflow was stopped")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

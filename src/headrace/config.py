@@ -1,0 +1,476 @@
+"""SETTINGS: one row per setting: name with unit, default, kind of value, flags, variables, help.
+
+The command line, `headrace config` and docs/reference/settings.md are made from these rows. `load`
+turns flags and environment into a `Settings`; a flag wins over a variable, a variable over the
+default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, Final
+
+from headrace import checks, stores
+from headrace.accepted import ACCEPTED
+from headrace.setting import (
+    SWITCH,
+    TEXT,
+    URI,
+    Kind,
+    Setting,
+    choice,
+    integer,
+    json_object,
+    pattern,
+    prefix,
+    row,
+    seconds,
+    shown,
+    size,
+)
+from headrace.webhook_settings import WEBHOOKS, WebhookSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+STORAGE: Final = "Storage"
+NETWORK: Final = "Network"
+SECURITY: Final = "Security"
+RUNNING: Final = "Running"
+RULES: Final = "MLflow's rules"
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Settings(WebhookSettings):
+    """Every setting of one server, resolved and checked; never changes after it is made.
+
+    `registry_store_uri` and `default_artifact_root` are filled in when they are empty.
+    """
+
+    # what is stored where
+    backend_store_uri: str = row(
+        STORAGE,
+        stores.DEFAULT_URI,
+        URI,
+        "--backend-store-uri MLFLOW_BACKEND_STORE_URI",
+        "The database: sqlite:///FILE (relative to the working directory; four slashes for an "
+        "absolute path) or postgresql://USER:PASSWORD@HOST/NAME. SQLAlchemy's spellings with a "
+        "driver (postgresql+psycopg2://) mean the same.",
+        handed_over="_MLFLOW_SERVER_FILE_STORE",
+    )
+    registry_store_uri: str = row(
+        STORAGE,
+        "",
+        URI,
+        "--registry-store-uri MLFLOW_REGISTRY_STORE_URI",
+        "The database of the model registry.",
+        default_text="the value of --backend-store-uri",
+        handed_over="_MLFLOW_SERVER_REGISTRY_STORE",
+    )
+    default_artifact_root: str = row(
+        STORAGE,
+        "",
+        URI,
+        "--default-artifact-root MLFLOW_DEFAULT_ARTIFACT_ROOT",
+        "Where the artifacts of experiments made from now on are kept; existing experiments stay "
+        "where they are.",
+        default_text="mlflow-artifacts:/ with --serve-artifacts, else ./mlruns as an absolute path",
+        handed_over="_MLFLOW_SERVER_ARTIFACT_ROOT",
+    )
+    serve_artifacts: bool = row(
+        STORAGE,
+        True,
+        SWITCH,
+        "--serve-artifacts/--no-serve-artifacts MLFLOW_SERVE_ARTIFACTS",
+        "Carry artifacts between clients and --artifacts-destination, so that clients need no "
+        "access to the store.",
+        handed_over="_MLFLOW_SERVER_SERVE_ARTIFACTS",
+    )
+    artifacts_only: bool = row(
+        STORAGE,
+        False,
+        SWITCH,
+        "--artifacts-only MLFLOW_ARTIFACTS_ONLY",
+        "Carry artifacts and do nothing else: no database is opened.",
+        handed_over="_MLFLOW_SERVER_ARTIFACTS_ONLY",
+    )
+    artifacts_destination: str = row(
+        STORAGE,
+        "./mlartifacts",
+        URI,
+        "--artifacts-destination MLFLOW_ARTIFACTS_DESTINATION",
+        "Where the artifacts that this server carries are kept: a directory, or s3://, gs://, "
+        "wasbs:// and the like.",
+        handed_over="_MLFLOW_SERVER_ARTIFACT_DESTINATION",
+    )
+    sqlite_synchronous: str = row(
+        STORAGE,
+        "full",
+        choice("normal", "full"),
+        "--sqlite-synchronous HEADRACE_SQLITE_SYNCHRONOUS",
+        "What an answered write survives on SQLite. full: a crash of the server, of the machine "
+        "and a power cut. normal: a crash of the server; the last moments may be lost when the "
+        "machine or its power fails, the file stays consistent.",
+    )
+    artifact_synchronous: str = row(
+        STORAGE,
+        "normal",
+        choice("normal", "full"),
+        "--artifact-synchronous HEADRACE_ARTIFACT_SYNCHRONOUS",
+        "What an uploaded artifact on local disk survives once it is answered. normal: a crash of "
+        "the server; the last seconds may be lost when the machine or its power fails, as with "
+        "stock MLflow. full: that too, for two waits for the disk per file.",
+    )
+    sqlite_readers: int = row(
+        STORAGE,
+        4,
+        integer(1, 64),
+        "--sqlite-readers HEADRACE_SQLITE_READERS",
+        "Read connections to a SQLite file, each in a thread of its own. Writes have one more.",
+    )
+    postgres_connections: int = row(
+        STORAGE,
+        10,
+        integer(1, 500),
+        "--postgres-connections HEADRACE_POSTGRES_CONNECTIONS",
+        "Most connections of one process to PostgreSQL. All processes of all servers together "
+        "must stay below max_connections of the database.",
+    )
+    write_queue_operations: int = row(
+        STORAGE,
+        10_000,
+        integer(1, 10_000_000),
+        "--write-queue-operations HEADRACE_WRITE_QUEUE_OPERATIONS",
+        "Most writes of one process that wait for their commit. Beyond it the answer is 503 with "
+        "Retry-After, which the client obeys.",
+    )
+    write_queue_bytes: int = row(
+        STORAGE,
+        64 << 20,
+        size(1 << 20, 16 << 30),
+        "--write-queue-bytes HEADRACE_WRITE_QUEUE_BYTES",
+        "Most bytes of request bodies of one process that wait for their commit. Beyond it the "
+        "answer is 503 with Retry-After.",
+    )
+
+    # who is served, and where
+    host: str = row(
+        NETWORK,
+        "127.0.0.1",
+        TEXT,
+        "--host -h MLFLOW_HOST",
+        "The address to listen on; 0.0.0.0 or :: for all of this machine's. Which Host headers "
+        "are answered is --allowed-hosts.",
+    )
+    port: int = row(
+        NETWORK,
+        5000,
+        integer(0, 65535),
+        "--port -p MLFLOW_PORT",
+        "The TCP port to listen on; 0 takes a free one and prints it.",
+    )
+    workers: int = row(
+        NETWORK,
+        1,
+        integer(1, 256),
+        "--workers -w MLFLOW_WORKERS",
+        "Processes that answer requests on PostgreSQL. A SQLite file is always served by one.",
+    )
+    static_prefix: str | None = row(
+        NETWORK,
+        None,
+        Kind("PATH", prefix),
+        "--static-prefix MLFLOW_STATIC_PREFIX",
+        "A path that every URL begins with, such as /mlflow.",
+        handed_over="_MLFLOW_STATIC_PREFIX",
+    )
+    max_body_bytes: int = row(
+        NETWORK,
+        64 << 20,
+        size(1 << 20, 4 << 30),
+        "--max-body-bytes HEADRACE_MAX_BODY_BYTES",
+        "Longest request body that is held in memory. Artifacts are streamed and have no such "
+        "limit.",
+    )
+    max_requests_in_flight: int = row(
+        NETWORK,
+        512,
+        integer(1, 1_000_000),
+        "--max-requests-in-flight HEADRACE_MAX_REQUESTS_IN_FLIGHT",
+        "Requests that one process answers at the same time, artifacts and web pages not counted. "
+        "Beyond it the answer is 503 with Retry-After, at once, so that those in hand stay quick.",
+    )
+    keep_alive_timeout_s: float = row(
+        NETWORK,
+        75.0,
+        seconds(0, 86_400),
+        "--keep-alive-timeout-s HEADRACE_KEEP_ALIVE_TIMEOUT_S",
+        "How long an idle connection is kept. Must be longer than the idle time of a load "
+        "balancer in front (60 s is a common default).",
+    )
+    drain_timeout_s: float = row(
+        NETWORK,
+        25.0,
+        seconds(0, 3_600),
+        "--drain-timeout-s HEADRACE_DRAIN_TIMEOUT_S",
+        "How long a stopping server waits for requests that it is answering. Must be shorter "
+        "than what kills it afterwards (Kubernetes: 30 s).",
+    )
+
+    # who is let in
+    allowed_hosts: str | None = row(
+        SECURITY,
+        None,
+        TEXT,
+        "--allowed-hosts MLFLOW_SERVER_ALLOWED_HOSTS",
+        "Host headers that are answered, separated by commas, with * as a wildcard: protection "
+        "against DNS rebinding. A host that clients name with a port needs the port here too.",
+        default_text="localhost and private addresses, with any port",
+    )
+    cors_allowed_origins: str | None = row(
+        SECURITY,
+        None,
+        TEXT,
+        "--cors-allowed-origins MLFLOW_SERVER_CORS_ALLOWED_ORIGINS",
+        "Origins of web pages that may call the API from a browser, separated by commas, with * "
+        "as a wildcard.",
+        default_text="localhost, with any port",
+    )
+    x_frame_options: str = row(
+        SECURITY,
+        "SAMEORIGIN",
+        choice("SAMEORIGIN", "DENY", "NONE", upper=True),
+        "--x-frame-options MLFLOW_SERVER_X_FRAME_OPTIONS",
+        "Which pages may show the web page in a frame. NONE sends no such header.",
+    )
+    disable_security_middleware: bool = row(
+        SECURITY,
+        False,
+        SWITCH,
+        "--disable-security-middleware MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE",
+        "Check neither Host nor Origin, and send no protective headers. For tests only.",
+    )
+
+    # how it runs
+    log_level: str = row(
+        RUNNING,
+        "info",
+        choice("debug", "info", "warning", "error"),
+        "--log-level HEADRACE_LOG_LEVEL",
+        "Least serious message that is logged, on stderr.",
+    )
+    log_format: str = row(
+        RUNNING,
+        "text",
+        choice("text", "json"),
+        "--log-format HEADRACE_LOG_FORMAT",
+        "Log lines for people (text) or for machines (json: one object a line).",
+    )
+
+    log_requests: bool = row(
+        RUNNING,
+        False,
+        SWITCH,
+        "--log-requests/--no-log-requests HEADRACE_LOG_REQUESTS",
+        "Log a line for every request: its id, method, route, status and times. Never what is in "
+        "it: no ids of runs, no names, no values.",
+    )
+    slow_request_ms: int = row(
+        RUNNING,
+        0,
+        integer(0, 3_600_000),
+        "--slow-request-ms HEADRACE_SLOW_REQUEST_MS",
+        "Log requests that take longer than this, with the time spent in the write queue, the "
+        "database and the encoding of the answer.",
+        default_text="0: no such log",
+    )
+    metrics: bool = row(
+        RUNNING,
+        True,
+        SWITCH,
+        "--metrics/--no-metrics HEADRACE_METRICS",
+        "Answer GET /metrics for Prometheus, for all processes of this server together. "
+        "--expose-prometheus turns it on as well.",
+    )
+
+    bridge: bool = row(
+        RUNNING,
+        True,
+        SWITCH,
+        "--bridge/--no-bridge HEADRACE_BRIDGE",
+        "Have MLflow itself, when it is installed beside headrace, answer the routes that headrace "
+        "does not (`headrace routes` lists them). It is started when the first of them is asked "
+        "for, takes 0.3 GB and 5 s, and up to 3 GB for its background jobs.",
+    )
+    bridge_idle_timeout_s: float = row(
+        RUNNING,
+        600.0,
+        seconds(1, 86_400),
+        "--bridge-idle-timeout-s HEADRACE_BRIDGE_IDLE_TIMEOUT_S",
+        "How long MLflow is kept running when no route needs it.",
+    )
+
+    # what MLflow lets only the environment say
+    truncate_long_values: bool = row(
+        RULES,
+        True,
+        SWITCH,
+        "MLFLOW_TRUNCATE_LONG_VALUES",
+        "Cut values of params and tags that are too long, instead of refusing them.",
+    )
+    artifact_location_max_chars: int = row(
+        RULES,
+        2048,
+        integer(1, 1_000_000),
+        "MLFLOW_ARTIFACT_LOCATION_MAX_LENGTH",
+        "Longest artifact location of an experiment, in characters.",
+    )
+    allowed_host_addressed_artifact_schemes: str | None = row(
+        RULES,
+        None,
+        TEXT,
+        "MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES",
+        "Schemes, separated by commas, that a client may name in an artifact location although the "
+        "server would connect to whatever host stands there (sftp, http, hdfs and the like).",
+    )
+    model_version_source_pattern: str | None = row(
+        RULES,
+        None,
+        Kind("PATTERN", pattern),
+        "MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX",
+        "A regular expression that the source of every new model version must match.",
+    )
+    presigned_download_url_ttl_s: int = row(
+        RULES,
+        300,
+        integer(1, 604_800),
+        "MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS",
+        "How long a link for downloading an artifact from the store itself is good.",
+    )
+
+    s3_endpoint_url: str | None = row(
+        RULES,
+        None,
+        URI,
+        "MLFLOW_S3_ENDPOINT_URL",
+        "Address of a server that speaks S3, in place of Amazon's. Everything else about s3:// "
+        "comes from the variables and files that boto3 reads (AWS_ACCESS_KEY_ID, ~/.aws …).",
+    )
+    s3_ignore_tls: bool = row(
+        RULES,
+        False,
+        SWITCH,
+        "MLFLOW_S3_IGNORE_TLS",
+        "Do not check the certificate of the S3 server.",
+    )
+    s3_addressing_style: str = row(
+        RULES,
+        "auto",
+        choice("auto", "path", "virtual"),
+        "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE",
+        "Whether a bucket's name stands in the host (virtual) or in the path of an S3 URL.",
+    )
+    s3_upload_extra_args: str | None = row(
+        RULES,
+        None,
+        Kind("JSON", json_object),
+        "MLFLOW_S3_UPLOAD_EXTRA_ARGS",
+        'What is asked of S3 with every upload, such as {"ServerSideEncryption": "aws:kms"}.',
+    )
+    s3_expected_bucket_owner: str | None = row(
+        RULES,
+        None,
+        TEXT,
+        "MLFLOW_S3_EXPECTED_BUCKET_OWNER",
+        "Account that a bucket must belong to. Goes through MLflow's own repository, with boto3.",
+    )
+
+    def __post_init__(self) -> None:
+        registry = self.registry_store_uri or self.backend_store_uri
+        root = self.default_artifact_root or stores.default_artifact_root(self.serve_artifacts)
+        object.__setattr__(self, "registry_store_uri", registry)
+        object.__setattr__(self, "default_artifact_root", stores.absolute(root))
+
+    def __repr__(self) -> str:
+        """What differs from the defaults, free of passwords: this may end in a log."""
+        fields = dataclasses.fields(self)
+        pairs = [(f.name, getattr(self, f.name), f.default) for f in fields]
+        given = ", ".join(f"{name}={shown(now)}" for name, now, usual in pairs if now != usual)
+        return f"Settings({given})"
+
+
+_LATE: Final = (WEBHOOKS, ACCEPTED)  # rows that are inherited come first otherwise
+
+
+def _comes_late(field: dataclasses.Field[Any]) -> int:
+    topic = field.metadata["topic"]
+    return _LATE.index(topic) + 1 if topic in _LATE else 0
+
+
+SETTINGS: Final = tuple(
+    Setting(name=field.name, default=field.default, **field.metadata)
+    for field in sorted(dataclasses.fields(Settings), key=_comes_late)
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Resolution:
+    """Settings with where each came from and what is to be said about them before the start.
+
+    A source is `--flag`, the name of a variable, or `default`. Notes are lines for stderr.
+    """
+
+    settings: Settings
+    sources: Mapping[str, str]
+    notes: tuple[str, ...]
+
+
+def load(flags: Mapping[str, str | bool | None], environ: Mapping[str, str]) -> Settings:
+    """The settings that flags (by setting name, None when not given) and environment ask for.
+
+    Errors: SettingError for a wrong value and for what headrace cannot do.
+    """
+    return resolve(flags, environ).settings
+
+
+def resolve(flags: Mapping[str, str | bool | None], environ: Mapping[str, str]) -> Resolution:
+    """As `load`, with sources and notes."""
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for setting in SETTINGS:
+        flag = flags.get(setting.name)
+        # As for click, a variable that is set to nothing is not set.
+        variable = next((name for name in setting.env if environ.get(name)), None)
+        if isinstance(flag, bool):
+            sources[setting.name] = setting.switch_title(flag)
+            values[setting.name] = flag
+        elif flag is not None:
+            sources[setting.name] = setting.title
+            values[setting.name] = setting.parse(flag, f"'{setting.title}'")
+        elif variable is not None:
+            sources[setting.name] = variable
+            values[setting.name] = setting.parse(environ[variable], f"'{variable}'")
+        else:
+            sources[setting.name] = "default"
+    if sources["backend_store_uri"] == "default" and not values.get("artifacts_only"):
+        values["backend_store_uri"] = stores.default_uri()
+    settings = Settings(**values)
+    checks.check(settings, environ)
+    lines = tuple(checks.notes(settings, SETTINGS, sources, environ))
+    return Resolution(settings, sources, lines)
+
+
+def load_handed_over(environ: Mapping[str, str]) -> Settings:
+    """The settings of an application that another server runs.
+
+    `mlflow server --app-name headrace` hands its resolved options over in variables of its own; a
+    switch that is off it does not set. Under any other server this is `load` without flags.
+    """
+    if "_MLFLOW_SERVER_FILE_STORE" not in environ:
+        return load({}, environ)
+    flags: dict[str, str | bool | None] = {}
+    for setting in SETTINGS:
+        if setting.handed_over:
+            text = environ.get(setting.handed_over)
+            flags[setting.name] = text == "true" if setting.kind.is_switch else text
+    return load(flags, environ)

@@ -1,0 +1,169 @@
+"""A database of experiments for programs that have no mlflow: `headrace.connect(uri)`.
+
+The same transactions as the server's. Every method comes twice: `Connection.log_batch` returns when its data
+is committed, `await Connection.asynchronous.log_batch` does so without holding up an event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+from headrace import engine, search
+from headrace.api.experiments import sql as experiments_sql
+from headrace.api.experiments.types import Tag, ViewType
+from headrace.api.metrics import sql as metrics_sql
+from headrace.api.runs import batch, create, sql, transactions, update, view
+from headrace.api.runs.types import (
+    CreateRun,
+    MetricIn,
+    ParamIn,
+    Run,
+    RunStatus,
+    TagIn,
+)
+from headrace.clock import now_ms
+from headrace.errors import run_not_found
+from headrace.message import INT64_MAX
+from headrace.stores import FILE_STORE, absolute
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Point = tuple[int, int, float]  # step, milliseconds since the epoch, value
+
+
+class Connection:
+    """Experiments and runs of one database. Safe to use from many threads, and after a fork.
+
+    Times are milliseconds since the epoch. Errors: `headrace.errors.ApiError` (its `code` is MLflow's error
+    code), `headrace.db.errors.DatabaseError`, and `UnusableDatabase` or `UriError` on opening.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self._engine()  # what is wrong with the database is told here
+
+    def _engine(self) -> engine.Engine:
+        return engine.engine_of(self.uri)
+
+    @property
+    def asynchronous(self) -> AsyncConnection:
+        """The same methods, to be awaited."""
+        return AsyncConnection(self)
+
+    def experiment_id(self, name: str) -> str:
+        """The id of the experiment of that name, which is made when there is none."""
+        found = self._engine().read(experiments_sql.find, experiments_sql.BY_NAME, name)
+        if found is not None:
+            return str(found[0][0])
+        number = self._engine().write(
+            experiments_sql.create, name, None, absolute(FILE_STORE), now_ms(), ()
+        )
+        return str(number)
+
+    def create_run(
+        self, experiment_id: str, name: str | None = None, tags: Mapping[str, str] | None = None
+    ) -> str:
+        """Start a run; returns its id."""
+        request = CreateRun(
+            experiment_id=experiment_id,
+            run_name=name,
+            start_time=now_ms(),
+            tags=[Tag(key=key, value=value) for key, value in (tags or {}).items()],
+        )
+        new = create.NewRun(request)
+        self._engine().submit(create.KIND, new, 600 + 64 * len(new.tags))
+        return new.run_id
+
+    def log_batch(
+        self,
+        run_id: str,
+        metrics: Mapping[str, float] | None = None,
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        *,
+        step: int = 0,
+        timestamp_ms: int | None = None,
+    ) -> None:
+        """Log to a run, all or nothing. At most 1,000 metrics, 100 params and 100 tags."""
+        now = now_ms() if timestamp_ms is None else timestamp_ms
+        new = batch.from_parts(
+            run_id,
+            [
+                MetricIn(key=key, value=value, timestamp=now, step=step)
+                for key, value in (metrics or {}).items()
+            ],
+            [ParamIn(key=key, value=value) for key, value in (params or {}).items()],
+            [TagIn(key=key, value=value) for key, value in (tags or {}).items()],
+        )
+        self._engine().submit(batch.KIND, new, new.cost_bytes())
+
+    def end_run(self, run_id: str, status: RunStatus = RunStatus.FINISHED) -> None:
+        """Set a run's status and end time."""
+        self._engine().submit(update.KIND, update.Change(run_id, status, now_ms(), None))
+
+    def run(self, run_id: str) -> Run:
+        """One run with what was logged to it."""
+        found = self._engine().read(sql.get_many, [run_id])
+        if run_id not in found:
+            raise run_not_found(run_id)
+        row, logged = found[run_id]
+        return view.runs([row], logged)[0]
+
+    def search_runs(
+        self,
+        experiment_ids: Iterable[str],
+        filter: str | None = None,
+        order_by: Iterable[str] = (),
+        max_results: int = 1000,
+        page_token: str | None = None,
+    ) -> tuple[list[Run], str | None]:
+        """A page of active runs in MLflow's search language, and the token of the next page."""
+        page = search.runs_page(
+            experiment_ids=[int(number) for number in experiment_ids],
+            filter=filter,
+            order_by=list(order_by),
+            stages=ViewType.ACTIVE_ONLY.stages,
+            max_results=max_results,
+            page_token=page_token,
+            dialect=self._engine().dialect,
+            columns=sql.COLUMNS,
+        )
+        rows, logged, token = self._engine().read(transactions.search, page)
+        return view.runs(rows, logged), token
+
+    def metric_history(self, run_id: str, key: str) -> list[Point]:
+        """Every point of a metric in order of time; NaN is a float NaN."""
+        rows = self._engine().read(metrics_sql.page, run_id, key, INT64_MAX, 0)
+        return [
+            (step, timestamp, float("nan") if is_nan else value)
+            for value, timestamp, step, is_nan in rows
+        ]
+
+
+def _awaited(
+    method: Callable[Concatenate[Connection, P], T],
+) -> Callable[Concatenate[AsyncConnection, P], Coroutine[Any, Any, T]]:
+    async def call(self: AsyncConnection, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.to_thread(method, self.connection, *args, **kwargs)
+
+    call.__doc__ = method.__doc__
+    return call
+
+
+class AsyncConnection:
+    """A `Connection` whose methods are awaited; each runs in a thread of the loop's pool."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    experiment_id = _awaited(Connection.experiment_id)
+    create_run = _awaited(Connection.create_run)
+    log_batch = _awaited(Connection.log_batch)
+    end_run = _awaited(Connection.end_run)
+    run = _awaited(Connection.run)
+    search_runs = _awaited(Connection.search_runs)
+    metric_history = _awaited(Connection.metric_history)

@@ -1,0 +1,36 @@
+"""The database of a server that has none (`--artifacts-only`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from headrace.db.base import Load, Tally
+from headrace.errors import ApiError, ErrorCode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class NoDatabase:
+    """Stands where a `Database` stands. The routes that are left ask for nothing of it."""
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+
+    def __getattr__(self, name: str) -> Any:
+        async def refuse(*_: object) -> None:
+            raise ApiError(
+                ErrorCode.NOT_IMPLEMENTED, "This server runs with --artifacts-only: no database."
+            )
+
+        return refuse
+
+    async def ping(self) -> None:
+        """Nothing can be away."""
+
+    def load(self) -> Mapping[str, Load]:
+        """No connections."""
+        return {}
+
+    async def close(self) -> None:
+        """Nothing to close."""

@@ -1,0 +1,146 @@
+"""What the rest of headrace may ask of a database: statements, transactions, streams.
+
+A function that runs inside a transaction is `async def name(tx, …)` and awaits nothing but `tx`. PostgreSQL
+awaits it on the event loop; SQLite drives the same coroutine to its end inside a worker thread, where no
+await ever suspends. So one text of Python serves both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeVar
+
+T = TypeVar("T")
+Dialect = Literal["postgres", "sqlite"]
+Row = Sequence[Any]  # a driver row: sqlite3 tuple or asyncpg Record, both indexed by position
+_PLACEHOLDER = re.compile(r"\$(\d+)")
+
+
+class Sql:
+    """One statement, in the words of each database. `$1` … are the parameters on both.
+
+    `Sql(text)` where the text is the same everywhere; `Sql(postgres=…, sqlite=…)` where it is not.
+    """
+
+    __slots__ = ("postgres", "sqlite")
+
+    def __init__(
+        self, text: str | None = None, *, postgres: str | None = None, sqlite: str | None = None
+    ) -> None:
+        pg = postgres if postgres is not None else text
+        lite = sqlite if sqlite is not None else text
+        assert pg is not None and lite is not None, "a statement needs a text for every database"
+        self.postgres = pg
+        self.sqlite = _PLACEHOLDER.sub(r"?\1", lite)
+
+
+class Tally:
+    """Rows that this process has inserted, changed or deleted (on PostgreSQL: sent, if rolled back or not)."""
+
+    __slots__ = ("rows",)
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+
+# Connections of a pool: in use, idle, callers that wait for one, most there may be.
+Load = tuple[int, int, int, int]
+
+
+class Schema(Protocol):
+    """Which of MLflow's tables and columns this database has (older heads lack some)."""
+
+    head: str  # alembic revision found
+
+    def has(self, table: str, column: str | None = None) -> bool:
+        """Whether the table, or the column of it, is there."""
+        ...
+
+
+class Tx(Protocol):
+    """A running transaction (or, for reads, a snapshot).
+
+    Errors: every driver error leaves as one of `headrace.db.errors`. After one, a PostgreSQL transaction takes
+    no more statements.
+    """
+
+    dialect: Dialect
+    schema: Schema
+    alone: bool  # each statement commits by itself, so one that failed may be tried again
+
+    async def fetch(self, sql: Sql, *args: Any) -> list[Row]:
+        """All rows. Only for results whose size the statement bounds."""
+        ...
+
+    async def fetchrow(self, sql: Sql, *args: Any) -> Row | None:
+        """The first row, or None."""
+        ...
+
+    async def execute(self, sql: Sql, *args: Any) -> int:
+        """Run a write; returns the number of rows it touched."""
+        ...
+
+    def array(self, values: Sequence[Any]) -> Any:
+        """A list as one parameter: an array for PostgreSQL, JSON text for SQLite's `json_each`."""
+        ...
+
+    async def insert_many(self, sql: Sql, rows: Sequence[Sequence[Any]]) -> int:
+        """Insert rows with one statement; returns how many were written.
+
+        On PostgreSQL the statement takes one array per column, on SQLite it runs once per row.
+        """
+        ...
+
+    async def executemany(self, sql: Sql, rows: Iterable[Sequence[Any]]) -> None:
+        """Run a write once per row of parameters."""
+        ...
+
+    def wrote(self, rows: int) -> None:
+        """Count rows of a write whose result does not say how many it touched."""
+        ...
+
+
+class Database(Protocol):
+    """One database. Safe to use from one event loop."""
+
+    dialect: Dialect
+    schema: Schema
+    write_lanes: int  # transactions that gain from running at the same time
+    tally: Tally
+
+    async def read(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """Run `fn(tx, *args)` in a read-only snapshot and return what it returns."""
+        ...
+
+    async def read_point(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """As `read`, for a `fn` that touches a handful of rows by key (it may run in the event loop)."""
+        ...
+
+    async def write(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """Run `fn(tx, *args)` in a transaction of its own; returns after COMMIT.
+
+        An exception rolls everything back. A deadlock or serialization failure is retried, so `fn` may run
+        more than once. Raises `ApiError` 503 when the write queue is full or the database is away.
+        """
+        ...
+
+    async def write_statement(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """As `write`, for a `fn` that runs exactly one statement: it needs no BEGIN and no COMMIT of its own."""
+        ...
+
+    def stream(self, sql: Sql, *args: Any, batch: int = 5000) -> AsyncGenerator[list[Row], None]:
+        """Rows in batches through a cursor: memory is bounded by `batch`, whatever the result's size."""
+        ...
+
+    async def ping(self) -> None:
+        """Ask the database for nothing, apart from all other work. Raises `Unavailable`; may hang: bound it."""
+        ...
+
+    def load(self) -> Mapping[str, Load]:
+        """How busy the connections are, by pool: `read`, `point`, `write`, `stream`."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is queued, then close every connection."""
+        ...

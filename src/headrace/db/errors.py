@@ -1,0 +1,55 @@
+"""Driver errors, as kinds that the code above knows; the drivers' own exceptions stop in db/."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+raised: Final[Counter[str]] = Counter()  # errors of this process so far, by kind
+
+
+class DatabaseError(Exception):
+    """The database refused a statement. `text` is the driver's own message."""
+
+    kind = "DatabaseError"  # what it is counted as
+
+    def __init_subclass__(cls) -> None:
+        if DatabaseError in cls.__bases__:
+            cls.kind = cls.__name__
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+        raised[self.kind] += 1
+
+
+class UniqueViolation(DatabaseError):
+    """A unique or primary key exists already."""
+
+
+class ForeignKeyViolation(DatabaseError):
+    """A referenced row does not exist."""
+
+
+class DataRejected(DatabaseError):
+    """A value is too long, out of range, of a wrong type, or NULL where none may be."""
+
+
+class Retryable(DatabaseError):
+    """Deadlock or serialization failure: the same transaction may succeed when run again."""
+
+
+class Unavailable(DatabaseError):
+    """The database is away, full, read-only or shutting down."""
+
+
+class Crowded(Unavailable):
+    """The database is there, but too many wait for it."""
+
+
+class Lost(Unavailable):
+    """The connection broke in the middle of a statement."""
+
+
+class InDoubt(Lost):
+    """The connection broke in the middle of a COMMIT: it may have been written or not."""

@@ -1,0 +1,99 @@
+"""SQLite's journal mode: WAL while we serve, back to what stock MLflow leaves when asked.
+
+WAL lets readers and the writer go on side by side, but it needs shared memory between processes, which
+network file systems do not give: there the rollback journal stays, and that is said.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from headrace.db.schema.facts import UnusableDatabase
+from headrace.db.schema.sqlite import explained
+from headrace.db.uri import parse
+
+log = logging.getLogger(__name__)
+STOCK_MODE: Final = "delete"
+RELEASE_TIMEOUT_S: Final = 2.0  # for others to let go of the file
+# File system types in /proc/mounts on which WAL's shared memory does not work between hosts.
+NETWORK_FILE_SYSTEMS: Final = frozenset(
+    {
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb3",
+        "smbfs",
+        "9p",
+        "afs",
+        "ceph",
+        "lustre",
+        "glusterfs",
+        "fuse.sshfs",
+    }
+)
+
+
+def start_wal(connection: sqlite3.Connection, path: str) -> str:
+    """Switch the file to WAL where that is safe; returns the mode it is in now."""
+    network = network_file_system(path)
+    if network:
+        log.warning(
+            "%s is on a network file system (%s), where WAL is unsafe: writes and reads will take turns",
+            path,
+            network,
+        )
+        return mode(connection)
+    (now,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if now != "wal":
+        log.warning("%s stays in journal mode %s: writes and reads will take turns", path, now)
+    return str(now)
+
+
+def mode(connection: sqlite3.Connection) -> str:
+    """The journal mode of the file."""
+    return str(connection.execute("PRAGMA journal_mode").fetchone()[0])
+
+
+def release(connection: sqlite3.Connection) -> str:
+    """Back to the mode stock MLflow leaves; returns the mode the file is in then.
+
+    Needs the file for itself: another connection makes it raise sqlite3.OperationalError.
+    """
+    return str(connection.execute(f"PRAGMA journal_mode = {STOCK_MODE}").fetchone()[0])
+
+
+def release_file(uri: str) -> list[str]:
+    """`release` the SQLite file of a URI; lines for a person. Raises UriError, UnusableDatabase."""
+    target = parse(uri)
+    if target.dialect != "sqlite":
+        return [
+            f"{target.shown} is as stock MLflow leaves it: headrace changes rows and nothing else."
+        ]
+    if not Path(target.path).exists():
+        raise UnusableDatabase(f"{target.shown}: there is no such file ({target.path}).")
+    try:
+        with closing(sqlite3.connect(target.path, timeout=RELEASE_TIMEOUT_S)) as connection:
+            now = release(connection)
+    except sqlite3.Error as error:
+        raise explained(error, target.shown) from error
+    return [f"{target.shown} is in journal mode {now}, as stock MLflow leaves it."]
+
+
+def network_file_system(path: str) -> str | None:
+    """The type of the network file system that `path` is on, or None (also where it cannot be told)."""
+    try:
+        mounts = Path("/proc/mounts").read_text()
+    except OSError:
+        return None
+    target = Path(path).resolve()
+    best, kind = -1, ""
+    for line in mounts.splitlines():
+        _, point, found, *_ = line.split(" ")
+        point = point.replace("\\040", " ")
+        if target.is_relative_to(point) and len(point) > best:
+            best, kind = len(point), found
+    return kind if kind in NETWORK_FILE_SYSTEMS else None

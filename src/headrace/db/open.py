@@ -1,0 +1,89 @@
+"""Opens the database of a URI: what is behind it is recognised (or made) first, then served."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headrace.db import journal, uri
+
+if TYPE_CHECKING:
+    from headrace.config import Settings
+    from headrace.db.base import Database, Schema
+    from headrace.db.direct import DirectSqlite
+
+
+def default_location(settings: Settings) -> str:
+    """Where experiment 0 of a new database keeps its artifacts."""
+    root = settings.default_artifact_root
+    return root + "0" if root.endswith("/") else f"{root}/0"
+
+
+async def open_database(settings: Settings) -> Database:
+    """The database of the settings. Raises `UnusableDatabase` or `UriError` when it cannot be served."""
+    target = uri.parse(settings.backend_store_uri)
+    if target.dialect == "sqlite":
+        return _open_sqlite(settings, target)
+    return await _open_postgres(settings, target)
+
+
+def is_direct(settings: Settings) -> bool:
+    """Whether the database of the settings is one for `open_direct`."""
+    return uri.parse(settings.backend_store_uri).dialect == "sqlite"
+
+
+def open_direct(settings: Settings) -> DirectSqlite:
+    """The SQLite file of the settings, for use in the callers' threads. Errors as `open_database`."""
+    from headrace.db import direct
+
+    target = uri.parse(settings.backend_store_uri)
+    synchronous = settings.sqlite_synchronous.upper()
+    return direct.DirectSqlite(
+        target.path, _prepare_sqlite(settings, target), synchronous=synchronous
+    )
+
+
+def _open_sqlite(settings: Settings, target: uri.Target) -> Database:
+    from headrace.db import sqlite
+
+    return sqlite.SqliteDatabase(
+        target.path,
+        _prepare_sqlite(settings, target),
+        readers=settings.sqlite_readers,
+        synchronous=settings.sqlite_synchronous.upper(),
+    )
+
+
+def _prepare_sqlite(settings: Settings, target: uri.Target) -> Schema:
+    from headrace.db import sqlite
+    from headrace.db.schema import sqlite as schema
+
+    path = target.path
+    synchronous = settings.sqlite_synchronous.upper()
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)  # as stock MLflow does
+        with closing(sqlite.connect(path, read_only=False, synchronous=synchronous)) as connection:
+            facts = schema.prepare(connection, target.shown, default_location(settings))
+            journal.start_wal(connection, path)
+    except sqlite3.Error as error:
+        raise schema.explained(error, target.shown) from error
+    return facts
+
+
+async def _open_postgres(settings: Settings, target: uri.Target) -> Database:
+    import asyncpg
+
+    from headrace.db import postgres
+    from headrace.db.schema import postgres as schema
+
+    async with schema.explained(target.shown):
+        connection = await asyncpg.connect(**target.connect_args)
+        try:
+            facts = await schema.prepare(connection, target.shown, default_location(settings))
+        finally:
+            await connection.close()
+    return postgres.PostgresDatabase(
+        target.connect_args, facts, pool_size=settings.postgres_connections
+    )

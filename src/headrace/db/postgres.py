@@ -1,0 +1,302 @@
+"""PostgreSQL through asyncpg: reads, streams, and transactions that retry deadlocks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+import asyncpg
+from asyncpg import exceptions as pg
+
+from headrace.db.base import Tally
+from headrace.db.errors import DatabaseError, InDoubt, Lost, Retryable, Unavailable
+from headrace.db.postgres_errors import GONE, translate
+from headrace.db.postgres_pool import Connection, Pool, notice_silence
+from headrace.db.pulse import Pulse
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+
+    from headrace.db.base import Dialect, Load, Row, Schema, Sql
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+RETRIES: Final = (
+    6  # runs of one transaction when the database reports a deadlock or serialization failure
+)
+WRITE_CONNECTIONS: Final = 3
+STREAM_CONNECTIONS: Final = 4  # metric histories being streamed at once; more wait their turn
+# Compiling a page of search takes longer than running it; a user's own option in the URI wins.
+SESSION: Final = {"jit": "off"}
+# A plan that ignores the values (PostgreSQL may choose one from the sixth execution on) took 297 ms instead of
+# 0.6 for a rare tag; planning a look-up by id each time costs 70 µs (docs/decisions/search.md). So searches have
+# connections of their own.
+SEARCH_SESSION: Final = {"plan_cache_mode": "force_custom_plan"}
+POINT_CONNECTIONS: Final = 3  # for look-ups by id, which are batched before they come here
+CONNECT_TIMEOUT_S: Final = 5.0
+
+
+def _in_doubt(error: DatabaseError) -> DatabaseError:
+    """The error of a COMMIT: where the database went away with it, nobody knows what became of it."""
+    return InDoubt(error.text) if isinstance(error, Lost) else error
+
+
+class PostgresTx:
+    """Statements on one connection."""
+
+    __slots__ = ("_connection", "_tally", "alone", "schema")
+    dialect: Dialect = "postgres"
+
+    def __init__(
+        self, connection: Connection, schema: Schema, tally: Tally, *, alone: bool = False
+    ) -> None:
+        self._connection = connection
+        self.schema = schema
+        self.alone = alone
+        self._tally = tally
+
+    async def fetch(self, sql: Sql, *args: Any) -> list[Row]:
+        try:
+            return cast("list[Row]", await self._connection.fetch(sql.postgres, *args))
+        except asyncpg.PostgresError as error:
+            raise translate(error) from error
+
+    async def fetchrow(self, sql: Sql, *args: Any) -> Row | None:
+        try:
+            return cast("Row | None", await self._connection.fetchrow(sql.postgres, *args))
+        except asyncpg.PostgresError as error:
+            raise translate(error) from error
+
+    async def execute(self, sql: Sql, *args: Any) -> int:
+        try:
+            status: str = await self._connection.execute(sql.postgres, *args)
+        except asyncpg.PostgresError as error:
+            raise translate(error) from error
+        touched = int(status.rsplit(" ", 1)[-1])
+        self._tally.rows += touched
+        return touched
+
+    async def executemany(self, sql: Sql, rows: Iterable[Sequence[Any]]) -> None:
+        rows = list(rows)
+        try:
+            await self._connection.executemany(sql.postgres, rows)
+        except asyncpg.PostgresError as error:
+            raise translate(error) from error
+        self._tally.rows += len(rows)
+
+    def wrote(self, rows: int) -> None:
+        self._tally.rows += rows
+
+    async def insert_many(self, sql: Sql, rows: Sequence[Sequence[Any]]) -> int:
+        return await self.execute(sql, *zip(*rows, strict=True))
+
+    def array(self, values: Sequence[Any]) -> Any:
+        return values
+
+
+class PostgresDatabase:
+    """One PostgreSQL database (or an engine that speaks its protocol)."""
+
+    dialect: Dialect = "postgres"
+    write_lanes = 2
+
+    def __init__(
+        self,
+        connect_args: dict[str, Any],
+        schema: Schema,
+        *,
+        pool_size: int = 8,
+        statement_timeout_s: float = 60.0,
+    ) -> None:
+        self.schema = schema
+        self.tally = Tally()
+        self._probe: Connection | None = None
+        self._connect_args = connect_args
+        self._statement_timeout_s = statement_timeout_s
+        # Apart, so that long searches cannot keep writes waiting, nor slow readers of streams anyone.
+        self._pulse = Pulse(self._answers, self._oldest, self._lost, self._found)
+        self._readers = Pool(partial(self._open, SEARCH_SESSION), pool_size, self._pulse.watch)
+        self._points = Pool(self._open, POINT_CONNECTIONS, self._pulse.watch)
+        self._writers = Pool(self._open, WRITE_CONNECTIONS, self._pulse.watch)
+        self._streamers = Pool(self._open, STREAM_CONNECTIONS, self._pulse.watch)
+        self._pools = (self._writers, self._readers, self._points, self._streamers)
+
+    async def _answers(self) -> bool:
+        """Whether the database gives a connection, or at least a reason that proves it alive."""
+        try:
+            connection = await self._open()
+        except pg.TooManyConnectionsError:
+            pass
+        except (asyncpg.PostgresError, *GONE):
+            return False
+        else:
+            connection.terminate()
+        return True
+
+    def _oldest(self) -> float | None:
+        return min((t for pool in self._pools if (t := pool.oldest()) is not None), default=None)
+
+    def _lost(self) -> None:
+        log.warning("the database does not answer")
+        for pool in self._pools:
+            pool.break_all()
+
+    def _found(self) -> None:
+        log.warning("the database answers again")
+        for pool in self._pools:
+            pool.away = False
+
+    async def _open(self, session: dict[str, str] | None = None) -> Connection:
+        arguments = {"timeout": CONNECT_TIMEOUT_S, **self._connect_args}
+        arguments["server_settings"] = (
+            SESSION | (session or {}) | arguments.get("server_settings", {})
+        )
+        connection = await asyncpg.connect(
+            **arguments,
+            command_timeout=self._statement_timeout_s,
+            statement_cache_size=1000,
+            max_cached_statement_lifetime=0,
+        )
+        notice_silence(connection)
+        return connection
+
+    @staticmethod
+    async def _with_connection(pool: Pool, use: Callable[[Connection], Awaitable[T]]) -> T:
+        connection = await pool.acquire()
+        try:
+            return await use(connection)
+        except (asyncpg.PostgresError, *GONE) as error:
+            known = translate(error)
+            if isinstance(known, Unavailable) and connection.is_closed():
+                known = Lost(known.text)
+            if isinstance(known, Lost):
+                connection.terminate()
+            raise known from error
+        except Lost:
+            connection.terminate()
+            raise
+        finally:
+            pool.release(connection)
+
+    async def read(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """See `Database.read`.
+
+        Statements of one read are not wrapped in a transaction: BEGIN and COMMIT cost two round trips, and
+        stock MLflow reads at READ COMMITTED too. A connection that breaks is replaced once, unseen by the caller.
+        """
+        return await self._read_from(self._readers, fn, args)
+
+    async def read_point(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """See `Database.read_point`."""
+        return await self._read_from(self._points, fn, args)
+
+    async def _read_from(self, pool: Pool, fn: Callable[..., Awaitable[T]], args: Any) -> T:
+        async def use(connection: Connection) -> T:
+            return await fn(PostgresTx(connection, self.schema, self.tally), *args)
+
+        try:
+            return await self._with_connection(pool, use)
+        except Lost:
+            return await self._with_connection(pool, use)
+
+    async def _transaction(
+        self, connection: Connection, fn: Callable[..., Awaitable[T]], args: Any
+    ) -> T:
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            result = await fn(PostgresTx(connection, self.schema, self.tally), *args)
+        except BaseException:
+            if not connection.is_closed():
+                await transaction.rollback()
+            raise
+        try:
+            await transaction.commit()
+        except (asyncpg.PostgresError, *GONE) as error:
+            raise _in_doubt(translate(error)) from error
+        return result
+
+    async def write(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """See `Database.write`."""
+        return await self._retried(lambda connection: self._transaction(connection, fn, args))
+
+    async def write_statement(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """See `Database.write_statement`: saves two of three round trips."""
+
+        async def use(connection: Connection) -> T:
+            try:
+                return await fn(PostgresTx(connection, self.schema, self.tally, alone=True), *args)
+            except (DatabaseError, asyncpg.PostgresError, *GONE) as error:
+                known = error if isinstance(error, DatabaseError) else translate(error)
+                raise _in_doubt(known) from error
+
+        return await self._retried(use)
+
+    async def _retried(self, use: Callable[[Connection], Awaitable[T]]) -> T:
+        lost = False
+        for attempt in range(1, RETRIES + 1):
+            try:
+                return await self._with_connection(self._writers, use)
+            except InDoubt:
+                raise
+            except Lost:
+                # Before its COMMIT: nothing of it is written. A second loss is no accident of one connection.
+                if lost:
+                    raise
+                lost = True
+            except Retryable:
+                if attempt == RETRIES:
+                    raise
+                # Full jitter: two processes that collided must not collide again in step.
+                await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))
+        raise AssertionError("unreachable")
+
+    async def stream(
+        self, sql: Sql, *args: Any, batch: int = 5000
+    ) -> AsyncGenerator[list[Row], None]:
+        """See `Database.stream`."""
+        connection = await self._streamers.acquire()
+        try:
+            async with connection.transaction(readonly=True):
+                cursor = await connection.cursor(sql.postgres, *args)
+                while rows := await cursor.fetch(batch):
+                    yield cast("list[Row]", rows)
+        except (asyncpg.PostgresError, *GONE) as error:
+            raise translate(error) from error
+        finally:
+            self._streamers.release(connection)
+
+    async def ping(self) -> None:
+        """See `Database.ping`. On a connection of its own, so that a busy pool does not look like an outage."""
+        connection, self._probe = self._probe, None  # whatever happens to it, nobody else has it
+        try:
+            if connection is None or connection.is_closed():
+                connection = await self._open()
+            await connection.execute("SELECT 1")
+        except BaseException as error:  # cancelled as well: it may be in the middle of an answer
+            if connection is not None:
+                connection.terminate()
+            if isinstance(error, (asyncpg.PostgresError, *GONE)):
+                raise Unavailable(str(error)) from error
+            raise
+        self._probe = connection
+
+    def load(self) -> Mapping[str, Load]:
+        """See `Database.load`."""
+        return {
+            "read": self._readers.load,
+            "point": self._points.load,
+            "write": self._writers.load,
+            "stream": self._streamers.load,
+        }
+
+    async def close(self) -> None:
+        """See `Database.close`."""
+        await self._pulse.close()
+        if self._probe is not None:
+            self._probe.terminate()
+        for pool in self._pools:
+            await pool.close()

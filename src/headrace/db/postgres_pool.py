@@ -1,0 +1,168 @@
+"""A small pool of connections that heals itself, and sockets that notice silence.
+
+asyncpg's own pool sends a reset query after every use; ours does not, because nothing here changes session
+state. A connection that failed is dropped and the next caller opens a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from contextlib import suppress
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import asyncpg
+
+from headrace.db.errors import Crowded, Unavailable
+from headrace.db.postgres_errors import GONE, translate
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from headrace.db.base import Load
+
+Connection: TypeAlias = Any  # asyncpg ships no types
+WAIT_TIMEOUT_S: Final = 10.0  # for a connection of the pool; beyond it the caller gets 503
+# A stock search of 100 runs takes 5 to 15 ms, so that the last in a full line waits a second or two.
+MAX_WAITERS: Final = 128  # in line for one pool; more get 503 at once
+# What the network must bring back from a host that is silent; else the socket is broken: a host that vanished
+# without a word, or a firewall that forgot the connection, is found although new connections are answered.
+SILENCE_MS: Final = 20_000
+KEEPALIVE_IDLE_S: Final = 10
+KEEPALIVE_INTERVAL_S: Final = 3
+KEEPALIVE_PROBES: Final = 3
+
+
+def notice_silence(connection: Connection) -> None:
+    """Have the kernel break a TCP connection whose other end is silent (Linux; elsewhere what there is of it)."""
+    transport = getattr(connection, "_transport", None)  # asyncpg has no other way to its socket
+    sock = transport.get_extra_info("socket") if transport is not None else None
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    options = {
+        "TCP_KEEPIDLE": KEEPALIVE_IDLE_S,
+        "TCP_KEEPINTVL": KEEPALIVE_INTERVAL_S,
+        "TCP_KEEPCNT": KEEPALIVE_PROBES,
+        "TCP_USER_TIMEOUT": SILENCE_MS,
+    }
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in options.items():
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+class Pool:
+    """At most `size` connections, opened when first needed; callers wait in line, up to WAIT_TIMEOUT_S."""
+
+    def __init__(
+        self, open_one: Callable[[], Awaitable[Connection]], size: int, used: Callable[[], None]
+    ) -> None:
+        self._open_one = open_one
+        self._used = used
+        self._idle: list[Connection] = []
+        self._waiters: deque[asyncio.Future[Connection | None]] = deque()
+        self._in_use: dict[Connection, float] = {}  # since when
+        self.away = False  # nothing is tried while the database is known to be
+        self._opening: list[float] = []  # connections being opened: since when
+        self.size = size
+        self.closed = False
+
+    @property
+    def load(self) -> Load:
+        """In use, idle, waiting callers, size."""
+        return len(self._in_use), len(self._idle), len(self._waiters), self.size
+
+    async def acquire(self) -> Connection:
+        """A live connection. Raises `Unavailable` when none can be had in time."""
+        while True:
+            if self.closed:
+                raise Unavailable("the server is shutting down")
+            if self.away:
+                raise Unavailable("the database does not answer")
+            while self._idle:
+                connection = self._idle.pop()
+                if not connection.is_closed():
+                    self._take(connection)
+                    return connection
+            if len(self._in_use) + len(self._opening) < self.size:
+                return await self._open()
+            if len(self._waiters) >= MAX_WAITERS:
+                raise Crowded("too many requests wait for the database")
+            waiter: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            try:
+                handed = await asyncio.wait_for(waiter, WAIT_TIMEOUT_S)
+            except TimeoutError as error:
+                raise Crowded("no database connection became free in time") from error
+            finally:
+                if not waiter.done() or waiter.cancelled():
+                    with suppress(ValueError):
+                        self._waiters.remove(waiter)
+            if handed is not None:
+                return handed
+
+    async def _open(self) -> Connection:
+        self._opening.append(monotonic())
+        self._used()
+        try:
+            connection = await self._open_one()
+        except GONE as error:
+            self._wake_one()
+            raise Unavailable(translate(error).text) from error
+        except asyncpg.PostgresError as error:
+            self._wake_one()
+            raise Unavailable(str(error)) from error
+        finally:
+            self._opening.pop(0)
+        self._take(connection)
+        return connection
+
+    def _take(self, connection: Connection) -> None:
+        self._in_use[connection] = monotonic()
+        self._used()
+
+    def oldest(self) -> float | None:
+        """Since when (`monotonic`) the connection that has been in use, or in the making, longest is."""
+        return min([*self._in_use.values(), *self._opening[:1]], default=None)
+
+    def break_all(self) -> None:
+        """Break every connection: who uses one or waits for one gets an error now."""
+        self.away = True
+        for connection in [*self._in_use, *self._idle]:
+            connection.terminate()
+        self._idle.clear()
+        while self._waiters:
+            self._wake_one()
+
+    def release(self, connection: Connection) -> None:
+        """Give a connection back; one that is closed or still inside a transaction is dropped."""
+        if connection.is_closed() or connection.is_in_transaction() or self.closed:
+            self._in_use.pop(connection, None)
+            if not connection.is_closed():
+                connection.terminate()
+            self._wake_one()
+            return
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                self._take(connection)
+                waiter.set_result(connection)
+                return
+        self._in_use.pop(connection, None)
+        self._idle.append(connection)
+
+    def _wake_one(self) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    async def close(self) -> None:
+        """Close idle connections now; one in use closes when it is given back."""
+        self.closed = True
+        for connection in self._idle:
+            await connection.close(timeout=2)
+        self._idle.clear()

@@ -1,0 +1,54 @@
+"""The rows stock MLflow leaves in a new database: revision, workspace, experiment 0."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from headrace.db.base import Schema, Sql
+from headrace.db.schema import heads
+
+_STAMP: Final = Sql("INSERT INTO alembic_version (version_num) VALUES ($1)")
+_WORKSPACE: Final = Sql(
+    "INSERT INTO workspaces (name, description)"
+    " VALUES ('default', 'Default workspace for legacy resources')"
+)
+# No conflict target: id 0 may have come meanwhile, or the name may be another experiment's.
+_DEFAULT_EXPERIMENT: Final = Sql("""
+    INSERT INTO experiments
+        (experiment_id, name, artifact_location, lifecycle_stage, creation_time, last_update_time)
+    VALUES (0, 'Default', $1, 'active', $2, $2) ON CONFLICT DO NOTHING""")
+
+HAS_DEFAULT_EXPERIMENT: Final = Sql("SELECT 1 FROM experiments WHERE experiment_id = 0")
+OTHER_WORKSPACE: Final = Sql(
+    "SELECT workspace FROM experiments WHERE workspace <> 'default' LIMIT 1"
+)
+
+Statement = tuple[Sql, tuple[Any, ...]]
+
+
+def new_database(default_location: str) -> tuple[Statement, ...]:
+    """Statements for a database whose tables have just been made."""
+    return ((_STAMP, (heads.CURRENT,)), (_WORKSPACE, ()), default_experiment(default_location))
+
+
+def default_experiment(location: str) -> Statement:
+    """Experiment 0, as stock MLflow makes it at start where there is none.
+
+    The workspace column, where the schema has it, defaults to 'default'.
+    """
+    return _DEFAULT_EXPERIMENT, (location, time.time_ns() // 1_000_000)
+
+
+def other_workspace_text(uri: str, workspace: str) -> str:
+    """Why experiments outside the default workspace are a refusal, as with stock MLflow."""
+    return (
+        f"{uri} has experiments in the workspace '{workspace}'. headrace does not serve workspaces "
+        "yet, and without them everyone would see those experiments. Serve it with: mlflow server "
+        f"--enable-workspaces --backend-store-uri {uri}"
+    )
+
+
+def asks_workspace(schema: Schema) -> bool:
+    """Whether experiments of this database can lie in another workspace."""
+    return schema.has("experiments", "workspace")

@@ -1,0 +1,93 @@
+"""What headrace's statements use of MLflow's tables, and what is lost without a part of it.
+
+A column that one of our statements names must stand here; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+Tables = dict[str, frozenset[str]]
+
+
+def _tables(**columns: str) -> Tables:
+    return {table: frozenset(names.split()) for table, names in columns.items()}
+
+
+# Present at every head since MLflow 2.9: without any one of these there is nothing to serve.
+REQUIRED: Final[Tables] = _tables(
+    alembic_version="version_num",
+    experiments=(
+        "experiment_id name artifact_location lifecycle_stage creation_time last_update_time"
+    ),
+    experiment_tags="key value experiment_id",
+    runs=(
+        "run_uuid name source_type source_name entry_point_name user_id status start_time end_time"
+        " source_version lifecycle_stage artifact_uri experiment_id deleted_time"
+    ),
+    tags="key value run_uuid",
+    params="key value run_uuid",
+    metrics="key value timestamp run_uuid step is_nan",
+    latest_metrics="key value timestamp step is_nan run_uuid",
+    datasets=(
+        "dataset_uuid experiment_id name digest dataset_source_type dataset_source"
+        " dataset_schema dataset_profile"
+    ),
+    inputs="input_uuid source_type source_id destination_type destination_id",
+    input_tags="input_uuid name value",
+    registered_models="name creation_time last_updated_time description",
+    registered_model_tags="key value name",
+    registered_model_aliases="alias version name",
+    model_versions=(
+        "name version creation_time last_updated_time description user_id current_stage source"
+        " run_id status status_message run_link storage_location"
+    ),
+    model_version_tags="key value name version",
+)
+
+# Added by later releases: where one is missing, headrace serves what does not need it.
+OPTIONAL: Final[Tables] = _tables(
+    assessments="assessment_metadata",
+    experiments="workspace",
+    inputs="step",
+    logged_models=(
+        "model_id experiment_id name artifact_location creation_timestamp_ms"
+        " last_updated_timestamp_ms status lifecycle_stage model_type source_run_id status_message"
+    ),
+    logged_model_params="model_id experiment_id param_key param_value",
+    logged_model_tags="model_id experiment_id tag_key tag_value",
+    logged_model_metrics=(
+        "model_id metric_name metric_timestamp_ms metric_step metric_value experiment_id run_id"
+        " dataset_uuid dataset_name dataset_digest"
+    ),
+    registered_models="workspace",
+    registered_model_tags="workspace",
+    registered_model_aliases="workspace",
+    model_versions="workspace",
+    model_version_tags="workspace",
+    webhooks=(
+        "webhook_id name description url status secret creation_timestamp last_updated_timestamp"
+        " deleted_timestamp workspace"
+    ),
+    webhook_events="webhook_id entity action",
+)
+
+USED: Final[Tables] = {
+    table: REQUIRED.get(table, frozenset()) | OPTIONAL.get(table, frozenset())
+    for table in REQUIRED | OPTIONAL
+}
+
+# Tables that get no rows from us: a column that demands a value is nothing to us there.
+NEVER_FILLED: Final = frozenset({"alembic_version", "assessments"})
+
+# What a missing table or column takes away, in words for `headrace db check`. The workspace columns
+# take nothing away: every row is then of the one workspace there is.
+LOST: Final[dict[str, str]] = {
+    "inputs.step": "the step of a run's model outputs",
+    "logged_models": "logged models",
+    "logged_model_params": "params of logged models",
+    "logged_model_tags": "tags of logged models",
+    "logged_model_metrics": "metrics of logged models",
+    "webhooks": "webhooks",
+    "webhook_events": "what webhooks are told of",
+}

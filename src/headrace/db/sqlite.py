@@ -1,0 +1,383 @@
+"""SQLite: one writer thread, a few reader threads, WAL. Nobody ever sees "database is locked".
+
+A transaction function is a coroutine that awaits only its `tx`; here no await of it suspends, so a thread runs
+it to its end with one `send`. Results go back to the event loop in one call each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections import deque
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+import msgspec
+
+from headrace.db.base import Tally
+from headrace.db.errors import (
+    Crowded,
+    DatabaseError,
+    DataRejected,
+    ForeignKeyViolation,
+    Unavailable,
+    UniqueViolation,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import (
+        AsyncGenerator,
+        Awaitable,
+        Callable,
+        Collection,
+        Coroutine,
+        Iterable,
+        Mapping,
+        Sequence,
+    )
+
+    from headrace.db.base import Dialect, Load, Row, Schema, Sql
+
+T = TypeVar("T")
+BUSY_TIMEOUT_MS: Final = (
+    20_000  # as stock MLflow sets it: another process may hold the file that long
+)
+MAX_POINT_ROWS: Final = 500  # per statement: about 0.5 ms of the event loop; more goes to a thread
+CACHED_STATEMENTS: Final = 512  # statement texts per connection; search makes one per filter shape
+# A stock search of 100 runs takes 5 to 15 ms, so that the last in a full line waits half a second or so.
+MAX_WAITING: Final = 40  # reads in line for one reader thread; more get 503 at once
+_to_json: Final = msgspec.json.Encoder().encode
+PING: Final = "SELECT version_num FROM alembic_version"
+_STOP: Final = object()
+_UNIQUE: Final = frozenset({"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"})
+
+
+def translate(error: sqlite3.Error) -> DatabaseError:
+    """The driver's error as one of ours; `text` stays the driver's."""
+    name = getattr(error, "sqlite_errorname", "") or ""
+    text = f"(sqlite3.{type(error).__name__}) {error}"
+    if name in _UNIQUE:
+        return UniqueViolation(text)
+    if name == "SQLITE_CONSTRAINT_FOREIGNKEY":
+        return ForeignKeyViolation(text)
+    # SQLITE_ERROR is a statement that cannot run (no such table): trying it again helps nobody.
+    if isinstance(error, sqlite3.OperationalError) and name != "SQLITE_ERROR":
+        return Unavailable(text)
+    if isinstance(error, sqlite3.IntegrityError | sqlite3.DataError | sqlite3.InterfaceError):
+        return DataRejected(text)
+    return DatabaseError(text)
+
+
+class SqliteTx:
+    """Statements on one connection; the methods never suspend."""
+
+    __slots__ = ("_connection", "schema")
+    dialect: Dialect = "sqlite"
+    alone = False
+
+    def __init__(self, connection: sqlite3.Connection, schema: Schema) -> None:
+        self._connection = connection
+        self.schema = schema
+
+    async def fetch(self, sql: Sql, *args: Any) -> list[Row]:
+        try:
+            return cast("list[Row]", self._connection.execute(sql.sqlite, args).fetchall())
+        except sqlite3.Error as error:
+            raise translate(error) from error
+
+    async def fetchrow(self, sql: Sql, *args: Any) -> Row | None:
+        try:
+            cursor = self._connection.execute(sql.sqlite, args)
+            row = cursor.fetchone()
+            cursor.close()
+        except sqlite3.Error as error:
+            raise translate(error) from error
+        return cast("Row | None", row)
+
+    async def execute(self, sql: Sql, *args: Any) -> int:
+        try:
+            return self._connection.execute(sql.sqlite, args).rowcount
+        except sqlite3.Error as error:
+            raise translate(error) from error
+
+    async def executemany(self, sql: Sql, rows: Iterable[Sequence[Any]]) -> None:
+        try:
+            self._connection.executemany(sql.sqlite, rows)
+        except sqlite3.Error as error:
+            raise translate(error) from error
+
+    def wrote(self, rows: int) -> None:
+        """SQLite counts them itself."""
+
+    async def insert_many(self, sql: Sql, rows: Sequence[Sequence[Any]]) -> int:
+        try:
+            return self._connection.executemany(sql.sqlite, rows).rowcount
+        except sqlite3.Error as error:
+            raise translate(error) from error
+
+    def array(self, values: Sequence[Any]) -> Any:
+        return _to_json(values).decode()
+
+
+def _backlog(worker: Worker) -> int:
+    return worker.waiting + worker.busy
+
+
+def _load(workers: Collection[Worker]) -> Load:
+    busy = sum(worker.busy for worker in workers)
+    return busy, len(workers) - busy, sum(worker.waiting for worker in workers), len(workers)
+
+
+class TooManyRows(Exception):
+    """A point read met more rows than the event loop should wait for."""
+
+
+class PointTx(SqliteTx):
+    """A transaction that runs in the event loop, and gives up rather than hold it up."""
+
+    __slots__ = ()
+
+    async def fetch(self, sql: Sql, *args: Any) -> list[Row]:
+        cursor = self._connection.execute(sql.sqlite, args)
+        rows = cursor.fetchmany(MAX_POINT_ROWS + 1)
+        if len(rows) > MAX_POINT_ROWS:
+            cursor.close()
+            raise TooManyRows
+        return cast("list[Row]", rows)
+
+
+def run_to_end(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that awaits nothing that suspends."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return cast("T", end.value)
+    coroutine.close()
+    raise AssertionError("a transaction function may await only its tx")
+
+
+class Worker:
+    """A thread with a connection of its own that runs jobs in the order they come."""
+
+    def __init__(self, name: str, connect: Callable[[], sqlite3.Connection]) -> None:
+        self._jobs: SimpleQueue[Any] = SimpleQueue()
+        self.busy = False
+        self._connect = connect
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        connection = self._connect()
+        try:
+            while (job := self._jobs.get()) is not _STOP:
+                self.busy = True
+                job(connection)
+                self.busy = False
+        finally:
+            connection.close()
+
+    def call(self, fn: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """Run `fn(connection)` in the thread; awaitable on the calling loop."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def job(connection: sqlite3.Connection) -> None:
+            try:
+                result = fn(connection)
+            except BaseException as error:  # noqa: BLE001 the caller gets it, whatever it is
+                loop.call_soon_threadsafe(_set_exception, future, error)
+            else:
+                loop.call_soon_threadsafe(_set_result, future, result)
+
+        self._jobs.put(job)
+        return future
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that have not begun."""
+        return self._jobs.qsize()
+
+    def stop(self) -> None:
+        """Finish what is queued, close the connection, end the thread."""
+        self._jobs.put(_STOP)
+        self._thread.join()
+
+
+def _set_result(future: asyncio.Future[T], result: T) -> None:
+    if not future.done():  # the caller may have been cancelled meanwhile
+        future.set_result(result)
+
+
+def _set_exception(future: asyncio.Future[Any], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+def connect(
+    path: str, *, read_only: bool, synchronous: str, busy_timeout_ms: int = BUSY_TIMEOUT_MS
+) -> sqlite3.Connection:
+    """A connection with stock MLflow's session settings (case-sensitive LIKE, foreign keys, 20 s of patience)."""
+    connection = sqlite3.connect(
+        path,
+        timeout=BUSY_TIMEOUT_MS
+        / 1000,  # opening waits: another connection may just recover the file
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=CACHED_STATEMENTS,
+    )
+    connection.execute("PRAGMA case_sensitive_like = ON")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
+    if read_only:
+        connection.execute("PRAGMA query_only = ON")
+    connection.execute(f"PRAGMA busy_timeout = {busy_timeout_ms}")
+    return connection
+
+
+class SqliteDatabase:
+    """One SQLite file. `readers` threads serve reads, one thread serves writes."""
+
+    dialect: Dialect = "sqlite"
+    write_lanes = 1
+
+    def __init__(
+        self, path: str, schema: Schema, *, readers: int = 3, synchronous: str = "FULL"
+    ) -> None:
+        self.schema = schema
+        self.path = path
+        self.tally = Tally()
+        self._writer = Worker(
+            "headrace-writer",
+            lambda: connect(path, read_only=False, synchronous=synchronous),
+        )
+        self._readers = deque(
+            Worker(
+                f"headrace-reader-{n}",
+                lambda: connect(path, read_only=True, synchronous=synchronous),
+            )
+            for n in range(readers)
+        )
+        self._synchronous = synchronous
+        self._point = connect(path, read_only=True, synchronous=synchronous, busy_timeout_ms=0)
+        self._point_tx = PointTx(self._point, schema)
+
+    async def read(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """See `Database.read`: one hop to a reader thread, one snapshot."""
+
+        def job(connection: sqlite3.Connection) -> T:
+            try:
+                connection.execute("BEGIN")
+                try:
+                    return run_to_end(
+                        cast("Coroutine[Any, Any, T]", fn(SqliteTx(connection, self.schema), *args))
+                    )
+                finally:
+                    connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise translate(error) from error
+
+        return await self._reader().call(job)
+
+    def _reader(self) -> Worker:
+        """The reader thread whose turn it is; one of them may be at a long query. Raises `Crowded`."""
+        for _ in range(len(self._readers)):
+            self._readers.rotate(1)
+            if self._readers[0].waiting < MAX_WAITING:
+                return self._readers[0]
+        raise Crowded("too many requests wait for the database")
+
+    async def read_point(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """See `Database.read_point`: in the event loop itself.
+
+        A point read takes 20-60 µs; a hop to a thread and back costs more than that.
+        """
+        try:
+            return await fn(self._point_tx, *args)
+        except TooManyRows:
+            return await self.read(fn, *args)
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+                return await self.read(fn, *args)  # a thread has the patience for it
+            raise translate(error) from error
+
+    async def write(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """See `Database.write`."""
+
+        def job(connection: sqlite3.Connection) -> T:
+            changes = connection.total_changes
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    result = run_to_end(
+                        cast("Coroutine[Any, Any, T]", fn(SqliteTx(connection, self.schema), *args))
+                    )
+                except BaseException:
+                    connection.execute("ROLLBACK")
+                    raise
+                try:
+                    connection.execute("COMMIT")
+                except BaseException:
+                    # A COMMIT that fails (disk full) may leave the transaction open.
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+                    raise
+            except sqlite3.Error as error:
+                raise translate(error) from error
+            self.tally.rows += connection.total_changes - changes  # this thread alone writes it
+            return result
+
+        return await self._writer.call(job)
+
+    async def write_statement(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """See `Database.write_statement`; SQLite gains nothing from it."""
+        return await self.write(fn, *args)
+
+    async def stream(
+        self, sql: Sql, *args: Any, batch: int = 5000
+    ) -> AsyncGenerator[list[Row], None]:
+        """See `Database.stream`.
+
+        A connection of its own: an open cursor pins a snapshot, which other reads must not see.
+        """
+        worker = self._reader()
+        connection = await worker.call(
+            lambda _: connect(self.path, read_only=True, synchronous=self._synchronous)
+        )
+        try:
+            cursor = await worker.call(lambda _: connection.execute(sql.sqlite, args))
+            while rows := await worker.call(lambda _: cursor.fetchmany(batch)):
+                yield cast("list[Row]", rows)
+        except sqlite3.Error as error:
+            raise translate(error) from error
+        finally:
+            await worker.call(lambda _: connection.close())
+
+    async def ping(self) -> None:
+        """See `Database.ping`. Through a reader thread: the file system may hang."""
+
+        def job(connection: sqlite3.Connection) -> None:
+            try:
+                Path(
+                    self.path
+                ).stat()  # a file that was removed can still be read by who has it open
+                connection.execute(PING).fetchone()
+            except (sqlite3.Error, OSError) as error:
+                raise Unavailable(str(error)) from error
+
+        await min(self._readers, key=_backlog).call(job)
+
+    def load(self) -> Mapping[str, Load]:
+        """See `Database.load`."""
+        return {
+            "read": _load(self._readers),
+            "write": _load([self._writer]),
+        }
+
+    async def close(self) -> None:
+        """See `Database.close`."""
+        await asyncio.to_thread(self._writer.stop)
+        for reader in self._readers:
+            await asyncio.to_thread(reader.stop)
+        self._point.close()

@@ -1,0 +1,1 @@
+"""Statements of the commands that look after a database: `gc`, `doctor`, `backup`, `restore`."""

@@ -1,0 +1,78 @@
+"""Opens a database for a command, as it is: nothing is made, adopted or switched to WAL."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from headrace.db import uri
+from headrace.db.schema.facts import UnusableDatabase
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from headrace.db.base import Database
+    from headrace.db.schema.facts import Facts
+
+STATEMENT_TIMEOUT_S: Final = 600.0
+
+
+@asynccontextmanager
+async def opened(database_uri: str) -> AsyncIterator[Database]:
+    """A database that has MLflow's tables. Raises UriError, UnusableDatabase."""
+    target = uri.parse(database_uri)
+    db = await (_sqlite(target) if target.dialect == "sqlite" else _postgres(target))
+    try:
+        yield db
+    finally:
+        await db.close()
+
+
+def file_of(database_uri: str, command: str) -> Path:
+    """The SQLite file of a URI, which need not be there. Raises UriError for another database."""
+    target = uri.parse(database_uri)
+    if target.dialect != "sqlite":
+        raise uri.UriError(
+            f"{target.shown} is no SQLite file, and `headrace {command}` is for those. For "
+            "PostgreSQL there are pg_dump and pg_restore."
+        )
+    return Path(target.path)
+
+
+async def _sqlite(target: uri.Target) -> Database:
+    from headrace.db import sqlite
+    from headrace.db.schema import sqlite as schema
+
+    if not Path(target.path).exists():
+        raise UnusableDatabase(f"{target.shown}: there is no such file ({target.path}).")
+    try:
+        with closing(sqlite.connect(target.path, read_only=True, synchronous="FULL")) as connection:
+            facts = _filled(schema.inspect(connection, target.shown), target)
+    except sqlite3.Error as error:
+        raise schema.explained(error, target.shown) from error
+    return sqlite.SqliteDatabase(target.path, facts, readers=1, synchronous="FULL")
+
+
+async def _postgres(target: uri.Target) -> Database:
+    import asyncpg
+
+    from headrace.db import postgres
+    from headrace.db.schema import postgres as schema
+
+    async with schema.explained(target.shown):
+        connection = await asyncpg.connect(**target.connect_args)
+        try:
+            facts = _filled(await schema.inspect(connection, target.shown), target)
+        finally:
+            await connection.close()
+    return postgres.PostgresDatabase(
+        target.connect_args, facts, pool_size=1, statement_timeout_s=STATEMENT_TIMEOUT_S
+    )
+
+
+def _filled(facts: Facts | None, target: uri.Target) -> Facts:
+    if facts is None:
+        raise UnusableDatabase(f"{target.shown} is empty: it has none of MLflow's tables.")
+    return facts

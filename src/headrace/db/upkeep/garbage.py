@@ -1,0 +1,274 @@
+"""SQL of `headrace gc`: what is deleted and old enough, and its removal in short transactions.
+
+What goes is what `mlflow gc` removes (SqlAlchemyStore._hard_delete_run and its siblings, 3.17).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, LiteralString
+
+from headrace.db.base import Row, Sql, Tx
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CHUNK_ROWS: Final = 10_000  # per transaction: 20-60 ms, so that nobody who writes waits longer
+CHUNK_TRACES: Final = 200  # each takes its spans along
+PAGE_ROWS: Final = 100  # runs, models or experiments that are worked on at a time
+
+# $1: deleted at or before (of experiments: before), in milliseconds, as stock asks; $2: last id of the page
+# before; $3: rows of a page.
+_RUNS: Final = "SELECT run_uuid, artifact_uri FROM runs WHERE lifecycle_stage = 'deleted'"
+RUNS = Sql(
+    f"{_RUNS} AND deleted_time <= $1 AND run_uuid > $2 ORDER BY run_uuid LIMIT $3",
+)
+RUNS_OF_EXPERIMENT = Sql(
+    "SELECT run_uuid, artifact_uri, deleted_time FROM runs WHERE lifecycle_stage = 'deleted'"
+    " AND (deleted_time <= $1 OR deleted_time IS NULL) AND experiment_id = $4"
+    " AND run_uuid > $2 ORDER BY run_uuid LIMIT $3"
+)
+MODELS = Sql(
+    "SELECT model_id, artifact_location FROM logged_models WHERE lifecycle_stage = 'deleted'"
+    " AND last_updated_timestamp_ms <= $1 AND model_id > $2 ORDER BY model_id LIMIT $3"
+)
+EXPERIMENTS = Sql(
+    "SELECT experiment_id, name FROM experiments WHERE lifecycle_stage = 'deleted'"
+    " AND last_update_time < $1 AND experiment_id > $2 ORDER BY experiment_id LIMIT $3"
+)
+# Without an age, stock does not look at times (a database of old releases has none for experiments).
+ALL_EXPERIMENTS = Sql(
+    "SELECT experiment_id, name FROM experiments WHERE lifecycle_stage = 'deleted'"
+    " AND coalesce(last_update_time, 0) <= $1 AND experiment_id > $2 ORDER BY experiment_id LIMIT $3"
+)
+# $1: ids that somebody named. (id, where its artifacts are or its name, stage, deleted or changed when)
+RUNS_NAMED = Sql(
+    postgres="SELECT run_uuid, artifact_uri, lifecycle_stage, deleted_time FROM runs"
+    " WHERE run_uuid = ANY($1::varchar[])",
+    sqlite="SELECT run_uuid, artifact_uri, lifecycle_stage, deleted_time FROM runs"
+    " WHERE run_uuid IN (SELECT value FROM json_each($1))",
+)
+MODELS_NAMED = Sql(
+    postgres="SELECT model_id, artifact_location, lifecycle_stage, last_updated_timestamp_ms"
+    " FROM logged_models WHERE model_id = ANY($1::varchar[])",
+    sqlite="SELECT model_id, artifact_location, lifecycle_stage, last_updated_timestamp_ms"
+    " FROM logged_models WHERE model_id IN (SELECT value FROM json_each($1))",
+)
+EXPERIMENTS_NAMED = Sql(
+    postgres="SELECT experiment_id, name, lifecycle_stage, last_update_time FROM experiments"
+    " WHERE experiment_id = ANY($1::int[])",
+    sqlite="SELECT experiment_id, name, lifecycle_stage, last_update_time FROM experiments"
+    " WHERE experiment_id IN (SELECT value FROM json_each($1))",
+)
+# What a collection has before it: for its progress only. $1 as above.
+COUNT_RUNS = Sql(
+    "SELECT count(*) FROM runs WHERE lifecycle_stage = 'deleted' AND deleted_time <= $1"
+)
+COUNT_MODELS = Sql(
+    "SELECT count(*) FROM logged_models WHERE lifecycle_stage = 'deleted'"
+    " AND last_updated_timestamp_ms <= $1"
+)
+COUNT_EXPERIMENTS = Sql(
+    "SELECT count(*) FROM experiments WHERE lifecycle_stage = 'deleted'"
+    " AND coalesce(last_update_time, 0) <= $1"
+)
+# Jobs that have ended (succeeded, failed, timed out, canceled). $1: made before; $2: rows of a chunk.
+_ENDED: Final = "status IN (2, 3, 4, 5) AND creation_time < $1"
+JOBS = Sql(
+    f"DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE {_ENDED} LIMIT $2)",
+)
+JOBS_NAMED = Sql(
+    postgres=f"DELETE FROM jobs WHERE {_ENDED} AND id = ANY($2::varchar[])",
+    sqlite=f"DELETE FROM jobs WHERE {_ENDED} AND id IN (SELECT value FROM json_each($2))",
+)
+COUNT_JOBS = Sql(f"SELECT count(*) FROM jobs WHERE {_ENDED}")
+COUNT_JOBS_NAMED = Sql(
+    postgres=f"SELECT count(*) FROM jobs WHERE {_ENDED} AND id = ANY($2::varchar[])",
+    sqlite=f"SELECT count(*) FROM jobs WHERE {_ENDED} AND id IN (SELECT value FROM json_each($2))",
+)
+RUNS_LEFT = Sql("SELECT count(*) FROM runs WHERE experiment_id = $1")
+COUNT_METRICS = Sql(
+    postgres="SELECT count(*) FROM metrics WHERE run_uuid = ANY($1::varchar[])",
+    sqlite="SELECT count(*) FROM metrics WHERE run_uuid IN (SELECT value FROM json_each($1))",
+)
+# Whoever restores a run waits until the chunk is gone, or is seen here.
+STILL_DELETED_RUNS = Sql(
+    postgres="SELECT run_uuid FROM runs WHERE run_uuid = ANY($1::varchar[])"
+    " AND lifecycle_stage = 'deleted' FOR UPDATE",
+    sqlite="SELECT run_uuid FROM runs WHERE run_uuid IN (SELECT value FROM json_each($1))"
+    " AND lifecycle_stage = 'deleted'",
+)
+STILL_DELETED_MODELS = Sql(
+    postgres="SELECT model_id FROM logged_models WHERE model_id = ANY($1::varchar[])"
+    " AND lifecycle_stage = 'deleted' FOR UPDATE",
+    sqlite="SELECT model_id FROM logged_models WHERE model_id IN (SELECT value FROM json_each($1))"
+    " AND lifecycle_stage = 'deleted'",
+)
+_DELETED_EXPERIMENT: Final = (
+    "SELECT 1 FROM experiments WHERE experiment_id = $1 AND lifecycle_stage = 'deleted'"
+)
+STILL_DELETED_EXPERIMENT = Sql(
+    postgres=f"{_DELETED_EXPERIMENT} FOR UPDATE", sqlite=_DELETED_EXPERIMENT
+)
+DELETE_RUNS = Sql(
+    postgres="DELETE FROM runs WHERE run_uuid = ANY($1::varchar[]) AND lifecycle_stage = 'deleted'",
+    sqlite="DELETE FROM runs WHERE run_uuid IN (SELECT value FROM json_each($1))"
+    " AND lifecycle_stage = 'deleted'",
+)
+DELETE_MODELS = Sql(
+    postgres="DELETE FROM logged_models WHERE model_id = ANY($1::varchar[])"
+    " AND lifecycle_stage = 'deleted'",
+    sqlite="DELETE FROM logged_models WHERE model_id IN (SELECT value FROM json_each($1))"
+    " AND lifecycle_stage = 'deleted'",
+)
+DELETE_EXPERIMENT = Sql(
+    "DELETE FROM experiments WHERE experiment_id = $1 AND lifecycle_stage = 'deleted'"
+    " AND NOT EXISTS (SELECT 1 FROM runs WHERE experiment_id = $1)"
+)
+
+
+def _chunk_of(table: LiteralString, column: LiteralString) -> Sql:
+    """Delete at most $2 rows whose `column` is one of $1."""
+    return Sql(
+        postgres=f"DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table}"
+        f" WHERE {column} = ANY($1::varchar[]) LIMIT $2))",
+        sqlite=f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table}"
+        f" WHERE {column} IN (SELECT value FROM json_each($1)) LIMIT $2)",
+    )
+
+
+def _chunk_of_experiment(table: LiteralString) -> Sql:
+    """Delete at most $2 rows of experiment $1."""
+    return Sql(
+        postgres=f"DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table}"
+        " WHERE experiment_id = $1 LIMIT $2))",
+        sqlite=f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table}"
+        " WHERE experiment_id = $1 LIMIT $2)",
+    )
+
+
+# In this order: what refers to a row goes before it. The rest goes by ON DELETE CASCADE.
+OF_RUNS: Final = {
+    table: _chunk_of(table, column)
+    for table, column in (
+        ("latest_metrics", "run_uuid"),
+        ("metrics", "run_uuid"),
+        ("params", "run_uuid"),
+        ("tags", "run_uuid"),
+        ("logged_model_metrics", "run_id"),
+    )
+}
+OF_MODELS: Final = {
+    table: _chunk_of(table, "model_id")
+    for table in ("logged_model_metrics", "logged_model_params", "logged_model_tags")
+}
+OF_EXPERIMENT: Final = {
+    table: _chunk_of_experiment(table)
+    for table in (
+        "logged_model_metrics",
+        "logged_model_params",
+        "logged_model_tags",
+        "logged_models",
+        "trace_info",
+        "online_scoring_configs",
+        "experiment_tags",
+        "sql_trace_metric_daily_rollups",
+        "sql_span_cost_daily_rollups",
+        "sql_assessment_daily_rollups",
+        "sql_trace_rollup_rebuild_queue",
+    )
+}
+# Which datasets and models a run used: MLflow leaves these rows behind for ever.
+INPUT_TAGS_OF_RUNS = Sql(
+    postgres="DELETE FROM input_tags WHERE input_uuid IN (SELECT input_uuid FROM inputs WHERE"
+    " (destination_type = 'RUN' AND destination_id = ANY($1::varchar[]))"
+    " OR (source_type IN ('RUN_INPUT', 'RUN_OUTPUT') AND source_id = ANY($1::varchar[])))",
+    sqlite="DELETE FROM input_tags WHERE input_uuid IN (SELECT input_uuid FROM inputs WHERE"
+    " (destination_type = 'RUN' AND destination_id IN (SELECT value FROM json_each($1)))"
+    " OR (source_type IN ('RUN_INPUT', 'RUN_OUTPUT')"
+    " AND source_id IN (SELECT value FROM json_each($1))))",
+)
+INPUTS_OF_RUNS = Sql(
+    postgres="DELETE FROM inputs WHERE"
+    " (destination_type = 'RUN' AND destination_id = ANY($1::varchar[]))"
+    " OR (source_type IN ('RUN_INPUT', 'RUN_OUTPUT') AND source_id = ANY($1::varchar[]))",
+    sqlite="DELETE FROM inputs WHERE"
+    " (destination_type = 'RUN' AND destination_id IN (SELECT value FROM json_each($1)))"
+    " OR (source_type IN ('RUN_INPUT', 'RUN_OUTPUT')"
+    " AND source_id IN (SELECT value FROM json_each($1)))",
+)
+
+
+async def page(tx: Tx, sql: Sql, *args: object) -> list[Row]:
+    """A page of what may go: (id, where its artifacts are) or, of experiments, (id, name)."""
+    return await tx.fetch(sql, *args)
+
+
+async def named(tx: Tx, sql: Sql, ids: Sequence[object]) -> list[Row]:
+    """What there is of `ids`, of whatever stage."""
+    return await tx.fetch(sql, tx.array(ids))
+
+
+async def count(tx: Tx, sql: Sql, *args: object) -> int:
+    """The one number of a statement; a list among `args` is an array."""
+    row = await tx.fetchrow(sql, *(tx.array(a) if isinstance(a, list) else a for a in args))
+    assert row is not None, "a count has a row"
+    return int(row[0])
+
+
+async def runs_left(tx: Tx, experiment_id: int) -> int:
+    """Runs of an experiment, of whatever stage."""
+    return await count(tx, RUNS_LEFT, experiment_id)
+
+
+async def metrics_of(tx: Tx, run_ids: Sequence[str]) -> int:
+    """How many points runs have."""
+    return await count(tx, COUNT_METRICS, list(run_ids))
+
+
+async def chunk_of_jobs(tx: Tx, before_ms: int, job_ids: list[str] | None) -> int:
+    """Delete jobs that have ended; how many."""
+    if job_ids is None:
+        return await tx.execute(JOBS, before_ms, CHUNK_ROWS)
+    return await tx.execute(JOBS_NAMED, before_ms, tx.array(job_ids))
+
+
+async def chunk_of_runs(tx: Tx, run_ids: Sequence[str], table: str) -> tuple[list[str], int]:
+    """Delete rows that belong to the runs which are still deleted; those runs, and the number of rows."""
+    found = [row[0] for row in await tx.fetch(STILL_DELETED_RUNS, tx.array(sorted(run_ids)))]
+    if not found or not tx.schema.has(table):
+        return found, 0
+    return found, await tx.execute(OF_RUNS[table], tx.array(found), CHUNK_ROWS)
+
+
+async def last_of_runs(tx: Tx, run_ids: Sequence[str], with_inputs: bool) -> int:
+    """Delete the runs themselves and, if asked to, what says which datasets and models they used."""
+    if with_inputs and tx.schema.has("inputs"):
+        await tx.execute(INPUT_TAGS_OF_RUNS, tx.array(run_ids))
+        await tx.execute(INPUTS_OF_RUNS, tx.array(run_ids))
+    return await tx.execute(DELETE_RUNS, tx.array(run_ids))
+
+
+async def chunk_of_models(tx: Tx, model_ids: Sequence[str], table: str) -> tuple[list[str], int]:
+    """Delete rows that belong to the models which are still deleted; those models, and how many rows."""
+    found = [r[0] for r in await tx.fetch(STILL_DELETED_MODELS, tx.array(sorted(model_ids)))]
+    return found, await tx.execute(OF_MODELS[table], tx.array(found), CHUNK_ROWS) if found else 0
+
+
+async def last_of_models(tx: Tx, model_ids: Sequence[str]) -> int:
+    """Delete the models themselves."""
+    return await tx.execute(DELETE_MODELS, tx.array(model_ids))
+
+
+async def chunk_of_experiment(tx: Tx, experiment_id: int, table: str) -> int:
+    """Delete rows that belong to the experiment; how many, 0 when it has none left or was restored."""
+    if not tx.schema.has(table, "experiment_id"):
+        return 0
+    if not await tx.fetch(STILL_DELETED_EXPERIMENT, experiment_id):
+        return 0
+    rows = CHUNK_TRACES if table == "trace_info" else CHUNK_ROWS
+    return await tx.execute(OF_EXPERIMENT[table], experiment_id, rows)
+
+
+async def last_of_experiment(tx: Tx, experiment_id: int) -> int:
+    """Delete the experiment itself, if it has no runs."""
+    return await tx.execute(DELETE_EXPERIMENT, experiment_id)

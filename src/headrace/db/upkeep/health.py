@@ -1,0 +1,184 @@
+"""SQL of `headrace doctor`. Reads only; every statement is bounded, whatever the tables hold."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from typing import TYPE_CHECKING, Final
+
+from headrace.db.base import Row, Sql, Tx
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SAMPLED: Final = 500  # rows of latest_metrics, and of metrics, whose latest value is compared
+SAMPLED_PLACES: Final = 10  # of a SQLite table: rows that follow one another are mostly of one run
+_CREATE_INDEX: Final = re.compile(
+    r"^CREATE (?:UNIQUE )?INDEX (?:\w+\.)?\"?(\w+)\"? ON (?:ONLY )?(?:\w+\.)?\"?(\w+)\"?[^;]*;",
+    re.MULTILINE,
+)
+
+INDEXES = Sql(
+    postgres="SELECT indexname FROM pg_indexes WHERE schemaname = ANY(current_schemas(false))",
+    sqlite="SELECT name FROM sqlite_master WHERE type = 'index'",
+)
+# Estimates that cost nothing: the planner's, or the highest row number.
+SIZES = Sql(
+    postgres="SELECT relname, greatest(reltuples, 0)::bigint, pg_total_relation_size(oid) FROM pg_class"
+    " WHERE relkind = 'r' AND relname = ANY($1::varchar[]) AND pg_table_is_visible(oid)"
+    " ORDER BY 3 DESC, 1",
+    sqlite="SELECT value, 0, 0 FROM json_each($1)",
+)
+FILE_BYTES = Sql(
+    postgres="SELECT pg_database_size(current_database())",
+    sqlite="SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
+)
+HIGHEST_ROW: Final = {
+    table: Sql(f"SELECT max(rowid) FROM {table}", postgres="SELECT 0")
+    for table in ("latest_metrics", "metrics")
+}
+ESTIMATE: Final = {
+    table: Sql(
+        postgres=f"SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = '{table}'::regclass",
+        sqlite="SELECT 0",
+    )
+    for table in ("latest_metrics", "metrics")
+}
+# (run, key) of some rows: of a share of the table's pages, or $2 that follow on a row number.
+SAMPLE: Final = {
+    table: Sql(
+        postgres=f"SELECT DISTINCT run_uuid, key FROM (SELECT run_uuid, key FROM {table}"
+        " TABLESAMPLE SYSTEM ($1) LIMIT $2) AS sampled",
+        sqlite=f"SELECT DISTINCT run_uuid, key FROM (SELECT run_uuid, key FROM {table}"
+        " WHERE rowid >= $1 LIMIT $2)",
+    )
+    for table in ("latest_metrics", "metrics")
+}
+# One statement, so that no commit comes between the two halves: what is stored, and what it should be.
+_BOTH: Final = "l.step, l.timestamp, l.value, l.is_nan, m.step, m.timestamp, m.value, m.is_nan"
+_NEWEST: Final = (
+    "FROM metrics WHERE run_uuid = $1 AND key = $2"
+    " ORDER BY step DESC, timestamp DESC, value DESC LIMIT 1"
+)
+# Of active runs: `headrace gc` may have been stopped in the middle of a deleted one.
+_LATEST: Final = "FROM runs r LEFT JOIN latest_metrics l ON l.run_uuid = r.run_uuid AND l.key = $2"
+_ACTIVE: Final = "WHERE r.run_uuid = $1 AND r.lifecycle_stage = 'active'"
+LATEST_AND_NEWEST = Sql(
+    postgres=f"SELECT {_BOTH} {_LATEST} LEFT JOIN LATERAL (SELECT * {_NEWEST}) AS m ON true {_ACTIVE}",
+    sqlite=f"SELECT {_BOTH} {_LATEST}"
+    f" LEFT JOIN metrics m ON m.rowid = (SELECT rowid {_NEWEST}) {_ACTIVE}",
+)
+JOURNAL_MODE = Sql(postgres="SELECT ''", sqlite="SELECT journal_mode FROM pragma_journal_mode")
+CLOCK_MS = Sql(
+    postgres="SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint", sqlite="SELECT 0"
+)
+NEWEST_EXPERIMENT_MS = Sql("SELECT max(last_update_time) FROM experiments")
+
+
+RUN_IDS = Sql("SELECT run_uuid FROM runs WHERE run_uuid > $1 ORDER BY run_uuid LIMIT $2")
+# Nobody writes latest metrics between our look at the history and our commit.
+_LOCK = Sql(postgres="LOCK TABLE latest_metrics IN SHARE ROW EXCLUSIVE MODE", sqlite="SELECT 1")
+_RECOMPUTE: Final = (
+    "INSERT INTO latest_metrics (run_uuid, key, timestamp, step, value, is_nan)"
+    " SELECT run_uuid, key, timestamp, step, value, is_nan FROM (SELECT m.*, row_number() OVER"
+    " (PARTITION BY run_uuid, key ORDER BY step DESC, timestamp DESC, value DESC) AS place"
+    " FROM metrics m WHERE run_uuid {among}) AS ranked WHERE place = 1"
+    " ON CONFLICT (key, run_uuid) DO UPDATE SET value = EXCLUDED.value, timestamp = EXCLUDED.timestamp,"
+    " step = EXCLUDED.step, is_nan = EXCLUDED.is_nan WHERE (EXCLUDED.step, EXCLUDED.timestamp,"
+    " EXCLUDED.value, EXCLUDED.is_nan) IS DISTINCT FROM (latest_metrics.step,"
+    " latest_metrics.timestamp, latest_metrics.value, latest_metrics.is_nan)"
+)
+_FORGET: Final = (
+    "DELETE FROM latest_metrics WHERE run_uuid {among} AND NOT EXISTS (SELECT 1 FROM metrics m"
+    " WHERE m.run_uuid = latest_metrics.run_uuid AND m.key = latest_metrics.key)"
+)
+_IN_ARRAY: Final = "= ANY($1::varchar[])"
+_IN_JSON: Final = "IN (SELECT value FROM json_each($1))"
+RECOMPUTE = Sql(
+    postgres=_RECOMPUTE.format(among=_IN_ARRAY),
+    # older SQLite has no IS DISTINCT FROM, and compares rows with IS NOT
+    sqlite=_RECOMPUTE.format(among=_IN_JSON).replace("IS DISTINCT FROM", "IS NOT"),
+)
+FORGET = Sql(postgres=_FORGET.format(among=_IN_ARRAY), sqlite=_FORGET.format(among=_IN_JSON))
+
+
+async def run_ids(tx: Tx, after: str, limit: int) -> list[str]:
+    """A page of all runs, deleted ones included."""
+    return [row[0] for row in await tx.fetch(RUN_IDS, after, limit)]
+
+
+async def recompute_latest(tx: Tx, ids: list[str]) -> int:
+    """Make the latest metrics of runs what their history says; how many were not."""
+    await tx.fetch(_LOCK)
+    changed = await tx.execute(RECOMPUTE, tx.array(ids))
+    return changed + await tx.execute(FORGET, tx.array(ids))
+
+
+def expected_indexes(dialect: str) -> dict[str, tuple[str, str]]:
+    """The indexes that MLflow makes: by name, the table and the statement."""
+    source = resources.files("headrace.db.schema").joinpath(f"{dialect}.sql").read_text("utf-8")
+    return {m[1]: (m[2], " ".join(m[0].split())) for m in _CREATE_INDEX.finditer(source)}
+
+
+async def indexes(tx: Tx) -> set[str]:
+    """Names of the indexes that are there."""
+    return {row[0] for row in await tx.fetch(INDEXES)}
+
+
+async def sizes(tx: Tx, tables: Iterable[str]) -> list[tuple[str, int, int]]:
+    """Table, rows (about), bytes (0 where SQLite does not say), largest first."""
+    rows = [(row[0], row[1], row[2]) for row in await tx.fetch(SIZES, tx.array(sorted(tables)))]
+    if tx.dialect == "sqlite":
+        counted = []
+        for table, _, _ in rows:
+            found = await tx.fetchrow(Sql(f'SELECT max(rowid) FROM "{table}"'))
+            counted.append((table, int(found[0] or 0) if found else 0, 0))
+        rows = sorted(counted, key=lambda row: (-row[1], row[0]))
+    return rows
+
+
+async def number(tx: Tx, sql: Sql) -> int:
+    """The one number of a statement; 0 for NULL."""
+    row = await tx.fetchrow(sql)
+    return int(row[0] or 0) if row else 0
+
+
+async def journal_mode(tx: Tx) -> str:
+    """SQLite's; empty for PostgreSQL."""
+    row = await tx.fetchrow(JOURNAL_MODE)
+    return str(row[0]) if row else ""
+
+
+async def _some(tx: Tx, table: str, offset: float) -> list[Row]:
+    """(run, key) of at most SAMPLED rows of a table that has both."""
+    if tx.dialect == "postgres":
+        rows = await number(tx, ESTIMATE[table])
+        percent = 100.0 if rows <= SAMPLED else max(0.01, 100 * 2 * SAMPLED / rows)
+        return await tx.fetch(SAMPLE[table], percent, SAMPLED)
+    highest, step = await number(tx, HIGHEST_ROW[table]), SAMPLED // SAMPLED_PLACES
+    found = {}
+    for n in range(SAMPLED_PLACES):
+        first = int(highest * (offset + n / SAMPLED_PLACES) % max(1, highest))
+        for row in await tx.fetch(SAMPLE[table], max(0, first - step), step):
+            found[tuple(row)] = row
+    return list(found.values())
+
+
+async def stale_latest(tx: Tx, offset: float) -> tuple[int, list[tuple[str, str]]]:
+    """How many metrics of active runs in a sample there are, and the (run, key) whose latest value is wrong.
+
+    Wrong is one that is not the newest of its history, has none, or is missing. `offset`: where in the tables
+    the sample begins, from 0 to 1.
+    """
+    sample = {
+        (run_id, key)
+        for table in ("latest_metrics", "metrics")
+        for run_id, key in await _some(tx, table, offset)
+    }
+    looked_at, wrong = 0, []
+    for run_id, key in sorted(sample):
+        row = await tx.fetchrow(LATEST_AND_NEWEST, run_id, key)
+        if row is not None:
+            looked_at += 1
+            wrong += [(run_id, key)] if tuple(row[:4]) != tuple(row[4:]) else []
+    return looked_at, wrong

@@ -1,0 +1,234 @@
+"""Database URIs as SQLAlchemy's users write them, turned into what our drivers take.
+
+Source of the grammar: SQLAlchemy's `make_url` (user, password and name may be percent-encoded) and
+libpq's connection options in the query.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, unquote, urlencode
+
+from headrace.setting import SettingError
+from headrace.setting import masked as without_password
+
+if TYPE_CHECKING:
+    from headrace.db.base import Dialect
+
+__all__ = ["Target", "UriError", "parse", "without_password"]
+
+FORMS: Final = "headrace serves sqlite:///FILE and postgresql://USER:PASSWORD@HOST:PORT/NAME"
+APPLICATION_NAME: Final = "headrace"  # what pg_stat_activity shows
+OTHER_DATABASES: Final = frozenset({"mysql", "mariadb", "mssql", "oracle", "cockroachdb"})
+FILE_STORES: Final = frozenset({"", "file"})
+IN_MEMORY: Final = frozenset({"", ":memory:"})
+MIN_CONNECT_TIMEOUT_S: Final = 2.0  # libpq rounds shorter ones up to this
+
+_URI = re.compile(
+    r"""(?P<scheme>[A-Za-z][\w+.-]*)://
+    (?:(?P<user>[^:/?]*)(?::(?P<password>[^@]*))?@)?
+    (?P<hosts>[^/?]*)
+    (?:/(?P<database>[^?]*))?
+    (?:\?(?P<query>.*))?""",
+    re.VERBOSE | re.DOTALL,
+)
+_HOST_PORT = re.compile(r"(?P<host>\[[^\]]+\]|[^:\[\]]*)(?::(?P<port>\d*))?")
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Given to the driver as they are, in a DSN of their own.
+_DRIVER_OPTIONS: Final = _names(
+    "krbsrvname gsslib passfile service ssl_max_protocol_version ssl_min_protocol_version sslcert"
+    " sslcrl sslkey sslmode sslnegotiation sslpassword sslrootcert target_session_attrs"
+)
+_SERVER_SETTINGS: Final = frozenset({"application_name", "options"})
+# libpq options that change nothing here: the pool heals itself, text is always UTF-8.
+_WITHOUT_EFFECT: Final = _names(
+    "client_encoding fallback_application_name gssdelegation keepalives keepalives_count keepalives_idle"
+    " keepalives_interval load_balance_hosts sslcompression sslsni tcp_user_timeout"
+)
+# libpq options that demand what the driver cannot promise, and the values that demand nothing.
+_NOT_PROMISED: Final = {
+    "channel_binding": ("disable", "prefer"),
+    "gssencmode": ("disable", "prefer"),
+    "require_auth": ("",),
+    "requirepeer": ("",),
+    "sslcertmode": ("allow", "disable"),
+    "sslcrldir": ("",),
+}
+
+
+class UriError(SettingError):
+    """The URI names no database that headrace serves. The text says what to write instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A database to open: `path` for SQLite, `connect_args` of asyncpg for PostgreSQL."""
+
+    dialect: Dialect
+    shown: str  # the URI without its password
+    path: str = ""
+    connect_args: dict[str, Any] = field(default_factory=dict, repr=False)  # asyncpg's own types
+    notes: tuple[str, ...] = ()  # options that were accepted and do nothing, in words
+
+
+def parse(uri: str) -> Target:
+    """What a URI leads to. Raises UriError, without the password in its text."""
+    shown = without_password(uri)
+    match = _URI.fullmatch(uri)
+    scheme = (match["scheme"] if match else uri.partition(":")[0] if ":" in uri else "").lower()
+    dialect = scheme.partition("+")[0]
+    if match and dialect == "sqlite":
+        return _sqlite(match, shown)
+    if match and dialect in ("postgresql", "postgres"):
+        return _postgres(match, shown)
+    if dialect in OTHER_DATABASES:
+        raise UriError(f"'{shown}': headrace does not serve {dialect}. {FORMS}.")
+    if dialect in FILE_STORES or len(dialect) == 1:  # one letter is a Windows drive
+        raise UriError(
+            f"'{shown}' is a directory (a file store), not a database. {FORMS}. To move a file "
+            "store into a database: mlflow migrate-filestore --source DIRECTORY --target sqlite:///FILE"
+        )
+    raise UriError(f"'{shown}' is not the URI of a database. {FORMS}.")
+
+
+def _sqlite(match: re.Match[str], shown: str) -> Target:
+    scheme, database = match["scheme"], match["database"] or ""
+    if "+" in scheme and not scheme.lower().endswith("+pysqlite"):
+        raise UriError(f"'{shown}': headrace opens plain SQLite files only: sqlite:///FILE")
+    if match["hosts"] or match["user"] is not None:
+        raise UriError(
+            f"'{shown}' has two slashes where SQLite files need three or four: "
+            "sqlite:///relative.db, sqlite:////absolute/file.db"
+        )
+    if database in IN_MEMORY:
+        raise UriError(
+            f"'{shown}' is a database in memory, gone when the server stops. Name a file: "
+            "sqlite:///mlflow.db"
+        )
+    if database.startswith("file:"):
+        raise UriError(f"'{shown}': name the file without 'file:', as in sqlite:///mlflow.db")
+    # SQLAlchemy's SQLite options (timeout, check_same_thread, ...) steer its own connections only.
+    given = tuple(name for name, _ in parse_qsl(match["query"] or ""))
+    notes = (f"options of the URI without effect: {', '.join(given)}",) if given else ()
+    path = Path(database)
+    if not path.exists():  # SQLAlchemy 2.0 takes the name as it is, 2.1 decodes it
+        path = Path(unquote(database))
+    return Target("sqlite", shown, path=str(path.absolute()), notes=notes)
+
+
+def _postgres(match: re.Match[str], shown: str) -> Target:
+    options = _Options(match["query"] or "", shown)
+    hosts, ports = _hosts(match["hosts"], options, shown)
+    arguments: dict[str, Any] = {
+        "host": hosts or None,
+        "port": ports or None,
+        "user": options.last("user", unquote(match["user"] or "")) or None,
+        "password": options.last("password", unquote(match["password"] or "")) or None,
+        "database": options.last("dbname", unquote(match["database"] or "")) or None,
+    }
+    timeout_s = options.number("connect_timeout")
+    if timeout_s > 0:
+        arguments["timeout"] = max(timeout_s, MIN_CONNECT_TIMEOUT_S)
+    arguments["server_settings"] = {
+        "application_name": APPLICATION_NAME,
+        **options.take(_SERVER_SETTINGS),
+    }
+    driver = options.take(_DRIVER_OPTIONS)
+    if driver.get("sslrootcert") == "system":
+        # The driver knows files only; libpq's word means the certificates of the system.
+        arguments["ssl"] = ssl.create_default_context()
+        driver.pop("sslrootcert")
+        driver.pop("sslmode", None)
+    if driver:
+        arguments["dsn"] = f"postgresql://?{urlencode(driver)}"
+    options.take(_WITHOUT_EFFECT)
+    for name, harmless in _NOT_PROMISED.items():
+        if options.last(name, harmless[0]) not in harmless:
+            raise UriError(
+                f"'{shown}': {name} cannot be promised here; take it out of the URI. With "
+                "sslmode=verify-full the server is known by its certificate."
+            )
+    options.refuse_rest()
+    arguments = {name: value for name, value in arguments.items() if value is not None}
+    return Target("postgres", shown, connect_args=arguments)
+
+
+class _Options:
+    """The query of a URI, taken apart bit by bit; what is left at the end is unknown."""
+
+    def __init__(self, query: str, shown: str) -> None:
+        self._shown = shown
+        self._values: dict[str, list[str]] = {}
+        for name, value in parse_qsl(query, keep_blank_values=True):
+            self._values.setdefault(name, []).append(value)
+
+    def all(self, name: str) -> list[str]:
+        """Every value of an option, also those that one value lists with commas."""
+        return [part for value in self._values.pop(name, []) for part in value.split(",")]
+
+    def last(self, name: str, default: str) -> str:
+        """The last value of an option; `default` where it is absent."""
+        return self._values.pop(name, [default])[-1]
+
+    def number(self, name: str) -> float:
+        """An option's number; 0 where it is absent."""
+        text = self.last(name, "0")
+        try:
+            return float(text)
+        except ValueError:
+            raise UriError(f"'{self._shown}': {name} is not a number: '{text}'") from None
+
+    def take(self, names: frozenset[str]) -> dict[str, str]:
+        """Those of the named options that are there."""
+        return {name: self.last(name, "") for name in sorted(names & self._values.keys())}
+
+    def refuse_rest(self) -> None:
+        """Raise UriError for any option that nobody took."""
+        if self._values:
+            raise UriError(
+                f"'{self._shown}': PostgreSQL knows no connection option "
+                f"'{min(self._values)}'. Settings of the session go into options=-cNAME=VALUE"
+            )
+
+
+def _hosts(spec: str, options: _Options, shown: str) -> tuple[list[str], list[int]]:
+    """Hosts and ports side by side: of the query if it names hosts, else of the URI's middle."""
+    in_query = options.all("host") or options.all("hostaddr")
+    options.all("hostaddr")
+    texts = in_query or (spec.split(",") if spec else [])
+    hosts: list[str] = []
+    ports: list[str] = []
+    for text in texts:
+        if text.startswith("/"):  # the directory of a Unix socket
+            hosts.append(text)
+            ports.append("")
+            continue
+        match = _HOST_PORT.fullmatch(unquote(text))
+        if not match or "@" in text:
+            # Not shown: what stands here may be a part of a password.
+            raise UriError(
+                "the database URI is not of the form postgresql://USER:PASSWORD@HOST:PORT/NAME; in "
+                "a password, write @ as %40, : as %3A and / as %2F"
+            )
+        hosts.append(match["host"].strip("[]"))
+        ports.append(match["port"] or "")
+    listed = options.all("port")
+    if listed:
+        if len(listed) not in (1, len(hosts) or 1):
+            raise UriError(f"'{shown}': {len(listed)} ports for {len(hosts)} hosts")
+        ports = listed if len(listed) == max(len(hosts), 1) else listed * len(hosts)
+    if not hosts or hosts == [""]:
+        hosts = []
+        ports = [port for port in ports if port]
+    if not all(port.isdigit() or not port for port in ports):
+        raise UriError(f"'{shown}': a port is a number")
+    return hosts, [int(port or 5432) for port in ports]

@@ -1,0 +1,249 @@
+"""One engine per process and database, for programs that use a database without a server.
+
+The same transactions and the same group commit as the server's. SQLite runs in the threads that call;
+PostgreSQL on an event loop in a daemon thread. A forked child gets engines of its own; at exit what is queued
+is committed and connections are closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
+
+from headrace.config import Settings, load
+from headrace.context import Context
+from headrace.db.direct import DirectCommit, DirectSqlite
+from headrace.db.open import is_direct, open_database, open_direct
+from headrace.db.sqlite import run_to_end
+from headrace.db.writer import GroupCommit
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from headrace.db.base import Database, Dialect, Schema
+    from headrace.db.writer import Kind
+
+T = TypeVar("T")
+CLOSE_TIMEOUT_S: Final = (
+    30.0  # for what is queued at exit; a database that is away must not hold the exit
+)
+VARIABLES: Final = ("HEADRACE_SQLITE_SYNCHRONOUS", "HEADRACE_POSTGRES_CONNECTIONS")
+
+
+class Engine(Protocol):
+    """A database, used from any thread. Every method returns when its work is done (committed)."""
+
+    dialect: Dialect
+    schema: Schema
+
+    def submit(self, kind: Kind, op: Any, cost_bytes: int = 256) -> Any:
+        """Have the group commit apply an operation; its result, or its error raised."""
+        ...
+
+    def read(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """`Database.read`."""
+        ...
+
+    def write(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """`Database.write`."""
+        ...
+
+    def handle(self, handler: Callable[..., Awaitable[T]], request: Any) -> T:
+        """What a handler of api/ answers."""
+        ...
+
+    def close(self) -> None:
+        """Commit what is queued, close every connection."""
+        ...
+
+
+class DirectEngine:
+    """SQLite, in the caller's thread: a hop to another thread costs more than a small write."""
+
+    dialect: Dialect = "sqlite"
+
+    def __init__(self, settings: Settings) -> None:
+        self._db: DirectSqlite = open_direct(settings)
+        self._commit = DirectCommit(self._db)
+        self._context = Context(cast("Database", self._db), self._commit, settings)
+        self.schema = self._db.schema
+        self._forking = False
+
+    def submit(self, kind: Kind, op: Any, cost_bytes: int = 256) -> Any:
+        return self._commit.submit(kind, op, cost_bytes).result()
+
+    def read(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        return run_to_end(self._db.read(fn, *args))
+
+    def write(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        return run_to_end(self._db.write(fn, *args))
+
+    def handle(self, handler: Callable[..., Awaitable[T]], request: Any) -> T:
+        return run_to_end(cast("Coroutine[Any, Any, T]", handler(request, self._context)))
+
+    def close(self) -> None:
+        run_to_end(self._commit.close())
+        run_to_end(self._db.close())
+
+    def before_fork(self) -> None:
+        self._forking = self._db.let_go()
+
+    def after_fork(self) -> None:
+        if self._forking:
+            self._forking = False
+            self._db.resume()
+
+
+class LoopEngine:
+    """PostgreSQL, on an event loop in a thread of its own: callers hand work over and wait."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._loop = _new_loop()
+        self._thread = threading.Thread(target=self._run, name="headrace", daemon=True)
+        self._thread.start()
+        try:
+            self._db = self._call(open_database, settings)
+        except BaseException:
+            self._stop()
+            raise
+        self.dialect = self._db.dialect
+        self.schema = self._db.schema
+        self._commit = GroupCommit(self._db)
+        self._context = Context(self._db, self._commit, settings)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        self._loop.close()
+
+    def _stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def _call(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        return cast("T", _Handover(fn, args).result(self._loop))
+
+    async def _submitted(self, kind: Kind, op: Any, cost_bytes: int) -> Any:
+        return await self._commit.submit(kind, op, cost_bytes)
+
+    def submit(self, kind: Kind, op: Any, cost_bytes: int = 256) -> Any:
+        return self._call(self._submitted, kind, op, cost_bytes)
+
+    def read(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        return cast("T", self._call(self._db.read, fn, *args))
+
+    def write(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        return cast("T", self._call(self._db.write, fn, *args))
+
+    def handle(self, handler: Callable[..., Awaitable[T]], request: Any) -> T:
+        return self._call(handler, request, self._context)
+
+    async def _close(self) -> None:
+        await self._commit.close()
+        await self._db.close()
+
+    def close(self) -> None:
+        self._call(asyncio.wait_for, self._close(), CLOSE_TIMEOUT_S)
+        self._stop()
+
+
+class _Handover:
+    """One call on its way to the loop and back. A bare lock wakes the caller: half the cost of a Future's."""
+
+    __slots__ = ("_args", "_done", "_error", "_fn", "_loop", "_value")
+
+    def __init__(self, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> None:
+        self._fn = fn
+        self._args = args
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._done = threading.Lock()
+
+    def result(self, loop: asyncio.AbstractEventLoop) -> Any:
+        self._done.acquire()
+        self._loop = loop
+        loop.call_soon_threadsafe(self._start)
+        self._done.acquire()
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def _start(self) -> None:
+        _RUNNING.add(task := self._loop.create_task(self._run()))
+        task.add_done_callback(_RUNNING.discard)
+
+    async def _run(self) -> None:
+        try:
+            self._value = await self._fn(*self._args)
+        except BaseException as error:  # noqa: BLE001 the caller gets it, whatever it is
+            self._error = error
+        finally:
+            self._done.release()
+
+
+_RUNNING: set[asyncio.Task[None]] = set()  # the loop itself holds tasks weakly
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return cast("asyncio.AbstractEventLoop", uvloop.new_event_loop())
+
+
+_engines: dict[str, Engine] = {}
+_opening = threading.Lock()
+_abandoned: list[Any] = []  # a parent's engines: their connections must not be closed by a child
+
+
+def engine_of(uri: str) -> Engine:
+    """The engine of this process for a database. Errors: `UriError`, `UnusableDatabase`."""
+    engine = _engines.get(uri)
+    return engine if engine is not None else _open(uri)
+
+
+def _open(uri: str) -> Engine:
+    with _opening:
+        engine = _engines.get(uri)
+        if engine is None:
+            environ = {name: os.environ[name] for name in VARIABLES if name in os.environ}
+            settings = load({"backend_store_uri": uri}, environ)
+            engine = DirectEngine(settings) if is_direct(settings) else LoopEngine(settings)
+            _engines[uri] = engine
+    return engine
+
+
+def close_all() -> None:
+    """Close every engine of this process; the next use of one opens it again."""
+    while _engines:
+        _, engine = _engines.popitem()
+        engine.close()
+
+
+def _let_go() -> None:
+    for engine in _engines.values():
+        if isinstance(engine, DirectEngine):
+            engine.before_fork()
+
+
+def _go_on() -> None:
+    for engine in _engines.values():
+        if isinstance(engine, DirectEngine):
+            engine.after_fork()
+
+
+def _forget() -> None:
+    global _opening
+    _opening = threading.Lock()
+    _abandoned.extend(_engines.values())
+    _engines.clear()
+    _RUNNING.clear()
+
+
+atexit.register(close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_let_go, after_in_parent=_go_on, after_in_child=_forget)

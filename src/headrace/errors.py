@@ -1,0 +1,171 @@
+"""MLflow's error codes, their HTTP status, and the one exception that handlers raise.
+
+Message texts that more than one place needs have a constructor here; a text used once stands where it
+is raised. The mapping is MLflow's (contract: semantics §2).
+"""
+
+from __future__ import annotations
+
+import random
+from enum import StrEnum
+from typing import Final
+
+WHILE_IT_LASTS: Final = (
+    0  # as `retry_after_s`: the longer an outage lasts, the later (http/outage.py)
+)
+CROWDED_S: Final = (2, 8)  # how long the clients of a full server wait, spread over these seconds
+
+
+class ErrorCode(StrEnum):
+    """MLflow's error codes, as they appear in `error_code` of an error body."""
+
+    INTERNAL_ERROR = "INTERNAL_ERROR"
+    TEMPORARILY_UNAVAILABLE = "TEMPORARILY_UNAVAILABLE"
+    BAD_REQUEST = "BAD_REQUEST"
+    INVALID_PARAMETER_VALUE = "INVALID_PARAMETER_VALUE"
+    ENDPOINT_NOT_FOUND = "ENDPOINT_NOT_FOUND"
+    INVALID_STATE = "INVALID_STATE"
+    PERMISSION_DENIED = "PERMISSION_DENIED"
+    FEATURE_DISABLED = "FEATURE_DISABLED"
+    CUSTOMER_UNAUTHORIZED = "CUSTOMER_UNAUTHORIZED"
+    REQUEST_LIMIT_EXCEEDED = "REQUEST_LIMIT_EXCEEDED"
+    RESOURCE_CONFLICT = "RESOURCE_CONFLICT"
+    RESOURCE_ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
+    RESOURCE_DOES_NOT_EXIST = "RESOURCE_DOES_NOT_EXIST"
+    NOT_FOUND = "NOT_FOUND"
+    NOT_IMPLEMENTED = "NOT_IMPLEMENTED"
+    RESOURCE_EXHAUSTED = "RESOURCE_EXHAUSTED"
+    ABORTED = "ABORTED"
+    ALREADY_EXISTS = "ALREADY_EXISTS"
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+    DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
+    CANCELLED = "CANCELLED"
+    DATA_LOSS = "DATA_LOSS"
+
+
+HTTP_STATUS: Final = {
+    ErrorCode.BAD_REQUEST: 400,
+    ErrorCode.INVALID_PARAMETER_VALUE: 400,
+    ErrorCode.RESOURCE_ALREADY_EXISTS: 400,
+    ErrorCode.CUSTOMER_UNAUTHORIZED: 401,
+    ErrorCode.UNAUTHENTICATED: 401,
+    ErrorCode.PERMISSION_DENIED: 403,
+    ErrorCode.RESOURCE_DOES_NOT_EXIST: 404,
+    ErrorCode.NOT_FOUND: 404,
+    ErrorCode.ENDPOINT_NOT_FOUND: 404,
+    ErrorCode.ABORTED: 409,
+    ErrorCode.RESOURCE_CONFLICT: 409,
+    ErrorCode.ALREADY_EXISTS: 409,
+    ErrorCode.REQUEST_LIMIT_EXCEEDED: 429,
+    ErrorCode.RESOURCE_EXHAUSTED: 429,
+    ErrorCode.CANCELLED: 499,
+    ErrorCode.NOT_IMPLEMENTED: 501,
+    ErrorCode.TEMPORARILY_UNAVAILABLE: 503,
+    ErrorCode.DEADLINE_EXCEEDED: 504,
+}
+
+# error_class per code; a code that is absent here has neither sqlstate nor error_class in its body.
+ERROR_CLASS: Final = {
+    ErrorCode.INVALID_PARAMETER_VALUE: "INVALID_PARAMETER_VALUE",
+    ErrorCode.BAD_REQUEST: "INVALID_PARAMETER_VALUE",
+    ErrorCode.RESOURCE_DOES_NOT_EXIST: "RESOURCE_NOT_FOUND",
+    ErrorCode.NOT_FOUND: "RESOURCE_NOT_FOUND",
+    ErrorCode.ENDPOINT_NOT_FOUND: "RESOURCE_NOT_FOUND",
+    ErrorCode.RESOURCE_ALREADY_EXISTS: "RESOURCE_ALREADY_EXISTS",
+    ErrorCode.PERMISSION_DENIED: "PERMISSION_DENIED",
+    ErrorCode.CUSTOMER_UNAUTHORIZED: "PERMISSION_DENIED",
+    ErrorCode.INTERNAL_ERROR: "CLIENT_INTERNAL_ERROR",
+    ErrorCode.INVALID_STATE: "CLIENT_INTERNAL_ERROR",
+    ErrorCode.TEMPORARILY_UNAVAILABLE: "CLIENT_INTERNAL_ERROR",
+    ErrorCode.FEATURE_DISABLED: "FEATURE_DISABLED",
+}
+
+SERVER_FAULTS: Final = frozenset(
+    {ErrorCode.INTERNAL_ERROR, ErrorCode.INVALID_STATE, ErrorCode.TEMPORARILY_UNAVAILABLE}
+)
+
+
+class ApiError(Exception):
+    """An answer other than 200, in MLflow's JSON form. Nothing has been written when it is raised.
+
+    `retry_after_s` becomes a `Retry-After` header (WHILE_IT_LASTS: as long as the server finds right);
+    stock clients obey it on 429 and 503.
+    `sqlstate` and `error_class` default to what MLflow sends for the code.
+    """
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        *,
+        retry_after_s: int | None = None,
+        sqlstate: str | None = None,
+        error_class: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.retry_after_s = retry_after_s
+        default_class = ERROR_CLASS.get(code)
+        default_state = "XXM00" if code in SERVER_FAULTS else "KAM00"
+        self.error_class = error_class or default_class
+        self.sqlstate = sqlstate or (default_state if default_class else None)
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of the answer."""
+        return HTTP_STATUS.get(self.code, 500)
+
+    def body(self) -> dict[str, str]:
+        """The JSON object MLflow's clients read `error_code` and `message` from."""
+        body = {"error_code": self.code.value, "message": self.message}
+        if self.sqlstate:
+            body["sqlstate"] = self.sqlstate
+        if self.error_class:
+            body["error_class"] = self.error_class
+        return body
+
+
+def invalid(message: str) -> ApiError:
+    """INVALID_PARAMETER_VALUE with a message of the caller's."""
+    return ApiError(ErrorCode.INVALID_PARAMETER_VALUE, message)
+
+
+def not_found(message: str) -> ApiError:
+    """RESOURCE_DOES_NOT_EXIST with a message of the caller's."""
+    return ApiError(ErrorCode.RESOURCE_DOES_NOT_EXIST, message)
+
+
+def missing_parameter(name: str) -> ApiError:
+    """A required request field is absent, null or empty."""
+    return invalid(
+        f"Missing value for required parameter '{name}'. "
+        "See the API docs for more information about request parameters."
+    )
+
+
+def experiment_not_found(experiment_id: str | int) -> ApiError:
+    """No experiment of that id (or none in the lifecycle stage that was asked for)."""
+    return not_found(f"No Experiment with id={experiment_id} exists")
+
+
+def run_not_found(run_id: str) -> ApiError:
+    """No run of that id."""
+    return not_found(f"Run with id={run_id} not found")
+
+
+def too_long(name: str, limit: int) -> ApiError:
+    """A string exceeds a limit in characters."""
+    return invalid(f"'{name}' exceeds the maximum length of {limit} characters")
+
+
+def unavailable(message: str) -> ApiError:
+    """The database or a store is away; a client may try again."""
+    return ApiError(ErrorCode.TEMPORARILY_UNAVAILABLE, message, retry_after_s=WHILE_IT_LASTS)
+
+
+def overloaded(message: str) -> ApiError:
+    """More is asked than this process can carry; a client may try again in a few seconds."""
+    return ApiError(
+        ErrorCode.TEMPORARILY_UNAVAILABLE, message, retry_after_s=random.randint(*CROWDED_S)
+    )

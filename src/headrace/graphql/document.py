@@ -1,0 +1,195 @@
+"""Reads the part of GraphQL that the web page uses: one query, arguments, aliases, nested fields.
+
+Fragments, mutations, several operations and the like raise `NotNative`, and so does a syntax error.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+_TOKEN: Final = re.compile(
+    r"""(?:[\s,\ufeff]|\#[^\n\r]*+)*+(?:
+    (?P<name>[_A-Za-z]\w*)
+    |(?P<mark>\.\.\.|[!$():=@\[\]{}|&])
+    |(?P<number>-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.]))
+    |(?P<text>"(?:[^"\\\n\r]|\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4}))*")
+    |(?P<end>\Z))""",
+    re.VERBOSE | re.ASCII,
+)
+MAX_DEPTH: Final = 10  # as stock
+MAX_FIELDS: Final = 1000  # as stock
+LITERALS: Final = {"true": True, "false": False, "null": None}
+
+
+class NotNative(Exception):
+    """This request is for stock MLflow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """`$name` in an argument."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Enum:
+    """A bare word in an argument."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a selection. `key` is its name in the answer; no fields below a scalar."""
+
+    key: str
+    name: str
+    arguments: dict[str, Any]
+    fields: tuple[Field, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One operation: the declared type of each variable as text, and the root fields."""
+
+    name: str | None
+    variables: dict[str, str]
+    fields: tuple[Field, ...]
+
+
+def parse(text: str) -> Query:
+    """The only operation of a document. Raises NotNative for anything unusual."""
+    return _Parser(text).document()
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+        self._count = 0
+        self._kind = ""
+        self._value = ""
+        self._advance()
+
+    def _advance(self) -> None:
+        match = _TOKEN.match(self._text, self._at)
+        if match is None:
+            raise NotNative("not a token")
+        self._at = match.end()
+        self._kind = match.lastgroup or ""
+        self._value = match[self._kind]
+
+    def _take(self, value: str) -> bool:
+        """Step over a mark or word if it is next."""
+        if self._kind in ("mark", "name") and self._value == value:
+            self._advance()
+            return True
+        return False
+
+    def _expect(self, value: str) -> None:
+        if not self._take(value):
+            raise NotNative(f"no {value}")
+
+    def _name(self) -> str:
+        if self._kind != "name":
+            raise NotNative("no name")
+        name = self._value
+        self._advance()
+        return name
+
+    def document(self) -> Query:
+        name, variables = None, {}
+        if self._take("query"):
+            if self._kind == "name":
+                name = self._name()
+            variables = self._variables()
+            while self._take("@"):
+                if self._name() != "component":
+                    raise NotNative("another directive")
+                if set(self._arguments()) != {"name"}:
+                    raise NotNative("another argument")
+        fields = self._selection(1)
+        if self._kind != "end":
+            raise NotNative("more than one definition")
+        return Query(name, variables, fields)
+
+    def _variables(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        if self._take("("):
+            while not self._take(")"):
+                self._expect("$")
+                name = self._name()
+                self._expect(":")
+                found[name] = self._name() + ("!" if self._take("!") else "")
+                if self._value in ("=", "@"):
+                    raise NotNative("a default")
+        return found
+
+    def _selection(self, depth: int) -> tuple[Field, ...]:
+        if depth > MAX_DEPTH:
+            raise NotNative("too deep")
+        self._expect("{")
+        fields: list[Field] = []
+        while not self._take("}"):
+            fields.append(self._field(depth))
+            self._count += 1
+            if self._count > MAX_FIELDS:
+                raise NotNative("too many fields")
+        if len({field.key for field in fields}) < len(fields) or not fields:
+            raise NotNative("fields to be merged, or none")
+        return tuple(fields)
+
+    def _field(self, depth: int) -> Field:
+        key = name = self._name()
+        if self._take(":"):
+            name = self._name()
+        arguments = self._arguments()
+        if self._value == "@" and self._kind == "mark":
+            raise NotNative("a directive")
+        below = self._selection(depth + 1) if self._value == "{" else ()
+        return Field(key, name, arguments, below)
+
+    def _arguments(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        if self._take("("):
+            while not self._take(")"):
+                name = self._name()
+                self._expect(":")
+                if name in found:
+                    raise NotNative("an argument twice")
+                found[name] = self._argument()
+        return found
+
+    def _argument(self, depth: int = 1) -> Any:
+        if depth > MAX_DEPTH:
+            raise NotNative("too deep")
+        kind, value = self._kind, self._value
+        if kind == "text":
+            self._advance()
+            return json.loads(value)
+        if kind == "number":
+            self._advance()
+            return int(value) if value.lstrip("-").isdigit() else float(value)
+        if kind == "name":
+            self._advance()
+            return LITERALS[value] if value in LITERALS else Enum(value)
+        if self._take("$"):
+            return Variable(self._name())
+        if self._take("["):
+            items = []
+            while not self._take("]"):
+                items.append(self._argument(depth + 1))
+            return items
+        self._expect("{")
+        members: dict[str, Any] = {}
+        while not self._take("}"):
+            name = self._name()
+            self._expect(":")
+            if name in members:
+                raise NotNative("a member twice")
+            members[name] = self._argument(depth + 1)
+        return members

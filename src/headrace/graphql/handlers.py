@@ -1,0 +1,116 @@
+"""POST /graphql: the page's four queries, from the same answers as the REST endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+
+from headrace.api.experiments import handlers as experiments
+from headrace.api.experiments.types import ExperimentId
+from headrace.api.metrics import handlers as metrics
+from headrace.api.metrics.types import GetHistoryInterval
+from headrace.api.model_versions import handlers as model_versions
+from headrace.api.model_versions.types import SearchModelVersions
+from headrace.api.runs import handlers as runs
+from headrace.api.runs.types import GetRun, SearchRuns
+from headrace.context import Context
+from headrace.errors import ApiError
+from headrace.graphql.document import NotNative
+from headrace.graphql.pick import pick
+from headrace.graphql.plan import Plan, arguments, plan
+from headrace.http.codec import encode
+from headrace.http.messages import Request, Response
+
+Answer = dict[str, Any]
+
+
+async def execute(request: Request, ctx: Context) -> Response | None:
+    """POST /graphql
+
+    Always 200; what went wrong is in `errors`. None (stock MLflow answers) for all that the page
+    does not ask.
+    """
+    try:
+        asked = msgspec.json.decode(await request.body())
+        made = _plan(asked)
+        given = arguments(made, asked.get("variables"))
+        resolve = RESOLVERS[made.root]
+        problems: list[str] = []
+        try:
+            found = await resolve(given, made, ctx)
+            data = pick(found, made.picked, problems)
+        except ApiError as error:
+            data, problems = None, [error.message]
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError, NotNative):
+        return None
+    return Response(encode({"data": {made.key: data}, "errors": problems or None}))
+
+
+def _plan(asked: Any) -> Plan:
+    if not isinstance(asked, dict) or not isinstance(asked.get("query"), str):
+        raise NotNative("no query")
+    made = plan(asked["query"])
+    if asked.get("operationName") not in (None, made.operation):
+        raise NotNative("another operation")
+    return made
+
+
+async def _get_experiment(given: Answer, made: Plan, ctx: Context) -> Answer:
+    req = msgspec.convert(given, ExperimentId)
+    return _plain(await experiments.get(req, ctx))
+
+
+async def _get_run(given: Answer, made: Plan, ctx: Context) -> Answer:
+    given.setdefault("run_id", given.get("run_uuid"))
+    found = _plain(await runs.get(msgspec.convert(given, GetRun), ctx))
+    await _extend([found["run"]], made, "run", ctx)
+    return found
+
+
+async def _search_runs(given: Answer, made: Plan, ctx: Context) -> Answer:
+    req = msgspec.convert(given, SearchRuns)
+    found = _plain(await runs.search_runs(req, ctx))
+    await _extend(found.get("runs", []), made, "runs", ctx)
+    return found
+
+
+async def _get_history(given: Answer, made: Plan, ctx: Context) -> Answer:
+    req = msgspec.convert(given, GetHistoryInterval)
+    return _plain(await metrics.get_history_interval(req, ctx))
+
+
+Resolver = Callable[[Answer, Plan, Context], Awaitable[Answer]]
+RESOLVERS: Final[dict[str, Resolver]] = {
+    "mlflowGetExperiment": _get_experiment,
+    "mlflowGetMetricHistoryBulkInterval": _get_history,
+    "mlflowGetRun": _get_run,
+    "mlflowSearchRuns": _search_runs,
+}
+
+
+async def _extend(found: list[Answer], made: Plan, place: str, ctx: Context) -> None:
+    """Add what only GraphQL has of a run: its experiment and the model versions made from it."""
+    if made.takes(place, "experiment"):
+        of_id: dict[str, Answer] = {}
+        for run in found:
+            experiment_id = run["info"]["experiment_id"]
+            if experiment_id not in of_id:
+                req = ExperimentId(experiment_id=experiment_id)
+                of_id[experiment_id] = _plain(await experiments.get(req, ctx))["experiment"]
+            run["experiment"] = of_id[experiment_id]
+    if made.takes(place, "model_versions"):
+        for run in found:
+            search = SearchModelVersions(filter=f"run_id='{run['info']['run_id']}'")
+            versions = _plain(await model_versions.search_versions(search, ctx))
+            run["model_versions"] = versions.get("model_versions", [])
+
+
+def _plain(answer: Any) -> Answer:
+    """A REST answer as dicts and lists."""
+    if isinstance(answer, Response):
+        decoded: Answer = msgspec.json.decode(answer.body)
+        return decoded
+    plain: Answer = msgspec.to_builtins(answer)
+    return plain

@@ -1,0 +1,1 @@
+"""Bytes to Structs and back: the only package that knows HTTP."""

@@ -1,0 +1,91 @@
+"""The application under any ASGI server: scope to Request, Response to messages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from headrace.http.messages import Request, StreamingResponse
+
+if TYPE_CHECKING:
+    from headrace.http.app import App
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+async def serve(app: App, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """Answer one ASGI scope (http or lifespan)."""
+    if scope["type"] == "lifespan":
+        await _lifespan(app, receive, send)
+    elif scope["type"] == "http":
+        request = _request(scope, receive)
+        try:
+            response = await app.answer(request)
+        except ConnectionResetError:
+            return  # the client went away in the middle of its body
+        headers = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in response.headers]
+        streaming = isinstance(response, StreamingResponse)
+        length = response.length if isinstance(response, StreamingResponse) else len(response.body)
+        if length is not None and response.status not in (204, 304):
+            headers.append((b"content-length", str(length).encode()))
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        if isinstance(response, StreamingResponse):
+            await _stream(response, scope["method"], send)
+        body = b"" if streaming or scope["method"] == "HEAD" else response.body
+        await send({"type": "http.response.body", "body": body})
+
+
+async def _stream(response: StreamingResponse, method: str, send: Send) -> None:
+    try:
+        if method != "HEAD":
+            async for chunk in response.chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    finally:
+        close = getattr(response.chunks, "aclose", None)
+        if close is not None:
+            await close()
+
+
+def _request(scope: dict[str, Any], receive: Receive) -> Request:
+    headers: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+
+    async def chunks() -> AsyncIterator[bytes]:
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ConnectionResetError("the client went away")
+            if message.get("body"):
+                yield message["body"]
+            if not message.get("more_body"):
+                return
+
+    query = scope["query_string"].decode("latin-1")
+    raw = scope.get("raw_path") or scope["path"].encode()
+    target = raw.decode("latin-1") + ("?" + query if query else "")
+    client = scope.get("client")
+    return Request(
+        scope["method"],
+        unquote(raw.decode("latin-1")),
+        query,
+        headers,
+        receive=chunks,
+        target=target,
+        scheme=scope.get("scheme", "http"),
+        client=client[0] if client else "",
+    )
+
+
+async def _lifespan(app: App, receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await app.start()
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            await app.stop()
+            await send({"type": "lifespan.shutdown.complete"})
+            return

@@ -1,0 +1,154 @@
+"""A request and a response, as handlers that are not plain JSON in, JSON out see them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qs
+
+from headrace.errors import ApiError, ErrorCode
+from headrace.monitor.layout import UNMATCHED_CELL
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+JSON: Final = "application/json"
+MAX_BODY_BYTES: Final = (
+    64 << 20
+)  # a body that must be held whole: the largest log-batch is far below
+
+
+class Request:
+    """One HTTP request. `headers` has lower-case names; of a repeated header the first value counts.
+
+    `path` is percent-decoded once and has no static prefix; `target` is the raw request target as it came
+    (path and query, still encoded, prefix included). `path_args` holds the `{name}` parts of the route.
+    """
+
+    __slots__ = (
+        "_body",
+        "_receive",
+        "cell",
+        "client",
+        "headers",
+        "method",
+        "path",
+        "path_args",
+        "query_string",
+        "scheme",
+        "target",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        query_string: str,
+        headers: dict[str, str],
+        *,
+        body: bytes | None = None,
+        receive: Callable[[], AsyncIterator[bytes]] | None = None,
+        target: str = "",
+        scheme: str = "http",
+        client: str = "",
+    ) -> None:
+        self.cell = UNMATCHED_CELL  # of the route that answers, where it is counted
+        self.method = method
+        self.path = path
+        self.query_string = query_string
+        self.headers = headers
+        self.path_args: dict[str, str] = {}
+        self.target = target or path
+        self.scheme = scheme
+        self.client = client
+        self._body = body
+        self._receive = receive
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body that are in memory."""
+        return len(self._body) if self._body is not None else 0
+
+    def query(self) -> dict[str, list[str]]:
+        """The query parameters in order of appearance, blank values kept."""
+        return parse_qs(self.query_string, keep_blank_values=True)
+
+    async def body(self, limit_bytes: int = MAX_BODY_BYTES) -> bytes:
+        """The whole body. Raises BAD_REQUEST beyond `limit_bytes`."""
+        if self._body is None:
+            parts: list[bytes] = []
+            size = 0
+            async for chunk in self.stream():
+                size += len(chunk)
+                if size > limit_bytes:
+                    raise ApiError(
+                        ErrorCode.BAD_REQUEST, f"Request body exceeds {limit_bytes} bytes"
+                    )
+                parts.append(chunk)
+            self._body = b"".join(parts)
+        return self._body
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """The body in chunks as they arrive; raises ConnectionResetError when the client vanishes."""
+        if self._body is not None:
+            if self._body:
+                yield self._body
+        elif self._receive is not None:
+            async for chunk in self._receive():
+                yield chunk
+
+
+class Response:
+    """An answer with a body held whole. Header names are lower-case; content-length is added on sending."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(
+        self,
+        body: bytes = b"",
+        *,
+        status: int = 200,
+        content_type: str | None = JSON,
+        headers: list[tuple[str, str]] | None = None,
+    ) -> None:
+        self.status = status
+        self.body = body
+        self.headers = headers or []
+        if content_type is not None:
+            self.headers.append(("content-type", content_type))
+
+
+class StreamingResponse(Response):
+    """An answer whose body comes in chunks; `length` in bytes when known (else it is sent chunked).
+
+    The sender awaits the client before it asks for the next chunk, and closes the iterator (`aclose`) when
+    the client is gone.
+    """
+
+    __slots__ = ("chunks", "length")
+
+    def __init__(
+        self,
+        chunks: AsyncIterator[bytes],
+        *,
+        status: int = 200,
+        content_type: str | None = JSON,
+        length: int | None = None,
+        headers: list[tuple[str, str]] | None = None,
+    ) -> None:
+        super().__init__(b"", status=status, content_type=content_type, headers=headers)
+        self.chunks = chunks
+        self.length = length
+
+
+def html(status: int, title: str, sentence: str) -> Response:
+    """The short HTML page that stock MLflow's routing layer sends for 404, 405 and 500."""
+    text = (
+        f"<!doctype html>\n<html lang=en>\n<title>{status} {title}</title>\n"
+        f"<h1>{title}</h1>\n<p>{sentence}</p>\n"
+    )
+    return Response(text.encode(), status=status, content_type="text/html; charset=utf-8")
+
+
+def text(body: str, status: int = 200) -> Response:
+    """A plain-text answer."""
+    return Response(body.encode(), status=status, content_type="text/plain; charset=utf-8")

@@ -1,0 +1,54 @@
+"""Every limit, with its unit and where MLflow sets it. Nothing else in the code may spell these numbers."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# mlflow/utils/validation.py (3.17.2)
+MAX_METRICS_PER_BATCH: Final = 1000  # metrics per log-batch
+MAX_PARAMS_PER_BATCH: Final = 100  # params per log-batch
+MAX_TAGS_PER_BATCH: Final = 100  # tags per log-batch
+MAX_ENTITIES_PER_BATCH: Final = 1000  # metrics, params and tags of one log-batch together
+MAX_ENTITY_KEY: Final = 250  # characters of a metric, param or tag key
+MAX_PARAM_VALUE: Final = 6000  # characters; longer is cut (MLFLOW_TRUNCATE_LONG_VALUES) or refused
+MAX_TAG_VALUE: Final = 8000  # characters; longer is cut or refused
+MAX_EXPERIMENT_NAME: Final = 500  # characters
+MAX_EXPERIMENT_TAG_KEY: Final = 250  # characters
+MAX_EXPERIMENT_TAG_VALUE: Final = 20000  # characters; longer is refused
+MAX_DATASET_NAME: Final = 500  # characters
+MAX_DATASET_DIGEST: Final = 36  # characters
+MAX_DATASET_SOURCE: Final = 65535  # characters
+MAX_DATASET_SCHEMA: Final = 1048575  # characters
+MAX_DATASET_PROFILE: Final = 16777215  # characters
+MAX_INPUT_TAG_KEY: Final = 255  # characters
+MAX_INPUT_TAG_VALUE: Final = 500  # characters
+MAX_REGISTRY_TAG_KEY: Final = 250  # characters; tags of registered models and model versions
+MAX_REGISTRY_TAG_VALUE: Final = 100_000  # characters; longer is refused
+MAX_ALIAS: Final = 255  # characters
+
+# mlflow/store/tracking/__init__.py
+SEARCH_MAX_RESULTS_DEFAULT: Final = 1000  # runs per page
+SEARCH_MAX_RESULTS: Final = 50000  # runs or experiments per page
+SEARCH_LOGGED_MODELS_DEFAULT: Final = 100  # logged models per page; there is no upper bound
+
+# mlflow/store/model_registry/__init__.py
+SEARCH_REGISTERED_MODELS_DEFAULT: Final = 100  # registered models per page
+SEARCH_MAX_REGISTERED_MODELS: Final = 1000  # registered models per page
+SEARCH_MAX_MODEL_VERSIONS: Final = 200_000  # model versions per page, and the default
+
+# mlflow/store/model_registry/sqlalchemy_store.py
+LIST_WEBHOOKS_DEFAULT: Final = 100  # webhooks per page
+LIST_MAX_WEBHOOKS: Final = 1000  # webhooks per page
+
+# mlflow/server/handlers.py
+MAX_HISTORY_BULK_RUNS: Final = 100  # run ids per get-history-bulk and -bulk-interval
+MAX_HISTORY_BULK_ROWS: Final = 25000  # points per get-history-bulk
+MAX_HISTORY_INTERVAL_ROWS: Final = 2500  # points per run of get-history-bulk-interval
+MAX_SEARCH_DATASETS_EXPERIMENTS: Final = 20  # experiment ids per search-datasets
+MAX_SEARCH_DATASETS_ROWS: Final = 1000  # summaries per search-datasets
+
+# headrace's own: MLflow has none, and its databases give up, crash or plan for minutes instead
+MAX_FILTER_TOKENS: Final = 10_000  # words and signs of a filter (MLflow counts spaces too)
+MAX_FILTER_COMPARISONS: Final = 500  # per filter; SQLite takes 1,000 AND-ed terms
+MAX_SORT_FIELDS: Final = 30  # per order_by; SQLite 3.40 crashes at 64 terms, and a metric is two
+MAX_DATASET_TESTS: Final = 500  # datasets times metric conditions of a search of logged models

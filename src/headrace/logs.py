@@ -1,0 +1,68 @@
+"""The log, on stderr: lines for people, or one JSON object a line for machines. Times are UTC."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from typing import Final
+
+TEXT_FORMAT: Final = "%(asctime)s.%(msecs)03dZ %(levelname)-7s %(name)s: %(message)s"
+TIME_FORMAT: Final = "%Y-%m-%dT%H:%M:%S"
+
+
+class TextLines(logging.Formatter):
+    """Time, level, logger, message, `fields` as name=value; a traceback below when there is one."""
+
+    def __init__(self) -> None:
+        super().__init__(TEXT_FORMAT, TIME_FORMAT)
+        self.converter = time.gmtime
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line without its traceback."""
+        fields: dict[str, object] = getattr(record, "fields", {})
+        return super().formatMessage(record) + "".join(f" {k}={v}" for k, v in fields.items())
+
+
+class JsonLines(TextLines):
+    """`time`, `level`, `logger`, `process`, `message`, `fields`, and `traceback` when there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, whatever the message holds."""
+        line = {
+            "time": f"{self.formatTime(record, TIME_FORMAT)}.{record.msecs:03.0f}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "process": record.process,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+class Failure(Exception):
+    """Stands for another exception in the log: its type and where it was raised, without its text."""
+
+
+def without_text(error: BaseException) -> Failure:
+    """What of an exception may be logged. Texts of drivers and decoders hold values of the request."""
+    text = f"{type(error).__module__}.{type(error).__qualname__}"
+    if isinstance(error, OSError) and error.strerror:
+        text += f": {error.strerror}"
+    shown = Failure(text).with_traceback(error.__traceback__)
+    cause = error.__cause__ or error.__context__
+    if cause is not None and cause is not error:
+        shown.__cause__ = without_text(cause)
+    return shown
+
+
+def configure(level: str, style: str) -> None:
+    """Send everything of `level` and above to stderr; `style` is "text" or "json"."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if style == "json" else TextLines())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())

@@ -1,0 +1,38 @@
+"""Request and response types: msgspec Structs that mirror MLflow's protobuf messages.
+
+A request Struct describes what a well-behaved client sends; msgspec decodes that in C. Whatever it refuses
+(camelCase, an int64 as text, a missing field …) is read again by `http.proto`, which knows protobuf's JSON
+rules and words each mistake as MLflow does. `checks` names MLflow's validators for a field, in its order.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+INT64_MIN: Final = -(2**63)
+INT64_MAX: Final = 2**63 - 1
+INT32_MIN: Final = -(2**31)
+INT32_MAX: Final = 2**31 - 1
+
+
+class Message(
+    msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True, gc=False
+):
+    """A protobuf message. None stands for a field that is not set; it is left out of JSON."""
+
+
+class Empty(Message):
+    """`{}`"""
+
+
+# Each of these is one field of a request. `str | None` is a protobuf string with presence.
+RequiredStr = Annotated[str, Meta(min_length=1, extra={"checks": ("required", "string")})]
+OptionalStr = Annotated[str | None, Meta(extra={"checks": ("string",)})]
+UncheckedStr = str | None
+Int64 = Annotated[int, Meta(ge=INT64_MIN, le=INT64_MAX)]
+Int32 = Annotated[int, Meta(ge=INT32_MIN, le=INT32_MAX)]
+OptionalInt64 = Annotated[Int64 | None, Meta(extra={"checks": ("intlike",)})]
+OptionalInt32 = Annotated[Int32 | None, Meta(extra={"checks": ("intlike",)})]

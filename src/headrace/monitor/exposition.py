@@ -1,0 +1,224 @@
+"""The figures of all processes in Prometheus's formats. Run in a thread: it takes milliseconds."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Sequence
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from headrace.http.messages import Response
+from headrace.monitor.layout import (
+    CELL,
+    DURATIONS_S,
+    ERROR_KINDS,
+    GROUP_SIZES,
+    POOLS,
+    ROUTE_BUCKETS,
+    ROUTE_SUM,
+    STATUSES,
+)
+from headrace.monitor.monitor import STALE_NS
+from headrace.version import __version__
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+    from headrace.context import Context
+    from headrace.monitor.layout import Layout
+    from headrace.monitor.monitor import Monitor
+
+Row = Sequence[int]  # the cells of one process
+PER_PROCESS: Final = (
+    # figure, name, help, divided by
+    ("resident_bytes", "process_resident_memory_bytes", "Resident memory of each process.", 1),
+    ("open_files", "process_open_files", "Open file descriptors of each process.", 1),
+    ("started_ms", "process_start_time_seconds", "When each process began to serve.", 1000),
+    ("connections", "connections", "Open client connections.", 1),
+    ("in_flight", "requests_in_flight", "Requests that are being answered.", 1),
+    ("queue_operations", "write_queue_operations", "Writes that wait for their commit.", 1),
+    ("queue_bytes", "write_queue_bytes", "Bytes of writes that wait for their commit.", 1),
+)
+
+
+class Figures(Collector):
+    """All that is shown, collected when Prometheus asks."""
+
+    def __init__(self, ctx: Context, monitor: Monitor, *, database_is_up: bool) -> None:
+        self._monitor = monitor
+        self._ctx = ctx
+        self._database_is_up = database_is_up
+        board = monitor.board
+        rows = [(n, board.row(n).tolist()) for n in range(board.rows) if board.row(n)[CELL["pid"]]]
+        now_ns = monotonic_ns()
+        self._living = [
+            (n, row) for n, row in rows if 0 <= now_ns - row[CELL["published_ns"]] < STALE_NS
+        ]
+        self._total = [sum(column) for column in zip(*(row for _, row in rows), strict=True)]
+
+    def collect(self) -> Iterator[Metric]:
+        """One family after the other."""
+        yield from requests(self._monitor.layout, self._total)
+        if self._ctx.settings.expose_prometheus:
+            yield stock_requests(self._monitor.layout, self._total)
+        yield from group_commits(self._total)
+        yield from self._processes()
+        yield from self._database()
+        yield from self._server()
+
+    def _processes(self) -> Iterator[Metric]:
+        for figure, name, text, divisor in PER_PROCESS:
+            gauge = GaugeMetricFamily(f"headrace_{name}", text, labels=["worker"])
+            for number, row in self._living:
+                gauge.add_metric([str(number)], row[CELL[figure]] / divisor)
+            yield gauge
+        cpu = CounterMetricFamily(
+            "headrace_process_cpu_seconds", "Processor time of each process.", labels=["worker"]
+        )
+        for number, row in self._living:
+            cpu.add_metric([str(number)], row[CELL["cpu_ns"]] / 1e9)
+        yield cpu
+
+    def _database(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "headrace_database_up", "1 when the database answered.", value=self._database_is_up
+        )
+        in_use = GaugeMetricFamily(
+            "headrace_pool_connections",
+            "Database connections by pool and state, and how many there may be (max).",
+            labels=["pool", "state"],
+        )
+        waiting = GaugeMetricFamily(
+            "headrace_pool_waiting", "Callers that wait for a connection.", labels=["pool"]
+        )
+        for pool in POOLS:
+            for figure, state in (("in_use", "in_use"), ("idle", "idle"), ("size", "max")):
+                count = sum(row[CELL[f"{pool}_{figure}"]] for _, row in self._living)
+                in_use.add_metric([pool, state], count)
+            waiting.add_metric([pool], sum(row[CELL[f"{pool}_waiting"]] for _, row in self._living))
+        yield in_use
+        yield waiting
+        yield CounterMetricFamily(
+            "headrace_rows_written",
+            "Rows inserted, changed or deleted.",
+            value=self._total[CELL["rows_written"]],
+        )
+        errors = CounterMetricFamily(
+            "headrace_database_errors", "Errors that the database reported.", labels=["kind"]
+        )
+        for kind in ERROR_KINDS:
+            errors.add_metric([kind], self._total[CELL[f"error_{kind}"]])
+        yield errors
+
+    def _server(self) -> Iterator[Metric]:
+        settings = self._ctx.settings
+        yield GaugeMetricFamily(
+            "headrace_workers", "Processes that answer requests.", value=len(self._living)
+        )
+        yield GaugeMetricFamily(
+            "headrace_write_queue_max_operations",
+            "Writes of one process that may wait; beyond them the answer is 503.",
+            value=settings.write_queue_operations,
+        )
+        bridge = GaugeMetricFamily(
+            "headrace_bridge_up", "1 while MLflow runs behind the bridge.", labels=["kind"]
+        )
+        for kind, runs in zip(("plain", "jobs"), self._monitor.watch_bridge(), strict=True):
+            bridge.add_metric([kind], runs)
+        yield bridge
+        facts = {"version": __version__, "python": platform.python_version()}
+        if not settings.artifacts_only:
+            database = self._ctx.db
+            facts |= {"database": database.dialect, "schema": database.schema.head}
+        yield InfoMetricFamily("headrace_build", "What runs here.", value=facts)
+
+
+def requests(layout: Layout, total: Row) -> Iterator[Metric]:
+    """Number of requests by route and status, and their times by route. Routes never asked are left out."""
+    count = CounterMetricFamily(
+        "headrace_requests", "Requests answered.", labels=["method", "route", "status"]
+    )
+    times = HistogramMetricFamily(
+        "headrace_request_duration_seconds",
+        "Time from the whole request to the beginning of its answer.",
+        labels=["method", "route"],
+    )
+    for (method, path), cell in layout.cells.items():
+        statuses = total[cell : cell + ROUTE_BUCKETS]
+        if not any(statuses):
+            continue
+        for status, number in zip(STATUSES, statuses, strict=True):
+            if number:
+                count.add_metric([method, path, str(status)], number)
+        buckets = cumulative(total[cell + ROUTE_BUCKETS : cell + ROUTE_SUM], DURATIONS_S)
+        times.add_metric([method, path], buckets, total[cell + ROUTE_SUM] / 1e9)
+    yield count
+    yield times
+
+
+def stock_requests(layout: Layout, total: Row) -> Metric:
+    """What `mlflow server --expose-prometheus` calls the number of requests."""
+    sums: dict[tuple[str, str], int] = {}
+    for (method, _), cell in layout.cells.items():
+        for n, status in enumerate(STATUSES):
+            if total[cell + n] and method:
+                key = method, str(status)
+                sums[key] = sums.get(key, 0) + total[cell + n]
+    count = CounterMetricFamily(
+        "mlflow_http_request", "Total number of HTTP requests", labels=["method", "status"]
+    )
+    for labels, number in sums.items():
+        count.add_metric(labels, number)
+    return count
+
+
+def group_commits(total: Row) -> Iterator[Metric]:
+    """How many operations share a commit, and how long they wait and take."""
+    families = (
+        ("group_size", "operations", "Writes per commit.", GROUP_SIZES, 1),
+        (
+            "group_wait",
+            "wait_seconds",
+            "Time the oldest write of a commit waited.",
+            DURATIONS_S,
+            1e9,
+        ),
+        ("group_flush", "flush_seconds", "Time a commit took.", DURATIONS_S, 1e9),
+    )
+    for figure, name, text, bounds, divisor in families:
+        first = CELL[f"{figure}_0"]
+        buckets = cumulative(total[first : first + len(bounds) + 1], bounds)
+        yield HistogramMetricFamily(
+            f"headrace_group_commit_{name}",
+            text,
+            buckets=buckets,
+            sum_value=total[CELL[f"{figure}_sum"]] / divisor,
+        )
+
+
+def cumulative(counts: Row, bounds: Sequence[float]) -> list[tuple[str, float]]:
+    """Buckets as Prometheus has them: each counts what is at or below its bound."""
+    buckets = []
+    so_far = 0
+    for bound, count in zip((*map(str, map(float, bounds)), "+Inf"), counts, strict=True):
+        so_far += count
+        buckets.append((bound, float(so_far)))
+    return buckets
+
+
+def answer(ctx: Context, monitor: Monitor, is_up: bool, accept: str) -> Response:
+    """The answer to a scrape."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Figures(ctx, monitor, database_is_up=is_up))
+    encode, content_type = choose_encoder(accept)
+    return Response(encode(registry), content_type=content_type)

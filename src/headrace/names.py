@@ -1,0 +1,74 @@
+"""Which names metrics, params and tags may have, in MLflow's words when they may not."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from typing import Final
+
+from headrace.errors import invalid, too_long
+from headrace.limits import MAX_ENTITY_KEY
+
+_ALLOWED: Final = re.compile(r"^[/\w.\- :]*$")
+MAX_KNOWN: Final = 20_000  # keys remembered as good; clients choose them, so the set is bounded
+_known: set[str] = set()
+
+
+def invalid_value(path: str, value: object, reason: str = "") -> str:
+    """MLflow's sentence for a value that is not acceptable."""
+    shown = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return f"Invalid value {shown} for parameter '{path}' supplied" + (
+        f": {reason}" if reason else "."
+    )
+
+
+def check_name(name: str, path: str) -> None:
+    """Raise unless `name` may name a metric, param or tag: its characters, and no path tricks."""
+    if name in _known:
+        return
+    if _ALLOWED.match(name) is None:
+        raise invalid(
+            invalid_value(
+                path,
+                name,
+                "Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), "
+                "spaces ( ), colon(:) and slashes (/).",
+            )
+        )
+    check_path(path, name)
+    if len(name) <= MAX_ENTITY_KEY:
+        if len(_known) >= MAX_KNOWN:
+            _known.clear()
+        _known.add(name)
+
+
+def check_path(path: str, name: str) -> None:
+    """Raise when `name`, taken for a path, would lead somewhere else."""
+    normal = posixpath.normpath(name)
+    if normal != name or normal == "." or normal.startswith(("..", "/")):
+        raise invalid(
+            invalid_value(
+                path,
+                name,
+                "Names may be treated as files in certain cases, and must not resolve to other "
+                f"names when treated as such. This name would resolve to {normal!r}",
+            )
+        )
+
+
+def check_length(what: str, limit: int, value: str | None) -> None:
+    """Raise when `value` has more than `limit` characters."""
+    if value is not None and len(value) > limit:
+        raise too_long(what, limit)
+
+
+def check_model_name(name: str, path: str = "name") -> None:
+    """Raise unless `name` may name a registered model."""
+    if not name.strip():
+        raise invalid(f"Missing value for required parameter '{path}'.")
+    if "/" in name or ":" in name:
+        raise invalid(f"Invalid model name '{name}'. Names cannot contain '/' or ':'.")
+    if "\x00" in name:  # PostgreSQL stores none, and SQLite's JSON functions end a text there
+        raise invalid(f"Invalid model name {name!r}. Names cannot contain NUL.")
+    check_path("name", name)

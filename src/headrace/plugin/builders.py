@@ -1,0 +1,86 @@
+"""What MLflow calls to build a store: the entry points. Loading this file loads nothing else.
+
+A builder for a scheme that MLflow serves itself takes the place of MLflow's; while headrace is switched off it
+calls MLflow's.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from headrace.plugin.switch import enabled
+
+log = logging.getLogger(__name__)
+TRACKING_GROUP: Final = "mlflow.tracking_store"
+REGISTRY_GROUP: Final = "mlflow.model_registry_store"
+
+
+def tracking_database(store_uri: str, artifact_uri: str | None = None) -> Any:
+    """The tracking store of a database."""
+    from mlflow.tracking._tracking_service import utils
+
+    if enabled() and _served(store_uri):
+        from headrace.plugin.tracking_store import TrackingStore
+
+        if artifact_uri is None:
+            artifact_uri = _default_artifact_root(utils)
+        return TrackingStore(store_uri, artifact_uri)
+    return utils._get_sqlalchemy_store(store_uri, artifact_uri)
+
+
+def tracking_server(store_uri: str, artifact_uri: str | None = None) -> Any:
+    """The tracking store of a server."""
+    from mlflow.tracking._tracking_service import utils
+
+    if enabled():
+        from headrace.plugin.server_store import ServerStore
+
+        return ServerStore(store_uri)
+    return utils._get_rest_store(store_uri)
+
+
+def registry_database(store_uri: str) -> Any:
+    """The model registry of a database."""
+    from mlflow.tracking._model_registry import utils
+
+    if enabled() and _served(store_uri):
+        from headrace.plugin.registry_store import RegistryStore
+
+        return RegistryStore(store_uri)
+    return utils._get_sqlalchemy_store(store_uri)
+
+
+def _default_artifact_root(utils: Any) -> str:
+    """As MLflow's own builder chooses it."""
+    import os
+
+    from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
+
+    variable = getattr(utils, "_SERVER_ARTIFACT_ROOT_ENV_VAR", "")  # from mlflow 3 on
+    return os.environ.get(variable, DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH)
+
+
+def _served(store_uri: str) -> bool:
+    """Whether headrace can serve the database; MLflow's own store serves the others."""
+    import os
+
+    from headrace.db.uri import UriError, parse
+
+    if os.environ.get("MLFLOW_ENABLE_WORKSPACES", "").lower() in ("1", "true"):
+        return False
+    try:
+        parse(store_uri)
+    except UriError as error:
+        log.info("MLflow's own store is used: %s", error)
+        return False
+    return True
+
+
+TRACKING: Final = {
+    "sqlite": tracking_database,
+    "postgresql": tracking_database,
+    "http": tracking_server,
+    "https": tracking_server,
+}
+REGISTRY: Final = {"sqlite": registry_database, "postgresql": registry_database}

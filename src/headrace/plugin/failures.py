@@ -1,0 +1,54 @@
+"""headrace's errors as the exceptions that MLflow's stores raise."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+from mlflow.exceptions import MlflowException
+from mlflow.protos import databricks_pb2 as codes
+
+from headrace.db.errors import DatabaseError, Retryable, Unavailable
+from headrace.errors import ApiError, ErrorCode
+from headrace.plugin.generation import IS_3
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+F = TypeVar("F", bound="Callable[..., Any]")
+_CODES: Final = {
+    code: number for code in ErrorCode if (number := getattr(codes, code.value, None)) is not None
+}
+
+
+class Unusual(Exception):
+    """An argument that only MLflow's own method knows how to take (or how to refuse)."""
+
+
+def exception_of(error: ApiError | DatabaseError) -> MlflowException:
+    """The exception of an error: same code and message as a server would answer."""
+    if isinstance(error, ApiError):
+        return MlflowException(error.message, _CODES.get(error.code, codes.INTERNAL_ERROR))
+    temporary = isinstance(error, Unavailable | Retryable)
+    return MlflowException(
+        error.text, codes.TEMPORARILY_UNAVAILABLE if temporary else codes.BAD_REQUEST
+    )
+
+
+def native(method: F) -> F:
+    """A method that headrace serves; for `Unusual` arguments the inherited one of that name does."""
+    name = method.__name__
+
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(self, *args, **kwargs)
+        except (ApiError, DatabaseError) as error:
+            if IS_3 or getattr(error, "code", None) is not ErrorCode.INVALID_PARAMETER_VALUE:
+                raise exception_of(error) from error
+            # headrace has the limits of MLflow 3; nothing is written, so those of mlflow 2 may decide.
+            return getattr(self.inherited, name)(*args, **kwargs)
+        except (Unusual, UnicodeError, OverflowError):
+            return getattr(self.inherited, name)(*args, **kwargs)
+
+    return cast("F", call)

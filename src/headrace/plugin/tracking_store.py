@@ -1,0 +1,304 @@
+"""MLflow's tracking store of a database, with headrace's engine for what is asked often.
+
+Everything else is inherited, on the same database. Signatures are MLflow's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mlflow.entities import RunStatus, ViewType
+from mlflow.store.entities.paged_list import PagedList
+from mlflow.store.tracking import SEARCH_MAX_RESULTS_DEFAULT
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from mlflow.utils.uri import resolve_uri_if_local
+
+from headrace import engine, search
+from headrace.api.experiments import sql as experiments_sql
+from headrace.api.experiments import transactions as experiments
+from headrace.api.experiments.types import Tag
+from headrace.api.metrics import sql as metrics_sql
+from headrace.api.runs import batch, create, inputs, sql, transactions, update
+from headrace.api.runs import types as run_types
+from headrace.clock import now_ms
+from headrace.db.errors import UniqueViolation
+from headrace.errors import ApiError, ErrorCode, experiment_not_found, run_not_found
+from headrace.limits import MAX_EXPERIMENT_NAME
+from headrace.message import INT64_MAX
+from headrace.names import check_length
+from headrace.plugin import arguments, entities
+from headrace.plugin.failures import Unusual, native
+from headrace.plugin.forks import survives_fork
+from headrace.plugin.generation import IS_3
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlflow.entities import Experiment, Metric, Run, RunInfo
+
+
+class TrackingStore(SqlAlchemyStore):
+    """`SqlAlchemyStore` that logs and reads through headrace."""
+
+    def __init__(self, db_uri: str, default_artifact_root: str) -> None:
+        self._ready = False  # MLflow makes the tables and the experiment "Default" first
+        super().__init__(db_uri, default_artifact_root)
+        survives_fork(self)
+        self._ready = True
+
+    @property
+    def inherited(self) -> Any:
+        """MLflow's own methods on this store."""
+        return super()
+
+    @property
+    def _headrace(self) -> engine.Engine:
+        if not self._ready:
+            raise Unusual
+        return engine.engine_of(self.db_uri)
+
+    # runs
+
+    @native
+    def log_batch(
+        self, run_id: str, metrics: Sequence[Any], params: Sequence[Any], tags: Sequence[Any]
+    ) -> None:
+        new = arguments.batch(run_id, metrics, params, tags)
+        if new.points or new.params or new.tags:
+            self._headrace.submit(batch.KIND, new, new.cost_bytes())
+        else:
+            self._headrace.read(transactions.check_active, run_id)
+
+    @native
+    def log_metric(self, run_id: str, metric: Metric) -> None:
+        new = batch.Batch(arguments.text(run_id))
+        new.add_points([arguments.Point(metric)], "")  # type: ignore[list-item] # same attributes
+        self._headrace.submit(batch.KIND, new, 360)
+
+    @native
+    def log_param(self, run_id: str, param: Any) -> None:
+        new = batch.Batch(arguments.text(run_id))
+        new.single_param = True
+        new.add_params([arguments.pair(param)], "")
+        self._headrace.submit(batch.KIND, new, new.cost_bytes())
+
+    @native
+    def set_tag(self, run_id: str, tag: Any) -> None:
+        new = batch.Batch(arguments.text(run_id))
+        new.add_tags([arguments.pair(tag)], "")
+        self._headrace.submit(batch.KIND, new, new.cost_bytes())
+
+    @native
+    def delete_tag(self, run_id: str, key: str) -> None:
+        self._headrace.write(transactions.delete_tag, arguments.text(run_id), arguments.text(key))
+
+    @native
+    def create_run(
+        self, experiment_id: Any, user_id: Any, start_time: Any, tags: Any, run_name: Any
+    ) -> Run:
+        new = create.NewRun(
+            run_types.CreateRun(
+                experiment_id=str(arguments.experiment(experiment_id)),
+                user_id=arguments.text(user_id),
+                start_time=arguments.int64(start_time),
+                run_name=arguments.optional_text(run_name),
+                tags=[Tag(key=tag.key, value=tag.value) for tag in map(arguments.pair, tags or ())],
+            )
+        )
+        if len(dict(new.tags)) != len(new.tags):
+            raise Unusual
+        self._headrace.submit(create.KIND, new, 600 + 64 * len(new.tags))
+        row = (
+            new.run_id, new.experiment_id, new.name, new.user_id, "RUNNING", new.start_time, None,
+            new.artifact_uri, "active",
+        )  # fmt: skip
+        return entities.new_run(row, new.tags)
+
+    @native
+    def get_run(self, run_id: str) -> Run:
+        found = self._headrace.read(sql.get_many, [arguments.text(run_id)])
+        if run_id not in found:
+            raise run_not_found(run_id)
+        row, logged = found[run_id]
+        return entities.runs([row], logged, with_models=True)[0]
+
+    @native
+    def update_run_info(
+        self, run_id: str, run_status: Any, end_time: Any, run_name: Any
+    ) -> RunInfo:
+        status = None if run_status is None else RunStatus.to_string(run_status)
+        change = update.Change(
+            arguments.text(run_id),
+            None if status is None else run_types.RunStatus(status),
+            None if end_time is None else arguments.int64(end_time),
+            arguments.optional_text(run_name),
+        )
+        return entities.info(self._headrace.submit(update.KIND, change))
+
+    @native
+    def delete_run(self, run_id: str) -> None:
+        self._headrace.write(transactions.set_stage, arguments.text(run_id), "deleted", now_ms())
+
+    @native
+    def restore_run(self, run_id: str) -> None:
+        self._headrace.write(transactions.set_stage, arguments.text(run_id), "active", None)
+
+    @native
+    def _search_runs(
+        self,
+        experiment_ids: Sequence[Any],
+        filter_string: Any,
+        run_view_type: Any,
+        max_results: Any,
+        order_by: Any,
+        page_token: Any,
+    ) -> tuple[list[Run], bytes | None]:
+        page = search.runs_page(
+            experiment_ids=[arguments.experiment(number) for number in experiment_ids],
+            filter=arguments.optional_text(filter_string),
+            order_by=[arguments.text(clause) for clause in order_by or ()],
+            stages=arguments.stages(run_view_type),
+            max_results=arguments.page_size(max_results),
+            page_token=arguments.token(page_token),
+            dialect=self._headrace.dialect,
+            columns=sql.COLUMNS,
+        )
+        if not experiment_ids:
+            return [], None
+        rows, logged, token = self._headrace.read(transactions.search, page)
+        return entities.runs(rows, logged, with_models=False), arguments.as_stock(token)
+
+    @native
+    def log_inputs(
+        self, run_id: str, datasets: Any = None, models: Any = None, **more: Any
+    ) -> None:
+        if more or batch.RUN_ID.match(arguments.text(run_id)) is None:
+            raise Unusual
+        request = run_types.LogInputs(
+            run_id=run_id,
+            datasets=arguments.datasets(datasets),
+            models=[run_types.ModelInput(model_id=model.model_id) for model in models or ()],
+        )
+        self._headrace.handle(inputs.log_inputs, request)
+
+    # metrics
+
+    @native
+    def get_metric_history(
+        self, run_id: str, metric_key: str, max_results: Any = None, page_token: Any = None
+    ) -> Any:
+        if not IS_3 and (  # mlflow 2 refuses a page token
+            max_results is not None or page_token is not None
+        ):
+            raise Unusual
+        offset = search.offset_of(arguments.token(page_token))
+        limit = INT64_MAX - 1 if max_results is None else arguments.page_size(max_results)
+        rows = self._headrace.read(
+            metrics_sql.page, arguments.text(run_id), arguments.text(metric_key), limit + 1, offset
+        )
+        token = search.page_token(offset + limit) if len(rows) > limit else None
+        key = metric_key
+        return PagedList(
+            [entities.metric(key, *row) for row in rows[:limit]], arguments.as_stock(token)
+        )
+
+    # experiments
+
+    @native
+    def create_experiment(self, name: str, artifact_location: Any = None, tags: Any = None) -> str:
+        check_length("name", MAX_EXPERIMENT_NAME, arguments.text(name))
+        root = arguments.root(self.artifact_root_uri)
+        where = None
+        if artifact_location:
+            where = arguments.location(resolve_uri_if_local(artifact_location))
+        pairs = [(tag.key, tag.value) for tag in map(arguments.pair, tags or ())]
+        for key, value in pairs:
+            experiments.check_tag(key, value)
+        if len(dict(pairs)) != len(pairs):
+            raise Unusual
+        try:
+            number = self._headrace.write(
+                experiments_sql.create, name, where, root, now_ms(), pairs
+            )
+        except UniqueViolation as error:
+            raise ApiError(
+                ErrorCode.RESOURCE_ALREADY_EXISTS,
+                f"Experiment(name={name}) already exists. Error: {error.text}",
+            ) from error
+        return str(number)
+
+    @native
+    def get_experiment(self, experiment_id: Any) -> Experiment:
+        if self._archives_traces():
+            raise Unusual
+        number = arguments.experiment(experiment_id)
+        found = self._headrace.read(experiments_sql.find, experiments_sql.BY_ID, number)
+        if found is None:
+            raise experiment_not_found(experiment_id)
+        return entities.experiment(*found)
+
+    @native
+    def get_experiment_by_name(self, experiment_name: Any) -> Experiment | None:
+        if self._archives_traces():
+            raise Unusual
+        found = self._headrace.read(
+            experiments_sql.find, experiments_sql.BY_NAME, arguments.text(experiment_name)
+        )
+        return None if found is None else entities.experiment(*found)
+
+    def _archives_traces(self) -> bool:
+        """Whether experiments show how long their traces are kept (mlflow 3.17): MLflow knows that."""
+        known = getattr(self, "_get_effective_experiment_trace_archival_retention_context", None)
+        return known is not None and known() is not None
+
+    @native
+    def search_experiments(
+        self,
+        view_type: Any = ViewType.ACTIVE_ONLY,
+        max_results: Any = SEARCH_MAX_RESULTS_DEFAULT,
+        filter_string: Any = None,
+        order_by: Any = None,
+        page_token: Any = None,
+    ) -> Any:
+        if self._archives_traces():
+            raise Unusual
+        page = search.experiments_page(
+            filter=arguments.optional_text(filter_string),
+            order_by=[arguments.text(clause) for clause in order_by or ()],
+            stages=arguments.stages(view_type),
+            max_results=arguments.page_size(max_results),
+            page_token=arguments.token(page_token),
+            dialect=self._headrace.dialect,
+        )
+        rows, tag_rows, token = self._headrace.read(experiments_sql.search, page)
+        tags: dict[int, list[Any]] = {}
+        for tag in tag_rows:
+            tags.setdefault(tag[0], []).append(tag)
+        return PagedList(
+            [entities.experiment(row, tags.get(row[0], ())) for row in rows],
+            arguments.as_stock(token),
+        )
+
+    @native
+    def rename_experiment(self, experiment_id: Any, new_name: Any) -> None:
+        check_length("name", MAX_EXPERIMENT_NAME, arguments.text(new_name))
+        self._headrace.write(experiments.rename, arguments.experiment(experiment_id), new_name)
+
+    @native
+    def delete_experiment(self, experiment_id: Any) -> None:
+        self._headrace.write(experiments.set_stage, arguments.experiment(experiment_id), "deleted")
+
+    @native
+    def restore_experiment(self, experiment_id: Any) -> None:
+        self._headrace.write(experiments.set_stage, arguments.experiment(experiment_id), "active")
+
+    @native
+    def set_experiment_tag(self, experiment_id: Any, tag: Any) -> None:
+        key, value = arguments.pair(tag).key, tag.value
+        experiments.check_tag(key, value)
+        self._headrace.write(experiments.set_tag, arguments.experiment(experiment_id), key, value)
+
+    @native
+    def delete_experiment_tag(self, experiment_id: Any, key: Any) -> None:
+        number = arguments.experiment(experiment_id)
+        self._headrace.write(experiments.delete_tag, number, arguments.text(key))

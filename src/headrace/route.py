@@ -1,0 +1,32 @@
+"""What a row of the route table is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Route:
+    """JSON in, JSON out, in MLflow's protobuf-JSON dialect. `{name}` in the path is an argument.
+
+    `handler` is `async def name(req: Struct, ctx: Context) -> Struct | Response`.
+    """
+
+    raw = False
+
+    def __init__(self, method: str, path: str, handler: Callable[..., Any]) -> None:
+        self.method = method
+        self.path = path
+        self.handler = handler
+
+
+class Raw(Route):
+    """A row whose handler is `async def name(request: Request, ctx: Context) -> Response | None`.
+
+    None passes the request on to stock MLflow, across the bridge.
+    The body has not been read when it is called. `{name:path}` at the end of a path matches the rest of it.
+    """
+
+    raw = True

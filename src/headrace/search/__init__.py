@@ -1,0 +1,46 @@
+"""The search languages: filters, order_by and page tokens in, one statement per page out. No I/O.
+
+    page = search.runs_page(
+        experiment_ids=[1], filter="metrics.acc > 0.9", order_by=["start_time DESC"],
+        stages=("active",), max_results=100, page_token=None, dialect=tx.dialect,
+    )
+    rows, next_page_token = page.cut(await tx.fetch(page.sql, *page.args))
+
+Text goes through lexer, grouping and parser to the conditions of tree.py; what may be asked of a
+resource, and the SQL for it, is in the module of that resource; compile.py has the SQL they share.
+"""
+
+from headrace.search.compile import Page
+from headrace.search.experiments import EXPERIMENT_COLUMNS, experiments_page
+from headrace.search.logged_models import (
+    LOGGED_MODEL_COLUMNS,
+    ModelDataset,
+    ModelSort,
+    logged_models_page,
+)
+from headrace.search.pages import offset_of, page_token
+from headrace.search.registry import (
+    MODEL_VERSION_COLUMNS,
+    REGISTERED_MODEL_COLUMNS,
+    model_versions_page,
+    registered_models_page,
+)
+from headrace.search.runs import RUN_COLUMNS, runs_page
+
+__all__ = [
+    "EXPERIMENT_COLUMNS",
+    "LOGGED_MODEL_COLUMNS",
+    "MODEL_VERSION_COLUMNS",
+    "REGISTERED_MODEL_COLUMNS",
+    "RUN_COLUMNS",
+    "ModelDataset",
+    "ModelSort",
+    "Page",
+    "experiments_page",
+    "logged_models_page",
+    "model_versions_page",
+    "offset_of",
+    "page_token",
+    "registered_models_page",
+    "runs_page",
+]

@@ -1,0 +1,39 @@
+"""Page tokens: standard base64 of `{"offset": N}`, as MLflow's client passes them back."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+from headrace.errors import invalid
+
+MAX_OFFSET = 2**63 - 1  # rows; what both databases take in OFFSET
+
+
+def page_token(offset: int) -> str:
+    """The token of the page that starts after `offset` rows."""
+    return base64.b64encode(b'{"offset": %d}' % offset).decode()
+
+
+def offset_of(token: str | None) -> int:
+    """Rows before the page that `token` asks for; 0 without one."""
+    if not token:
+        return 0
+    try:
+        decoded = base64.b64decode(token)
+    except ValueError as exc:  # wrong padding, or not ASCII
+        raise invalid("Invalid page token, could not base64-decode") from exc
+    try:
+        parsed = json.loads(decoded)
+    except (ValueError, RecursionError) as exc:
+        raise invalid(f"Invalid page token, decoded value={decoded!r}") from exc
+    offset = parsed.get("offset") if isinstance(parsed, dict) else None
+    if not offset:
+        raise invalid(f"Invalid page token, parsed value={parsed}")
+    try:
+        rows = int(offset)
+    except (ValueError, TypeError, OverflowError) as exc:
+        raise invalid(f"Invalid page token, not stringable {offset}") from exc
+    if not 0 <= rows <= MAX_OFFSET:
+        raise invalid(f"Invalid page token, parsed value={parsed}")
+    return rows

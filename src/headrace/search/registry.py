@@ -1,0 +1,294 @@
+"""The filters and order_by of the model registry: registered-models/search, model-versions/search.
+
+Prompts are registered models with a tag; they are left out unless the filter asks for them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from headrace.errors import invalid
+from headrace.search import parser
+from headrace.search.compile import Page, Parameters
+from headrace.search.lexer import Kind, Node
+from headrace.search.pages import offset_of
+from headrace.search.tree import Condition, SortKey, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from headrace.db.base import Dialect
+
+REGISTERED_MODEL_COLUMNS: Final = ("name", "creation_time", "last_updated_time", "description")
+MODEL_VERSION_COLUMNS: Final = (
+    "name",
+    "version",
+    "creation_time",
+    "last_updated_time",
+    "description",
+    "user_id",
+    "current_stage",
+    "source",
+    "run_id",
+    "status",
+    "status_message",
+    "run_link",
+    "storage_location",
+)
+_PROMPT: Final = "mlflow.prompt.is_prompt"
+_TAG_OPERATORS: Final = ("=", "!=", "LIKE", "ILIKE")
+_TEXT_OPERATORS: Final = (*_TAG_OPERATORS, "IN", "NOT IN")
+_NUMBER_OPERATORS: Final = ("=", "!=", "<", "<=", ">", ">=")
+
+_MODEL_SORT_COLUMNS: Final = {
+    "name": "name",
+    "timestamp": "last_updated_time",
+    "last_updated_timestamp": "last_updated_time",
+}
+_VERSION_COLUMNS: Final = {
+    "name": "name",
+    "version_number": "version",
+    "run_id": "run_id",
+    "source_path": "source",
+}
+_VERSION_SORT_COLUMNS: Final = {
+    "name": "name",
+    "version_number": "version",
+    "creation_timestamp": "creation_time",
+    "last_updated_timestamp": "last_updated_time",
+}
+_VERSION_NUMBERS: Final = ("creation_timestamp", "last_updated_timestamp", "version_number")
+_VERSION_DEFAULT_ORDER: Final = (
+    "last_updated_timestamp DESC",
+    "name ASC",
+    "version_number DESC",
+)
+
+
+def registered_models_page(
+    *,
+    filter: str | None,
+    order_by: Sequence[str],
+    max_results: int,
+    page_token: str | None,
+    dialect: Dialect,
+    columns: Sequence[str] = REGISTERED_MODEL_COLUMNS,
+    has_workspaces: bool = True,
+) -> Page:
+    """The page of registered models that a search asks for, as one statement.
+
+    `has_workspaces`: whether the tables of this database have that column (from MLflow 3.10 on).
+    Errors, in MLflow's order: the filter's form, the order_by (INTERNAL_ERROR when a field is named
+    twice), the page token, the filter's operators.
+    """
+    conditions = parse_models_filter(filter)
+    order = _model_order(order_by)
+    offset = offset_of(page_token)
+    parameters = Parameters(dialect)
+    where = ["m.workspace = 'default'"] if has_workspaces else []
+    for condition in conditions:
+        if condition.entity == "attribute":
+            _check_operator(condition, _TEXT_OPERATORS, "attribute")
+            where.append(parameters.compares("m.name", condition.operator, condition.value))
+        else:
+            _check_operator(condition, _TAG_OPERATORS, "tag")
+    tags = _TagTable("registered_model_tags", ("workspace", "name"), has_workspaces)
+    where += tags.conditions(conditions, parameters)
+    text = (
+        f"SELECT {', '.join(f'm.{column}' for column in columns)} FROM registered_models m"
+        f" WHERE {' AND '.join(where)} ORDER BY {order}"
+    )
+    return parameters.page(text, offset, max_results)
+
+
+def model_versions_page(
+    *,
+    filter: str | None,
+    order_by: Sequence[str],
+    max_results: int,
+    page_token: str | None,
+    dialect: Dialect,
+    columns: Sequence[str] = MODEL_VERSION_COLUMNS,
+    has_workspaces: bool = True,
+) -> Page:
+    """The page of model versions that a search asks for, as one statement; deleted ones are left out.
+
+    `has_workspaces` and the errors are as for registered models, but operators come before order_by.
+    """
+    conditions = parse_versions_filter(filter)
+    parameters = Parameters(dialect)
+    where = ["m.workspace = 'default'"] if has_workspaces else []
+    where.append("m.current_stage <> 'Deleted_Internal'")
+    for condition in conditions:
+        if condition.entity == "attribute":
+            where.append(_version_condition(condition, parameters))
+        else:
+            _check_operator(condition, _TAG_OPERATORS, "tag")
+    tags = _TagTable("model_version_tags", ("workspace", "name", "version"), has_workspaces)
+    where += tags.conditions(conditions, parameters)
+    order = _version_order(order_by or _VERSION_DEFAULT_ORDER)
+    offset = offset_of(page_token)
+    text = (
+        f"SELECT {', '.join(f'm.{column}' for column in columns)} FROM model_versions m"
+        f" WHERE {' AND '.join(where)} ORDER BY {order}"
+    )
+    return parameters.page(text, offset, max_results)
+
+
+def parse_models_filter(text: str | None) -> tuple[Condition, ...]:
+    """The conditions of a registered-models filter; operators are checked when it is compiled."""
+    return _parse_filter(text, ("name",), _model_value)
+
+
+def parse_versions_filter(text: str | None) -> tuple[Condition, ...]:
+    """The conditions of a model-versions filter; operators are checked when it is compiled."""
+    return _parse_filter(text, tuple(_VERSION_COLUMNS), _version_value)
+
+
+def _parse_filter(
+    text: str | None, attributes: Sequence[str], value_of: Callable[[str, Node], Value]
+) -> tuple[Condition, ...]:
+    if not text:
+        return ()
+    conditions: list[Condition] = []
+    nodes = parser.clauses(parser.joined(parser.one_statement(text)), quote="")
+    for left, operator, right in map(parser.operands, nodes):
+        if right is None:  # MLflow answers IS NULL with a 500 page here
+            raise invalid(f"Invalid comparator for attribute or tag: {operator.text}")
+        entity, key = parser.attribute_or_tag(left.text)
+        if entity == "attribute" and key not in attributes:
+            valid = parser.spelt_set(attributes)
+            raise invalid(f"Invalid attribute key '{key}' specified. Valid keys are '{valid}'")
+        key = parser.bare(key)
+        value = (
+            value_of(key, right) if entity == "attribute" else parser.quoted_value(right, entity)
+        )
+        conditions.append(Condition(entity, key, operator.text.upper(), value))
+    return tuple(conditions)
+
+
+def _model_value(key: str, node: Node) -> Value:
+    if node.kind is Kind.PARENTHESIS:
+        return parser.string_list(node)
+    return _text_value(node)
+
+
+def _version_value(key: str, node: Node) -> Value:
+    if node.kind is Kind.PARENTHESIS:
+        if key not in ("name", "run_id"):
+            raise invalid(
+                "Only ['name', 'run_id'] attributes support comparison with a list of quoted "
+                "string values."
+            )
+        return parser.string_list(node)
+    if node.kind in parser.NUMBERS:
+        if key not in _VERSION_NUMBERS:
+            raise invalid(
+                f"Only the '{parser.spelt_set(_VERSION_NUMBERS)}' attributes support comparison "
+                "with numeric values."
+            )
+        return parser.number(node)
+    return _text_value(node)
+
+
+def _text_value(node: Node) -> str:
+    if node.kind in parser.STRINGS:
+        return parser.unquoted(node)
+    raise invalid(
+        "Expected a quoted string value or a list of quoted string values for attributes. "
+        f"Got value {node.text}"
+    )
+
+
+def _check_operator(condition: Condition, allowed: Sequence[str], what: str) -> None:
+    if condition.operator not in allowed:
+        raise invalid(f"Invalid comparator for {what}: {condition.operator}")
+    if isinstance(condition.value, tuple) != (condition.operator in ("IN", "NOT IN")):
+        raise parser.unexpected_list(condition.operator)
+
+
+def _version_condition(condition: Condition, parameters: Parameters) -> str:
+    key, operator, value = condition.key, condition.operator, condition.value
+    column = f"m.{_VERSION_COLUMNS[key]}"
+    if key != "version_number":
+        _check_operator(condition, _TEXT_OPERATORS, "attribute")
+        return parameters.compares(column, operator, value)
+    if operator not in _NUMBER_OPERATORS:
+        raise invalid(f"Invalid comparator for attribute {key}: {operator}")
+    try:
+        number = value if isinstance(value, int) else int(str(value))
+    except ValueError as exc:
+        raise invalid(f"Invalid value for numeric attribute '{key}': {value!r}") from exc
+    return parameters.compares_integer(column, operator, number)
+
+
+class _TagTable:
+    """The tags of the searched rows `m`: which columns join them."""
+
+    def __init__(self, table: str, columns: Sequence[str], has_workspaces: bool) -> None:
+        self.table = table
+        self.columns = [name for name in columns if has_workspaces or name != "workspace"]
+
+    def conditions(self, conditions: Iterable[Condition], parameters: Parameters) -> list[str]:
+        """SQL for the conditions on tags, and for leaving prompts out."""
+        tags = [condition for condition in conditions if condition.entity == "tag"]
+        found: list[str] = []
+        if not _asks_for_prompts(tags):
+            # What else the filter says about the prompt tag has no effect then, as in MLflow.
+            tags = [tag for tag in tags if tag.key != _PROMPT]
+            of_model = [name for name in self.columns if name != "version"]
+            is_prompt = f"t.key = '{_PROMPT}' AND t.value = 'true'"
+            found.append(f"NOT {self._exists(of_model, is_prompt, parameters)}")
+        for tag in tags:
+            is_key = f"t.key = {parameters.add(tag.key)}"
+            test = parameters.compares("t.value", tag.operator, tag.value)
+            found.append(self._exists(self.columns, f"{is_key} AND {test}", parameters))
+        return found
+
+    def _exists(self, columns: Iterable[str], tests: str, parameters: Parameters) -> str:
+        same = " AND ".join(f"t.{column} = m.{column}" for column in columns)
+        return parameters.exists(f"{self.table} t WHERE {same} AND {tests}")
+
+
+def _asks_for_prompts(tags: Iterable[Condition]) -> bool:
+    """Whether the first condition on the prompt tag says that it is true."""
+    for tag in tags:
+        if tag.key == _PROMPT:
+            wanted = str(tag.value).lower()
+            return (tag.operator, wanted) in (("=", "true"), ("!=", "false"))
+    return False
+
+
+def _model_order(order_by: Sequence[str]) -> str:
+    keys: list[SortKey] = []
+    for text in order_by:
+        field, ascending = parser.sort_field(text)
+        if field not in _MODEL_SORT_COLUMNS:
+            valid = parser.spelt_set(("name", "timestamp"))
+            raise invalid(f"Invalid order by key '{field}' specified. Valid keys are '{valid}'")
+        keys.append(SortKey("attribute", _MODEL_SORT_COLUMNS[field], ascending))
+    return _order(keys, order_by, (SortKey("attribute", "name", True),))
+
+
+def _version_order(order_by: Sequence[str]) -> str:
+    keys: list[SortKey] = []
+    for text in order_by:
+        field, ascending = parser.sort_field(text)
+        entity, key = parser.attribute_or_tag(field)
+        key = parser.bare(key)
+        if key not in _VERSION_SORT_COLUMNS:
+            valid = parser.spelt_set(_VERSION_SORT_COLUMNS)
+            if entity == "attribute":
+                raise invalid(f"Invalid attribute key '{key}' specified. Valid keys are '{valid}'")
+            raise invalid(f"Invalid order by key '{key}' specified. Valid keys are {valid}")
+        keys.append(SortKey("attribute", _VERSION_SORT_COLUMNS[key], ascending))
+    ties = (SortKey("attribute", "name", True), SortKey("attribute", "version", False))
+    return _order(keys, order_by, ties)
+
+
+def _order(keys: Sequence[SortKey], order_by: Sequence[str], ties: Sequence[SortKey]) -> str:
+    names = [key.key for key in keys]
+    if len(set(names)) < len(names):
+        raise parser.duplicate_sort_fields(order_by)
+    ordered = [*keys, *(tie for tie in ties if tie.key not in names)]
+    return ", ".join(f"m.{key.key}{'' if key.ascending else ' DESC'}" for key in ordered)

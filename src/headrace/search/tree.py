@@ -1,0 +1,56 @@
+"""What a filter and an order_by mean, once parsed: conditions that must all hold, and sort keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Value = str | int | float | tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """`entity.key operator value`, with aliases resolved and the operator in upper case.
+
+    `value` is None for IS NULL and IS NOT NULL, and a tuple for IN and NOT IN.
+    """
+
+    entity: str
+    key: str
+    operator: str
+    value: Value
+
+    def __str__(self) -> str:
+        left = f"{self.entity}.{_quoted(self.key, '`')}"
+        if self.value is None:
+            return f"{left} {self.operator}"
+        return f"{left} {self.operator} {_literal(self.value)}"
+
+
+@dataclass(frozen=True, slots=True)
+class SortKey:
+    """One item of an order_by, with aliases resolved."""
+
+    entity: str
+    key: str
+    ascending: bool
+
+    def __str__(self) -> str:
+        direction = "ASC" if self.ascending else "DESC"
+        return f"{self.entity}.{_quoted(self.key, '`')} {direction}"
+
+
+def print_filter(conditions: tuple[Condition, ...]) -> str:
+    """Text that parses to the same conditions (for values that the language can spell at all)."""
+    return " AND ".join(map(str, conditions))
+
+
+def _literal(value: str | int | float | tuple[str, ...]) -> str:
+    if isinstance(value, tuple):
+        return "(" + ", ".join(map(repr, value)) + ")"
+    if isinstance(value, str):
+        return _quoted(value, '"' if "'" in value else "'")
+    return repr(value).replace("e+", "e")  # the language has no sign before a positive exponent
+
+
+def _quoted(text: str, quote: str) -> str:
+    return f"{quote}{text}{quote}"

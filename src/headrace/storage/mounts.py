@@ -1,0 +1,27 @@
+"""Which kind of file system a directory is on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+# On these, what is cached is read without waiting for anything outside this machine.
+LOCAL: Final = frozenset(
+    {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "bcachefs", "tmpfs", "overlay", "zfs"}
+)
+
+
+def is_local(directory: str) -> bool:
+    """Whether a directory is on a disk or in the memory of this machine; False when in doubt."""
+    try:
+        mounts = Path("/proc/self/mounts").read_text()
+    except OSError:
+        return False
+    target = Path(directory).resolve()
+    longest, kind = -1, ""
+    for line in mounts.splitlines():
+        point, found = line.split(" ")[1:3]
+        point = point.replace("\\040", " ")
+        if len(point) >= longest and target.is_relative_to(point):
+            longest, kind = len(point), found
+    return kind in LOCAL

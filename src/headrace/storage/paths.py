@@ -1,0 +1,97 @@
+"""Which artifact paths are let through, and how they are spelled afterwards. No I/O.
+
+The rules are MLflow's, found by asking it; tests/storage/test_paths.py asks it again.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from pathlib import PureWindowsPath
+from typing import Final
+from urllib.parse import unquote, urlparse, urlunparse
+
+from headrace.errors import ApiError, invalid
+
+STAGING_PREFIX: Final = (
+    ".artifact.uploading."  # stock MLflow's name for a file that is not whole yet
+)
+MAX_DECODINGS: Final = 10  # layers of percent-encoding that are taken off before a path is refused
+# A path of these characters alone means itself in every reading; only `..` is left to look for.
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.\-][A-Za-z0-9_.\-/ ]*[A-Za-z0-9_.\-/]|[A-Za-z0-9_.\-]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def refused() -> ApiError:
+    """The answer to a path that leaves its root, or could in some reading."""
+    return invalid("Invalid path")
+
+
+def outside() -> ApiError:
+    """The answer to a path that leaves its root through a symbolic link."""
+    return invalid("Invalid path: resolved path is outside the artifact directory")
+
+
+def safe(path: str) -> str:
+    """The path without its layers of percent-encoding, if it stays below what it is joined to.
+
+    Raises INVALID_PARAMETER_VALUE for `..` segments, absolute paths, drive letters, `file:` and
+    `#`. Control characters come back percent-encoded. It may be empty, or end with a slash.
+    """
+    if not _PLAIN.fullmatch(path):
+        path = _CONTROL.sub(_escaped, _decoded(path))
+        if "#" in path or urlparse(path).scheme == "file":
+            raise refused()
+        if path.startswith("/") or PureWindowsPath(path).is_absolute():
+            raise refused()
+    if ".." in path and ".." in path.split("/"):
+        raise refused()
+    return path
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return f"%{ord(match[0]):02x}"
+
+
+def _decoded(path: str) -> str:
+    # Splitting and joining as a URL drops an empty query or parameter part ("a?" is "a"), tabs,
+    # line ends and leading blanks. MLflow does it, so a path must mean the same file here.
+    try:
+        for _ in range(MAX_DECODINGS):
+            plain = urlunparse(urlparse(unquote(path)))
+            if plain == path:
+                return path
+            path = plain
+    except ValueError as error:  # "//[": not an address, and no use as a path
+        raise refused() from error
+    raise refused()
+
+
+def normal(path: str) -> str:
+    """A safe path without `.`, empty segments and slashes at the end; "" is the root itself."""
+    plain = posixpath.normpath(path) if path else ""
+    return "" if plain == "." else plain
+
+
+def upload_target(path: str) -> str:
+    """A safe path that a file may be written to, in normal form.
+
+    Raises INVALID_PARAMETER_VALUE for a directory part that is not spelled in normal form, and
+    for the name of a staging file.
+    """
+    directory, name = posixpath.split(path)
+    if directory and (posixpath.normpath(directory) != directory or directory == "."):
+        raise invalid(
+            f"Invalid artifact path: '{directory}'. Names may be treated as files in certain "
+            "cases, and must not resolve to other names when treated as such. "
+            "This name would resolve to "
+            f"{posixpath.normpath(directory)!r}"
+        )
+    if name.startswith(STAGING_PREFIX):
+        raise invalid(
+            f"Invalid artifact file name: '{name}'. "
+            f"Artifact names starting with '{STAGING_PREFIX}' are reserved."
+        )
+    if name in ("", "."):
+        raise invalid(f"Artifact path refers to a directory, not a file: '{path}'")
+    return posixpath.join(directory, name)

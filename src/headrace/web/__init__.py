@@ -1,0 +1,1 @@
+"""The web page: MLflow's own from the installed package, or a short one of ours."""

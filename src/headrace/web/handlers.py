@@ -1,0 +1,83 @@
+"""The web page: MLflow's own where the mlflow package is installed, else a short one of ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from headrace.bridge.routes import listing
+from headrace.http.messages import Request, Response, html
+from headrace.web.bundle import bundle
+from headrace.web.files import send
+from headrace.web.landing import landing_page, listing_page
+
+if TYPE_CHECKING:
+    from headrace.context import Context
+
+ONE_YEAR_S: Final = 365 * 24 * 3600
+IMMUTABLE: Final = f"public, max-age={ONE_YEAR_S}, immutable"
+# Stock lets browsers keep unhashed names for 28 days as well, so that after an upgrade the notebook
+# renderer's index.html goes on asking for scripts that are gone. A revalidation costs one 304.
+REVALIDATE: Final = "no-cache"
+
+
+async def index(request: Request, ctx: Context) -> Response:
+    """GET /
+
+    MLflow's page, or ours when mlflow is not installed. Always revalidated.
+    """
+    page = bundle().get("index.html")
+    if page is None:
+        return landing_page(ctx.db)
+    return await send(request, page, REVALIDATE)
+
+
+async def api_listing(request: Request, ctx: Context) -> Response:
+    """GET /headrace/api
+
+    Every route, and whether headrace or stock MLflow answers it.
+    """
+    from headrace import routes  # it names this handler, so it cannot be imported first
+
+    return listing_page(listing(routes.ROUTES))
+
+
+async def openapi(request: Request, ctx: Context) -> Response:
+    """GET /openapi.json
+
+    The native routes and their types, as OpenAPI 3.1.
+    """
+    from headrace import openapi, routes  # as above
+
+    return Response(openapi.document(routes.ROUTES))
+
+
+async def static_file(request: Request, ctx: Context) -> Response:
+    """GET /static-files/{path}
+
+    A file of the page; gzip for who accepts it, ranges, ETags. 404 for any other name.
+    """
+    found = bundle().get(request.path_args["path"])
+    if found is None:
+        return not_found()
+    return await send(request, found, IMMUTABLE if found.hashed else REVALIDATE)
+
+
+async def build_file(request: Request, ctx: Context) -> Response:
+    """GET /build/{path}
+
+    The same files under the name that stock's web framework gives them; always revalidated.
+    """
+    found = bundle().get(request.path_args["path"])
+    if found is None:
+        return not_found()
+    return await send(request, found, REVALIDATE)
+
+
+def not_found() -> Response:
+    """What stock's routing layer says of a name it does not know."""
+    return html(
+        404,
+        "Not Found",
+        "The requested URL was not found on the server. If you entered the URL manually please "
+        "check your spelling and try again.",
+    )

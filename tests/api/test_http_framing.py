@@ -1,0 +1,199 @@
+"""HTTP/1.1 over raw sockets: torn, pipelined, chunked, oversized, slow and broken requests."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+from tests.fix_server import headrace
+from tests.wire import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.fix_server import Server
+
+JSON = {"Content-Type": "application/json"}
+CREATE = "/api/2.0/mlflow/experiments/create"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A headrace server on a new SQLite file."""
+    directory = tmp_path_factory.mktemp("framing")
+    with headrace(f"sqlite:///{directory}/mlflow.db", directory) as running:
+        yield running
+
+
+@pytest.fixture
+def connection(server: Server) -> Iterator[socket.socket]:
+    """A raw connection to the server."""
+    parts = urlsplit(server.url)
+    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=20) as raw:
+        yield raw
+
+
+def request(body: bytes, *headers: str, path: str = CREATE) -> bytes:
+    """A POST with a Content-Length."""
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json", *headers]
+    head = "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""])
+    return head.encode() + body
+
+
+def answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
+    """The next answer: status, headers with lower-case names, body by its Content-Length."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        part = connection.recv(1)
+        assert part, f"the connection ended in the middle of a head: {data!r}"
+        data += part
+    first, *lines = data.decode().rstrip().split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    body = b""
+    while len(body) < int(headers.get("content-length", "0")):
+        body += connection.recv(int(headers["content-length"]) - len(body))
+    return int(first.split(" ")[1]), headers, body
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Whether the server ended the connection."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_a_request_may_come_byte_by_byte(connection: socket.socket) -> None:
+    for byte in request(b'{"name": "torn"}'):
+        connection.send(bytes([byte]))
+    status, _, body = answer(connection)
+    assert (status, "experiment_id" in json.loads(body)) == (200, True)
+
+
+def test_pipelined_requests_are_answered_in_their_order(connection: socket.socket) -> None:
+    names = [f"pipelined-{n}" for n in range(20)]
+    connection.sendall(b"".join(request(json.dumps({"name": name}).encode()) for name in names))
+    ids = [json.loads(answer(connection)[2])["experiment_id"] for _ in names]
+    assert ids == sorted(ids, key=int)
+
+
+def test_a_chunked_body_is_read(connection: socket.socket) -> None:
+    head = f"POST {CREATE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    connection.sendall(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n")
+    connection.sendall(b'9\r\n{"name": \r\n')
+    connection.sendall(b'b\r\n"chunked!"}\r\n0\r\n\r\n')
+    assert answer(connection)[0] == 200
+
+
+def test_a_client_that_expects_100_continue_gets_it(connection: socket.socket) -> None:
+    body = b'{"name": "continued"}'
+    connection.sendall(request(body, "Expect: 100-continue")[: -len(body)])
+    assert connection.recv(len(b"HTTP/1.1 100 Continue\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+    connection.sendall(body)
+    assert answer(connection)[0] == 200
+
+
+def test_head_has_no_body_but_its_length(connection: socket.socket) -> None:
+    connection.sendall(b"HEAD /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    data = connection.recv(4096)
+    assert data.startswith(b"HTTP/1.1 200 ")
+    assert data.endswith(b"\r\n\r\n")
+    assert b"content-length: 2" in data
+
+
+def test_connection_close_is_obeyed(connection: socket.socket) -> None:
+    connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    status, headers, _ = answer(connection)
+    assert (status, headers["connection"]) == (200, "close")
+    assert is_closed(connection)
+
+
+@pytest.mark.parametrize("path", ["/no/such/route", "/api/2.0/mlflow-artifacts/mpu/create/"])
+def test_a_body_that_no_route_wants_leaves_the_connection_usable(
+    connection: socket.socket, path: str
+) -> None:
+    """Head and body come apart, as most clients send them; the next request is answered on the connection."""
+    sent = request(b'{"no": "body"}', path=path)
+    connection.sendall(sent[:-14])
+    time.sleep(0.1)  # long enough for an answer that does not wait for the body
+    connection.sendall(sent[-14:])
+    assert answer(connection)[0] in (404, 501)
+    connection.sendall(request(json.dumps({"name": f"after {path}"}).encode()))
+    assert answer(connection)[0] == 200
+
+
+@pytest.mark.parametrize("headers", [("Expect: 100-continue",), ()], ids=["asks", "large"])
+def test_a_body_that_is_not_read_closes_the_connection_and_says_so(
+    connection: socket.socket, headers: tuple[str, ...]
+) -> None:
+    """A client that believed in keep-alive would lose its next request."""
+    body = b"x" * (10 if headers else 1 << 20)
+    connection.sendall(request(body, *headers, path="/no/such/route")[: -len(body)])
+    status, found, _ = answer(connection)
+    assert status in (404, 501)
+    assert found["connection"] == "close"
+    assert is_closed(connection)
+
+
+def test_http_1_0_is_answered_and_closed(connection: socket.socket) -> None:
+    connection.sendall(b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n")
+    assert answer(connection)[0] == 200
+    assert is_closed(connection)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET\r\n\r\n",
+        b"GET /health HTTP/9.9\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nno colon\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ],
+)
+def test_what_is_not_http_gets_400_and_the_door(
+    server: Server, connection: socket.socket, garbage: bytes
+) -> None:
+    connection.sendall(garbage)
+    assert answer(connection)[0] == 400
+    assert is_closed(connection)
+    with Wire(server.url) as wire:
+        assert wire.ask("GET", "/health").status == 200
+
+
+def test_endless_headers_are_cut_off(connection: socket.socket) -> None:
+    connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n")
+    with pytest.raises(OSError):
+        for n in range(10_000):
+            connection.sendall(b"x-%d: %s\r\n" % (n, b"y" * 1000))
+            time.sleep(0)
+        assert is_closed(connection)
+        raise OSError("closed after the answer")
+
+
+def test_a_body_beyond_the_limit_is_refused_before_it_is_sent(connection: socket.socket) -> None:
+    head = request(b"")[:-4].replace(b"Content-Length: 0", b"Content-Length: 99999999999")
+    connection.sendall(head + b"\r\n\r\n")
+    status, _, body = answer(connection)
+    assert (status, json.loads(body)["error_code"]) == (413, "BAD_REQUEST")
+    assert is_closed(connection)
+
+
+def test_clients_that_say_nothing_do_no_harm(server: Server) -> None:
+    parts = urlsplit(server.url)
+    idle = [socket.create_connection((parts.hostname or "", parts.port or 0)) for _ in range(300)]
+    try:
+        for half in idle[::2]:
+            half.sendall(b"POST /api/2.0/mlflow/runs/search HTTP/1.1\r\nHost: loc")
+        with Wire(server.url) as wire:
+            for n in range(20):
+                name = json.dumps({"name": f"beside-{n}"}).encode()
+                assert wire.ask("POST", CREATE, name, JSON).status == 200
+    finally:
+        for one in idle:
+            one.close()

@@ -1,0 +1,111 @@
+"""The table of stock's routes against the URL map of the installed mlflow package."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from headrace.bridge.routes import Table, listing, rows, spellings
+from headrace.routes import ROUTES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Read in a process of its own: the import takes seconds and changes warnings and environment.
+READ_URL_MAP = """
+import json, os, sys
+os.environ["_MLFLOW_SERVER_FILE_STORE"] = sys.argv[1]
+from mlflow.server import app as flask_app
+from mlflow.server.fastapi_app import app
+found = [
+    (method, rule.rule)
+    for rule in flask_app.url_map.iter_rules()
+    for method in rule.methods - {"HEAD", "OPTIONS"}
+]
+for part in app.routes:
+    routes = part.original_router.routes if hasattr(part, "original_router") else [part]
+    prefix = part.include_context.prefix if hasattr(part, "original_router") else ""
+    for route in routes:
+        methods = getattr(route, "methods", None) or ()
+        found += [(method, prefix + route.path) for method in methods if method != "HEAD"]
+print(json.dumps(found))
+"""
+
+
+def url_map_of_stock(directory: Path) -> set[tuple[str, str]]:
+    command = [sys.executable, "-W", "ignore", "-c", READ_URL_MAP, f"sqlite:///{directory}/m.db"]
+    printed = subprocess.run(command, capture_output=True, check=True, timeout=100).stdout
+    found = json.loads(printed.splitlines()[-1])
+    braced = re.compile(r"<(?:(path):)?(\w+)>")
+    return {
+        (method, braced.sub(lambda m: f"{{{m[2]}{':path' if m[1] else ''}}}", path))
+        for method, path in found
+    }
+
+
+def test_the_table_is_the_url_map_of_mlflow(tmp_path: Path) -> None:
+    table = {
+        (method, spelling)
+        for methods, path, _ in rows()
+        for method in methods
+        for spelling in spellings(path)
+    }
+    stock = url_map_of_stock(tmp_path)
+    assert len(stock) > 400
+    assert sorted(stock - table) == []
+    assert sorted(table - stock) == []
+
+
+def test_every_route_is_listed_once_as_native_or_bridged() -> None:
+    listed = listing(ROUTES)
+    assert len({(method, path) for method, path, _ in listed}) == len(listed)
+    ours = {(route.method, route.path) for route in ROUTES}
+    assert {(method, path) for method, path, native in listed if native} == ours
+    of_stock = sum(len(methods) for methods, _, _ in rows())
+    added = [path for method, path, native in listed if native and not is_stocks(method, path)]
+    assert len(listed) == of_stock + len(added)
+
+
+def is_stocks(method: str, path: str) -> bool:
+    found = Table().find(re.sub(r"\{[\w-]+(:path)?\}", "x", path))
+    return found is not None and method in found.methods
+
+
+def test_arguments_in_a_path_are_matched_as_stock_matches_them() -> None:
+    table = Table()
+
+    def methods(path: str) -> set[str]:
+        found = table.find(path)
+        return set(found.methods) if found else set()
+
+    assert methods("/api/3.0/mlflow/traces/tr-1") == {"GET"}
+    assert methods("/ajax-api/3.0/mlflow/traces/tr-1/assessments/a-1") == {
+        "DELETE",
+        "GET",
+        "PATCH",
+    }
+    assert methods("/api/3.0/mlflow/traces/tr-1/nothing") == set()
+    assert methods("/api/3.0/mlflow/mcp-servers/com.example/files/versions/1.0") >= {"DELETE"}
+    assert methods("/gateway/gemini/v1beta/models/m:generateContent") == {"POST"}
+    assert methods("/gateway/gemini/v1beta/models/m:other") == set()
+    assert methods("/api/2.0/mlflow/users/current") == set()
+    assert methods("/api/3.0/mlflow/traces/search/") == set()
+
+
+def test_only_what_starts_a_job_asks_for_job_runners() -> None:
+    table = Table()
+    for path, expected in [
+        ("/ajax-api/3.0/jobs/", {"POST"}),
+        ("/ajax-api/3.0/jobs/search", set()),
+        ("/ajax-api/3.0/jobs/j-1", set()),
+        ("/api/3.0/mlflow/prompt-optimization/jobs", {"POST"}),
+        ("/api/3.0/mlflow/prompt-optimization/jobs/search", set()),
+        ("/ajax-api/3.0/mlflow/scorer/invoke", {"POST"}),
+        ("/api/3.0/mlflow/traces/search", set()),
+    ]:
+        found = table.find(path)
+        assert found is not None, path
+        assert found.job_methods == expected, path

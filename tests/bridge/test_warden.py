@@ -1,0 +1,172 @@
+"""The process that ends stock MLflow: when nobody needs it, when nobody is left, with all it started."""
+
+from __future__ import annotations
+
+import fcntl
+import http.server
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headrace.bridge.share import ALIVE_BYTE
+from headrace.bridge.stock import WARDEN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+END_S = 30.0
+# A command that starts a child in a session of its own, as MLflow's job runners do, and ignores SIGTERM.
+FAMILY = """
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+class Warden:
+    """A running warden; `use` writes to its pipe, `leave` closes the last write end."""
+
+    def __init__(self, command: list[str], idle_s: float, jobs_url: str = "-") -> None:
+        self.state = tempfile.TemporaryFile()  # noqa: SIM115
+        read_end, self._write_end = os.pipe()
+        fd = self.state.fileno()
+        warden = [sys.executable, "-I", "-S", str(WARDEN), str(fd), str(ALIVE_BYTE)]
+        self.process = subprocess.Popen(
+            [*warden, str(idle_s), jobs_url, *command],
+            stdin=read_end,
+            stdout=subprocess.PIPE,
+            pass_fds=(fd,),
+            start_new_session=True,
+        )
+        os.close(read_end)
+
+    def use(self) -> None:
+        os.write(self._write_end, b".")
+
+    def leave(self) -> None:
+        os.close(self._write_end)
+
+    def line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().decode()
+
+    def lives(self) -> bool:
+        """What other processes see: whether it holds its lock."""
+        try:
+            fcntl.lockf(self.state.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, ALIVE_BYTE)
+        except OSError:
+            return True
+        fcntl.lockf(self.state.fileno(), fcntl.LOCK_UN, 1, ALIVE_BYTE)
+        return False
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self.state.close()
+
+
+@contextmanager
+def warden(command: list[str], idle_s: float, jobs_url: str = "-") -> Iterator[Warden]:
+    started = Warden(command, idle_s, jobs_url)
+    try:
+        yield started
+    finally:
+        started.end()
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + END_S
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def sleeper() -> list[str]:
+    return [sys.executable, "-c", "import time; time.sleep(600)"]
+
+
+def test_it_ends_what_is_not_used() -> None:
+    with warden(sleeper(), idle_s=1) as running:
+        assert running.process.wait(END_S) == 0
+        assert not running.lives()
+
+
+def test_it_waits_while_it_is_used() -> None:
+    with warden(sleeper(), idle_s=2) as running:
+        began = time.monotonic()
+        while time.monotonic() - began < 5:
+            running.use()
+            time.sleep(0.2)
+            assert running.process.poll() is None, "ended although it was used"
+        assert running.lives()
+        running.process.wait(END_S)
+
+
+def test_it_ends_all_descendants_when_nobody_is_left() -> None:
+    """Even those in sessions of their own, and those that ignore SIGTERM."""
+    with warden([sys.executable, "-c", FAMILY], idle_s=600) as running:
+        grandchild = int(running.line())
+        running.leave()
+        running.process.wait(END_S)
+        until(lambda: gone(grandchild), "the grandchild is left behind")
+
+
+def test_it_ends_all_descendants_when_it_is_told_to() -> None:
+    with warden([sys.executable, "-c", FAMILY], idle_s=600) as running:
+        grandchild = int(running.line())
+        running.process.send_signal(signal.SIGTERM)
+        running.process.wait(END_S)
+        until(lambda: gone(grandchild), "the grandchild is left behind")
+
+
+def test_it_tells_how_a_command_ended_by_itself() -> None:
+    for code, expected in [("sys.exit(3)", 3), ("os.kill(os.getpid(), 9)", 137)]:
+        with warden([sys.executable, "-c", f"import os, sys; {code}"], idle_s=600) as running:
+            assert running.process.wait(END_S) == expected
+
+
+def test_a_job_that_runs_counts_as_use() -> None:
+    asked: list[Any] = []
+    jobs: list[dict[str, str]] = [{"job_id": "1", "status": "RUNNING"}]
+
+    class Jobs(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            body = json.dumps({"jobs": jobs}).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Jobs) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/jobs"
+        with warden(sleeper(), idle_s=1, jobs_url=url) as running:
+            until(lambda: len(asked) >= 2, "it asks before it ends anything")
+            assert asked[0] == {"statuses": ["PENDING", "RUNNING"]}
+            assert running.process.poll() is None
+            jobs.clear()
+            assert running.process.wait(END_S) == 0
+        server.shutdown()

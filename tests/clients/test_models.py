@@ -1,0 +1,36 @@
+"""The model registry, logged models and prompts with real clients: through headrace as on stock's own store."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.fix_clients import mlflow3
+from tests.fix_postgres import fresh_database
+from tests.fix_server import headrace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.fix_clients import Client
+
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(400)]
+
+
+def test_models_and_prompts_live_as_on_stocks_store(
+    client: Client, database: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    with contextlib.ExitStack() as stack:
+        uri = f"sqlite:///{tmp_path}/mlflow.db"
+        if database == "postgres":
+            uri = stack.enter_context(fresh_database(request.getfixturevalue("postgres_server")))
+        server = stack.enter_context(headrace(uri, tmp_path))
+        through_headrace = client.run("models.py", uri=server.url, directory=tmp_path)
+    alone = tmp_path / "stock"
+    alone.mkdir()
+    # The older client sees less, and the same of that.
+    on_stock = mlflow3().run("models.py", uri=f"sqlite:///{alone}/mlflow.db", directory=alone)
+    assert through_headrace == {name: on_stock[name] for name in through_headrace}
+    assert client.name != mlflow3().name or set(through_headrace) == set(on_stock)
+    assert through_headrace["predictions"] == [[2.0, 4.0, 6.0]] * 5

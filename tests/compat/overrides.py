@@ -1,0 +1,199 @@
+"""Every intended difference from stock MLflow 3.17.2, with its reason: the one list there is.
+
+RULES hold for whole classes of requests; OVERRIDES name single ones, as "dialogue: request" of
+tests/compat/dialogues. The differential test fails when an answer differs without standing here, when an
+override's answers are equal, and when a rule never applies.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tests.compat.parsing import is_misread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.compat.dialogue import Exchange
+
+
+_PYTHON_TEXT = re.compile(
+    r"object has no attribute|malformed node|too large to convert|only ASCII characters"
+    r"|not supported between|cannot contain NUL|out of range"
+)
+
+
+@dataclass(frozen=True)
+class Override:
+    """What stock answers (its HTTP status), why headrace answers otherwise, and what; `says` is part of
+    headrace's message. Without a `code` the answer need not be JSON."""
+
+    reason: str
+    stock: int | tuple[int, ...]  # several where databases differ
+    says: str = ""
+    status: int = 400
+    code: str = "INVALID_PARAMETER_VALUE"
+    databases: tuple[str, ...] = ("sqlite", "postgres")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A difference meant for every request whose exchange with stock fulfils `applies`.
+
+    headrace answers 400 (or 404, if `codes` has a code of that) with a JSON error, and writes nothing.
+    """
+
+    reason: str
+    applies: Callable[[Exchange], bool]
+    codes: tuple[str, ...] = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
+
+
+def _is_error_page(exchange: Exchange) -> bool:
+    return exchange.answer.status == 500 and not exchange.answer.is_json
+
+
+def _is_internal_error(exchange: Exchange) -> bool:
+    answer = exchange.answer
+    if answer.status != 500 or not answer.is_json:
+        return False
+    return bool(_PYTHON_TEXT.search(answer.json()["message"]))
+
+
+def _is_misread(exchange: Exchange) -> bool:
+    return exchange.answer.status != 400 and is_misread(exchange)
+
+
+def _is_misread_then_refused(exchange: Exchange) -> bool:
+    answer = exchange.answer
+    if answer.status != 400 or not answer.is_json or not is_misread(exchange):
+        return False
+    message = answer.json()["message"]
+    return "Hint: Value was of type" not in message and "Missing value for" not in message
+
+
+RULES: Final[dict[str, Rule]] = {
+    "error page": Rule(
+        "Stock answers a request it cannot read with a 500 HTML page, which clients retry for minutes; "
+        "headrace says what is wrong with the request.",
+        _is_error_page,
+    ),
+    "internal error": Rule(
+        "Stock answers 500 with the text of a Python exception for a request that is wrong; headrace says "
+        "what is wrong with it.",
+        _is_internal_error,
+        codes=("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST"),
+    ),
+    "misread": Rule(
+        "Stock carries on with the part of the body that came before a value it could not parse, or with "
+        "an unknown enum value dropped: data is lost while the answer is 200. headrace names the value "
+        "and writes nothing.",
+        _is_misread,
+    ),
+    "misread, then refused": Rule(
+        "Stock complains about what its half-read body lacks; headrace about the value that does not "
+        "parse.",
+        _is_misread_then_refused,
+    ),
+}
+
+_UNUSABLE: Final = "Stock answers 500 for a path that no file can have; headrace says so."
+_NOT_THERE: Final = (
+    "Stock answers a 500 page for a name that no file can have; headrace: there is none."
+)
+_WIPES: Final = (
+    "Stock takes this path for the root of the artifact store and deletes everything in it: data is lost "
+    "while the answer is 200."
+)
+RETRIED = (
+    "A request that is sent twice, as clients do after a time-out, must not fail the second time."
+)
+_NUL = Override(
+    "PostgreSQL cannot store NUL and SQLite's JSON functions end a text there: such a model could be made "
+    "but not be found whole again.",
+    stock=200,
+    says="Names cannot contain NUL",
+    databases=("sqlite",),
+)
+
+_LIST = Override(
+    "What one value in parentheses means depends on stock's database driver; headrace refuses it.",
+    stock=200,
+    code="BAD_REQUEST",
+    says="does not take a list of values",
+    databases=("postgres",),
+)
+
+OVERRIDES: Final[dict[str, Override]] = {
+    "sources of model versions: s3 with the name of a link": Override(
+        "Stock follows the links of the server's own disk for a path in a bucket, and refuses what is a "
+        "link there; headrace judges a source that is not local by its text.",
+        stock=400,
+        status=200,
+    ),
+    "outputs of a run: the first again": Override(RETRIED, stock=400, status=200),
+    "outputs of a run: the first at another step": Override(RETRIED, stock=400, status=200),
+    "outputs of a run: empty model": Override(RETRIED, stock=400, status=200),
+    "create a run: experiment with spaces": Override(
+        "Stock echoes the text of the request; headrace the id of the experiment.",
+        stock=200,
+        status=200,
+    ),
+    "models in a batch: after an unknown model": Override(
+        "Stock commits params and metrics before it finds that the model is unknown; in headrace a refused "
+        "batch leaves nothing behind.",
+        stock=200,
+        status=200,
+    ),
+    "search runs, pages: token offset -1": Override(
+        "A negative place in a list is no place; stock starts at 0 (SQLite) or shows its driver's text "
+        "(PostgreSQL).",
+        stock=(200, 400),
+        says="Invalid page token",
+    ),
+    "search runs, pages: max null": Override(
+        "null is a field that is not set, in proto3 JSON; stock compares it with a number (500 page).",
+        stock=500,
+        status=200,
+    ),
+    "field types of runs/search: max_results: null": Override(
+        "As above.", stock=500, status=200, databases=("sqlite",)
+    ),
+    "routing: doubled slash inside": Override(
+        "No client makes such a path; stock redirects it.", stock=308, status=404, code=""
+    ),
+    "create a registered model: bad name: NUL": _NUL,
+    "change a registered model: rename to bad name: NUL": _NUL,
+    "search registered models: filter name = ('zoo-a')": _LIST,
+    "search model versions: filter name = ('zoo-a')": _LIST,
+    "search logged models: bad: huge experiment": Override(
+        "No experiment has such an id; stock's driver fails on the number and clients retry for minutes.",
+        stock=500,
+        status=200,
+        databases=("sqlite",),
+    ),
+    "life of a logged model: status ''": Override(
+        "Stock drops a status that does not exist and then misses it; headrace names it.",
+        stock=400,
+        says="Invalid value \"\" for parameter 'status'",
+    ),
+    "artifact paths: put a dot": Override(_UNUSABLE, 500, "Invalid artifact path"),
+    "artifact paths: put a dot first": Override(_UNUSABLE, 500, "Invalid artifact path"),
+    "artifact paths: put a URI": Override(_UNUSABLE, 500, "Invalid artifact path"),
+    "artifacts of runs: upload with a dot": Override(_UNUSABLE, 500, "Invalid artifact path"),
+    "artifact paths: get 300 characters": Override(
+        _NOT_THERE, 500, "No such artifact", status=404, code="RESOURCE_DOES_NOT_EXIST"
+    ),
+    "artifact paths: list 300 characters": Override(_NOT_THERE, 500, status=200),
+    "artifact paths: delete blank": Override(_WIPES, 200, "Invalid path"),
+    "artifact paths: delete absolute": Override(
+        "Stock redirects to the path without its leading slash; headrace refuses it as for the other verbs.",
+        308,
+        "Invalid path",
+    ),
+}
+
+# In examples.jsonl, of a request that the rules above refuse: a bare NaN token, stored by stock as 0.0 with
+# the time lost.
+REFUSED_METRICS: Final = frozenset({"bare"})

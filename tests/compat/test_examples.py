@@ -1,0 +1,47 @@
+"""What a stock server was recorded to answer, headrace answers too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.compat.examples import Example, Replay, load
+from tests.compat.overrides import REFUSED_METRICS, RULES
+from tests.fix_server import headrace
+from tests.wire import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.compat
+
+# Areas whose routes are native; the rest of the file waits for theirs.
+NATIVE_AREAS = ("general", "tracking-core", "logged-models", "model-registry")
+EXAMPLES = load(NATIVE_AREAS)
+
+
+@pytest.fixture(scope="module")
+def complaints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Example], list[str]]:
+    """Plays every example once, in order, and keeps what is wrong with each answer."""
+    directory = tmp_path_factory.mktemp("examples")
+    found: dict[int, list[str]] = {}
+    with (
+        headrace(f"sqlite:///{directory}/mlflow.db", directory) as server,
+        Wire(server.url) as wire,
+    ):
+        replay = Replay(wire, REFUSED_METRICS)
+        for example in EXAMPLES:
+            recorded, ours, differences = replay.play(example)
+            if differences and any(rule.applies(recorded) for rule in RULES.values()):
+                refused = ours.answer.status in (400, 404) and ours.answer.is_json
+                differences = [] if refused else [f"should be refused: {ours.answer}"]
+            found[example.number] = differences
+    return lambda example: found[example.number]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=str)
+def test_a_recorded_answer_is_given_again(
+    example: Example, complaints: Callable[[Example], list[str]]
+) -> None:
+    found = complaints(example)
+    assert not found, "\n".join(found)

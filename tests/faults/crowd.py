@@ -1,0 +1,112 @@
+"""Many connections at once from one thread: keep-alive clients that ask in a loop, and what they saw."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from tests.faults.load import API
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ANSWER_WITHIN_S = 60
+
+
+@dataclass
+class Seen:
+    """Answers by status, and how long each took, in seconds."""
+
+    times: dict[int, list[float]] = field(default_factory=dict)
+    broken: Counter[str] = field(default_factory=Counter)
+
+    def note(self, status: int, elapsed_s: float) -> None:
+        """Count an answer."""
+        self.times.setdefault(status, []).append(elapsed_s)
+
+    def count(self, status: int) -> int:
+        """How many answers had that status."""
+        return len(self.times.get(status, ()))
+
+    def quantile(self, status: int, share: float) -> float:
+        """The time within which that share of the answers came."""
+        times = sorted(self.times[status])
+        return times[min(len(times) - 1, int(share * len(times)))]
+
+
+def post(name: str, body: dict[str, Any]) -> bytes:
+    """The bytes of a POST to one of the tracking endpoints."""
+    text = json.dumps(body).encode()
+    head = (
+        f"POST {API}{name} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+        f"content-length: {len(text)}\r\n\r\n"
+    )
+    return head.encode() + text
+
+
+def get(target: str) -> bytes:
+    """The bytes of a GET."""
+    return f"GET {target} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode()
+
+
+async def answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
+    """Status and headers of the next answer; its body is read and forgotten."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    first, *lines = head.rstrip().split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines)
+    await reader.readexactly(int(headers.get("content-length", 0)))
+    return int(first.split(" ")[1]), headers
+
+
+async def client(
+    number: int,
+    url: str,
+    make: Callable[[int, int], bytes],
+    seen: Seen,
+    until: float,
+    pause_s: Callable[[dict[str, str]], float],
+) -> None:
+    parts = urlsplit(url)
+    turn = 0
+    try:
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        while time.monotonic() < until:
+            started = time.perf_counter()
+            writer.write(make(number, turn))
+            status, headers = await asyncio.wait_for(answer(reader), ANSWER_WITHIN_S)
+            seen.note(status, time.perf_counter() - started)
+            if status == 503:
+                await asyncio.sleep(pause_s(headers))
+            turn += 1
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+    except (OSError, EOFError, TimeoutError) as error:
+        seen.broken[type(error).__name__] += 1
+
+
+def crowd(
+    url: str,
+    count: int,
+    seconds: float,
+    make: Callable[[int, int], bytes],
+    pause_s: Callable[[dict[str, str]], float] = lambda headers: float(headers["retry-after"]),
+) -> Seen:
+    """What `count` clients saw, each sending `make(client, turn)` again and again for that long.
+
+    After a 503 a client waits as `pause_s` finds in the headers.
+    """
+    seen = Seen()
+
+    async def all_of_them() -> None:
+        until = time.monotonic() + seconds
+        await asyncio.gather(*(client(n, url, make, seen, until, pause_s) for n in range(count)))
+
+    asyncio.run(all_of_them())
+    return seen

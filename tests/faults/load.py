@@ -1,0 +1,155 @@
+"""Clients that write from many threads and remember what the server acknowledged."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from tests.wire import Answer, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+GONE = (OSError, http.client.HTTPException)  # what a client sees when its server is killed
+API = "/api/2.0/mlflow/"
+JSON = {"content-type": "application/json"}
+
+
+class Once(Wire):
+    """A connection on which nothing is ever sent twice: after an error the caller cannot know what happened."""
+
+    def ask(self, *args: Any, **kwargs: Any) -> Answer:
+        """As `Wire.ask`, without its second try."""
+        method, target, body = (*args, None)[:3]
+        try:
+            return self._exchange(method, target, body, dict(kwargs.get("headers") or {}))
+        except GONE:
+            self.close()
+            raise
+
+    def post(self, name: str, body: dict[str, Any]) -> Answer:
+        """POST to one of the tracking endpoints."""
+        return self.ask("POST", API + name, json.dumps(body).encode(), headers=JSON)
+
+    def made(self, name: str, body: dict[str, Any]) -> Any:
+        """The decoded answer of a call that must succeed."""
+        answer = self.post(name, body)
+        assert answer.status == 200, str(answer)
+        return answer.json()
+
+    def new_run(self, experiment_id: str = "0", name: str = "run") -> str:
+        """Create a run; its id."""
+        body = {"experiment_id": experiment_id, "run_name": name, "start_time": 1}
+        run_id: str = self.made("runs/create", body)["run"]["info"]["run_id"]
+        return run_id
+
+
+def point(key: str, value: float, step: int) -> dict[str, Any]:
+    """A metric as log-batch takes it; its time is its step."""
+    return {"key": key, "value": value, "timestamp": step, "step": step}
+
+
+class Writer(threading.Thread):
+    """One client in a loop: a batch (metric, param, tag), and now and then a run. It never sends anything twice.
+
+    `batches` and `runs` are what was acknowledged; `answers` counts every status, and "gone" for a broken connection;
+    `slowest_s` is the longest that any request took.
+    """
+
+    def __init__(self, number: int, url: str, run_id: str, first: int = 0) -> None:
+        super().__init__(name=f"writer-{number}", daemon=True)
+        self.number = number
+        self.run_id = run_id
+        self.batches: list[int] = []
+        self.runs: list[str] = []
+        self.answers: dict[str, int] = {}
+        self.refusals: list[Answer] = []
+        self.slowest_s = 0.0
+        self.next = first
+        self._url = url
+        self._stop_now = threading.Event()
+
+    def run(self) -> None:
+        """Write until told to stop; a server that is gone is asked again a moment later."""
+        with Once(self._url) as wire:
+            while not self._stop_now.is_set():
+                self._ask(wire, "runs/log-batch", self._batch(self.next), self.batches, self.next)
+                if self.next % 4 == 0:
+                    name = f"run-{self.number}-{self.next}"
+                    body = {"experiment_id": "0", "run_name": name, "start_time": 1}
+                    self._ask(wire, "runs/create", body, self.runs, name)
+                self.next += 1
+
+    def _batch(self, number: int) -> dict[str, Any]:
+        mine = f"writer-{self.number}"
+        return {
+            "run_id": self.run_id,
+            "metrics": [point(mine, number, number), point("shared", self.number, number)],
+            "params": [{"key": f"{mine}-{number}", "value": str(number)}],
+            "tags": [{"key": mine, "value": str(number)}],
+        }
+
+    def _ask(self, wire: Once, name: str, body: dict[str, Any], kept: list[Any], what: Any) -> None:
+        started = time.monotonic()
+        try:
+            answer = wire.post(name, body)
+        except GONE:
+            outcome = "gone"
+            time.sleep(0.01)
+        else:
+            outcome = str(answer.status)
+            if answer.status == 200:
+                kept.append(what)
+            else:
+                self.refusals.append(answer)
+                time.sleep(0.05)
+        self.slowest_s = max(self.slowest_s, time.monotonic() - started)
+        self.answers[outcome] = self.answers.get(outcome, 0) + 1
+
+    def stop(self) -> None:
+        """Finish the request that is under way, and end."""
+        self._stop_now.set()
+        self.join(60)
+        assert not self.is_alive(), f"{self.name} hangs"
+
+
+def start(count: int, url: str, run_id: str) -> list[Writer]:
+    """That many writers at work."""
+    writers = [Writer(n, url, run_id) for n in range(count)]
+    for writer in writers:
+        writer.start()
+    return writers
+
+
+def eventually(true: Callable[[], bool], within_s: float) -> None:
+    """Wait until something holds; fails the test after that many seconds."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        with suppress(*GONE):
+            if true():
+                return
+        time.sleep(0.05)
+    raise AssertionError(f"not true within {within_s} s")
+
+
+def in_threads(jobs: Sequence[Callable[[], None]]) -> None:
+    """Run all jobs at once; raises what any of them raised."""
+    failures: list[BaseException] = []
+
+    def guarded(job: Callable[[], None]) -> None:
+        try:
+            job()
+        except BaseException as error:  # noqa: BLE001 raised again below, in the test's own thread
+            failures.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(job,), daemon=True) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]

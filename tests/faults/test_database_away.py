@@ -1,0 +1,192 @@
+"""PostgreSQL behind a network that cuts, stalls, resets and delays: 503 meanwhile, service afterwards."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from tests.faults.load import API, Once, Writer, eventually, point, start
+from tests.faults.stored import check_acknowledged, check_latest, rows
+from tests.faults.training import training
+from tests.fix_proxy import Proxy, behind_proxy
+from tests.fix_server import Server, headrace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SOAK = [pytest.mark.soak, pytest.mark.timeout(600)]
+OUTAGES = [
+    ("cut", 4),
+    ("stall", 4),
+    *(pytest.param(fault, 30, marks=SOAK) for fault in ("cut", "stall", "flap")),
+]
+NOT_READY_WITHIN_S = 5.0  # promised are 2, of a machine that has time
+CLIENTS = 12
+LONGEST_ANSWER_S = 15.0  # promised for whatever the network does; not a measure of speed
+BACK_WITHIN_S = 5.0
+
+
+def reads(server: Server, run_id: str) -> int:
+    """The status of a read on a connection of its own; every refusal must say when to come again."""
+    started = time.monotonic()
+    with Once(server.url) as wire:
+        answer = wire.ask("GET", f"{API}runs/get?run_id={run_id}")
+    assert answer.status in (200, 503), str(answer)
+    assert answer.status == 200 or answer.headers["retry-after"].isdigit()
+    assert time.monotonic() - started < LONGEST_ANSWER_S
+    return answer.status
+
+
+def is_ready(server: Server) -> bool:
+    """What the server says of itself."""
+    with Once(server.url) as wire:
+        answer = wire.ask("GET", "/readyz")
+    assert answer.status in (200, 503), str(answer)
+    return answer.status == 200
+
+
+def check_writers(writers: list[Writer], longest_answer_s: float = LONGEST_ANSWER_S) -> None:
+    """They heard nothing but yes and "come again", and never waited in vain."""
+    for writer in writers:
+        assert set(writer.answers) <= {"200", "503"}, writer.answers
+        assert all(answer.headers["retry-after"].isdigit() for answer in writer.refusals)
+        assert all(answer.json()["error_code"] for answer in writer.refusals)
+        assert writer.slowest_s < longest_answer_s
+    assert any(writer.refusals for writer in writers), "nobody noticed"
+
+
+@pytest.mark.parametrize(("fault", "outage_s"), OUTAGES)
+def test_an_outage_is_503_and_ends_by_itself(
+    fault: str, outage_s: float, tmp_path: Path, postgres_uri: str
+) -> None:
+    """Under load the database goes away: 503 meanwhile, service afterwards, and a training that notices nothing."""
+    with (
+        behind_proxy(postgres_uri, tmp_path) as (proxy, server),
+        training(server.url, postgres_uri, tmp_path) as trained,
+    ):
+        with Once(server.url) as wire:
+            run_id = wire.new_run()
+        trained.wait_until_it_logs()
+        assert is_ready(server)
+        writers = start(CLIENTS, server.url, run_id)
+        eventually(lambda: all(len(w.batches) > 2 for w in writers), 30)
+        with gone(proxy, fault):
+            eventually(lambda: not is_ready(server), NOT_READY_WITHIN_S)
+            eventually(lambda: reads(server, run_id) == 503, LONGEST_ANSWER_S)
+            until = time.monotonic() + outage_s
+            while time.monotonic() < until:
+                assert fault == "flap" or reads(server, run_id) == 503
+                assert fault == "flap" or not is_ready(server)
+                time.sleep(0.2)
+            before = [len(writer.batches) for writer in writers]
+        eventually(lambda: reads(server, run_id) == 200 and is_ready(server), BACK_WITHIN_S)
+        eventually(
+            lambda: all(len(w.batches) > n for w, n in zip(writers, before, strict=True)),
+            BACK_WITHIN_S,
+        )
+        for writer in writers:
+            writer.stop()
+        # A new run whose COMMIT is in doubt is not refused: its answer waits for the database.
+        check_writers(writers, LONGEST_ANSWER_S + outage_s)
+        trained.finish(60 + 2 * outage_s)  # the client comes back when it was told to
+        check_acknowledged(postgres_uri, run_id, writers)
+
+
+@contextmanager
+def gone(proxy: Proxy, fault: str) -> Iterator[None]:
+    """The database is away as that fault makes it: `cut`, `stall`, or in turn a second of each (`flap`)."""
+    ended = threading.Event()
+
+    def flap() -> None:
+        while not ended.is_set():
+            for change in (proxy.cut, proxy.restore, proxy.reset, proxy.stall, proxy.restore):
+                change()
+                ended.wait(1)
+
+    flapping = threading.Thread(target=flap, daemon=True)
+    if fault == "flap":
+        flapping.start()
+    else:
+        getattr(proxy, fault)()
+    try:
+        yield
+    finally:
+        ended.set()
+        if fault == "flap":
+            flapping.join()
+        proxy.restore()
+
+
+def test_broken_connections_are_replaced_unseen(tmp_path: Path, postgres_uri: str) -> None:
+    """Connections that die idle cost no client anything: reads, batches and new runs."""
+    with behind_proxy(postgres_uri, tmp_path) as (proxy, server), Once(server.url) as wire:
+        run_id = wire.new_run()
+        for number in range(10):
+            for breaks in (proxy.reset, lambda: end_backends(postgres_uri)):
+                breaks()
+                wire.made("runs/log-batch", {"run_id": run_id, "metrics": [point("a", 1, number)]})
+                breaks()
+                assert reads(server, run_id) == 200
+                breaks()
+                wire.new_run(name=f"again-{number}")
+        assert rows(postgres_uri, "SELECT count(*) FROM runs") == [(21,)]
+        assert rows(postgres_uri, "SELECT count(*) FROM metrics") == [(10,)]
+        check_latest(postgres_uri)
+
+
+def test_backends_that_are_terminated_under_load(tmp_path: Path, postgres_uri: str) -> None:
+    """Whatever was acknowledged while connections broke again and again is there, once."""
+    with behind_proxy(postgres_uri, tmp_path) as (proxy, server):
+        with Once(server.url) as wire:
+            run_id = wire.new_run()
+        writers = start(CLIENTS, server.url, run_id)
+        for number in range(10):
+            time.sleep(0.1)
+            if number % 2:
+                proxy.reset()
+            else:
+                end_backends(postgres_uri)
+        for writer in writers:
+            writer.stop()
+        assert all(set(w.answers) <= {"200", "503"} for w in writers)
+        check_acknowledged(postgres_uri, run_id, writers)
+
+
+def test_a_slow_network_is_no_outage(tmp_path: Path, postgres_uri: str) -> None:
+    """Half a second each way: slow answers, but answers."""
+    with behind_proxy(postgres_uri, tmp_path) as (proxy, server), Once(server.url) as wire:
+        run_id = wire.new_run()
+        proxy.delay_s = 0.5
+        wire.made("runs/log-batch", {"run_id": run_id, "metrics": [point("a", 1, 1)]})
+        wire.made("runs/log-batch", {"run_id": run_id, "params": [{"key": "a", "value": "1"}]})
+        assert reads(server, run_id) == 200
+
+
+def test_writes_behind_a_lock_are_refused_in_time(tmp_path: Path, postgres_uri: str) -> None:
+    """Somebody holds the table: what waits behind the group in the database is told to come again."""
+    with headrace(postgres_uri, tmp_path) as server:
+        with Once(server.url) as wire:
+            run_id = wire.new_run()
+        with psycopg.connect(postgres_uri) as connection:
+            connection.execute("LOCK TABLE metrics IN ACCESS EXCLUSIVE MODE")
+            writers = start(CLIENTS, server.url, run_id)
+            eventually(lambda: sum(w.answers.get("503", 0) for w in writers) > CLIENTS / 2, 30)
+        eventually(lambda: all(w.batches for w in writers), 30)
+        for writer in writers:
+            writer.stop()
+        check_writers([w for w in writers if w.refusals])
+        check_acknowledged(postgres_uri, run_id, writers)
+
+
+def end_backends(uri: str) -> None:
+    """SIGTERM to every other backend of the database."""
+    rows(
+        uri,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )

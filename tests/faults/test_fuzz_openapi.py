@@ -1,0 +1,127 @@
+"""Requests made from our own description of the routes, right and wrong ones: no 5xx, and answers as described."""
+
+from __future__ import annotations
+
+import random
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from schemathesis.checks import CHECKS
+from schemathesis.core.failures import FailureGroup
+from schemathesis.generation import GenerationMode
+from tests.faults.fuzzed import ENVIRONMENT, OPTIONS, Report, is_meant, populate, with_known
+from tests.fix_postgres import fresh_database
+from tests.fix_server import Server, headrace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SOAK = [pytest.mark.soak, pytest.mark.timeout(7200)]
+CHECKED = (
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+)
+PER_ROUND = (
+    25  # examples of one operation and mode: a round over all of them is about 4,000 requests
+)
+
+
+@pytest.fixture(scope="module")
+def server(
+    database: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Server, dict[str, list[str]]]]:
+    """A server with something in it."""
+    directory = tmp_path_factory.mktemp("fuzz")
+    with ExitStack() as stack:
+        uri = f"sqlite:///{directory}/mlflow.db"
+        if database == "postgres":
+            uri = stack.enter_context(fresh_database(request.getfixturevalue("postgres_server")))
+        running = stack.enter_context(headrace(uri, directory, *OPTIONS, environment=ENVIRONMENT))
+        yield running, populate(running.url)
+
+
+class Attack:
+    """Sends cases of every operation, over and over."""
+
+    def __init__(self, url: str, known: dict[str, list[str]]) -> None:
+        self.report = Report()
+        self._known = known
+        self._choose = random.Random(7)
+        self._session = requests.Session()
+        schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
+        self.operations = [found.ok() for found in schema.get_all_operations()]
+        self._checks = [CHECKS.get_one(name) for name in CHECKED]
+
+    def send(self, case: Any) -> None:
+        """One request, and what its answer must be."""
+        known, choose = self._known, self._choose
+        case.body = with_known(case.body, known, choose)
+        for part in (case.query, case.path_parameters):
+            if part:
+                part.update(with_known(dict(part), known, choose))
+        began_s = time.perf_counter()
+        response = case.call(session=self._session)
+        elapsed_s = time.perf_counter() - began_s
+        what = f"{case.method} {case.path} {case.query} {case.body!r}"
+        self.report.note(response.status_code, response.content, what, elapsed_s)
+        if response.status_code < 500 or not is_meant(response.status_code, response.content):
+            case.validate_response(response, checks=self._checks)
+
+    def round(self, number: int, examples: int) -> None:
+        """Some cases of each operation, those that fit the description and those that do not."""
+        failures: dict[str, str] = {}
+        for operation in self.operations:
+            described = operation.definition.raw
+            places = {parameter["in"] for parameter in described.get("parameters", [])}
+            can_be_wrong = "requestBody" in described or "query" in places  # any text is a path
+            for mode in GenerationMode if can_be_wrong else (GenerationMode.POSITIVE,):
+                cases = operation.as_strategy(generation_mode=mode)
+                try:
+                    self._some(cases, number, examples)
+                except (AssertionError, FailureGroup) as error:
+                    failures[f"{operation.method} {operation.path} {mode}"] = explained(error)
+        assert not failures, "\n\n".join(f"{name}: {text}" for name, text in failures.items())
+
+    def _some(self, cases: Any, number: int, examples: int) -> None:
+        @seed(number)
+        @settings(
+            max_examples=examples,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=cases)
+        def send(case: Any) -> None:
+            self.send(case)
+
+        send()
+
+
+def explained(error: BaseException) -> str:
+    """A failure with those inside it."""
+    inner = getattr(error, "exceptions", ())
+    return "\n".join([str(error)[:1500], *(f"{type(e).__name__}: {e}"[:1500] for e in inner)])
+
+
+@pytest.mark.parametrize("count", [150, pytest.param(100_000, marks=SOAK)])
+def test_answers_are_as_described_whatever_is_asked(
+    server: tuple[Server, dict[str, list[str]]], count: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of every native route: never a 5xx, and status, content type and body as /openapi.json has them."""
+    running, known = server
+    attack = Attack(running.url, known)
+    number = 0
+    while sum(attack.report.statuses.values()) < count:
+        attack.round(number, min(PER_ROUND, max(1, count // 200)))
+        number += 1
+    assert running.process.poll() is None
+    with capsys.disabled():
+        print(f"\n{attack.report}")  # noqa: T201 what the long run is for

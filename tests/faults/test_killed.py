@@ -1,0 +1,88 @@
+"""SIGKILL at random moments under load: what was acknowledged is there afterwards, once and whole."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.faults.load import Once, Writer, start
+from tests.faults.stored import check_acknowledged, rows
+from tests.fix_server import STOCK_ENVIRONMENT, base_environment, free_port, headrace, stock_uri
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SOAK = [pytest.mark.soak, pytest.mark.timeout(3600)]  # some two hundred starts of real servers
+KILLS = [pytest.param(20, marks=pytest.mark.timeout(600)), pytest.param(200, marks=SOAK)]
+CLIENTS = 6
+LONGEST_LIFE_S = 0.4  # under load, from the first answer on
+
+# What MLflow itself makes of the database: every run with its metrics through its store.
+READ_WITH_STOCK = """
+import sys
+from mlflow.entities import ViewType
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+store = SqlAlchemyStore(sys.argv[1], "mlflow-artifacts:/")
+runs = store.search_runs(["0"], "", ViewType.ALL, max_results=50000)
+history = store.get_metric_history(sys.argv[2], "shared")
+store.log_batch(sys.argv[2], [], [], [])
+print(len(runs), len(history))
+"""
+
+
+def database_uri(database: str, request: pytest.FixtureRequest, directory: Path) -> str:
+    """A fresh database of that kind."""
+    if database == "sqlite":
+        return f"sqlite:///{directory}/mlflow.db"
+    uri: str = request.getfixturevalue("postgres_uri")
+    return uri
+
+
+@pytest.mark.parametrize("kills", KILLS)
+def test_acknowledged_writes_survive_sigkill(
+    kills: int, database: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Killed again and again while clients write; checked after every start and at the end, by stock MLflow too."""
+    uri = database_uri(database, request, tmp_path)
+    dice = random.Random(20)
+    port = free_port()
+    run_id = ""
+    writers: list[Writer] = []
+    for _ in range(kills):
+        with headrace(uri, tmp_path, port=port) as server:
+            if not run_id:
+                with Once(server.url) as wire:
+                    run_id = wire.new_run()
+                writers = start(CLIENTS, server.url, run_id)
+            time.sleep(dice.uniform(0, LONGEST_LIFE_S))
+            server.kill()
+    for writer in writers:
+        writer.stop()
+    assert all(writer.answers.get("gone") for writer in writers), "nobody was cut off"
+    assert set().union(*(w.answers for w in writers)) == {"200", "gone"}
+    with headrace(uri, tmp_path, port=port) as server, Once(server.url) as wire:
+        check_acknowledged(uri, run_id, writers)
+        wire.made("runs/log-batch", {"run_id": run_id, "tags": [{"key": "last", "value": "1"}]})
+    assert stock_sees(uri, run_id) == (
+        rows(uri, "SELECT count(*) FROM runs")[0][0],
+        rows(uri, "SELECT count(*) FROM metrics WHERE key = 'shared'")[0][0],
+    )
+
+
+def stock_sees(uri: str, run_id: str) -> tuple[int, int]:
+    """The numbers of runs and of points of the shared metric that stock MLflow's store returns."""
+    done = subprocess.run(
+        [sys.executable, "-c", READ_WITH_STOCK, stock_uri(uri), run_id],
+        env=base_environment() | STOCK_ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    runs, points = done.stdout.split()
+    return int(runs), int(points)

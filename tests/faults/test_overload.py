@@ -1,0 +1,121 @@
+"""More than the server can carry: what it takes is answered, the rest is told at once to come again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.faults.crowd import Seen, crowd, get, post
+from tests.faults.load import API, Once, eventually, point
+from tests.faults.stored import check_latest, rows
+from tests.faults.test_killed import database_uri
+from tests.faults.test_slow_clients import resident_bytes
+from tests.fix_server import headrace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import pytest
+    from tests.fix_server import Server
+
+CLIENTS = 300
+SECONDS = 2.0
+GROWTH_BYTES = 200 << 20  # of the process under any of these loads
+RUNS = 100
+
+
+def impatient(headers: dict[str, str]) -> float:
+    """A client that waits less than it should, so that the load does not end."""
+    assert 1 <= int(headers["retry-after"]) <= 10
+    return 0.3
+
+
+def batches(run_ids: list[str]) -> Callable[[int, int], bytes]:
+    """Every client logs to one of the runs."""
+
+    def make(client: int, turn: int) -> bytes:
+        metrics = [point(f"client-{client}", turn, turn), point("shared", client, turn)]
+        return post(
+            "runs/log-batch", {"run_id": run_ids[client % len(run_ids)], "metrics": metrics}
+        )
+
+    return make
+
+
+def searches(client: int, turn: int) -> bytes:
+    """Every client searches, each search another."""
+    wanted = f"metrics.m > {client / 1000} and params.p != '{turn}'"
+    body = {"experiment_ids": ["0"], "filter": wanted, "order_by": ["metrics.m DESC"]}
+    return post("runs/search", body)
+
+
+def mixture(run_ids: list[str]) -> Callable[[int, int], bytes]:
+    """Half of the clients log, the others look at their runs or search."""
+    log = batches(run_ids)
+
+    def make(client: int, turn: int) -> bytes:
+        if client % 2:
+            return log(client, turn)
+        if client % 4:
+            return searches(client, turn)
+        return get(f"{API}runs/get?run_id={run_ids[client % len(run_ids)]}")
+
+    return make
+
+
+def fill(server: Server, runs: int = RUNS) -> list[str]:
+    """Runs to log to and to search."""
+    with Once(server.url) as wire:
+        run_ids = [wire.new_run(name=f"run-{n}") for n in range(runs)]
+        for number, run_id in enumerate(run_ids):
+            fields = {"metrics": [point("m", number, 1)], "params": [{"key": "p", "value": "v"}]}
+            wire.made("runs/log-batch", {"run_id": run_id, **fields})
+    return run_ids
+
+
+def overload(server: Server, make: Callable[[int, int], bytes]) -> Seen:
+    """Too many clients for some seconds; what must hold whatever the load is."""
+    before = resident_bytes(server.process.pid)
+    seen = crowd(server.url, CLIENTS, SECONDS, make, impatient)
+    assert not seen.broken
+    assert set(seen.times) == {200, 503}, {status: len(t) for status, t in seen.times.items()}
+    assert seen.quantile(503, 0.5) < seen.quantile(200, 0.99), "refused, but not at once"
+    assert resident_bytes(server.process.pid) - before < GROWTH_BYTES
+    with Once(server.url) as wire:
+        eventually(lambda: wire.post("runs/search", {"experiment_ids": ["0"]}).status == 200, 10)
+        assert wire.ask("GET", "/readyz").status == 200
+    assert "Traceback" not in server.log()
+    return seen
+
+
+def test_beyond_what_may_be_in_flight_the_answer_is_503(
+    database: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Whatever was answered 200 is stored, whatever was answered 503 is not."""
+    uri = database_uri(database, request, tmp_path)
+    with headrace(uri, tmp_path, "--max-requests-in-flight", "16") as server:
+        run_ids = fill(server)
+        seen = overload(server, batches(run_ids))
+        stored = rows(uri, "SELECT count(*) FROM metrics WHERE key LIKE 'client-%'")
+        assert stored == [(seen.count(200),)]
+        check_latest(uri)
+        overload(server, mixture(run_ids))
+
+
+def test_reads_have_a_bound_of_their_own(
+    database: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """More searches than wait for the database; the writes beside them are not refused."""
+    uri = database_uri(database, request, tmp_path)
+    with headrace(uri, tmp_path) as server:
+        run_ids = fill(server)
+        log = batches(run_ids)
+
+        def make(client: int, turn: int) -> bytes:
+            return searches(client, turn) if client else log(client, turn)
+
+        seen = overload(server, make)
+        assert seen.count(200) > 0
+        with Once(server.url) as wire:
+            refused = (wire.post("runs/log-batch", {"run_id": run_ids[0]}) for _ in range(20))
+            assert {answer.status for answer in refused} == {200}

@@ -1,0 +1,160 @@
+"""SIGKILL to PostgreSQL, to one backend or to all of it: acknowledged writes stay, and service returns by itself."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from tests.faults.load import API, Once, eventually, in_threads, point, start
+from tests.faults.stored import check_acknowledged, check_latest, rows
+from tests.faults.training import training
+from tests.fix_postgres import with_database
+from tests.fix_proxy import behind_proxy
+from tests.fix_server import headrace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.fix_postgres import PostgresServer
+    from tests.fix_proxy import Proxy
+    from tests.fix_server import Server
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds backends in /proc")
+
+SOAK = [pytest.mark.soak, pytest.mark.timeout(3600)]
+CLIENTS = 6
+LONGEST_LIFE_S = 0.4  # of PostgreSQL under load
+BACK_WITHIN_S = 5.0  # after PostgreSQL takes connections again
+WHOLE_EVERY = 3  # one kill in so many takes all of PostgreSQL, the others one backend
+
+
+def kill_a_backend(postgres: PostgresServer, uri: str, dice: random.Random) -> None:
+    """SIGKILL to one that serves headrace; PostgreSQL then ends all others and recovers."""
+    statement = "SELECT pid FROM pg_stat_activity WHERE application_name = 'headrace'"
+    with suppress(psycopg.OperationalError):  # it may still be recovering
+        pids = [pid for (pid,) in rows(uri, statement)]
+        assert set(pids) <= set(postgres.children())
+        with suppress(ProcessLookupError, IndexError):
+            os.kill(dice.choice(pids), signal.SIGKILL)
+
+
+def takes_connections(uri: str) -> bool:
+    """Whether PostgreSQL has recovered."""
+    with suppress(psycopg.OperationalError):
+        return bool(rows(uri, "SELECT 1"))
+    return False
+
+
+def writes(server: Server, run_id: str) -> bool:
+    """Whether a write and a read on a connection of its own succeed."""
+    with Once(server.url) as wire:
+        written = wire.post("runs/log-batch", {"run_id": run_id, "metrics": [point("probe", 1, 1)]})
+        read = wire.ask("GET", f"{API}runs/get?run_id={run_id}")
+    assert {written.status, read.status} <= {200, 503}, f"{written} {read}"
+    return written.status == read.status == 200
+
+
+@pytest.mark.parametrize(
+    "kills", [pytest.param(20, marks=pytest.mark.timeout(300)), pytest.param(200, marks=SOAK)]
+)
+def test_acknowledged_writes_survive_postgres(
+    kills: int, own_postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """Killed again and again while clients write and one trains; headrace is never restarted."""
+    dice = random.Random(kills)
+    uri = with_database(own_postgres.uri, "killed")
+    with psycopg.connect(own_postgres.uri, autocommit=True) as admin:
+        admin.execute("CREATE DATABASE killed")
+    with headrace(uri, tmp_path) as server, training(server.url, uri, tmp_path) as trained:
+        with Once(server.url) as wire:
+            run_id = wire.new_run()
+        trained.wait_until_it_logs()
+        writers = start(CLIENTS, server.url, run_id)
+        for number in range(kills):
+            time.sleep(dice.uniform(0, LONGEST_LIFE_S))
+            if number % WHOLE_EVERY:
+                kill_a_backend(own_postgres, uri, dice)
+                eventually(lambda: takes_connections(uri), 60)
+            else:
+                own_postgres.kill()
+                own_postgres.start()
+            if number % 10 == 9:  # now and then let it come back, or nobody writes much
+                eventually(lambda: writes(server, run_id), BACK_WITHIN_S)
+        eventually(lambda: writes(server, run_id), BACK_WITHIN_S)
+        for writer in writers:
+            writer.stop()
+        assert set().union(*(w.answers for w in writers)) == {"200", "503"}
+        assert all(answer.headers["retry-after"] for w in writers for answer in w.refusals)
+        trained.finish(180)
+        check_acknowledged(uri, run_id, writers)
+        assert server.process.poll() is None
+
+
+def test_a_commit_in_doubt_is_written_once(tmp_path: Path, postgres_uri: str) -> None:
+    """The connection breaks after COMMIT: asked again on a new one, the client hears that it is written."""
+    with behind_proxy(postgres_uri, tmp_path) as (proxy, server), Once(server.url) as wire:
+        for number in range(5):
+            proxy.lose_answer_to(b"COMMIT", then=proxy.reset)
+            run_id = wire.new_run(name=f"doubtful-{number}")
+            assert proxy.lost_answers == 2 * number + 1
+            proxy.lose_answer_to(b"COMMIT", then=proxy.reset)
+            wire.made("runs/log-batch", full(run_id))
+            assert proxy.lost_answers == 2 * number + 2
+        assert rows(postgres_uri, "SELECT count(*), count(DISTINCT name) FROM runs") == [(5, 5)]
+        assert rows(postgres_uri, "SELECT count(*) FROM metrics") == [(5,)]
+        assert rows(postgres_uri, "SELECT count(*) FROM params") == [(5,)]
+        check_latest(postgres_uri)
+
+
+def test_a_commit_in_doubt_when_the_database_goes_with_it(
+    tmp_path: Path, postgres_uri: str
+) -> None:
+    """A batch is refused, which is harmless to send again. A new run waits for the answer: again would be another."""
+    with behind_proxy(postgres_uri, tmp_path) as (proxy, server), Once(server.url) as wire:
+        run_id = wire.new_run(name="before")
+        proxy.lose_answer_to(b"COMMIT", then=proxy.cut)
+        refused = wire.post("runs/log-batch", full(run_id))
+        assert (refused.status, refused.headers["retry-after"].isdigit()) == (503, True)
+        assert rows(postgres_uri, "SELECT count(*) FROM metrics") == [(1,)]  # written all the same
+        proxy.restore()
+        wire.made("runs/log-batch", full(run_id))
+        assert rows(postgres_uri, "SELECT count(*) FROM metrics") == [(1,)]
+        assert rows(postgres_uri, "SELECT count(*) FROM params") == [(1,)]
+
+        proxy.lose_answer_to(b"COMMIT", then=proxy.cut)
+        made: list[str] = []
+        swallowed = proxy.lost_answers
+        with Once(server.url) as other:
+            in_threads(
+                [
+                    lambda: made.append(other.new_run(name="doubtful")),
+                    lambda: back(proxy, swallowed),
+                ]
+            )
+        assert rows(postgres_uri, "SELECT run_uuid FROM runs WHERE name = 'doubtful'") == [
+            (made[0],)
+        ]
+
+
+def back(proxy: Proxy, swallowed: int) -> None:
+    """The network returns three seconds after it swallowed an answer more."""
+    eventually(lambda: proxy.lost_answers > swallowed and not proxy.listens, 30)
+    time.sleep(3)
+    proxy.restore()
+
+
+def full(run_id: str) -> dict[str, Any]:
+    """A batch of everything."""
+    return {
+        "run_id": run_id,
+        "metrics": [point("a", 1, 1)],
+        "params": [{"key": "p", "value": "v"}],
+        "tags": [{"key": "t", "value": "v"}],
+    }

@@ -1,0 +1,174 @@
+"""A TCP proxy in front of a real server that cuts, stalls, resets or delays what goes through it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+import time
+from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit, urlunsplit
+
+from tests.fix_server import headrace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.fix_server import Server
+
+CHUNK = 65536
+
+
+class Proxy:
+    """Listens on a loopback port of its own and passes bytes to and from `host:port`.
+
+    `cut()` closes every connection and refuses new ones; `reset()` sends RST to all and goes on; `stall()` keeps all
+    connections open (and accepts new ones) while nothing passes; `restore()` ends either; `delay_s` holds every chunk
+    back. Of a stalled connection the bytes come through after `restore()`, as after a network that was away.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = (host, port)
+        self._pairs: set[tuple[socket.socket, socket.socket]] = set()
+        self._lock = threading.Lock()
+        self._flowing = threading.Event()
+        self._flowing.set()
+        self.delay_s = 0.0
+        self.lost_answers = 0
+        self._bait: tuple[bytes, Callable[[], None]] | None = None
+        self._traps: dict[tuple[socket.socket, socket.socket], Callable[[], None]] = {}
+        self._closed = False
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._thread(self._accept, self._listener)
+
+    @staticmethod
+    def _thread(target: Callable[..., None], *args: object) -> None:
+        threading.Thread(target=target, args=args, daemon=True).start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                near, _ = listener.accept()
+            except OSError:
+                return
+            self._thread(self._join, near)
+
+    def _join(self, near: socket.socket) -> None:
+        self._flowing.wait()
+        try:
+            far = socket.create_connection(self._target, timeout=10)
+        except OSError:
+            near.close()
+            return
+        if self._listener.fileno() == -1:  # cut meanwhile
+            near.close()
+            far.close()
+            return
+        far.settimeout(None)
+        for one in (near, far):
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        pair = (near, far)
+        with self._lock:
+            self._pairs.add(pair)
+        self._thread(self._pump, near, far, pair, True)
+        self._thread(self._pump, far, near, pair, False)
+
+    def _pump(
+        self,
+        source: socket.socket,
+        sink: socket.socket,
+        pair: tuple[socket.socket, socket.socket],
+        forth: bool,
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := source.recv(CHUNK):
+                if self.delay_s:
+                    time.sleep(self.delay_s)
+                self._flowing.wait()
+                if forth:
+                    self._set_trap(chunk, pair)
+                elif pair in self._traps:
+                    self.lost_answers += 1
+                    self._traps.pop(pair)()
+                    return
+                sink.sendall(chunk)
+        self._flowing.wait()
+        self._drop(pair)
+
+    def lose_answer_to(self, text: bytes, then: Callable[[], None]) -> None:
+        """The next chunk with `text` goes to the server; when its answer comes, keep it and call `then`."""
+        self._bait = (text, then)
+
+    def _set_trap(self, chunk: bytes, pair: tuple[socket.socket, socket.socket]) -> None:
+        with self._lock:
+            if self._bait is not None and self._bait[0] in chunk:
+                self._traps[pair] = self._bait[1]
+                self._bait = None
+
+    @property
+    def listens(self) -> bool:
+        """Whether it takes new connections."""
+        return self._listener.fileno() != -1
+
+    def _drop(self, pair: tuple[socket.socket, socket.socket], *, reset: bool = False) -> None:
+        with self._lock:
+            if pair not in self._pairs:
+                return
+            self._pairs.discard(pair)
+        for one in pair:
+            if reset:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with contextlib.suppress(OSError):
+                # Reading ends too, or the pump's recv would keep the connection open past close().
+                one.shutdown(socket.SHUT_RD if reset else socket.SHUT_RDWR)
+            one.close()
+
+    def _drop_all(self, *, reset: bool = False) -> None:
+        with self._lock:
+            pairs = list(self._pairs)
+        for pair in pairs:
+            self._drop(pair, reset=reset)
+
+    def cut(self) -> None:
+        """Close all connections; nobody listens until `restore()`."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._drop_all()
+
+    def reset(self) -> None:
+        """Break all connections at once; new ones go through."""
+        self._drop_all(reset=True)
+
+    def stall(self) -> None:
+        """Let nothing through, break nothing."""
+        self._flowing.clear()
+
+    def restore(self) -> None:
+        """Let everything through again."""
+        if self._listener.fileno() == -1 and not self._closed:
+            self._listener = socket.create_server(("127.0.0.1", self.port))
+            self._thread(self._accept, self._listener)
+        self._flowing.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed = True
+        self.cut()
+        self._flowing.set()
+
+
+@contextlib.contextmanager
+def behind_proxy(uri: str, directory: Path) -> Iterator[tuple[Proxy, Server]]:
+    """A headrace server that reaches its database through a proxy."""
+    parts = urlsplit(uri)
+    assert parts.hostname and parts.port
+    with Proxy(parts.hostname, parts.port) as proxy:
+        through = urlunsplit(parts._replace(netloc=f"{parts.username}@127.0.0.1:{proxy.port}"))
+        with headrace(through, directory) as server:
+            yield proxy, server

@@ -1,0 +1,223 @@
+"""`headrace doctor` on databases that something was done to, and what it says mends them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from tests.faults.load import Once, start
+from tests.fix_server import base_environment, headrace
+from tests.ops.test_gc import rows, run_sql
+from tests.sql.dumps import restore_sqlite
+from tests.wire import Wire
+
+from headrace import doctor
+from headrace.db.upkeep import health
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LIMIT_S = 60
+JSON = {"Content-Type": "application/json"}
+
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    """`headrace …`."""
+    return subprocess.run(
+        [sys.executable, "-m", "headrace.cli", *words],
+        env=base_environment(),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+
+
+@pytest.fixture
+def uri(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database with a run that has two metrics of three points."""
+    found = f"sqlite:///{tmp_path}/mlflow.db"
+    if database == "postgres":
+        found = request.getfixturevalue("postgres_uri")
+    with headrace(found, tmp_path) as server, Wire(server.url) as wire:
+        path = "/api/2.0/mlflow/runs/"
+        made = wire.ask("POST", path + "create", b'{"experiment_id": "0"}', JSON).json()
+        run_id = made["run"]["info"]["run_id"]
+        points = [
+            {"key": key, "value": n, "timestamp": n, "step": n} for key in "ab" for n in range(3)
+        ]
+        body = json.dumps({"run_id": run_id, "metrics": points}).encode()
+        assert wire.ask("POST", path + "log-batch", body, JSON).status == 200
+    return found
+
+
+def test_nothing_is_wrong_with_a_new_database(uri: str) -> None:
+    """Exit code 0; sizes and counts are told."""
+    done = command("doctor", uri)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Nothing is wrong." in done.stdout
+    assert "2 compared with their history, 0 differ" in done.stdout
+
+
+def test_every_index_of_mlflow_is_expected(database: str) -> None:
+    """The pattern that reads the schema file misses none."""
+    from importlib import resources
+
+    text = resources.files("headrace.db.schema").joinpath(f"{database}.sql").read_text()
+    assert len(health.expected_indexes(database)) == text.count("CREATE INDEX") + text.count(
+        "CREATE UNIQUE INDEX"
+    )
+    assert len(health.expected_indexes(database)) > 50
+
+
+def test_a_missing_index_is_named_with_what_makes_it_again(uri: str) -> None:
+    """The statement that is printed does."""
+    run_sql(uri, "DROP INDEX index_params_run_uuid")
+    done = command("doctor", uri)
+    assert done.returncode == 1
+    assert "index index_params_run_uuid of params is missing" in done.stdout
+    (line,) = [line for line in done.stdout.splitlines() if "mend it with" in line]
+    program, place, *rest = shlex.split(line.partition(": ")[2])
+    assert program in ("sqlite3", "psql")
+    assert place in uri
+    run_sql(uri, rest[-1].rstrip(";"))
+    assert command("doctor", uri).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE latest_metrics SET value = 7 WHERE key = 'a'",
+        "UPDATE latest_metrics SET step = 1, timestamp = 1, value = 1 WHERE key = 'a'",
+        "DELETE FROM metrics WHERE key = 'a'",
+    ],
+)
+def test_wrong_latest_metrics_are_found_and_recomputed(uri: str, damage: str) -> None:
+    """From the history."""
+    run_sql(uri, damage)
+    done = command("doctor", uri)
+    assert done.returncode == 1
+    assert "the last value of 1 metrics" in done.stdout
+    assert "headrace db recompute-latest" in done.stdout
+    mended = command("db", "recompute-latest", uri)
+    assert mended.returncode == 0, mended.stderr
+    assert mended.stdout.startswith("1 latest metrics")
+    assert command("doctor", uri).returncode == 0
+    found = rows(uri, "SELECT key, step, value FROM latest_metrics ORDER BY key")
+    kept = [] if damage.startswith("DELETE") else [("a", 2, 2.0)]
+    assert found == [*kept, ("b", 2, 2.0)]
+
+
+def test_a_missing_latest_metric_is_found_and_made(uri: str) -> None:
+    """Recomputing looks at every run, not at a sample."""
+    run_sql(uri, "DELETE FROM latest_metrics WHERE key = 'a'")
+    done = command("doctor", uri)
+    assert done.returncode == 1
+    assert "the last value of 1 metrics" in done.stdout
+    (line,) = [line for line in done.stdout.splitlines() if "mend it with" in line]
+    program, *words = shlex.split(line.partition(": ")[2])
+    assert program == "headrace"
+    assert command(*words).stdout.startswith("1 latest metrics")
+    assert len(rows(uri, "SELECT 1 FROM latest_metrics")) == 2
+    assert command("doctor", uri).returncode == 0
+
+
+def test_a_busy_server_looks_well(uri: str, tmp_path: Path) -> None:
+    """What is committed between two looks of the doctor is no damage."""
+    with headrace(uri, tmp_path) as server, Once(server.url) as wire:
+        writers = start(3, server.url, wire.new_run())
+        try:
+            found = [command("doctor", uri) for _ in range(3)]
+        finally:
+            for writer in writers:
+                writer.stop()
+    assert [done.stdout for done in found if done.returncode] == []
+
+
+def test_the_journal_mode_is_said(tmp_path: Path) -> None:
+    """WAL while headrace has the file, stock's once it is released; and a log that nobody empties."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    with headrace(uri, tmp_path) as server, Wire(server.url) as wire:
+        path = "/api/2.0/mlflow/experiments/create"
+        assert wire.ask("POST", path, b'{"name": "a"}', JSON).status == 200
+        assert "wal, " in command("doctor", uri).stdout
+        log = tmp_path / "mlflow.db-wal"
+        os.truncate(log, size := doctor.LARGE_LOG_BYTES + 4096)
+        done = command("doctor", uri)
+        assert done.returncode == 1
+        assert f"wal, {size:,} bytes in the log" in done.stdout
+        assert f"headrace db release {uri}" in done.stdout
+    assert command("db", "release", uri).returncode == 0
+    found = command("doctor", uri)
+    assert (found.returncode, "delete, 0 bytes in the log" in found.stdout) == (0, True)
+
+
+def test_the_clock_of_the_database_is_compared(postgres_uri: str) -> None:
+    """An hour ahead: a function of its own that stands in front of PostgreSQL's."""
+    run_sql(
+        postgres_uri,
+        "CREATE SCHEMA skewed",
+        "CREATE FUNCTION skewed.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS"
+        " $$ SELECT pg_catalog.clock_timestamp() + interval '1 hour' $$",
+        f'ALTER DATABASE "{urlsplit(postgres_uri).path[1:]}"'
+        " SET search_path = public, skewed, pg_catalog",
+    )
+    done = command("doctor", postgres_uri)
+    assert done.returncode == 1
+    assert "the clocks of database and server differ" in done.stdout
+    assert "timedatectl set-ntp true" in done.stdout
+
+
+def test_a_head_that_nobody_knows_is_said(uri: str) -> None:
+    """A newer MLflow's, perhaps."""
+    run_sql(uri, "UPDATE alembic_version SET version_num = 'deadbeef0000'")
+    done = command("doctor", uri)
+    assert done.returncode == 1
+    assert "deadbeef0000" in done.stdout + done.stderr
+
+
+def test_a_damaged_file_is_said(tmp_path: Path) -> None:
+    """In a sentence, not with a traceback."""
+    (tmp_path / "mlflow.db").write_bytes(b"SQLite format 3\0" + b"\xff" * 9000)
+    done = command("doctor", f"sqlite:///{tmp_path}/mlflow.db")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "mlflow.db" in done.stderr
+
+
+def test_a_clock_that_was_ahead_is_noticed(uri: str) -> None:
+    """By what it wrote down."""
+    run_sql(uri, "UPDATE experiments SET last_update_time = 99999999999999")
+    done = command("doctor", uri)
+    assert done.returncode == 1
+    assert "in the future" in done.stdout
+
+
+def test_an_older_schema_is_said(tmp_path: Path) -> None:
+    """With the command that brings it up to date."""
+    restore_sqlite("2.9.2", tmp_path / "old.db")
+    done = command("doctor", f"sqlite:///{tmp_path}/old.db")
+    assert done.returncode == 1
+    assert "headrace db upgrade" in done.stdout
+
+
+def test_a_database_that_is_not_there_is_said(postgres_empty_uri: str, tmp_path: Path) -> None:
+    """Nothing is made by looking."""
+    missing = command("doctor", f"sqlite:///{tmp_path}/none.db")
+    assert missing.returncode == 1
+    assert "no such file" in missing.stderr
+    assert not (tmp_path / "none.db").exists()
+    empty = command("doctor", postgres_empty_uri)
+    assert empty.returncode == 1
+    assert "is empty" in empty.stderr
+    with psycopg.connect(postgres_empty_uri) as connection:
+        assert connection.execute(
+            "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
+        ).fetchone() == (0,)

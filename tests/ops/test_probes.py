@@ -1,0 +1,285 @@
+"""/livez, /readyz and /metrics of real servers, while their database comes and goes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from tests.fix_server import headrace
+from tests.wire import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+LIMIT_S = 60
+JSON = {"Content-Type": "application/json"}
+CREATE = "/api/2.0/mlflow/experiments/create"
+
+
+def eventually(holds: Callable[[], Any]) -> Any:
+    """What `holds` returns, once that is true."""
+    deadline = time.monotonic() + LIMIT_S
+    while not (found := holds()):
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.05)
+    return found
+
+
+class Forwarder:
+    """A TCP port that leads to another. Stalled, it takes bytes and delivers none."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = (host, port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._flows = threading.Event()
+        self._flows.set()
+        self._ends = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while not self._ends:
+            with contextlib.suppress(OSError):
+                client, _ = self._listener.accept()
+                server = socket.create_connection(self._target)
+                threading.Thread(target=self._carry, args=(client, server), daemon=True).start()
+
+    def _carry(self, *pair: socket.socket) -> None:
+        with pair[0], pair[1], contextlib.suppress(OSError):
+            while not self._ends:
+                for source in select.select(pair, [], [], 0.2)[0]:
+                    data = source.recv(65536)
+                    if not data:
+                        return
+                    self._flows.wait()
+                    pair[source is pair[0]].sendall(data)
+
+    def stall(self) -> None:
+        """Let nothing through."""
+        self._flows.clear()
+
+    def resume(self) -> None:
+        """Let everything through again."""
+        self._flows.set()
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self._ends = True
+        self.resume()
+        self._listener.close()
+
+
+@pytest.fixture
+def uri(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of the kind under test."""
+    if database == "sqlite":
+        return f"sqlite:///{tmp_path}/mlflow.db"
+    found: str = request.getfixturevalue("postgres_uri")
+    return found
+
+
+def samples(wire: Wire, prefix: str = "") -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """Every sample of /metrics, by name and labels."""
+    answer = wire.ask("GET", f"{prefix}/metrics")
+    assert answer.status == 200, str(answer)
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(answer.body.decode())
+        for sample in family.samples
+    }
+
+
+def requests_of(found: dict[Any, float], route: str) -> dict[str, float]:
+    """Number of requests of a route, by status."""
+    return {
+        dict(labels)["status"]: value
+        for (name, labels), value in found.items()
+        if name == "headrace_requests_total" and dict(labels)["route"] == route
+    }
+
+
+def create(wire: Wire, name: str) -> int:
+    """The status of an attempt to create an experiment."""
+    return wire.ask("POST", CREATE, json.dumps({"name": name}).encode(), JSON).status
+
+
+def test_probes_answer_by_any_host_name(uri: str, tmp_path: Path) -> None:
+    """A kubelet asks by the address of the pod, whatever clients are to call the server."""
+    with (
+        headrace(uri, tmp_path, "--allowed-hosts", "mlflow.example.com") as server,
+        Wire(server.url) as wire,
+    ):
+        for path in ("/livez", "/readyz", "/metrics"):
+            answer = wire.ask("GET", path, headers={"Host": "100.64.1.2:5000"})
+            assert answer.status == 200, path
+        refused = wire.ask("GET", "/openapi.json", headers={"Host": "100.64.1.2:5000"})
+        assert refused.status == 403
+
+
+def test_a_database_file_that_is_gone_is_not_ready(tmp_path: Path) -> None:
+    """And one that is back is, without a restart."""
+    path = tmp_path / "mlflow.db"
+    with headrace(f"sqlite:///{path}", tmp_path) as server, Wire(server.url) as wire:
+        assert wire.ask("GET", "/readyz").status == 200
+        path.rename(tmp_path / "away.db")
+        assert wire.ask("GET", "/readyz").status == 503
+        assert wire.ask("GET", "/livez").status == 200
+        assert samples(wire)["headrace_database_up", ()] == 0
+        (tmp_path / "away.db").rename(path)
+        assert wire.ask("GET", "/readyz").status == 200
+        assert samples(wire)["headrace_database_up", ()] == 1
+        assert server.log().count("not ready") == 1
+        assert server.log().count("ready again") == 1
+
+
+@pytest.fixture
+def forwarder(postgres_uri: str) -> Iterator[tuple[Forwarder, str]]:
+    """A way to PostgreSQL that can be stalled, and the URI that leads through it."""
+    parts = urlsplit(postgres_uri)
+    assert parts.hostname and parts.port
+    found = Forwarder(parts.hostname, parts.port)
+    yield found, urlunsplit(parts._replace(netloc=f"{parts.username}@127.0.0.1:{found.port}"))
+    found.close()
+
+
+def test_a_database_that_does_not_answer_is_not_ready(
+    forwarder: tuple[Forwarder, str], tmp_path: Path
+) -> None:
+    """A network that swallows everything: the answer comes all the same, and says 503."""
+    way, uri = forwarder
+    with headrace(uri, tmp_path) as server, Wire(server.url) as wire:
+        assert wire.ask("GET", "/readyz").status == 200
+        way.stall()
+        refused = wire.ask("GET", "/readyz")
+        assert refused.status == 503
+        assert refused.headers["retry-after"] == "1"
+        assert b"127.0.0.1" not in refused.body
+        assert wire.ask("GET", "/livez").status == 200
+        assert samples(wire)["headrace_database_up", ()] == 0
+        way.resume()
+        eventually(lambda: wire.ask("GET", "/readyz").status == 200)
+
+
+def test_requests_are_counted_by_route_and_status(uri: str, tmp_path: Path) -> None:
+    """Under the route's own path, whichever of its two prefixes was asked."""
+    with headrace(uri, tmp_path) as server, Wire(server.url) as wire:
+        assert create(wire, "a") == 200
+        assert create(wire, "a") == 400
+        body = json.dumps({"name": "b"}).encode()
+        assert wire.ask("POST", CREATE.replace("/api/", "/ajax-api/"), body, JSON).status == 200
+        wire.ask("GET", "/no/such/thing")
+        found = samples(wire)
+        assert requests_of(found, CREATE) == {"200": 2, "400": 1}
+        assert requests_of(found, "(unmatched)") == {"404": 1}
+        labels = (("method", "POST"), ("route", CREATE))
+        assert found["headrace_request_duration_seconds_count", labels] == 3
+        assert found["headrace_request_duration_seconds_sum", labels] > 0
+        assert found["headrace_database_up", ()] == 1
+
+
+def test_commits_rows_and_errors_are_counted(uri: str, tmp_path: Path) -> None:
+    """Ten points of one key: ten rows of history and one that is the latest."""
+    with headrace(uri, tmp_path) as server, Wire(server.url) as wire:
+        made = wire.ask(
+            "POST", "/api/2.0/mlflow/runs/create", b'{"experiment_id": "0"}', JSON
+        ).json()
+        before = samples(wire)
+        points = [{"key": "k", "value": n, "timestamp": n, "step": n} for n in range(10)]
+        body = {"run_id": made["run"]["info"]["run_id"], "metrics": points}
+        path = "/api/2.0/mlflow/runs/log-batch"
+        assert wire.ask("POST", path, json.dumps(body).encode(), JSON).status == 200
+        after = samples(wire)
+        assert (
+            after["headrace_rows_written_total", ()] - before["headrace_rows_written_total", ()]
+            == 11
+        )
+        for name in ("operations", "wait_seconds", "flush_seconds"):
+            key = (f"headrace_group_commit_{name}_count", ())
+            assert after[key] - before[key] == 1
+        assert create(wire, "twice") == 200
+        assert create(wire, "twice") == 400
+        eventually(
+            lambda: samples(wire)["headrace_database_errors_total", (("kind", "UniqueViolation"),)]
+        )
+
+
+def workers_of(pid: int) -> list[int]:
+    """The worker processes of a supervisor."""
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(word) for word in text.split()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks into /proc")
+def test_any_worker_answers_for_all_and_a_dead_one_is_not_forgotten(
+    postgres_uri: str, tmp_path: Path
+) -> None:
+    """Counts go on where a worker that was killed left them."""
+    with headrace(postgres_uri, tmp_path, "--workers", "2") as server:
+        for n in range(20):
+            with Wire(server.url) as wire:  # a connection of its own: whichever worker takes it
+                assert create(wire, f"e{n}") == 200
+        for _ in range(8):
+            with Wire(server.url) as wire:
+                assert requests_of(samples(wire), CREATE) == {"200": 20}
+                assert samples(wire)["headrace_workers", ()] == 2
+        victim = workers_of(server.process.pid)[0]
+        os.kill(victim, signal.SIGKILL)
+        eventually(
+            lambda: (
+                victim not in workers_of(server.process.pid)
+                and len(workers_of(server.process.pid)) == 2
+            )
+        )
+        for n in range(20, 30):
+            with Wire(server.url) as wire:
+                assert create(wire, f"e{n}") == 200
+        with Wire(server.url) as wire:
+            assert requests_of(samples(wire), CREATE) == {"200": 30}
+
+
+def test_metrics_can_be_turned_off(tmp_path: Path) -> None:
+    """And `--expose-prometheus` turns them on again, with stock's name for the number of requests."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    with headrace(uri, tmp_path, "--no-metrics") as server, Wire(server.url) as wire:
+        assert wire.ask("GET", "/metrics").status == 404
+    counts = tmp_path / "counts"
+    for expected in (1, 2):  # the directory keeps them over a restart
+        options = ("--no-metrics", "--expose-prometheus", str(counts))
+        with headrace(uri, tmp_path, *options) as server, Wire(server.url) as wire:
+            assert create(wire, f"e{expected}") == 200
+            labels = (("method", "POST"), ("status", "200"))
+            assert samples(wire)["mlflow_http_request_total", labels] == expected
+
+
+def test_prometheus_may_ask_for_openmetrics(tmp_path: Path) -> None:
+    """As it does by default."""
+    accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    with (
+        headrace(f"sqlite:///{tmp_path}/m.db", tmp_path, "--static-prefix", "/ml") as server,
+        Wire(server.url) as wire,
+    ):
+        answer = wire.ask("GET", "/ml/metrics", headers=accept)
+        assert answer.headers["content-type"].startswith("application/openmetrics-text")
+        assert answer.body.endswith(b"# EOF\n")
+        assert wire.ask("GET", "/ml/readyz").status == 200
+
+
+def test_a_server_without_a_database_is_ready(tmp_path: Path) -> None:
+    """`--artifacts-only` has none to wait for."""
+    with (
+        headrace("sqlite:///mlflow.db", tmp_path, "--artifacts-only") as server,
+        Wire(server.url) as wire,
+    ):
+        assert wire.ask("GET", "/readyz").status == 200
+        assert samples(wire)["headrace_database_up", ()] == 1

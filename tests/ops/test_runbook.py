@@ -1,0 +1,93 @@
+"""The commands of the documents for who runs headrace do what is said there, as they are written."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import psycopg
+from tests.faults.load import Once
+from tests.fix_server import ROOT, base_environment, headrace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LIMIT_S = 60
+PAGES = ("docs/howto/operate.md", "docs/switching.md", "docs/quickstart.md")
+COMMAND = re.compile(
+    r"^    ((?:headrace|curl) .*?)(?:  +#.*)?$|`(headrace (?:db )?[a-z-]+(?: [^`]+)?)`", re.M
+)
+OTHERS = (
+    "headrace server",
+    "headrace gc",
+    "headrace config",
+)  # spoken of, or played with by itself
+
+
+def commands() -> list[str]:
+    """Every command of headrace, and curl, that a page shows with what it acts on."""
+    found = []
+    for page in PAGES:
+        for block, inline in COMMAND.findall((ROOT / page).read_text()):
+            if block or inline not in OTHERS:
+                found.append(block or inline)
+    return [c for c in dict.fromkeys(found) if not c.startswith("headrace server")]
+
+
+def run(command: str, directory: Path, server: str) -> subprocess.CompletedProcess[str]:
+    """The command in a shell, with the places of the test in the place of the page's."""
+    uri = f"sqlite:///{directory}/mlflow.db"
+    for old, new in (
+        ("sqlite:////data/mlflow.db", uri),
+        ("sqlite:///mlflow.db", uri),
+        ("sqlite:///PATH", uri),
+        ("URI", uri),
+        ("/backups/mlflow-2026-01-31.db", f"{directory}/backup-$(date +%F).db"),
+        ("/backups/mlflow-", f"{directory}/backup-"),
+        ("s3://BUCKET", f"{directory}/mlartifacts"),
+        ("http://HOST:5000", server),
+    ):
+        command = command.replace(old, new)
+    program = f"{sys.executable} -m headrace.cli"
+    return subprocess.run(
+        ["sh", "-c", re.sub(r"^headrace", program, command)],
+        cwd=directory,
+        env=base_environment() | {"PWD": os.fspath(directory)},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+
+
+def test_commands_run_as_written(tmp_path: Path) -> None:
+    """Those that look and copy beside a server, then those that want the file for themselves."""
+    shown = commands()
+    alone = [
+        c
+        for c in shown
+        if c.startswith(("headrace restore", "headrace db release", "headrace db upgrade"))
+    ]
+    assert len(alone) >= 4
+    assert len(shown) >= 12
+    with headrace("sqlite:///mlflow.db", tmp_path) as server, Once(server.url) as wire:
+        run_id = wire.new_run()
+        wire.made("runs/delete", {"run_id": run_id})
+        for command in shown:
+            if command not in alone:
+                done = run(command, tmp_path, server.url)
+                assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    for command in alone:
+        done = run(command, tmp_path, "")
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+
+
+def test_the_question_to_postgresql_runs(postgres_uri: str) -> None:
+    """And is answered with the connections of a server, by its name."""
+    page = (ROOT / "docs/howto/operate.md").read_text()
+    (statement,) = re.findall(r"`(SELECT pid.*?)`", page, re.DOTALL)
+    with psycopg.connect(postgres_uri, application_name="headrace") as connection:
+        assert len(connection.execute(statement.encode()).fetchall()) >= 1

@@ -1,0 +1,75 @@
+"""`headrace.connect` on both databases."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+import pytest
+
+import headrace
+from headrace import engine
+from headrace.errors import ApiError, ErrorCode
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> object:
+    yield
+    engine.close_all()
+
+
+def test_what_was_logged_is_read_back(empty_uri: str) -> None:
+    tracking = headrace.connect(empty_uri)
+    experiment = tracking.experiment_id("one")
+    assert tracking.experiment_id("one") == experiment
+    run_id = tracking.create_run(experiment, "by hand", {"team": "blue"})
+    tracking.log_batch(
+        run_id, {"loss": 0.5, "odd": math.nan}, {"lr": "0.1"}, step=3, timestamp_ms=7
+    )
+    tracking.end_run(run_id)
+    run = tracking.run(run_id)
+    assert run.info.status == "FINISHED"
+    assert {(m.key, m.value, m.step) for m in run.data.metrics} == {
+        ("loss", 0.5, 3),
+        ("odd", "NaN", 3),
+    }
+    assert [(p.key, p.value) for p in run.data.params] == [("lr", "0.1")]
+    assert tracking.metric_history(run_id, "loss") == [(3, 7, 0.5)]
+    assert math.isnan(tracking.metric_history(run_id, "odd")[0][2])
+
+
+def test_pages_of_a_search_follow_each_other(uri: str) -> None:
+    tracking = headrace.connect(uri)
+    for n in range(5):
+        tracking.create_run("0", f"run {n}")
+    names, token = [], None
+    while True:
+        runs, token = tracking.search_runs(
+            ["0"], order_by=["attributes.run_name"], max_results=2, page_token=token
+        )
+        names += [run.info.run_name for run in runs]
+        if token is None:
+            break
+    assert names == [f"run {n}" for n in range(5)]
+
+
+def test_a_refusal_carries_mlflows_code_and_writes_nothing(uri: str) -> None:
+    tracking = headrace.connect(uri)
+    run_id = tracking.create_run("0")
+    tracking.log_batch(run_id, params={"a": "1"})
+    with pytest.raises(ApiError, match="Changing param values") as refusal:
+        tracking.log_batch(run_id, {"loss": 1.0}, {"a": "2"}, {"t": "v"})
+    assert refusal.value.code == ErrorCode.INVALID_PARAMETER_VALUE
+    assert tracking.run(run_id).data.metrics == []
+    with pytest.raises(ApiError) as refusal:
+        tracking.run("0" * 32)
+    assert refusal.value.code == ErrorCode.RESOURCE_DOES_NOT_EXIST
+
+
+async def test_many_awaited_calls_at_once(uri: str) -> None:
+    tracking = headrace.connect(uri).asynchronous
+    run_id = await tracking.create_run("0")
+    await asyncio.gather(
+        *(tracking.log_batch(run_id, {"loss": float(n)}, step=n) for n in range(40))
+    )
+    assert len(await tracking.metric_history(run_id, "loss")) == 40

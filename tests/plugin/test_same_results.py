@@ -1,0 +1,81 @@
+"""The client's answers with headrace off and on are the same, word by word: values, entities, exceptions."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.fix_postgres import fresh_database
+from tests.plugin.conftest import ROOT, SCRIPT_TIMEOUT_S
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+# What headrace answers as MLflow 3 does, also under mlflow 2: call -> what is new in MLflow 3.
+NEWER_RULES = {
+    "by alias 'latest'": "the newest version; mlflow 2 refused the name",
+    "by lost alias": "an alias goes with its version; mlflow 2 left it behind",
+    "next models": "as above",
+    "where params.P IS NULL": "IS NULL and IS NOT NULL; mlflow 2 knew neither",
+    "where tags.none IS NOT NULL": "as above",
+}
+
+
+@pytest.fixture
+def uris(
+    database: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[tuple[str, str]]:
+    """Two empty databases of the kind under test."""
+    if database == "sqlite":
+        yield f"sqlite:///{tmp_path}/off.db", f"sqlite:///{tmp_path}/on.db"
+        return
+    server = request.getfixturevalue("postgres_server")
+    with fresh_database(server) as off, fresh_database(server) as on:
+        yield off, on
+
+
+def played(python: str, uris: tuple[str, str], paths: list[str]) -> list[list[Any]]:
+    """Outcomes of tests/plugin/calls.py with headrace off and on, side by side."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    started = [
+        subprocess.Popen(
+            [python, "-m", "tests.plugin.calls", uri, switch],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for uri, switch in zip(uris, ("off", "on"), strict=True)
+    ]
+    outcomes = []
+    try:
+        for process in started:
+            out, err = process.communicate(timeout=2 * SCRIPT_TIMEOUT_S)
+            assert process.returncode == 0, err.decode()[-3000:]
+            outcomes.append(json.loads(out))
+    finally:
+        for process in started:
+            process.kill()
+    return outcomes
+
+
+@pytest.mark.timeout(300)
+def test_every_call_gives_the_same(uris: tuple[str, str]) -> None:
+    off, on = played(sys.executable, uris, [str(ROOT / "src"), str(ROOT)])
+    assert len(on) > 300
+    assert on == off
+
+
+@pytest.mark.clients
+@pytest.mark.timeout(300)
+def test_every_call_gives_the_same_with_mlflow_2(
+    uris: tuple[str, str], mlflow2: tuple[str, list[str]]
+) -> None:
+    off, on = played(mlflow2[0], uris, mlflow2[1])
+    pairs = [pair for pair in zip(off, on, strict=True) if pair[0] != pair[1]]
+    assert {stock[0] for stock, _ in pairs} == set(NEWER_RULES), pairs

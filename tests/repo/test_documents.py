@@ -1,0 +1,99 @@
+"""The documents agree with the source: version, settings."""
+
+from __future__ import annotations
+
+import ast
+import re
+import runpy
+import tomllib
+from typing import TYPE_CHECKING
+
+import headrace
+from headrace.accepted import ACCEPTED
+from headrace.config import SETTINGS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.repo.conftest import Source
+
+TABLE = (
+    "src/headrace/config.py",
+    "src/headrace/webhook_settings.py",
+    "src/headrace/accepted.py",
+)
+VARIABLE = re.compile(r"(MLFLOW|HEADRACE)_[A-Z_]+")
+OTHER_VARIABLES = {
+    "MLFLOW_WORKSPACE",  # a client's, refused
+    "HEADRACE_TEST_",  # the beginning of the test suite's own
+    "HEADRACE_UPGRADE_URI",  # hands a URI to a process of ours
+    "MLFLOW_ENABLE_REMOTE_ASSISTANT",  # stock MLflow reads it; it is started only if it is set
+    "MLFLOW_DEPLOYMENTS_TARGET",  # the same
+}
+SETTINGS_OBJECT = re.compile(r"(.*\.)?_?settings")
+
+
+def test_the_version_is_one(root: Path) -> None:
+    """pyproject.toml, the package and the newest heading of the changelog agree."""
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    newest = re.search(r"^## (\S+)", (root / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert project["version"] == headrace.__version__ == newest[1]
+
+
+def test_the_settings_page_is_fresh(root: Path) -> None:
+    """docs/reference/settings.md is what `make docs` writes."""
+    generator = runpy.run_path(str(root / "docs/generate.py"))
+    assert (root / "docs/reference/settings.md").read_text() == generator["settings_page"]()
+
+
+def test_every_setting_has_a_heading(root: Path) -> None:
+    """A link to a setting finds it."""
+    headings = re.findall(
+        r"^### (.*)$", (root / "docs/reference/settings.md").read_text(), re.MULTILINE
+    )
+    assert headings == [setting.name for setting in SETTINGS]
+
+
+def named_variables(package: list[Source]) -> set[str]:
+    """The environment variables that the source names, outside the table and the bridge.
+
+    The bridge hands whole environments on to stock MLflow.
+    """
+    return {
+        text.value
+        for source in package
+        if source.name not in TABLE and not source.name.startswith("src/headrace/bridge/")
+        for text in source.strings()
+        if isinstance(text.value, str) and VARIABLE.fullmatch(text.value)
+    }
+
+
+def test_every_setting_is_used(package: list[Source]) -> None:
+    """A setting that nothing reads is a promise that nothing keeps."""
+    read = {
+        node.attr
+        for source in package
+        if source.name not in TABLE
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Attribute) and SETTINGS_OBJECT.fullmatch(ast.unparse(node.value))
+    }
+    variables = named_variables(package)
+    promised = {s.name for s in SETTINGS if s.topic != ACCEPTED and not variables & {*s.env}}
+    assert not promised - read
+
+
+def test_every_variable_that_is_read_is_a_setting(package: list[Source]) -> None:
+    """So that `headrace config` shows it and a wrong value is told at the start."""
+    known = {name for setting in SETTINGS for name in setting.env}
+    assert not named_variables(package) - known - OTHER_VARIABLES
+
+
+def test_links_between_documents_lead_somewhere(root: Path) -> None:
+    """Relative links of every Markdown file."""
+    broken = []
+    for page in [*root.glob("*.md"), *(root / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+            if "://" not in target and not (page.parent / target).exists():
+                broken.append(f"{page.name}: {target}")
+    assert not broken

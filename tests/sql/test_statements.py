@@ -1,0 +1,135 @@
+"""Every statement is understood by both databases, and names only what schema/used.py lists."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+from tests.sql.dumps import restore_postgres, restore_sqlite
+
+import headrace
+from headrace.db.base import Sql
+from headrace.db.schema import used
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NEWEST, OLD = "3.17.2", "2.22.5"  # some statements have a second text for older databases
+AT_CREATION = {"workspaces"}  # written when the tables are made, never asked for later
+_INSERT = re.compile(r"INSERT\s+INTO\s+(\w+)\s*\(([^)]*)\)", re.IGNORECASE)
+
+
+def in_value(value: Any, name: str) -> Iterator[tuple[str, Sql]]:
+    """The statements in a value, those in its attributes and items included."""
+    if isinstance(value, Sql):
+        yield name, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from in_value(item, f"{name}[{key}]")
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            yield from in_value(item, f"{name}[{number}]")
+    elif type(value).__module__.startswith("headrace.api") and not isinstance(value, type):
+        for slot in getattr(type(value), "__slots__", ()):
+            yield from in_value(getattr(value, slot, None), f"{name}.{slot}")
+
+
+def statements() -> list[tuple[str, Sql]]:
+    """Every statement that stands in a module, with the name it stands under."""
+    found: dict[int, tuple[str, Sql]] = {}
+    for info in pkgutil.walk_packages(headrace.__path__, "headrace."):
+        # The plugin runs in clients: it has no statements, and imports mlflow.
+        if info.name.endswith("__main__") or info.name.startswith("headrace.plugin"):
+            continue
+        module = importlib.import_module(info.name)
+        for name, value in list(vars(module).items()):
+            for where, sql in in_value(value, f"{info.name}.{name}"):
+                found.setdefault(id(sql), (where, sql))
+    assert len(found) > 60, "the walk through the modules finds too little to mean anything"
+    return list(found.values())
+
+
+class Prepared:
+    """Prepares statements on a database of one release, and keeps which columns they name."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.named: set[tuple[str, str]] = set()
+        self.filled: set[str] = set()
+        self._connection = connection
+
+    def problem(self, sql: Sql) -> str | None:
+        """What SQLite says against a statement; None when it understands it."""
+        numbers = [int(number) for number in re.findall(r"\?(\d+)", sql.sqlite)]
+        self._connection.set_authorizer(self._keep)
+        try:
+            self._connection.execute(f"EXPLAIN {sql.sqlite}", [None] * max(numbers, default=0))
+        except sqlite3.Error as error:
+            return str(error)
+        finally:
+            self._connection.set_authorizer(None)
+        for table, columns in _INSERT.findall(sql.sqlite):
+            self.filled.add(table.lower())
+            self.named |= {(table.lower(), column.strip()) for column in columns.split(",")}
+        return None
+
+    def _keep(self, action: int, table: str | None, column: str | None, *_: object) -> int:
+        if action in (sqlite3.SQLITE_READ, sqlite3.SQLITE_UPDATE) and table and column:
+            self.named.add((table, column))
+        return sqlite3.SQLITE_OK
+
+
+def test_sqlite_understands_every_statement_and_used_lists_what_they_name(tmp_path: Path) -> None:
+    problems = []
+    with (
+        closing(sqlite3.connect(restore_sqlite(NEWEST, tmp_path / "new.db"))) as new,
+        closing(sqlite3.connect(restore_sqlite(OLD, tmp_path / "old.db"))) as old,
+    ):
+        databases = (Prepared(new), Prepared(old))
+        # Upkeep looks which tables are there before it names them: serving does not depend on those.
+        upkeep = (Prepared(new), Prepared(old))
+        tables = {name for (name,) in new.execute("SELECT name FROM sqlite_master")}
+        for where, sql in statements():
+            asked = upkeep if where.startswith("headrace.db.upkeep") else databases
+            said = [database.problem(sql) for database in asked]
+            if None not in said:
+                problems.append(f"{where}: {said}")
+    assert problems == []
+    named = {
+        (table, column)
+        for database in databases
+        for table, column in database.named
+        if table in tables - AT_CREATION and column != "ROWID"
+    }
+    listed = {(table, column) for table, columns in used.USED.items() for column in columns}
+    assert named - listed == set()
+    # db/schema/seed.py stamps the new database it has just made.
+    assert (databases[0].filled | databases[1].filled) & used.NEVER_FILLED == {"alembic_version"}
+
+
+async def test_postgres_understands_every_statement(
+    postgres_uri: str, postgres_empty_uri: str
+) -> None:
+    restore_postgres(OLD, postgres_empty_uri)
+    problems = []
+    new, old = await asyncpg.connect(postgres_uri), await asyncpg.connect(postgres_empty_uri)
+    try:
+        for where, sql in statements():
+            said: list[str] = []
+            for connection in (new, old):
+                try:
+                    await connection.prepare(sql.postgres)
+                    break
+                except asyncpg.PostgresError as error:
+                    said.append(str(error))
+            if len(said) == 2:
+                problems.append(f"{where}: {said}")
+    finally:
+        await new.close()
+        await old.close()
+    assert problems == []

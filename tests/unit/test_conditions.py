@@ -1,0 +1,65 @@
+"""Conditional requests and byte ranges: whatever a client writes, an answer comes out."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.http.conditions import byte_range, not_modified
+
+ETAG = '"abc"'
+MODIFIED_S = 1_600_000_000  # Sun, 13 Sep 2020 12:26:40 GMT
+TEXTS = st.text(st.characters(max_codepoint=255), max_size=60)
+HEADERS = st.dictionaries(
+    st.sampled_from(["range", "if-range", "if-none-match", "if-modified-since"]),
+    TEXTS
+    | st.sampled_from(
+        [
+            ETAG,
+            f"W/{ETAG}",
+            "*",
+            "bytes=0-",
+            "bytes=-5",
+            "bytes=5-2",
+            "bytes=99999999999999999999-",
+            "Sun, 13 Sep 2020 12:26:40 GMT",
+            "Mon, 01 Jan 2020 00:00:00 +99999999999999999999",
+            "Mon, 01 Jan 0001 00:00:00 -2359",
+        ]
+    ),
+)
+
+
+@given(HEADERS, st.integers(0, 1000))
+def test_any_headers_are_understood_or_ignored(headers: dict[str, str], size: int) -> None:
+    assert isinstance(not_modified(headers, ETAG, MODIFIED_S), bool)
+    try:
+        window = byte_range(headers, size, ETAG, MODIFIED_S)
+    except ValueError as refused:
+        assert str(refused) == f"bytes */{size}"
+        return
+    if window is not None:
+        start, stop = window
+        assert 0 <= start < stop <= size
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "current"),
+    [
+        ("if-none-match", ETAG, True),
+        ("if-none-match", f'"x", W/{ETAG}', True),
+        ("if-none-match", "*", True),
+        ("if-none-match", '"x"', False),
+        ("if-modified-since", "Sun, 13 Sep 2020 12:26:40 GMT", True),
+        ("if-modified-since", "Sun, 13 Sep 2020 12:26:39 GMT", False),
+        ("if-modified-since", "yesterday", False),
+    ],
+)
+def test_a_current_copy_is_recognised(header: str, value: str, current: bool) -> None:
+    assert not_modified({header: value}, ETAG, MODIFIED_S) is current
+
+
+def test_an_etag_counts_for_more_than_a_date() -> None:
+    headers = {"if-none-match": '"x"', "if-modified-since": "Sun, 13 Sep 2020 12:26:40 GMT"}
+    assert not not_modified(headers, ETAG, MODIFIED_S)
