@@ -13,6 +13,8 @@ from headrace.limits import MAX_ENTITY_KEY
 _ALLOWED: Final = re.compile(r"^[/\w.\- :]*$")
 MAX_KNOWN: Final = 20_000  # keys remembered as good; clients choose them, so the set is bounded
 _known: set[str] = set()
+# For callers that make the text of an error only when they must.
+is_known: Final = _known.__contains__
 
 
 def invalid_value(path: str, value: object, reason: str = "") -> str:

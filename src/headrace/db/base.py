@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 T = TypeVar("T")
 Dialect = Literal["postgres", "sqlite"]
 Row = Sequence[Any]  # a driver row: sqlite3 tuple or asyncpg Record, both indexed by position
+# Fewer rows go to PostgreSQL with an INSERT: COPY takes a transaction and round trips of its own.
+COPY_ROWS: Final = 600
 _PLACEHOLDER = re.compile(r"\$(\d+)")
 
 
@@ -33,6 +35,16 @@ class Sql:
         assert pg is not None and lite is not None, "a statement needs a text for every database"
         self.postgres = pg
         self.sqlite = _PLACEHOLDER.sub(r"?\1", lite)
+
+
+class Copy:
+    """Where `Tx.copy_new` puts rows: a table, and its columns in the order of the rows."""
+
+    __slots__ = ("columns", "table")
+
+    def __init__(self, table: str, *columns: str) -> None:
+        self.table = table
+        self.columns = columns
 
 
 class Tally:
@@ -89,6 +101,14 @@ class Tx(Protocol):
         """Insert rows with one statement; returns how many were written.
 
         On PostgreSQL the statement takes one array per column, on SQLite it runs once per row.
+        """
+        ...
+
+    async def copy_new(self, into: Copy, rows: Sequence[Sequence[Any]]) -> bool:
+        """Insert many rows that are expected to be new, by the fastest way the database has.
+
+        False: nothing was done, insert them with a statement that minds those which are there. When one of the
+        rows is there, the transaction is rolled back and runs again, and this answers False.
         """
         ...
 

@@ -27,6 +27,10 @@ class UniqueViolation(DatabaseError):
     """A unique or primary key exists already."""
 
 
+class NotNew(UniqueViolation):
+    """A row that `Tx.copy_new` took for new is there already."""
+
+
 class ForeignKeyViolation(DatabaseError):
     """A referenced row does not exist."""
 

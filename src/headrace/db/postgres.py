@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 import asyncpg
 from asyncpg import exceptions as pg
 
-from headrace.db.base import Tally
-from headrace.db.errors import DatabaseError, InDoubt, Lost, Retryable, Unavailable
+from headrace.db.base import COPY_ROWS, Tally
+from headrace.db.errors import (
+    DatabaseError,
+    InDoubt,
+    Lost,
+    NotNew,
+    Retryable,
+    Unavailable,
+    UniqueViolation,
+)
 from headrace.db.postgres_errors import GONE, translate
 from headrace.db.postgres_pool import Connection, Pool, notice_silence
 from headrace.db.pulse import Pulse
@@ -20,7 +28,7 @@ from headrace.db.pulse import Pulse
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 
-    from headrace.db.base import Dialect, Load, Row, Schema, Sql
+    from headrace.db.base import Copy, Dialect, Load, Row, Schema, Sql
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -47,15 +55,22 @@ def _in_doubt(error: DatabaseError) -> DatabaseError:
 class PostgresTx:
     """Statements on one connection."""
 
-    __slots__ = ("_connection", "_tally", "alone", "schema")
+    __slots__ = ("_connection", "_copies", "_tally", "alone", "schema")
     dialect: Dialect = "postgres"
 
     def __init__(
-        self, connection: Connection, schema: Schema, tally: Tally, *, alone: bool = False
+        self,
+        connection: Connection,
+        schema: Schema,
+        tally: Tally,
+        *,
+        alone: bool = False,
+        copies: bool = False,
     ) -> None:
         self._connection = connection
         self.schema = schema
         self.alone = alone
+        self._copies = copies
         self._tally = tally
 
     async def fetch(self, sql: Sql, *args: Any) -> list[Row]:
@@ -92,6 +107,19 @@ class PostgresTx:
 
     async def insert_many(self, sql: Sql, rows: Sequence[Sequence[Any]]) -> int:
         return await self.execute(sql, *zip(*rows, strict=True))
+
+    async def copy_new(self, into: Copy, rows: Sequence[Sequence[Any]]) -> bool:
+        if not self._copies or len(rows) < COPY_ROWS:
+            return False
+        try:
+            await self._connection.copy_records_to_table(
+                into.table, records=rows, columns=into.columns
+            )
+        except asyncpg.PostgresError as error:
+            known = translate(error)
+            raise NotNew(known.text) if isinstance(known, UniqueViolation) else known from error
+        self._tally.rows += len(rows)
+        return True
 
     def array(self, values: Sequence[Any]) -> Any:
         return values
@@ -203,12 +231,13 @@ class PostgresDatabase:
             return await self._with_connection(pool, use)
 
     async def _transaction(
-        self, connection: Connection, fn: Callable[..., Awaitable[T]], args: Any
+        self, copies: bool, fn: Callable[..., Awaitable[T]], args: Any, connection: Connection
     ) -> T:
+        tx = PostgresTx(connection, self.schema, self.tally, copies=copies)
         transaction = connection.transaction()
         await transaction.start()
         try:
-            result = await fn(PostgresTx(connection, self.schema, self.tally), *args)
+            result = await fn(tx, *args)
         except BaseException:
             if not connection.is_closed():
                 await transaction.rollback()
@@ -221,7 +250,10 @@ class PostgresDatabase:
 
     async def write(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         """See `Database.write`."""
-        return await self._retried(lambda connection: self._transaction(connection, fn, args))
+        try:
+            return await self._retried(partial(self._transaction, True, fn, args))
+        except NotNew:
+            return await self._retried(partial(self._transaction, False, fn, args))
 
     async def write_statement(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         """See `Database.write_statement`: saves two of three round trips."""

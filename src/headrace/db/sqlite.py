@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         Sequence,
     )
 
-    from headrace.db.base import Dialect, Load, Row, Schema, Sql
+    from headrace.db.base import Copy, Dialect, Load, Row, Schema, Sql
 
 T = TypeVar("T")
 BUSY_TIMEOUT_MS: Final = (
@@ -116,6 +116,9 @@ class SqliteTx:
             return self._connection.executemany(sql.sqlite, rows).rowcount
         except sqlite3.Error as error:
             raise translate(error) from error
+
+    async def copy_new(self, into: Copy, rows: Sequence[Sequence[Any]]) -> bool:
+        return False  # SQLite has no way of its own for many rows
 
     def array(self, values: Sequence[Any]) -> Any:
         return _to_json(values).decode()

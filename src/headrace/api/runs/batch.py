@@ -14,7 +14,7 @@ from typing import Final
 from headrace import errors
 from headrace.api.runs import batch_sql
 from headrace.api.runs.types import LogBatch, MetricIn, ParamIn, TagIn
-from headrace.db.base import Tx
+from headrace.db.base import COPY_ROWS, Tx
 from headrace.db.writer import Excluded, Kind
 from headrace.errors import ApiError, invalid
 from headrace.limits import (
@@ -26,14 +26,14 @@ from headrace.limits import (
     MAX_TAG_VALUE,
     MAX_TAGS_PER_BATCH,
 )
-from headrace.names import check_length, check_name, invalid_value
+from headrace.names import check_length, check_name, invalid_value, is_known
 
 RUN_NAME: Final = "mlflow.runName"
 MAX_DOUBLE: Final = 1.7976931348623157e308  # MLflow stores ±Infinity as this
 RUN_ID: Final = re.compile(r"^[a-zA-Z0-9][\w\-]{0,255}$")
 TRUNCATE_VARIABLE: Final = "MLFLOW_TRUNCATE_LONG_VALUES"
 
-Point = tuple[str, int, int, float, bool]  # key, timestamp, step, stored value, is_nan
+Point = tuple[str, int, int, str, float, bool]  # key, timestamp, step, run, stored value, is_nan
 ModelPoint = tuple[str, str, int, int, float, str | None, str | None]
 
 
@@ -62,11 +62,14 @@ class Batch:
 
     def add_points(self, metrics: Sequence[MetricIn], path: str) -> None:
         """Check and take metrics; `path` is the format of their place in the request."""
+        run_id, add = self.run_id, self.points.append
         for n, metric in enumerate(metrics):
             key = metric.key
             if metric.dataset_name is not metric.dataset_digest:
                 _check_dataset(metric)
-            check_name(key, path.format(n) + "name")
+            known = is_known(key)
+            if not known:
+                check_name(key, path.format(n) + "name")
             value, timestamp = metric.value, metric.timestamp
             if timestamp < 0:
                 raise invalid(
@@ -77,7 +80,8 @@ class Batch:
                         "Timestamp must be a nonnegative long (64-bit integer) ",
                     )
                 )
-            check_length("Metric name", MAX_ENTITY_KEY, key)
+            if not known:
+                check_length("Metric name", MAX_ENTITY_KEY, key)
             is_nan = value != value
             if is_nan:
                 stored = 0.0
@@ -85,7 +89,7 @@ class Batch:
                 stored = math.copysign(MAX_DOUBLE, value)
             else:
                 stored = value + 0.0  # 0.0 for -0.0, on every database
-            self.points.append((key, timestamp, metric.step, stored, is_nan))
+            add((key, timestamp, metric.step, run_id, stored, is_nan))
             if metric.model_id:
                 self.model_points.append(
                     (
@@ -102,8 +106,9 @@ class Batch:
     def add_params(self, params: Iterable[ParamIn], path: str) -> None:
         """Check and take params; a long value is cut, as MLflow does by default."""
         for n, param in enumerate(params):
-            check_name(param.key, path.format(n) + "key")
-            check_length("Param key", MAX_ENTITY_KEY, param.key)
+            if not is_known(param.key):
+                check_name(param.key, path.format(n) + "key")
+                check_length("Param key", MAX_ENTITY_KEY, param.key)
             self.params.append((param.key, fitted("Param value", MAX_PARAM_VALUE, param.value)))
 
     def add_tags(self, tags: Iterable[TagIn], path: str) -> None:
@@ -198,22 +203,27 @@ def not_active(run_id: str, stage: str) -> ApiError:
     return invalid(f"The run {run_id} must be in the 'active' state. Current state is {stage}.")
 
 
-def _only_points(batches: Sequence[Batch]) -> bool:
-    return not any(b.params or b.tags or b.model_points for b in batches)
+def _is_statement(batches: Sequence[Batch]) -> bool:
+    """Whether `apply` runs one statement: a small group of nothing but points, on PostgreSQL."""
+    points = 0
+    for batch in batches:
+        if batch.params or batch.tags or batch.model_points:
+            return False
+        points += len(batch.points)
+    return 0 < points < COPY_ROWS
 
 
 async def apply(tx: Tx, batches: Sequence[Batch]) -> list[ApiError | None]:
     """Write the batches; one answer each. See `Kind.apply`."""
-    if tx.dialect == "postgres" and _only_points(batches):
+    if tx.dialect == "postgres" and _is_statement(batches):
         stages = await batch_sql.insert_points_of_active(tx, batches)
         return [_refusal(batch, stages) for batch in batches]
     stages = await batch_sql.stages(tx, {batch.run_id for batch in batches})
     answers = [_refusal(batch, stages) for batch in batches]
-    good = [b for b, refused in zip(batches, answers, strict=True) if refused is None]
-    good = _without_clashes(good, batches, answers)
+    good, params = _without_clashes(batches, answers)
     if not good:
         return answers
-    await _write_params(tx, good)
+    await _write_params(tx, good, params)
     await batch_sql.insert_points(tx, good)
     await batch_sql.insert_model_points(tx, good, stages)
     await batch_sql.upsert_tags(tx, good)
@@ -231,28 +241,32 @@ def _refusal(batch: Batch, stages: dict[str, tuple[str, int]]) -> ApiError | Non
 
 
 def _without_clashes(
-    good: list[Batch], batches: Sequence[Batch], answers: list[ApiError | None]
-) -> list[Batch]:
-    """Leave out batches that change a param which an earlier batch of the same group sets."""
-    stored: dict[str, dict[str, str]] = {}
+    batches: Sequence[Batch], answers: list[ApiError | None]
+) -> tuple[list[Batch], batch_sql.Params]:
+    """The batches without a refusal, and their params by run and key.
+
+    A batch that changes a param which an earlier batch of the same group sets is refused, too.
+    """
+    merged: batch_sql.Params = {}
     kept: list[Batch] = []
-    for batch in good:
-        params = stored.setdefault(batch.run_id, {})
-        error = changed_params(batch, params) if batch.params else None
-        if error is None:
+    for n, batch in enumerate(batches):
+        if answers[n] is not None:
+            continue
+        if batch.params:
+            params = merged.setdefault(batch.run_id, {})
+            answers[n] = changed_params(batch, params) if params else None
+            if answers[n] is not None:
+                continue
             params.update(batch.params)
-            kept.append(batch)
-        else:
-            answers[next(n for n, b in enumerate(batches) if b is batch)] = error
-    return kept
+        kept.append(batch)
+    return kept, merged
 
 
-async def _write_params(tx: Tx, batches: Sequence[Batch]) -> None:
+async def _write_params(tx: Tx, batches: Sequence[Batch], params: batch_sql.Params) -> None:
     """Insert params; when some were there already, exclude the batches that would change one."""
-    rows = sorted({(b.run_id, key, value) for b in batches for key, value in b.params})
-    if not rows or await batch_sql.insert_params(tx, rows) == len(rows):
+    if not params or await batch_sql.insert_params(tx, params):
         return
-    stored = await batch_sql.params(tx, rows)
+    stored = await batch_sql.stored_params(tx, params)
     changed = {
         id(b): error
         for b in batches
@@ -262,4 +276,4 @@ async def _write_params(tx: Tx, batches: Sequence[Batch]) -> None:
         raise Excluded(changed)
 
 
-KIND: Final = Kind("log_batch", 1, apply, single=_only_points)
+KIND: Final = Kind("log_batch", 1, apply, single=_is_statement)

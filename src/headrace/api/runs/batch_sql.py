@@ -1,19 +1,27 @@
 """SQL of the log-batch path: whole columns as arrays on PostgreSQL, executemany on SQLite.
 
-Rows are sorted by (run, key) before they are written, so two processes never wait for each other in a circle.
+Rows are sorted by (key, run), as the tables' primary keys are, before they are written: two processes never wait
+for each other in a circle, and neighbours in an index are written one after the other (20 runs of 500 metrics:
+23 instead of 30 µs of PostgreSQL's time per point, 2026-11-28).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter, itemgetter
+from typing import TYPE_CHECKING, Any, Final
 
 from headrace.api.runs.sql import STAGES
-from headrace.db.base import Sql, Tx
+from headrace.db.base import Copy, Sql, Tx
 from headrace.db.errors import UniqueViolation
+from headrace.db.writer import MAX_GROUP_OPS
 
 if TYPE_CHECKING:
-    from headrace.api.runs.batch import Batch
+    from headrace.api.runs.batch import Batch, Point
+
+Params = dict[str, dict[str, str]]  # by run and key
+_KEY: Final = itemgetter(0)
+_RUN_OF_BATCH: Final = attrgetter("run_id")
 
 # A new point wins over the latest one when (step, timestamp, value) is greater, on stored values.
 _WINS = (
@@ -26,24 +34,35 @@ _LATEST_ON_CONFLICT = (
 )
 
 
-# One statement for a group of metrics: which runs are there and active, the points, the latest points.
-# $1 run ids; the others one item per point, `newest` marking the winner of its (run, key) in this group.
+# Points as parameters (`_arguments`): run ids, one text of all keys, arrays of timestamps, steps and values, and two
+# strings of bytes: which of the run ids, and flags. asyncpg looks at every item of an array for 0.3-0.6 µs (a nested
+# array?), which with seven arrays was a third of what a point cost this process.
+_POINTS = """
+    SELECT u.key, ($1::varchar[])[get_byte($6::bytea, (u.n - 1)::int) + 1] AS run_uuid, u.timestamp, u.step, u.value,
+           get_byte($7::bytea, (u.n - 1)::int) AS flags
+    FROM unnest(string_to_array($2::text, E'\\x01'), $3::bigint[], $4::bigint[], $5::float8[])
+         WITH ORDINALITY AS u(key, timestamp, step, value, n)"""
+IS_NAN: Final = 1
+IS_NEWEST: Final = 2  # wins over the other points of its run and key in this group
+
+
+# One statement for a small group of metrics: which runs are there and active, the points, the latest points. What
+# comes in lock order stays in it: a filter on a function's rows sorts nothing.
 def _points_of_active(on_duplicate: str) -> Sql:
     return Sql(
         postgres=f"""
 WITH live AS MATERIALIZED (
     SELECT run_uuid, lifecycle_stage, experiment_id FROM runs WHERE run_uuid = ANY($1::varchar[])
 ), point AS MATERIALIZED (
-    SELECT u.* FROM unnest($2::varchar[], $3::varchar[], $4::bigint[], $5::bigint[], $6::float8[], $7::bool[],
-                           $8::bool[]) AS u(run_uuid, key, timestamp, step, value, is_nan, newest)
-    WHERE u.run_uuid IN (SELECT run_uuid FROM live WHERE lifecycle_stage = 'active')
+    SELECT * FROM ({_POINTS}) AS p
+    WHERE (run_uuid IN (SELECT run_uuid FROM live WHERE lifecycle_stage = 'active')) IS TRUE
 ), history AS (
     INSERT INTO metrics (run_uuid, key, timestamp, step, value, is_nan)
-    SELECT run_uuid, key, timestamp, step, value, is_nan FROM point ORDER BY run_uuid, key, timestamp, step
+    SELECT run_uuid, key, timestamp, step, value, flags & {IS_NAN} <> 0 FROM point
     {on_duplicate}
 ), latest AS (
     INSERT INTO latest_metrics (run_uuid, key, timestamp, step, value, is_nan)
-    SELECT run_uuid, key, timestamp, step, value, is_nan FROM point WHERE newest ORDER BY run_uuid, key
+    SELECT run_uuid, key, timestamp, step, value, flags & {IS_NAN} <> 0 FROM point WHERE flags & {IS_NEWEST} <> 0
     {_LATEST_ON_CONFLICT}
 ) SELECT run_uuid, lifecycle_stage, experiment_id FROM live""",
         sqlite="SELECT 1",  # SQLite runs INSERT_POINTS and UPSERT_LATEST in its transaction instead
@@ -54,18 +73,26 @@ WITH live AS MATERIALIZED (
 # that is there already is rare: only a client's retry sends one.
 NEW_POINTS_OF_ACTIVE = _points_of_active("")
 POINTS_OF_ACTIVE = _points_of_active("ON CONFLICT DO NOTHING")
+POINT_COPY = Copy("metrics", "key", "timestamp", "step", "run_uuid", "value", "is_nan")
+PARAM_COPY = Copy("params", "key", "run_uuid", "value")
 INSERT_POINTS = Sql(
-    "INSERT INTO metrics (run_uuid, key, timestamp, step, value, is_nan)"
-    " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING"
+    postgres="INSERT INTO metrics (run_uuid, key, timestamp, step, value, is_nan)"
+    f" SELECT run_uuid, key, timestamp, step, value, flags & {IS_NAN} <> 0 FROM ({_POINTS}) AS p"
+    " ON CONFLICT DO NOTHING",
+    sqlite="INSERT INTO metrics (key, timestamp, step, run_uuid, value, is_nan)"
+    " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
 )
 UPSERT_LATEST = Sql(
-    "INSERT INTO latest_metrics (run_uuid, key, timestamp, step, value, is_nan)"
-    " VALUES ($1, $2, $3, $4, $5, $6)" + _LATEST_ON_CONFLICT
+    postgres="INSERT INTO latest_metrics (run_uuid, key, timestamp, step, value, is_nan)"
+    f" SELECT run_uuid, key, timestamp, step, value, flags & {IS_NAN} <> 0 FROM ({_POINTS}) AS p"
+    + _LATEST_ON_CONFLICT,
+    sqlite="INSERT INTO latest_metrics (key, timestamp, step, run_uuid, value, is_nan)"
+    " VALUES ($1, $2, $3, $4, $5, $6)" + _LATEST_ON_CONFLICT,
 )
 INSERT_PARAMS = Sql(
-    postgres="INSERT INTO params (run_uuid, key, value)"
+    postgres="INSERT INTO params (key, run_uuid, value)"
     " SELECT * FROM unnest($1::varchar[], $2::varchar[], $3::varchar[]) ON CONFLICT DO NOTHING",
-    sqlite="INSERT INTO params (run_uuid, key, value) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+    sqlite="INSERT INTO params (key, run_uuid, value) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
 )
 STORED_PARAMS = Sql(
     postgres="SELECT p.run_uuid, p.key, p.value FROM params p"
@@ -74,10 +101,10 @@ STORED_PARAMS = Sql(
     " ON p.run_uuid = r.value AND p.key IN (SELECT value FROM json_each($2))",
 )
 UPSERT_TAGS = Sql(
-    postgres="INSERT INTO tags (run_uuid, key, value)"
+    postgres="INSERT INTO tags (key, run_uuid, value)"
     " SELECT * FROM unnest($1::varchar[], $2::varchar[], $3::varchar[])"
     " ON CONFLICT (key, run_uuid) DO UPDATE SET value = EXCLUDED.value",
-    sqlite="INSERT INTO tags (run_uuid, key, value) VALUES ($1, $2, $3)"
+    sqlite="INSERT INTO tags (key, run_uuid, value) VALUES ($1, $2, $3)"
     " ON CONFLICT (key, run_uuid) DO UPDATE SET value = EXCLUDED.value",
 )
 RENAME = Sql("UPDATE runs SET name = $2 WHERE run_uuid = $1")
@@ -94,58 +121,91 @@ async def stages(tx: Tx, run_ids: Iterable[str]) -> dict[str, tuple[str, int]]:
     return {row[0]: (row[1], row[2]) for row in rows}
 
 
-def _points(batches: Sequence[Batch]) -> tuple[list[tuple[Any, ...]], list[bool]]:
-    """Rows (run, key, timestamp, step, value, is_nan) in lock order, and which are their key's newest."""
-    rows = sorted({(b.run_id, *point) for b in batches for point in b.points})
-    newest: dict[tuple[str, str], int] = {}
-    for n, row in enumerate(rows):
-        best = newest.setdefault((row[0], row[1]), n)
-        if best != n and (row[3], row[2], row[4]) > (rows[best][3], rows[best][2], rows[best][4]):
-            newest[row[0], row[1]] = n
-    winners = set(newest.values())
-    return rows, [n in winners for n in range(len(rows))]
+def _points(batches: Sequence[Batch]) -> list[Point]:
+    """All points, each once, in lock order: by key and run, as the primary keys are sorted."""
+    rows = list(dict.fromkeys(p for b in sorted(batches, key=_RUN_OF_BATCH) for p in b.points))
+    rows.sort(key=_KEY)
+    return rows
+
+
+def _newest(rows: list[Point]) -> list[Point]:
+    """Of sorted points, the winner of each run and key: the greatest (step, timestamp, value)."""
+    winners = rows[:1]
+    for row in rows:
+        best = winners[-1]
+        if row[0] != best[0] or row[3] != best[3]:
+            winners.append(row)
+        elif row[2] >= best[2] and (row[2], row[1], row[4]) > (best[2], best[1], best[4]):
+            winners[-1] = row
+    return winners
+
+
+def _arguments(rows: Sequence[Point], flags: bytes) -> tuple[Any, ...]:
+    """The parameters of a statement with `_POINTS`."""
+    keys, timestamps, steps, run_ids, values, _ = zip(*rows, strict=True)
+    numbers = {run_id: n for n, run_id in enumerate(dict.fromkeys(run_ids))}
+    assert len(numbers) <= MAX_GROUP_OPS, "the number of a run is a byte"
+    runs = bytes(map(numbers.__getitem__, run_ids))
+    return list(numbers), "\x01".join(keys), timestamps, steps, values, runs, flags
+
+
+def _flags(rows: Sequence[Point]) -> bytes:
+    return bytes(row[5] for row in rows)  # IS_NAN is 1
 
 
 async def insert_points_of_active(tx: Tx, batches: Sequence[Batch]) -> dict[str, tuple[str, int]]:
     """Write the points of all runs that are active; returns what `stages` would. PostgreSQL only."""
-    rows, newest = _points(batches)
-    run_ids = sorted({b.run_id for b in batches})
-    columns = list(zip(*rows, strict=True)) or [()] * 6
+    rows = _points(batches)
+    newest = set(map(id, _newest(rows)))
+    flags = bytes(row[5] | (IS_NEWEST if id(row) in newest else 0) for row in rows)
+    arguments = _arguments(rows, flags)
     try:
         sql = NEW_POINTS_OF_ACTIVE if tx.alone else POINTS_OF_ACTIVE
-        found = await tx.fetch(sql, run_ids, *columns, newest)
+        found = await tx.fetch(sql, *arguments)
     except UniqueViolation:
         if not tx.alone:
             raise
-        found = await tx.fetch(POINTS_OF_ACTIVE, run_ids, *columns, newest)
-    tx.wrote(len(rows) + sum(newest))
+        found = await tx.fetch(POINTS_OF_ACTIVE, *arguments)
+    tx.wrote(len(rows) + len(newest))
     return {row[0]: (row[1], row[2]) for row in found}
 
 
 async def insert_points(tx: Tx, batches: Sequence[Batch]) -> None:
     """Write points and latest points of runs that are known to be active."""
-    if not any(b.points for b in batches):
+    rows = _points(batches)
+    if not rows:
         return
+    if not await tx.copy_new(POINT_COPY, rows):
+        await _write_points(tx, INSERT_POINTS, rows)
+    # Last, so that another process that logs to the same runs waits for the locks of these rows least.
+    await _write_points(tx, UPSERT_LATEST, _newest(rows))
+
+
+async def _write_points(tx: Tx, sql: Sql, rows: Sequence[Point]) -> None:
     if tx.dialect == "postgres":
-        await insert_points_of_active(tx, batches)
-        return
-    rows, newest = _points(batches)
-    await tx.executemany(INSERT_POINTS, rows)
-    await tx.executemany(UPSERT_LATEST, [r for r, wins in zip(rows, newest, strict=True) if wins])
-
-
-async def insert_params(tx: Tx, rows: Sequence[tuple[str, str, str]]) -> int:
-    """Insert (run, key, value) rows that are not there; returns how many were not."""
-    return await tx.insert_many(INSERT_PARAMS, rows)
-
-
-async def params(tx: Tx, rows: Sequence[tuple[str, str, str]]) -> dict[str, dict[str, str]]:
-    """The stored values of the (run, key) pairs of `rows`, by run and key."""
-    if tx.dialect == "postgres":
-        args = ([r[0] for r in rows], [r[1] for r in rows])
+        await tx.execute(sql, *_arguments(rows, _flags(rows)))
     else:
-        args = (tx.array(sorted({r[0] for r in rows})), tx.array(sorted({r[1] for r in rows})))
-    stored: dict[str, dict[str, str]] = {}
+        await tx.executemany(sql, rows)
+
+
+async def insert_params(tx: Tx, params: Params) -> bool:
+    """Insert params, by run and key; whether all of them were new."""
+    rows = [(key, run, value) for run in sorted(params) for key, value in params[run].items()]
+    rows.sort(key=_KEY)
+    return await tx.copy_new(PARAM_COPY, rows) or (
+        await tx.insert_many(INSERT_PARAMS, rows) == len(rows)
+    )
+
+
+async def stored_params(tx: Tx, params: Params) -> Params:
+    """What is stored of the params given by run and key."""
+    if tx.dialect == "postgres":
+        pairs = [(run, key) for run, of_run in params.items() for key in of_run]
+        args: tuple[Any, ...] = ([run for run, _ in pairs], [key for _, key in pairs])
+    else:
+        keys = {key for of_run in params.values() for key in of_run}
+        args = (tx.array(sorted(params)), tx.array(sorted(keys)))
+    stored: Params = {}
     for run_id, key, value in await tx.fetch(STORED_PARAMS, *args):
         stored.setdefault(run_id, {})[key] = value
     return stored
@@ -155,7 +215,8 @@ async def upsert_tags(tx: Tx, batches: Sequence[Batch]) -> None:
     """Write tags; of a key set twice in the group the later batch wins."""
     latest = {(b.run_id, key): value for b in batches for key, value in b.tags.items()}
     if latest:
-        await tx.insert_many(UPSERT_TAGS, sorted((*pair, value) for pair, value in latest.items()))
+        rows = sorted((key, run_id, value) for (run_id, key), value in latest.items())
+        await tx.insert_many(UPSERT_TAGS, rows)
 
 
 async def rename(tx: Tx, names: dict[str, str]) -> None:

@@ -49,7 +49,7 @@ async def apply(tx: Tx, changes: Sequence[Change]) -> list[ApiError | Row]:
                     new[place] = value
     if merged:
         await tx.insert_many(sql.UPDATE_RUN, sorted((run, *new) for run, new in merged.items()))
-        names = sorted((run, RUN_NAME, new[2]) for run, new in merged.items() if new[2])
+        names = sorted((RUN_NAME, run, new[2]) for run, new in merged.items() if new[2])
         if names:
             await tx.insert_many(UPSERT_TAGS, names)
         after = {row[0]: row for row in await tx.fetch(sql.RUNS, ids)}
