@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from tests.faults.load import Once, start
 from tests.fix_server import base_environment, headrace
 from tests.ops.test_gc import rows, run_sql
+from tests.ops.test_probes import eventually
 from tests.sql.dumps import restore_sqlite
 from tests.wire import Wire
 
@@ -64,6 +66,11 @@ def test_nothing_is_wrong_with_a_new_database(uri: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "Nothing is wrong." in done.stdout
     assert "2 compared with their history, 0 differ" in done.stdout
+
+
+def test_rows_are_counted_before_anybody_analyses(uri: str) -> None:
+    """PostgreSQL's planner knows nothing of such a table, and its statistics come a moment after the commit."""
+    eventually(lambda: re.search(r"^  metrics +about 6 rows", command("doctor", uri).stdout, re.M))
 
 
 def test_every_index_of_mlflow_is_expected(database: str) -> None:

@@ -22,9 +22,11 @@ INDEXES = Sql(
     postgres="SELECT indexname FROM pg_indexes WHERE schemaname = ANY(current_schemas(false))",
     sqlite="SELECT name FROM sqlite_master WHERE type = 'index'",
 )
-# Estimates that cost nothing: the planner's, or the highest row number.
+# Estimates that cost nothing: the planner's, or the highest row number. Of a table that was never analysed the
+# planner knows nothing (-1), but the statistics count what is written.
+_ROWS: Final = "greatest(reltuples, pg_stat_get_live_tuples(oid), 0)::bigint"
 SIZES = Sql(
-    postgres="SELECT relname, greatest(reltuples, 0)::bigint, pg_total_relation_size(oid) FROM pg_class"
+    postgres=f"SELECT relname, {_ROWS}, pg_total_relation_size(oid) FROM pg_class"
     " WHERE relkind = 'r' AND relname = ANY($1::varchar[]) AND pg_table_is_visible(oid)"
     " ORDER BY 3 DESC, 1",
     sqlite="SELECT value, 0, 0 FROM json_each($1)",
@@ -39,7 +41,7 @@ HIGHEST_ROW: Final = {
 }
 ESTIMATE: Final = {
     table: Sql(
-        postgres=f"SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = '{table}'::regclass",
+        postgres=f"SELECT {_ROWS} FROM pg_class WHERE oid = '{table}'::regclass",
         sqlite="SELECT 0",
     )
     for table in ("latest_metrics", "metrics")
