@@ -6,6 +6,7 @@ import http.client
 import json
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -123,6 +124,17 @@ def start(count: int, url: str, run_id: str) -> list[Writer]:
     for writer in writers:
         writer.start()
     return writers
+
+
+def summary(writers: Sequence[Writer]) -> str:
+    """What the writers heard, for the report of a long run."""
+    heard: Counter[str] = Counter()
+    for writer in writers:
+        heard.update(writer.answers)
+    counts = ", ".join(f"{number:,} of {status}" for status, number in sorted(heard.items()))
+    kept = sum(len(writer.batches) + len(writer.runs) for writer in writers)
+    slowest_s = max(writer.slowest_s for writer in writers)
+    return f"{kept:,} writes acknowledged ({counts}); the slowest answer took {slowest_s:.1f} s"
 
 
 def eventually(true: Callable[[], bool], within_s: float) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from tests.faults.load import API, Once, Writer, eventually, point, start
+from tests.faults.load import API, Once, Writer, eventually, point, start, summary
 from tests.faults.stored import check_acknowledged, check_latest, rows
 from tests.faults.training import training
 from tests.fix_proxy import Proxy, behind_proxy
@@ -62,7 +62,11 @@ def check_writers(writers: list[Writer], longest_answer_s: float = LONGEST_ANSWE
 
 @pytest.mark.parametrize(("fault", "outage_s"), OUTAGES)
 def test_an_outage_is_503_and_ends_by_itself(
-    fault: str, outage_s: float, tmp_path: Path, postgres_uri: str
+    fault: str,
+    outage_s: float,
+    tmp_path: Path,
+    postgres_uri: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Under load the database goes away: 503 meanwhile, service afterwards, and a training that notices nothing."""
     with (
@@ -76,7 +80,9 @@ def test_an_outage_is_503_and_ends_by_itself(
         writers = start(CLIENTS, server.url, run_id)
         eventually(lambda: all(len(w.batches) > 2 for w in writers), 30)
         with gone(proxy, fault):
+            began = time.monotonic()
             eventually(lambda: not is_ready(server), NOT_READY_WITHIN_S)
+            noticed_s = time.monotonic() - began
             eventually(lambda: reads(server, run_id) == 503, LONGEST_ANSWER_S)
             until = time.monotonic() + outage_s
             while time.monotonic() < until:
@@ -84,7 +90,9 @@ def test_an_outage_is_503_and_ends_by_itself(
                 assert fault == "flap" or not is_ready(server)
                 time.sleep(0.2)
             before = [len(writer.batches) for writer in writers]
+        began = time.monotonic()
         eventually(lambda: reads(server, run_id) == 200 and is_ready(server), BACK_WITHIN_S)
+        back_s = time.monotonic() - began
         eventually(
             lambda: all(len(w.batches) > n for w, n in zip(writers, before, strict=True)),
             BACK_WITHIN_S,
@@ -95,6 +103,11 @@ def test_an_outage_is_503_and_ends_by_itself(
         check_writers(writers, LONGEST_ANSWER_S + outage_s)
         trained.finish(60 + 2 * outage_s)  # the client comes back when it was told to
         check_acknowledged(postgres_uri, run_id, writers)
+    with capsys.disabled():
+        print(  # noqa: T201 what the long run is for
+            f"\n{fault} for {outage_s} s: not ready after {noticed_s:.1f} s, back after {back_s:.1f} s; "
+            f"{summary(writers)}"
+        )
 
 
 @contextmanager

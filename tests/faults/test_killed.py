@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.faults.load import Once, Writer, start
+from tests.faults.load import Once, Writer, start, summary
 from tests.faults.stored import check_acknowledged, rows
 from tests.fix_server import STOCK_ENVIRONMENT, base_environment, free_port, headrace, stock_uri
 
@@ -44,7 +44,11 @@ def database_uri(database: str, request: pytest.FixtureRequest, directory: Path)
 
 @pytest.mark.parametrize("kills", KILLS)
 def test_acknowledged_writes_survive_sigkill(
-    kills: int, database: str, request: pytest.FixtureRequest, tmp_path: Path
+    kills: int,
+    database: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Killed again and again while clients write; checked after every start and at the end, by stock MLflow too."""
     uri = database_uri(database, request, tmp_path)
@@ -71,6 +75,8 @@ def test_acknowledged_writes_survive_sigkill(
         rows(uri, "SELECT count(*) FROM runs")[0][0],
         rows(uri, "SELECT count(*) FROM metrics WHERE key = 'shared'")[0][0],
     )
+    with capsys.disabled():
+        print(f"\n{kills} kills of headrace on {database}: {summary(writers)}")  # noqa: T201 what the long run is for
 
 
 def stock_sees(uri: str, run_id: str) -> tuple[int, int]:
