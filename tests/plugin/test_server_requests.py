@@ -267,6 +267,12 @@ play("http://127.0.0.1:port", ["metric"])
 def test_cookies_and_headers_of_other_packages_are_sent(script: Script) -> None:
     text = """
 play(sys.argv[1], ["metric", "get", "create"])
+import types
+pyspark = sys.modules["pyspark"] = types.ModuleType("pyspark")
+context = types.SimpleNamespace(getLocalProperty=lambda name: "7")  # as in a notebook of Databricks
+pyspark.TaskContext = types.SimpleNamespace(get=lambda: context)
+play(sys.argv[1], ["metric"])
+del sys.modules["pyspark"]
 from mlflow.tracking.request_header import registry
 from mlflow.tracking.request_header.abstract_request_header_provider import RequestHeaderProvider
 class Provider(RequestHeaderProvider):
@@ -279,6 +285,8 @@ play(sys.argv[1], ["metric"])
         process = script(CALLS + text, f"http://127.0.0.1:{recorder.server_port}", headrace="0")
         sent, _ = compared(process, recorder, "cookie")
         assert sent_header(sent, "cookie") == "lane=7"
+        sent, _ = compared(process, recorder)
+        assert sent_header(sent, "notebook_id") == "7"
         sent, _ = compared(process, recorder)
         assert sent_header(sent, "x-team") == "blue"
         output(process)
