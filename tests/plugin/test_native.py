@@ -75,3 +75,26 @@ def test_sqlalchemy_sends_nothing_with_mlflow_2(
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert int(done.stdout) > 40
+
+
+REFUSED = """
+import sys
+import mlflow.version
+if sys.argv[2] != "now": mlflow.version.VERSION = sys.argv[2]
+from mlflow import MlflowClient
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+asked, set_tag = [], SqlAlchemyStore.set_tag
+SqlAlchemyStore.set_tag = lambda *args: asked.append(args) or set_tag(*args)
+client = MlflowClient(sys.argv[1])
+run = client.create_run("0").info.run_id
+client.set_tag(run, "t", "v")
+try: client.set_tag(run, "bad\\nkey", "v")
+except mlflow.MlflowException: print(len(asked))
+"""
+
+
+@pytest.mark.parametrize(("release", "asked"), [("now", 0), ("3.1.4", 1), ("3.18.0", 1)])
+def test_another_release_of_mlflow_refuses_in_its_own_words(
+    script: Callable[..., subprocess.Popen[str]], sqlite_uri: str, release: str, asked: int
+) -> None:
+    assert int(output(script(REFUSED, sqlite_uri, release))) == asked
