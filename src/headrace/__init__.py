@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import atexit
+import sys
 from typing import TYPE_CHECKING
 
 from headrace.plugin.switch import disable, enable
@@ -21,3 +23,14 @@ def connect(uri: str) -> Connection:
     from headrace import connection
 
     return connection.Connection(uri)
+
+
+def _close() -> None:
+    engine = sys.modules.get("headrace.engine")
+    if engine is not None:
+        engine.close_all()
+
+
+# Here and not in engine.py: what is registered first runs last, and MLflow, which loads this package through its entry
+# points, registers after it that a run which is still active be ended.
+atexit.register(_close)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from headrace import engine, search
 from headrace.api.experiments import sql as experiments_sql
-from headrace.api.experiments.types import Tag, ViewType
+from headrace.api.experiments.ids import parse_id
+from headrace.api.experiments.types import Experiment, Tag, ViewType
+from headrace.api.experiments.view import experiment
 from headrace.api.metrics import sql as metrics_sql
 from headrace.api.runs import batch, create, sql, transactions, update, view
 from headrace.api.runs.types import (
@@ -23,12 +25,17 @@ from headrace.api.runs.types import (
     TagIn,
 )
 from headrace.clock import now_ms
-from headrace.errors import run_not_found
+from headrace.db.errors import UniqueViolation
+from headrace.errors import invalid, missing_parameter, run_not_found
+from headrace.limits import MAX_EXPERIMENT_NAME, SEARCH_MAX_RESULTS
 from headrace.message import INT64_MAX
+from headrace.names import check_length
 from headrace.stores import FILE_STORE, absolute
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
+
+    from headrace.db.base import Row
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -56,13 +63,47 @@ class Connection:
 
     def experiment_id(self, name: str) -> str:
         """The id of the experiment of that name, which is made when there is none."""
-        found = self._engine().read(experiments_sql.find, experiments_sql.BY_NAME, name)
-        if found is not None:
-            return str(found[0][0])
-        number = self._engine().write(
-            experiments_sql.create, name, None, absolute(FILE_STORE), now_ms(), ()
-        )
+        if not name:
+            raise missing_parameter("name")
+        check_length("name", MAX_EXPERIMENT_NAME, name)
+        number = self._number_of(name)
+        if number is None:
+            root = absolute(FILE_STORE)
+            try:
+                number = self._engine().write(
+                    experiments_sql.create, name, None, root, now_ms(), ()
+                )
+            except UniqueViolation:  # another process was quicker
+                number = self._number_of(name)
+                if number is None:
+                    raise
         return str(number)
+
+    def _number_of(self, name: str) -> int | None:
+        found = self._engine().read(experiments_sql.find, experiments_sql.BY_NAME, name)
+        return None if found is None else int(found[0][0])
+
+    def search_experiments(
+        self,
+        filter: str | None = None,
+        order_by: Iterable[str] = (),
+        max_results: int = 1000,
+        page_token: str | None = None,
+    ) -> tuple[list[Experiment], str | None]:
+        """A page of active experiments in MLflow's search language, and the token of the next page."""
+        page = search.experiments_page(
+            filter=filter,
+            order_by=list(order_by),
+            stages=ViewType.ACTIVE_ONLY.stages,
+            max_results=_page_size(max_results),
+            page_token=page_token,
+            dialect=self._engine().dialect,
+        )
+        rows, tag_rows, token = self._engine().read(experiments_sql.search, page)
+        tags: dict[int, list[Row]] = {}
+        for tag in tag_rows:
+            tags.setdefault(tag[0], []).append(tag)
+        return [experiment(row, tags.get(row[0], ())) for row in rows], token
 
     def create_run(
         self, experiment_id: str, name: str | None = None, tags: Mapping[str, str] | None = None
@@ -123,11 +164,11 @@ class Connection:
     ) -> tuple[list[Run], str | None]:
         """A page of active runs in MLflow's search language, and the token of the next page."""
         page = search.runs_page(
-            experiment_ids=[int(number) for number in experiment_ids],
+            experiment_ids=[parse_id(number) for number in experiment_ids],
             filter=filter,
             order_by=list(order_by),
             stages=ViewType.ACTIVE_ONLY.stages,
-            max_results=max_results,
+            max_results=_page_size(max_results),
             page_token=page_token,
             dialect=self._engine().dialect,
             columns=sql.COLUMNS,
@@ -142,6 +183,15 @@ class Connection:
             (step, timestamp, float("nan") if is_nan else value)
             for value, timestamp, step, is_nan in rows
         ]
+
+
+def _page_size(rows: int) -> int:
+    if not 1 <= rows <= SEARCH_MAX_RESULTS:
+        raise invalid(
+            f"Invalid value {rows} for parameter 'max_results' supplied. "
+            f"It must be from 1 to {SEARCH_MAX_RESULTS}"
+        )
+    return rows
 
 
 def _awaited(
@@ -161,6 +211,7 @@ class AsyncConnection:
         self.connection = connection
 
     experiment_id = _awaited(Connection.experiment_id)
+    search_experiments = _awaited(Connection.search_experiments)
     create_run = _awaited(Connection.create_run)
     log_batch = _awaited(Connection.log_batch)
     end_run = _awaited(Connection.end_run)

@@ -8,9 +8,9 @@ is committed and connections are closed.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import os
 import threading
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 from headrace.config import Settings, load
@@ -219,9 +219,10 @@ def _open(uri: str) -> Engine:
 
 def close_all() -> None:
     """Close every engine of this process; the next use of one opens it again."""
-    while _engines:
-        _, engine = _engines.popitem()
-        engine.close()
+    with ExitStack() as closing:
+        while _engines:
+            _, engine = _engines.popitem()
+            closing.callback(engine.close)
 
 
 def _let_go() -> None:
@@ -244,6 +245,5 @@ def _forget() -> None:
     _RUNNING.clear()
 
 
-atexit.register(close_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_let_go, after_in_parent=_go_on, after_in_child=_forget)

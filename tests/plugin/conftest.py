@@ -43,6 +43,13 @@ def uri(database: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterat
 
 
 @pytest.fixture
+def sqlite_uri(sqlite_template: Path, tmp_path: Path) -> str:
+    """A file with MLflow's tables."""
+    shutil.copyfile(sqlite_template, tmp_path / "mlflow.db")
+    return f"sqlite:///{tmp_path}/mlflow.db"
+
+
+@pytest.fixture
 def empty_uri(database: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     """An empty database of the kind under test."""
     if database == "sqlite":

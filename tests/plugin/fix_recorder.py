@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import gzip
 import ipaddress
 import json
 import ssl
 import threading
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -52,19 +54,24 @@ ANSWERS: dict[str, Any] = {
     "experiments/get-by-name": {"experiment": EXPERIMENT},
     "metrics/get-history": {"metrics": [{"key": "m", "value": "NaN", "timestamp": 1, "step": 2}]},
 }
+SLOW_S = 1.5  # longer than MLFLOW_HTTP_REQUEST_TIMEOUT=1
 # What depends on the connection or on the generation of the HTTP library.
 LEFT_OUT = frozenset({"host", "connection", "content-length"})
 
 
 class Recorder(ThreadingHTTPServer):
-    """`asked` holds every request; the next answers have the statuses in `statuses`, then all are 200."""
+    """`asked` holds every request; the next answers are as in `statuses`, then all are 200.
+
+    Besides the number of a status: "cut" (an answer that breaks off), "hang up" (none), "slow" (too late), "cookie",
+    "garbage" (no JSON), "chunked", "gzip", "close" (the last on its connection).
+    """
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[list[Any]] = []
-        self.statuses: list[int] = []
+        self.statuses: list[int | str] = []
 
     def taken(self) -> list[list[Any]]:
         """The requests since the last call."""
@@ -92,16 +99,38 @@ class _Handler(BaseHTTPRequestHandler):
                 sorted(item for item in headers.items() if item[0] not in LEFT_OUT),
             ]
         )
-        status = self.server.statuses.pop(0) if self.server.statuses else 200
+        kind = self.server.statuses.pop(0) if self.server.statuses else 200
         answer = ANSWERS.get(parts.path.removeprefix("/api/2.0/mlflow/"), {})
+        status = kind if isinstance(kind, int) else 200
         if status != 200:
             answer = {"error_code": "TEMPORARILY_UNAVAILABLE", "message": "later"}
-        body = json.dumps(answer).encode()
+        body = b'{"broken' if kind == "garbage" else json.dumps(answer).encode()
+        if kind == "gzip":
+            body = gzip.compress(body)
+        if kind == "slow":
+            time.sleep(SLOW_S)
+        if kind == "hang up":
+            self.close_connection = True
+            return
+        self._send(kind, status, body)
+
+    def _send(self, kind: int | str, status: int, body: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
         if status == 307:
             self.send_header("Location", self.path)
+        if kind == "cookie":
+            self.send_header("Set-Cookie", "lane=7; Path=/")
+        if kind == "gzip":
+            self.send_header("Content-Encoding", "gzip")
+        if kind in ("cut", "close"):
+            self.send_header("Connection", "close")
+        if kind == "chunked":
+            self.send_header("Transfer-Encoding", "chunked")
+            body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+        else:
+            length = len(body) + (9 if kind == "cut" else 0)
+            self.send_header("Content-Length", str(length))
         self.end_headers()
         self.wfile.write(body)
 

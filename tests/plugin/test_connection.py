@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -64,6 +65,38 @@ def test_a_refusal_carries_mlflows_code_and_writes_nothing(uri: str) -> None:
     with pytest.raises(ApiError) as refusal:
         tracking.run("0" * 32)
     assert refusal.value.code == ErrorCode.RESOURCE_DOES_NOT_EXIST
+
+
+def test_experiments_are_listed_without_being_made(uri: str) -> None:
+    tracking = headrace.connect(uri)
+    for name in ("one", "two"):
+        tracking.experiment_id(name)
+    page, token = tracking.search_experiments("name LIKE '%o%'", ["name"], max_results=1)
+    assert ([one.name for one in page], token is None) == (["one"], False)
+    page, token = tracking.search_experiments("name LIKE '%o%'", ["name"], 1, token)
+    assert ([one.name for one in page], token) == (["two"], None)
+    assert tracking.search_experiments("name = 'three'") == ([], None)
+
+
+def test_an_experiment_that_two_make_at_once_is_one(uri: str) -> None:
+    tracking = headrace.connect(uri)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: tracking.experiment_id("same"), range(8)))
+    assert len(set(found)) == 1
+
+
+def test_what_the_server_refuses_is_refused(uri: str) -> None:
+    tracking = headrace.connect(uri)
+    for wrong in (
+        lambda: tracking.experiment_id(""),
+        lambda: tracking.experiment_id("n" * 501),
+        lambda: tracking.search_runs(["abc"]),
+        lambda: tracking.search_runs(["0"], max_results=0),
+        lambda: tracking.search_experiments(max_results=50_001),
+    ):
+        with pytest.raises(ApiError) as refusal:
+            wrong()
+        assert refusal.value.code == ErrorCode.INVALID_PARAMETER_VALUE
 
 
 async def test_many_awaited_calls_at_once(uri: str) -> None:

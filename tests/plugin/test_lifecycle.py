@@ -12,6 +12,9 @@ import psycopg
 import pytest
 from tests.plugin.conftest import output
 
+import headrace
+from headrace import engine
+
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
@@ -57,6 +60,65 @@ def test_what_is_switched_off_loads_nothing_of_the_engine(script: Script, uri: s
         " and 'plugin' not in name and name != 'headrace.version'])"
     )
     assert output(script(text, uri, headrace="0")).strip() == "[]"
+
+
+def test_a_run_that_nobody_ended_is_ended_at_exit_and_nothing_is_left(
+    script: Script, uri: str
+) -> None:
+    text = """
+import atexit, sys, threading
+import mlflow
+mlflow.set_tracking_uri(sys.argv[1])
+mlflow.start_run(experiment_id="0")
+mlflow.log_metric("loss", 0.5)
+print(mlflow.active_run().info.run_id)
+def end():
+    start = threading.Thread.start
+    def told(thread):
+        print(thread)  # newer Pythons refuse to start one at exit
+        start(thread)
+    threading.Thread.start = told
+atexit.register(end)
+"""
+    (run_id,) = output(script(text, uri)).split()
+    if uri.startswith("sqlite"):
+        path = Path(uri.removeprefix("sqlite:///"))
+        assert [file.name for file in path.parent.glob(f"{path.name}*")] == [path.name]
+    assert headrace.connect(uri).run(run_id).info.status == "FINISHED"
+    engine.close_all()
+
+
+def test_what_headrace_cannot_open_is_left_to_mlflow(script: Script, sqlite_uri: str) -> None:
+    text = """
+import os, sys
+from mlflow import MlflowClient
+client, path = MlflowClient(sys.argv[1]), sys.argv[1].removeprefix("sqlite:///")
+client._tracking_client.store  # MLflow has a connection
+os.rename(path, path + ".old")
+os.mkdir(path)
+print(client.get_experiment("0").name)
+"""
+    assert output(script(text, sqlite_uri)) == "Default\n"
+
+
+def test_a_replica_of_an_mlflow_server_stays_the_one_it_reads(
+    script: Script, tmp_path: Path
+) -> None:
+    text = """
+import os, sys
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+os.environ["_MLFLOW_SERVER_READ_REPLICA_BACKEND_STORE"] = replica = f"sqlite:///{sys.argv[1]}/replica.db"
+SqlAlchemyStore(replica, "s3://b").create_experiment("of the replica")
+from mlflow.server import handlers
+store = handlers._get_tracking_store(f"sqlite:///{sys.argv[1]}/primary.db", "s3://b")
+registry = handlers._get_model_registry_store(f"sqlite:///{sys.argv[1]}/primary.db")
+print(sorted(e.name for e in store.search_experiments()), registry.read_engine.url)
+"""
+    for switch in ("0", "1"):
+        directory = tmp_path / switch
+        directory.mkdir()
+        said = output(script(text, str(directory), headrace=switch))
+        assert said == f"['Default', 'of the replica'] sqlite:///{directory}/replica.db\n"
 
 
 def test_at_exit_everything_is_committed_and_no_thread_keeps_the_process(

@@ -24,6 +24,7 @@ answers, sys.stdout = sys.stdout, sys.stderr  # the client prints links to runs
 os.environ.update(MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR="0", MLFLOW_HTTP_REQUEST_BACKOFF_JITTER="0")
 import headrace, mlflow
 from mlflow.entities import Metric, Param, RunTag
+from mlflow.utils import request_utils
 RUN = "a" * 32
 def show(value):
     if isinstance(value, list | tuple):
@@ -46,12 +47,14 @@ def all_calls(c):
     yield "rename", lambda: c.update_run(RUN, name="new & old")
     yield "history", lambda: c._tracking_client.store.get_metric_history(RUN, "m & n", 5, "x=+")
     yield "search", lambda: c.search_runs(["0", 1], "metrics.m > 1", 2, 5, ["start_time"], "x")
+    yield "search all", lambda: c.search_runs(["0"])
     yield "experiment", lambda: c.get_experiment(0)
     yield "by name", lambda: c.get_experiment_by_name("a b")
 def play(uri, names=()):
     for switch in (headrace.disable, headrace.enable):
         sys.stdin.readline()  # the test has said how the server answers
         switch()
+        request_utils._cached_get_request_session.cache_clear()  # neither finds what the other left
         client, said = mlflow.MlflowClient(uri), []
         for name, call in all_calls(client):
             if names and name not in names:
@@ -65,7 +68,7 @@ def play(uri, names=()):
 
 
 def compared(
-    process: subprocess.Popen[str], recorder: Recorder, *statuses: int
+    process: subprocess.Popen[str], recorder: Recorder, *statuses: int | str
 ) -> tuple[list[Any], list[Any]]:
     """What a script sent and was told, the same with headrace off and on; `statuses` are the first answers'."""
     assert process.stdin is not None
@@ -161,4 +164,129 @@ play(sys.argv[1], ["metric", "get"])
             sent, said = compared(process, recorder)
             assert len(sent) == 2
             assert [len(outcome) for outcome in said] == [2, 2]
+        output(process)
+
+
+def test_what_a_training_asks_goes_past_protobuf(script: Script) -> None:
+    text = """
+headrace.enable()
+from mlflow.store.tracking.rest_store import RestStore
+inherited = []
+RestStore._call_endpoint = lambda self, api, *_: inherited.append(api.__name__)
+for name, call in all_calls(mlflow.MlflowClient(sys.argv[1])):
+    if name != "search": # its experiment id is a number
+        call()
+print(inherited, file=answers)
+"""
+    with recording() as recorder:
+        process = script(CALLS + text, f"http://127.0.0.1:{recorder.server_port}")
+        assert output(process) == "[]\n"
+        assert len(recorder.taken()) >= 15
+
+
+def test_an_answer_of_any_shape_is_read(script: Script) -> None:
+    text = """
+for _ in range(2): play(sys.argv[1], ["metric", "get", "search"])
+"""
+    with recording() as recorder:
+        process = script(CALLS + text, f"http://127.0.0.1:{recorder.server_port}", headrace="0")
+        for kinds in (("chunked", "gzip", "close"), ("gzip", "close", "chunked")):
+            sent, said = compared(process, recorder, *kinds)
+            assert [outcome[0] for outcome in said] == ["metric", "get", "search"]
+            assert [len(outcome) for outcome in said] == [2, 2, 2]
+            assert len(sent) == 3
+        output(process)
+
+
+def test_what_goes_wrong_is_tried_again_and_told_as_by_mlflow(script: Script) -> None:
+    text = """
+play(sys.argv[1], ["metric", "create"])
+os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "1"
+for _ in range(5): play(sys.argv[1], ["metric", "create"])
+"""
+    with recording() as recorder:
+        process = script(CALLS + text, f"http://127.0.0.1:{recorder.server_port}", headrace="0")
+        # Hung up on before it was answered: again. Broken off in the answer: not, or there would be two runs.
+        sent, said = compared(process, recorder, "hang up", 200, "hang up", "hang up")
+        assert said[0][:2] == ["metric", "None"]
+        assert len(sent) == 5
+        sent, said = compared(process, recorder, 200, "cut")
+        assert len(sent) == 2
+        assert "Connection broken: IncompleteRead" in said[1][3]
+        _, said = compared(process, recorder, *["hang up"] * 4)
+        assert all("Max retries exceeded" in outcome[3] for outcome in said)
+        sent, said = compared(process, recorder, "garbage")
+        assert "not in a valid JSON format" in said[0][3]
+        sent, said = compared(process, recorder, 503, "hang up")
+        assert len(sent) == 3
+        assert "Max retries exceeded" in said[0][3]
+        _, said = compared(process, recorder, "close", 429)
+        assert [outcome[0] for outcome in said] == ["metric", "create"]
+        output(process)
+
+
+def test_a_server_that_is_too_slow_is_told_as_by_mlflow(script: Script) -> None:
+    text = """
+os.environ.update(MLFLOW_HTTP_REQUEST_MAX_RETRIES="0", MLFLOW_HTTP_REQUEST_TIMEOUT="1")
+play(sys.argv[1], ["metric", "metric by default"])
+"""
+    with recording() as recorder:
+        process = script(CALLS + text, f"http://127.0.0.1:{recorder.server_port}", headrace="0")
+        _, said = compared(process, recorder, 200, "slow")
+        assert said[0] == ["metric", "None"]
+        assert "Read timed out" in said[1][3]
+        output(process)
+
+
+def test_settings_that_cannot_be_are_refused_as_by_mlflow(script: Script) -> None:
+    text = """
+for name, value in (
+    ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "99"),
+    ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "-1"),
+    ("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "999"),
+    ("MLFLOW_TRACKING_TOKEN", "of a file\\n"),
+    ("MLFLOW_TRACKING_SERVER_CERT_PATH", "/nowhere"),
+):
+    before = os.environ.get(name)
+    os.environ[name] = value
+    play(sys.argv[1], ["metric"])
+    del os.environ[name]
+    if before: os.environ[name] = before
+play("http://127.0.0.1:port", ["metric"])
+"""
+    with recording() as recorder:
+        process = script(CALLS + text, f"http://127.0.0.1:{recorder.server_port}", headrace="0")
+        for words in ("max_retries", "max_retries", "backoff_factor", "Invalid", "", "Invalid url"):
+            sent, said = compared(process, recorder)
+            if words:
+                assert sent == []
+                assert words in said[0][3]
+        output(process)
+
+
+def test_cookies_and_headers_of_other_packages_are_sent(script: Script) -> None:
+    text = """
+play(sys.argv[1], ["metric", "get", "create"])
+import types
+pyspark = sys.modules["pyspark"] = types.ModuleType("pyspark")
+context = types.SimpleNamespace(getLocalProperty=lambda name: "7")  # as in a notebook of Databricks
+pyspark.TaskContext = types.SimpleNamespace(get=lambda: context)
+play(sys.argv[1], ["metric"])
+del sys.modules["pyspark"]
+from mlflow.tracking.request_header import registry
+from mlflow.tracking.request_header.abstract_request_header_provider import RequestHeaderProvider
+class Provider(RequestHeaderProvider):
+    def in_context(self): return True
+    def request_headers(self): return {"X-Team": "blue"}
+registry._request_header_provider_registry.register(Provider)
+play(sys.argv[1], ["metric"])
+"""
+    with recording() as recorder:
+        process = script(CALLS + text, f"http://127.0.0.1:{recorder.server_port}", headrace="0")
+        sent, _ = compared(process, recorder, "cookie")
+        assert sent_header(sent, "cookie") == "lane=7"
+        sent, _ = compared(process, recorder)
+        assert sent_header(sent, "notebook_id") == "7"
+        sent, _ = compared(process, recorder)
+        assert sent_header(sent, "x-team") == "blue"
         output(process)

@@ -14,6 +14,7 @@ from headrace.plugin.switch import enabled
 log = logging.getLogger(__name__)
 TRACKING_GROUP: Final = "mlflow.tracking_store"
 REGISTRY_GROUP: Final = "mlflow.model_registry_store"
+READ_REPLICA: Final = "_MLFLOW_SERVER_READ_REPLICA_BACKEND_STORE"  # `mlflow server` hands it down
 
 
 def tracking_database(store_uri: str, artifact_uri: str | None = None) -> Any:
@@ -26,6 +27,8 @@ def tracking_database(store_uri: str, artifact_uri: str | None = None) -> Any:
         if artifact_uri is None:
             artifact_uri = _default_artifact_root(utils)
         return TrackingStore(store_uri, artifact_uri)
+    if artifact_uri is not None and (stock := _of_a_server("TrackingStoreRegistryWrapper")):
+        return stock(store_uri, artifact_uri)
     return utils._get_sqlalchemy_store(store_uri, artifact_uri)
 
 
@@ -48,7 +51,20 @@ def registry_database(store_uri: str) -> Any:
         from headrace.plugin.registry_store import RegistryStore
 
         return RegistryStore(store_uri)
+    if stock := _of_a_server("ModelRegistryStoreRegistryWrapper"):
+        return stock(store_uri)
     return utils._get_sqlalchemy_store(store_uri)
+
+
+def _of_a_server(registry: str) -> Any:
+    """MLflow's builder in an MLflow server that reads from a replica; without one, both builders are the same."""
+    import os
+    import sys
+
+    if READ_REPLICA not in os.environ:
+        return None
+    handlers = sys.modules.get("mlflow.server.handlers")
+    return getattr(getattr(handlers, registry, None), "_get_sqlalchemy_store", None)
 
 
 def _default_artifact_root(utils: Any) -> str:
@@ -68,6 +84,8 @@ def _served(store_uri: str) -> bool:
     from headrace.db.uri import UriError, parse
 
     if os.environ.get("MLFLOW_ENABLE_WORKSPACES", "").lower() in ("1", "true"):
+        return False
+    if READ_REPLICA in os.environ:  # an MLflow server's, which reads there
         return False
     try:
         parse(store_uri)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import functools
+import logging
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2 as codes
 
 from headrace.db.errors import DatabaseError, Retryable, Unavailable
+from headrace.db.schema.facts import UnusableDatabase
 from headrace.errors import ApiError, ErrorCode
-from headrace.plugin.generation import IS_3
+from headrace.plugin.generation import HAS_OUR_RULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+log = logging.getLogger(__name__)
 F = TypeVar("F", bound="Callable[..., Any]")
 _CODES: Final = {
     code: number for code in ErrorCode if (number := getattr(codes, code.value, None)) is not None
@@ -44,9 +47,16 @@ def native(method: F) -> F:
         try:
             return method(self, *args, **kwargs)
         except (ApiError, DatabaseError) as error:
-            if IS_3 or getattr(error, "code", None) is not ErrorCode.INVALID_PARAMETER_VALUE:
+            if (
+                HAS_OUR_RULES
+                or getattr(error, "code", None) is not ErrorCode.INVALID_PARAMETER_VALUE
+            ):
                 raise exception_of(error) from error
-            # headrace has the limits of MLflow 3; nothing is written, so those of mlflow 2 may decide.
+            # headrace has the limits of MLflow 3.17; nothing is written, so those of this mlflow may decide.
+            return getattr(self.inherited, name)(*args, **kwargs)
+        except UnusableDatabase as error:
+            # MLflow's store can work with it, or has its own words about why not.
+            log.info("MLflow's own store is used: %s", error)
             return getattr(self.inherited, name)(*args, **kwargs)
         except (Unusual, UnicodeError, OverflowError):
             return getattr(self.inherited, name)(*args, **kwargs)

@@ -9,6 +9,9 @@ from mlflow import entities
 from mlflow.version import VERSION
 
 IS_3: Final = int(VERSION.split(".")[0]) >= 3
+HAS_OUR_RULES: Final = VERSION.startswith(
+    "3.17."
+)  # what is refused and in which words, as headrace does
 LoggedModelInput: Any = getattr(entities, "LoggedModelInput", None)
 LoggedModelOutput: Any = getattr(entities, "LoggedModelOutput", None)
 RunOutputs: Any = getattr(entities, "RunOutputs", None)

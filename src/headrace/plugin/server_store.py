@@ -189,7 +189,7 @@ class ServerStore(RestStore):
             "max_results": arguments.page_size(max_results),
         }
         if filter_string is not None:
-            body["filter"] = arguments.text(filter_string)
+            body["filter"] = arguments.optional_text(filter_string)
         if order_by:
             body["order_by"] = [arguments.text(clause) for clause in order_by]
         if page_token is not None:

@@ -187,10 +187,10 @@ class TrackingStore(SqlAlchemyStore):
     def get_metric_history(
         self, run_id: str, metric_key: str, max_results: Any = None, page_token: Any = None
     ) -> Any:
-        if not IS_3 and (  # mlflow 2 refuses a page token
-            max_results is not None or page_token is not None
-        ):
-            raise Unusual
+        if not IS_3:  # mlflow 2 refuses a page token, and always gives the whole history
+            if page_token is not None:
+                raise Unusual
+            max_results = None
         offset = search.offset_of(arguments.token(page_token))
         limit = INT64_MAX - 1 if max_results is None else arguments.page_size(max_results)
         rows = self._headrace.read(

@@ -8,31 +8,53 @@ from __future__ import annotations
 
 import base64
 import os
+import re
+import sys
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
+import msgspec
 import requests
 from mlflow import environment_variables as variables
 from mlflow.exceptions import MlflowException
-from mlflow.tracking.request_header.registry import resolve_request_headers
+from mlflow.tracking.request_header import registry
+from mlflow.tracking.request_header.databricks_request_header_provider import (
+    DatabricksRequestHeaderProvider,
+)
+from mlflow.tracking.request_header.default_request_header_provider import (
+    DefaultRequestHeaderProvider,
+)
 from mlflow.utils import request_utils, rest_utils
+from requests.cookies import extract_cookies_to_jar, get_cookie_header
 from urllib3 import exceptions as urllib3_errors
 from urllib3.util import Timeout
 
+from headrace.plugin.exchange import Exchange
 from headrace.plugin.failures import Unusual
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-COMMON_HEADERS: Final = {"Accept-Encoding": "gzip, deflate", "Accept": "*/*"}
-JSON_HEADERS: Final = {"Content-Type": "application/json"}
 _RETRIES: Final = (
     variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES,
     variables.MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR,
     variables.MLFLOW_HTTP_REQUEST_BACKOFF_JITTER,
 )
 _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-_NO_PROXIES: Final = (None,) * (2 * len(_PROXIES))
+# Variables that requests asks for at each request; when one changes, connections are looked for anew.
+_ASKED: Final = (
+    *_PROXIES,
+    *(name.upper() for name in _PROXIES),
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "NETRC",
+)
+_OF_REQUESTS: Final = requests.utils.default_headers()
+_COMMON: Final = {name: _OF_REQUESTS[name] for name in ("Accept-Encoding", "Accept", "Connection")}
+_PLAIN_HOST: Final = re.compile(r"[\w.-]+", re.ASCII)
+_PLAIN_PATH: Final = re.compile(r"[\w./~-]*", re.ASCII)
+_PORTS: Final = {"http": 80, "https": 443}
+_parsed: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class Transport:
@@ -41,8 +63,7 @@ class Transport:
     def __init__(self, get_host_creds: Callable[[], Any]) -> None:
         self._get_host_creds = get_host_creds
         self._key: Any = None
-        self._pool: Any = None
-        self._retries: Any = None
+        self._server: _Server | None = None
 
     def post(self, endpoint: str, body: bytes) -> bytes:
         """The body of a 200 answer. Raises MLflow's exceptions for any other, and `Unusual` before sending."""
@@ -55,73 +76,151 @@ class Transport:
     def _ask(self, method: str, endpoint: str, query: str, body: bytes | None) -> bytes:
         creds = self._get_host_creds()
         host = creds.host.rstrip("/")
-        pool, retries = self._connections(host, creds)
+        server = self._server_of(host, creds)
         seconds = variables.MLFLOW_HTTP_REQUEST_TIMEOUT.get()
-        url = host + endpoint
         try:
-            answer = pool.urlopen(
-                method,
-                _path_of(url) + query,
-                body=body,
-                headers=_headers(creds) if body is None else _headers(creds) | JSON_HEADERS,
-                retries=retries,
-                redirect=False,
-                assert_same_host=False,
-                timeout=Timeout(connect=seconds, read=seconds),
-            )
+            answer = server.ask(method, endpoint, query, body, _headers(creds), seconds)
         except (urllib3_errors.HTTPError, OSError) as error:
-            raise _failure(url, error) from error
-        if answer.status == 200 and answer.data[:1] == b"{":
-            return bytes(answer.data)
-        if 300 <= answer.status < 400:
+            raise _failure(host + endpoint, error) from error
+        if isinstance(answer, bytes):
+            return answer
+        if 300 <= answer.status_code < 400:
             raise Unusual  # requests follows it
-        _refuse(answer, endpoint)
-        return b"{}"
+        return bytes(rest_utils.verify_rest_response(answer, endpoint).content)
 
-    def _connections(self, host: str, creds: Any) -> tuple[Any, Any]:
-        settings = (_RETRIES[0].get(), _RETRIES[1].get(), _RETRIES[2].get())
+    def _server_of(self, host: str, creds: Any) -> _Server:
+        retries = (_RETRIES[0].get(), _RETRIES[1].get(), _RETRIES[2].get())
         respected = variables.MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER.get()
-        environ = os.environ
-        proxies = tuple(environ.get(name) for name in _PROXIES)
-        proxies += tuple(environ.get(name.upper()) for name in _PROXIES)
-        key = (os.getpid(), host, creds.verify, settings, respected, proxies)
+        key = (os.getpid(), host, creds.verify, retries, respected, *map(os.environ.get, _ASKED))
         if key != self._key:
-            self._open(host, creds, settings, respected)
+            rest_utils._validate_max_retries(retries[0])
+            rest_utils._validate_backoff_factor(retries[1])
+            self._server = _server(host, creds.verify, retries, respected)
             self._key = key
         if creds.auth or creds.aws_sigv4 or creds.client_cert_path is not None:
             raise Unusual
         if getattr(creds, "use_databricks_sdk", False) or getattr(creds, "client_secret", None):
             raise Unusual
-        if getattr(creds, "workspace_id", None) or self._pool is None:
+        server = self._server
+        if getattr(creds, "workspace_id", None) or server is None:
             raise Unusual
-        return self._pool, self._retries
+        return server
 
-    def _open(self, host: str, creds: Any, settings: tuple[Any, Any, Any], respected: bool) -> None:
-        codes = request_utils._TRANSIENT_FAILURE_RESPONSE_CODES
-        retries, factor, jitter = settings
-        session = request_utils._get_request_session(
-            retries, factor, jitter, codes, True, respected
-        )
-        self._pool = None
-        if "@" in host:  # requests takes the name and the password of a URL before all others
-            return
-        merged = session.merge_environment_settings(host, {}, False, creds.verify, None)
+
+class _Server:
+    """A host, on the connections of MLflow's own session: what is warm stays warm."""
+
+    def __init__(self, host: str, session: requests.Session, pool: Any, retries: Any) -> None:
+        self._host = host
+        self._path = "/" + host.split("://", 1)[1].partition("/")[2] if host.count("/") > 2 else ""
+        self._session = session
+        self._pool = pool
+        self._retries = retries
+        # Other names are written by http.client, which knows how.
+        self._plain = bool(_PLAIN_HOST.fullmatch(pool.host) and _PLAIN_PATH.fullmatch(self._path))
+        name = pool.host if pool.port == _PORTS.get(pool.scheme) else f"{pool.host}:{pool.port}"
+        self._name = f"Host: {name}\r\n"
+        self._written: tuple[dict[str, str], bytes] = ({}, b"")
+
+    def ask(
+        self,
+        method: str,
+        endpoint: str,
+        query: str,
+        body: bytes | None,
+        headers: dict[str, str],
+        seconds: float,
+    ) -> bytes | requests.Response:
+        """A JSON object that was answered with 200, else what was answered. Raises urllib3's errors."""
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        if self._session.cookies:
+            request = requests.Request(method, self._host + endpoint).prepare()
+            headers["Cookie"] = get_cookie_header(self._session.cookies, request) or ""
+        lines = self._lines(headers)
+        path = self._path + endpoint + query
+        retries, answer = self._retries, None
+        if self._plain:
+            line = f"{method} {path} HTTP/1.1\r\n".encode("ascii")
+            exchange = Exchange(self._pool, method, path, line + lines, body, seconds)
+            answer, retries = exchange.tried(retries)
+        if answer is None:
+            answer = self._pool.urlopen(
+                method,
+                path,
+                body=body,
+                headers=headers,
+                retries=retries,
+                redirect=False,
+                assert_same_host=False,
+                timeout=Timeout(connect=seconds, read=seconds),
+                preload_content=False,  # an answer that breaks off is not asked for again
+            )
+        if isinstance(answer, bytes):
+            return answer if _is_object(answer) else _response(200, answer, {})
+        content = answer.data
+        if "Set-Cookie" in answer.headers:
+            request = requests.Request(method, self._host + endpoint).prepare()
+            extract_cookies_to_jar(self._session.cookies, request, answer)
+        if answer.status == 200 and _is_object(content):
+            return bytes(content)
+        return _response(answer.status, content, answer.headers)
+
+    def _lines(self, headers: dict[str, str]) -> bytes:
+        """The headers as they are sent, checked as requests checks them."""
+        known, lines = self._written
+        if known != headers:
+            try:
+                for item in headers.items():
+                    requests.utils.check_header_validity(item)
+            except requests.exceptions.InvalidHeader as error:
+                raise Unusual from error  # MLflow says it in its words
+            text = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+            lines = (self._name + text).encode("latin-1")
+            self._written = (dict(headers), lines)
+        return lines
+
+
+def _server(host: str, verify: Any, settings: Any, respected: bool) -> _Server | None:
+    """The connections to a host; None when requests would do more than send."""
+    retries, factor, jitter = settings
+    codes = request_utils._TRANSIENT_FAILURE_RESPONSE_CODES
+    session = request_utils._get_request_session(retries, factor, jitter, codes, True, respected)
+    if "@" in host:  # requests takes the name and the password of a URL before all others
+        return None
+    try:
+        merged = session.merge_environment_settings(host, {}, False, verify, None)
         proxies = requests.utils.select_proxy(host, merged["proxies"])
         if proxies or merged["cert"] or requests.utils.get_netrc_auth(host):
-            return
-        adapter = session.get_adapter(host)
+            return None
+        adapter: Any = session.get_adapter(host)
         prepared = requests.Request("POST", host).prepare()
-        # The connections of MLflow's own session: what is warm stays warm.
-        self._pool = adapter.get_connection_with_tls_context(prepared, merged["verify"])
-        self._retries = adapter.max_retries
+        pool = adapter.get_connection_with_tls_context(prepared, merged["verify"])
+    except (requests.RequestException, OSError):  # no URL, or no such certificates: MLflow says it
+        return None
+    return _Server(host, session, pool, adapter.max_retries)
 
 
-def _path_of(url: str) -> str:
-    return "/" + url.split("://", 1)[1].partition("/")[2]
+# Where MLflow looks for Databricks at every request; it imports, in vain elsewhere, which takes a millisecond.
+_DATABRICKS: Final = ("dbruntime", "pyspark")
+_USUAL: Final = [DatabricksRequestHeaderProvider, DefaultRequestHeaderProvider]
+
+
+def _on_databricks() -> bool:
+    """Whether MLflow's provider of headers could find that it is there."""
+    modules = sys.modules
+    if "DATABRICKS_RUNTIME_VERSION" in os.environ or any(name in modules for name in _DATABRICKS):
+        return True
+    return "IPython" in modules and hasattr(modules["__main__"], "dbutils")
 
 
 def _headers(creds: Any) -> dict[str, str]:
-    headers = {**COMMON_HEADERS, **resolve_request_headers()}
+    headers = dict(_COMMON)
+    providers = registry._request_header_provider_registry
+    if [*map(type, providers)] == _USUAL and not _on_databricks():
+        headers.update(DefaultRequestHeaderProvider().request_headers())
+    else:
+        headers.update(registry.resolve_request_headers())
     if creds.username and creds.password:
         pair = f"{creds.username}:{creds.password}".encode()
         headers["Authorization"] = "Basic " + base64.standard_b64encode(pair).decode()
@@ -130,22 +229,31 @@ def _headers(creds: Any) -> dict[str, str]:
     return headers
 
 
-def _refuse(answer: Any, endpoint: str) -> None:
-    """Raise what MLflow raises for an answer that is no JSON object, or not 200."""
+def _is_object(content: bytes) -> bool:
+    if content == b"{}":
+        return True
+    try:
+        _parsed(content)
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
+def _response(status: int, content: bytes, headers: Any) -> requests.Response:
+    """An answer as MLflow judges it."""
     response = requests.Response()
-    response.status_code = answer.status
-    response._content = answer.data
-    response.headers.update(answer.headers)
+    response.status_code = status
+    response._content = content
+    response.headers.update(headers)
     response.encoding = requests.utils.get_encoding_from_headers(response.headers)
-    rest_utils.verify_rest_response(response, endpoint)
+    return response
 
 
 def _failure(url: str, error: Exception) -> Exception:
     """MLflow's exception for a request that got no answer; the kinds of error are those of requests."""
-    reason = getattr(error, "reason", None)
-    if isinstance(error, urllib3_errors.ReadTimeoutError) or (
-        isinstance(reason, urllib3_errors.ConnectTimeoutError | urllib3_errors.ReadTimeoutError)
-        and not isinstance(reason, urllib3_errors.NewConnectionError)
+    reason = getattr(error, "reason", None)  # requests calls only this one a timeout
+    if isinstance(reason, urllib3_errors.ConnectTimeoutError) and not isinstance(
+        reason, urllib3_errors.NewConnectionError
     ):
         return MlflowException(
             f"API request to {url} failed with timeout exception {error}."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
 from headrace import errors, search
@@ -12,17 +11,16 @@ from headrace.api.experiments.types import (
     CreatedExperiment,
     CreateExperiment,
     DeleteExperimentTag,
-    Experiment,
     ExperimentAnswer,
     ExperimentId,
     ExperimentName,
     ExperimentPage,
     SearchExperiments,
     SetExperimentTag,
-    Tag,
     UpdateExperiment,
     ViewType,
 )
+from headrace.api.experiments.view import experiment
 from headrace.clock import now_ms
 from headrace.context import Context
 from headrace.db.base import Row
@@ -36,23 +34,6 @@ from headrace.limits import (
 )
 from headrace.message import Empty
 from headrace.names import check_length
-
-WORKSPACE = "default"  # workspaces are off: every row carries this
-
-
-def experiment(row: Row, tags: Sequence[Row]) -> Experiment:
-    """One row of `experiments` and its rows of `experiment_tags` as the API shows them."""
-    number, name, artifact_location, stage, created, updated = row
-    return Experiment(
-        experiment_id=str(number),
-        name=name,
-        artifact_location=artifact_location or "",
-        lifecycle_stage=stage,
-        last_update_time=updated,
-        creation_time=created,
-        tags=[Tag(key=key, value=value or "") for _, key, value in tags],
-        workspace=WORKSPACE,
-    )
 
 
 async def create(req: CreateExperiment, ctx: Context) -> CreatedExperiment:

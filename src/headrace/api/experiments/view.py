@@ -1,0 +1,25 @@
+"""Rows to answers: an experiment and its tags, as the API shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headrace.api.experiments.types import Experiment, Tag
+from headrace.db.base import Row
+
+WORKSPACE = "default"  # workspaces are off: every row carries this
+
+
+def experiment(row: Row, tags: Sequence[Row]) -> Experiment:
+    """One row of `experiments` and its rows of `experiment_tags` as the API shows them."""
+    number, name, artifact_location, stage, created, updated = row
+    return Experiment(
+        experiment_id=str(number),
+        name=name,
+        artifact_location=artifact_location or "",
+        lifecycle_stage=stage,
+        last_update_time=updated,
+        creation_time=created,
+        tags=[Tag(key=key, value=value or "") for _, key, value in tags],
+        workspace=WORKSPACE,
+    )
