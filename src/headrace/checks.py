@@ -60,6 +60,13 @@ def notes(
         if setting.note and sources[setting.name] != "default" and value is not False:
             yield f"{sources[setting.name]} has no effect: {setting.note}."
     yield from database_notes(settings)
+    if not settings.artifacts_only and not stores.same_database(
+        settings.backend_store_uri, settings.registry_store_uri
+    ):
+        yield (
+            "the model registry is in a database of its own, so MLflow answers for it, which is slower "
+            "than headrace and must be installed."
+        )
     if (
         settings.workers > 1
         and not settings.artifacts_only

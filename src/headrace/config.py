@@ -63,7 +63,8 @@ class Settings(WebhookSettings):
         "",
         URI,
         "--registry-store-uri MLFLOW_REGISTRY_STORE_URI",
-        "The database of the model registry.",
+        "The database of the model registry. With another than the tracking database, MLflow answers "
+        "for the registry, across the bridge.",
         default_text="the value of --backend-store-uri",
         handed_over="_MLFLOW_SERVER_REGISTRY_STORE",
     )

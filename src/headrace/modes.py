@@ -1,6 +1,7 @@
-"""What `--no-serve-artifacts` and `--artifacts-only` leave of the route table.
+"""What `--no-serve-artifacts`, `--artifacts-only` and `--registry-store-uri` leave of the route table.
 
-A row that a mode leaves out is still there: it answers 503 and says which option would bring it back.
+A row that a mode leaves out is still there: it answers 503 and says which option would bring it back. Those of
+a model registry in a database of its own are left to MLflow: headrace opens one database.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+from headrace import stores
 from headrace.bridge.routes import listing
 from headrace.http.messages import Request, Response
 from headrace.route import Raw, Route
@@ -34,6 +36,13 @@ ALWAYS: Final = frozenset(
         "/api/3.0/mlflow/server-info",
         "/ajax-api/3.0/mlflow/ui-telemetry",
     }
+)
+REGISTRY: Final = (
+    "/api/2.0/mlflow/registered-models/",
+    "/api/2.0/mlflow/model-versions/",
+    "/api/2.0/mlflow/webhooks",
+    "/model-versions/",
+    "/graphql",  # shows the model versions of a run
 )
 NO_SERVE: Final = (
     "disabled due to the mlflow server running with `--no-serve-artifacts`. To enable artifacts "
@@ -65,6 +74,8 @@ def served(routes: Iterable[Route], settings: Settings) -> Iterator[Route]:
     native = tuple(routes)
     if not (settings.metrics or settings.expose_prometheus):
         native = tuple(route for route in native if route.path != "/metrics")
+    if registry_apart(settings):
+        native = tuple(route for route in native if not route.path.startswith(REGISTRY))
     for route in native:
         if route.path.startswith(ARTIFACTS):
             yield route if settings.serve_artifacts else _without_artifacts(route, settings)
@@ -76,6 +87,13 @@ def served(routes: Iterable[Route], settings: Settings) -> Iterator[Route]:
         for method, path, is_native in listing(native):
             if not is_native:
                 yield Raw(method, path, _refusing(path, settings, ONLY))
+
+
+def registry_apart(settings: Settings) -> bool:
+    """Whether the model registry is in another database than the one headrace opens."""
+    return not settings.artifacts_only and not stores.same_database(
+        settings.backend_store_uri, settings.registry_store_uri
+    )
 
 
 def _in_every_mode(path: str) -> bool:

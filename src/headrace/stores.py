@@ -30,6 +30,18 @@ def dialect_of(uri: str) -> Dialect:
     return parse(uri).dialect
 
 
+def same_database(uri: str, other: str) -> bool:
+    """Whether two URIs, however they are spelled, lead to one database. Raises SettingError as `dialect_of`."""
+    from headrace.db.uri import parse
+
+    one, two = parse(uri), parse(other)
+    return uri == other or (one.dialect, one.path, one.connect_args) == (
+        two.dialect,
+        two.path,
+        two.connect_args,
+    )
+
+
 def default_uri() -> str:
     """The database when none is named: the file mlflow.db here, as for `mlflow server`.
 

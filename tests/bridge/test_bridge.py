@@ -398,3 +398,28 @@ def test_it_can_be_switched_off(tmp_path: Path) -> None:
     with headrace(f"sqlite:///{tmp_path}/mlflow.db", tmp_path, "--no-bridge") as server:
         answer = ask(server, "POST", BRIDGED, {})
         assert (answer.status, "--no-bridge" in answer.json()["message"]) == (501, True)
+
+
+def test_a_registry_in_a_database_of_its_own_is_mlflows(tmp_path: Path) -> None:
+    """Its models go where they were before headrace came, never beside the runs."""
+    registry = f"sqlite:///{tmp_path / 'registry.db'}"
+    uri = f"sqlite:///{tmp_path / 'tracking.db'}"
+    with headrace(uri, tmp_path, "--registry-store-uri", registry) as server:
+        assert "the model registry is in a database of its own" in server.log()
+        made = ask(server, "POST", "/api/2.0/mlflow/registered-models/create", {"name": "net"})
+        assert made.status == 200, str(made)
+        assert mlflow_processes(server)
+    counts = []
+    for name in ("registry.db", "tracking.db"):
+        with closing(sqlite3.connect(tmp_path / name)) as connection:
+            counts += connection.execute("SELECT count(*) FROM registered_models").fetchone()
+    assert counts == [1, 0]
+
+
+def test_a_registry_named_apart_in_the_same_database_stays_ours(tmp_path: Path) -> None:
+    other_spelling = f"sqlite+pysqlite:///{tmp_path / 'tracking.db'}"
+    uri = f"sqlite:///{tmp_path / 'tracking.db'}"
+    with headrace(uri, tmp_path, "--registry-store-uri", other_spelling) as server:
+        made = ask(server, "POST", "/api/2.0/mlflow/registered-models/create", {"name": "net"})
+        assert made.status == 200, str(made)
+        assert not mlflow_processes(server)

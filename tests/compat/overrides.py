@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _PYTHON_TEXT = re.compile(
     r"object has no attribute|malformed node|too large to convert|only ASCII characters"
-    r"|not supported between|cannot contain NUL|out of range"
+    r"|not supported between|cannot contain NUL|out of range|unsupported operand|Expecting value"
+    r"|cannot convert float"
 )
 
 
@@ -125,7 +126,37 @@ _LIST = Override(
     databases=("postgres",),
 )
 
+_WIDE: Final = Override(
+    "A number that no column holds is compared like any other; SQLite's driver fails on it in stock, and "
+    "clients retry for minutes.",
+    stock=500,
+    status=200,
+    databases=("sqlite",),
+)
+_TYPES: Final = Override(
+    "Stock reads ids of a wrong type as none at all and asks for one; headrace names the value.",
+    stock=400,
+    says="for parameter 'experiment_ids",
+)
+
 OVERRIDES: Final[dict[str, Override]] = {
+    "search runs, filters: filter start_time < 9223372036854775808": _WIDE,
+    "search runs, pages: an experiment beyond 64 bits": _WIDE,
+    "search experiments: filter creation_time < 9223372036854775808": _WIDE,
+    "search experiments: filter experiment_id NOT IN ('9223372036854775808')": _WIDE,
+    "search datasets: experiments beyond 64 bits": _WIDE,
+    "search datasets: experiments as text": _TYPES,
+    "search datasets: experiments as numbers": _TYPES,
+    "histories in bulk: negative": Override(
+        "Below zero SQLite has no limit: the whole of a history of any length in memory. PostgreSQL refuses it.",
+        stock=200,
+        code="BAD_REQUEST",
+        says="max_results must not be negative",
+        databases=("sqlite",),
+    ),
+    "histories in bulk: steps as integral floats": Override(
+        "2.0 is a whole number in proto3 JSON; stock fails on it.", stock=500, status=200
+    ),
     "sources of model versions: s3 with the name of a link": Override(
         "Stock follows the links of the server's own disk for a path in a bucket, and refuses what is a "
         "link there; headrace judges a source that is not local by its text.",

@@ -16,6 +16,7 @@ from mlflow.utils.uri import resolve_uri_if_local
 from headrace import engine, search
 from headrace.api.experiments import sql as experiments_sql
 from headrace.api.experiments import transactions as experiments
+from headrace.api.experiments.tag_rules import check_tag
 from headrace.api.experiments.types import Tag
 from headrace.api.metrics import sql as metrics_sql
 from headrace.api.runs import batch, create, inputs, sql, transactions, update
@@ -213,7 +214,7 @@ class TrackingStore(SqlAlchemyStore):
             where = arguments.location(resolve_uri_if_local(artifact_location))
         pairs = [(tag.key, tag.value) for tag in map(arguments.pair, tags or ())]
         for key, value in pairs:
-            experiments.check_tag(key, value)
+            check_tag(key, value)
         if len(dict(pairs)) != len(pairs):
             raise Unusual
         try:
@@ -295,7 +296,7 @@ class TrackingStore(SqlAlchemyStore):
     @native
     def set_experiment_tag(self, experiment_id: Any, tag: Any) -> None:
         key, value = arguments.pair(tag).key, tag.value
-        experiments.check_tag(key, value)
+        check_tag(key, value)
         self._headrace.write(experiments.set_tag, arguments.experiment(experiment_id), key, value)
 
     @native

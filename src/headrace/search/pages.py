@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 
-from headrace.errors import invalid
+from headrace.errors import ApiError, ErrorCode, invalid
 
 MAX_OFFSET = 2**63 - 1  # rows; what both databases take in OFFSET
 
@@ -35,5 +35,6 @@ def offset_of(token: str | None) -> int:
     except (ValueError, TypeError, OverflowError) as exc:
         raise invalid(f"Invalid page token, not stringable {offset}") from exc
     if not 0 <= rows <= MAX_OFFSET:
-        raise invalid(f"Invalid page token, parsed value={parsed}")
+        code = ErrorCode.INVALID_PARAMETER_VALUE if rows < 0 else ErrorCode.BAD_REQUEST
+        raise ApiError(code, f"Invalid page token, parsed value={parsed}")
     return rows

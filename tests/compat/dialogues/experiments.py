@@ -308,4 +308,60 @@ TAGS = Dialogue(
     ),
 )
 
-DIALOGUES = (CREATE, LOCATED, NOT_LOCATED, GET, LIFECYCLE, TAGS)
+VIEW = "mlflow.customView.view.v1."
+
+
+def with_views(count: int) -> dict[str, object]:
+    tags = [{"key": f"{VIEW}{n}", "value": "{}"} for n in range(count)]
+    return {"name": f"$dialogue {count}", "tags": tags}
+
+
+VIEWS = Dialogue(
+    "custom views of an experiment",
+    (
+        post("51 at once", "experiments/create", with_views(51)),
+        post("50 at once", "experiments/create", with_views(50), keep={"exp": "experiment_id"}),
+        set_tag("one more", key=f"{VIEW}x", value="{}"),
+        set_tag("one more, bad key", key=f"{VIEW}?", value="{}"),
+        set_tag("one that is there", key=f"{VIEW}3", value="other"),
+        set_tag("another tag", key="mlflow.customView", value="{}"),
+        delete_tag("delete one", key=f"{VIEW}3"),
+        set_tag("bad key, with room", key=f"{VIEW}?", value="{}"),
+        set_tag("one more, with room", key=f"{VIEW}x", value="{}"),
+        set_tag("one too many again", key="mlflow.customView.viewer", value="{}"),
+        set_tag("of an unknown experiment", experiment_id="999999", key=f"{VIEW}?", value="{}"),
+        set_tag("of abc", experiment_id="abc", key=f"{VIEW}?", value="{}"),
+        post("delete the experiment", "experiments/delete", {"experiment_id": "$exp"}),
+        set_tag("of a deleted experiment", key=f"{VIEW}x", value="{}"),
+    ),
+)
+
+DURATIONS = (
+    *("30d", "", "{}", "[]", "5", "null", '{"older_than": null}', '{"type": "forever", "value": "1d"}'),
+    *('{"type": "duration"}', '{"type": "duration", "value": 5}', '{"type": "duration", "value": ""}'),
+    *(
+        f'{{"type": "duration", "value": "{text}", "older_than": "{text}"}}'
+        for text in ("30d", "12h", "1m", " 1d ", "0d", "1w", "1.5d", "-1d", "d", "1" * 31 + "d", "1" * 32 + "d")
+    ),
+)  # fmt: skip
+
+ARCHIVAL = Dialogue(
+    "archival tags of an experiment",
+    (
+        experiment(),
+        *(
+            set_tag(f"{key}: {text}", key=f"mlflow.trace.{key}", value=text)
+            for key in ("archivalRetention", "archiveNow")
+            for text in DURATIONS
+        ),
+        post(
+            "create with a wrong one",
+            "experiments/create",
+            {"name": "$dialogue 2", "tags": [{"key": "mlflow.trace.archiveNow", "value": "x"}]},
+        ),
+        set_tag("no value", key="mlflow.trace.archiveNow"),
+        get("tags", "experiments/get", {"experiment_id": "$exp"}, unordered=("tags",)),
+    ),
+)
+
+DIALOGUES = (CREATE, LOCATED, NOT_LOCATED, GET, LIFECYCLE, TAGS, VIEWS, ARCHIVAL)

@@ -144,6 +144,9 @@ MODEL = {
 }
 
 
+HISTORY_TAG = "mlflow.log-model.history"
+
+
 def model(label: str, text: Any, **fields: Any) -> Ask:
     body = {"run_id": "$run", "model_json": text} | fields
     return post(label, "runs/log-model", {k: v for k, v in body.items() if v != "<absent>"})
@@ -154,6 +157,7 @@ LOG_MODEL = Dialogue(
     (
         experiment(),
         run(),
+        run("a second run", keep="second"),
         model("one", json.dumps(MODEL)),
         look("after one"),
         model("another", json.dumps(MODEL | {"artifact_path": "other", "extra": [1, None, "é"]})),
@@ -182,6 +186,21 @@ LOG_MODEL = Dialogue(
         model("unknown run", json.dumps(MODEL), run_id="nope"),
         model("flavors is text", json.dumps(MODEL | {"flavors": "x"})),
         model("an empty flavors", json.dumps(MODEL | {"flavors": {}})),
+        *(
+            model(f"null {field}", json.dumps(MODEL | {field: None}))
+            for field in ("artifact_path", "flavors", "run_id")
+        ),
+        model("null for the time", json.dumps(MODEL | {"utc_time_created": None}), run_id="$second"),
+        model("a number for the time", json.dumps(MODEL | {"utc_time_created": 1.5})),
+        look("with nulls"),
+        *(
+            ask
+            for text in ("nope", "", "{}")
+            for ask in (
+                post(f"tag {text!r}", "runs/set-tag", {"run_id": "$run", "key": HISTORY_TAG, "value": text}),
+                model(f"after tag {text!r}", json.dumps(MODEL)),
+            )
+        ),
     ),
 )  # fmt: skip
 
@@ -216,6 +235,11 @@ SEARCH_DATASETS = Dialogue(
         datasets("null experiments", {"experiment_ids": None}),
         datasets("20 experiments", {"experiment_ids": ["$exp"] * 20}),
         datasets("21 experiments", {"experiment_ids": ["$exp"] * 21}),
+        datasets("experiments beyond 32 bits", {"experiment_ids": ["$exp", "2147483648"]}),
+        datasets("experiments beyond 64 bits", {"experiment_ids": ["9223372036854775808"]}),
+        datasets("experiments as text", {"experiment_ids": "$exp"}),
+        datasets("experiments as numbers", {"experiment_ids": [0]}),
+        datasets("experiments of letters", {"experiment_ids": ["abc"]}),
         datasets("camelCase", {"experimentIds": ["$exp"]}),
         post("delete the run", "runs/delete", {"run_id": "$run"}),
         datasets("after deleting a run", {"experiment_ids": ["$exp"]}),

@@ -79,6 +79,7 @@ FILTERS = (
     "tags.team = 'x' and tags.stage = 'prod'",
     "creation_time > 0",
     "creation_time < 5",
+    "creation_time < 9223372036854775808",
     "creation_time >= 1700000000000 AND last_update_time >= 1700000000000",
     "attribute.last_update_time != 0",
     "AND name = 'sx beta'",
@@ -87,6 +88,7 @@ FILTERS = (
     "experiment_id != '$beta'",
     "experiment_id IN ('$beta', '$alpha')",
     "experiment_id NOT IN ('$beta')",
+    "experiment_id NOT IN ('9223372036854775808')",
     "attribute.experiment_id IN ('$beta')",
 )
 WRONG_FILTERS = (

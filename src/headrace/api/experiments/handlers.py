@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from headrace import errors, search
-from headrace.api.experiments import location, sql, transactions
+from headrace.api.experiments import location, sql, tag_rules, transactions
 from headrace.api.experiments.ids import parse_id
 from headrace.api.experiments.types import (
     CreatedExperiment,
@@ -41,12 +41,13 @@ async def create(req: CreateExperiment, ctx: Context) -> CreatedExperiment:
 
     Errors: RESOURCE_ALREADY_EXISTS (the name is taken, also by a deleted experiment).
     """
-    check_length("name", MAX_EXPERIMENT_NAME, req.name)
     tags = [(tag.key or "", tag.value or "") for tag in req.tags]
-    for key, value in tags:
-        transactions.check_tag(key, value)
+    tag_rules.check_views(key for key, _ in tags)
     roots = (ctx.settings.default_artifact_root, ctx.settings.artifacts_destination)
     where = location.check(req.artifact_location, *roots) if req.artifact_location else None
+    check_length("name", MAX_EXPERIMENT_NAME, req.name)
+    for key, value in tags:
+        tag_rules.check_tag(key, value)
     try:
         number = await ctx.db.write(
             sql.create,
@@ -160,10 +161,14 @@ async def restore(req: ExperimentId, ctx: Context) -> Empty:
 async def set_tag(req: SetExperimentTag, ctx: Context) -> Empty:
     """POST /2.0/mlflow/experiments/set-experiment-tag
 
-    Errors: INVALID_PARAMETER_VALUE (key, value too long; the experiment is deleted).
+    Errors: INVALID_PARAMETER_VALUE (key, value too long; the experiment is deleted; too many custom views).
     """
-    transactions.check_tag(req.key, req.value or "")
-    await ctx.db.write(transactions.set_tag, parse_id(req.experiment_id), req.key, req.value or "")
+    value = req.value or ""
+    if tag_rules.is_view(req.key):
+        await ctx.db.write(transactions.set_view, parse_id(req.experiment_id), req.key, value)
+    else:
+        tag_rules.check_tag(req.key, value)
+        await ctx.db.write(transactions.set_tag, parse_id(req.experiment_id), req.key, value)
     return Empty()
 
 

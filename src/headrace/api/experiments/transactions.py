@@ -1,22 +1,14 @@
-"""Transactions of experiments: renamed, deleted, restored, tagged; and which tags they may carry."""
+"""Transactions of experiments: renamed, deleted, restored, tagged."""
 
 from __future__ import annotations
 
 from headrace import errors
-from headrace.api.experiments import sql
+from headrace.api.experiments import sql, tag_rules
 from headrace.api.experiments.ids import not_active
 from headrace.clock import now_ms
 from headrace.db.base import Row, Tx
 from headrace.errors import ApiError, ErrorCode
-from headrace.limits import MAX_EXPERIMENT_TAG_KEY, MAX_EXPERIMENT_TAG_VALUE
-from headrace.names import check_length, check_name
-
-
-def check_tag(key: str, value: str) -> None:
-    """Raise unless an experiment may carry this tag."""
-    check_name(key, "key")
-    check_length("key", MAX_EXPERIMENT_TAG_KEY, key)
-    check_length("value", MAX_EXPERIMENT_TAG_VALUE, value)
+from headrace.limits import MAX_CUSTOM_VIEWS
 
 
 async def _active(tx: Tx, number: int) -> Row:
@@ -53,6 +45,18 @@ async def set_tag(tx: Tx, number: int, key: str, value: str) -> None:
     """Set a tag of an active experiment."""
     await _active(tx, number)
     await tx.execute(sql.UPSERT_TAG, number, key, value)
+
+
+async def set_view(tx: Tx, number: int, key: str, value: str) -> None:
+    """Set a tag that holds a custom view, of which an experiment has only so many."""
+    found = await sql.find(tx, sql.BY_ID, number)
+    if found is None:
+        raise errors.experiment_not_found(number)
+    views = {tag for _, tag, _ in found[1] if tag_rules.is_view(tag)}
+    if key not in views and len(views) >= MAX_CUSTOM_VIEWS:
+        raise tag_rules.too_many_views(f" for experiment {number}")
+    tag_rules.check_tag(key, value)
+    await set_tag(tx, number, key, value)
 
 
 async def delete_tag(tx: Tx, number: int, key: str) -> None:

@@ -143,8 +143,8 @@ def _check_count(what: str, limit: int, count: int) -> None:
 
 def from_request(req: LogBatch) -> Batch:
     """The batch of a log-batch request. Raises MLflow's error for the first thing wrong with it."""
-    if RUN_ID.match(req.run_id) is None or (req.run_uuid and req.run_uuid == req.run_id):
-        raise invalid(invalid_value("run_id", "" if req.run_uuid else req.run_id))
+    if RUN_ID.match(req.run_id) is None:
+        raise invalid(invalid_value("run_id", req.run_id))
     return from_parts(req.run_id, req.metrics, req.params, req.tags)
 
 

@@ -21,24 +21,34 @@ from headrace.errors import ApiError, ErrorCode, invalid
 class NewRun:
     """A run to be inserted; `artifact_uri` is known once its experiment is."""
 
-    __slots__ = ("artifact_uri", "experiment_id", "name", "run_id", "start_time", "tags", "user_id")
+    __slots__ = (
+        "artifact_uri",
+        "experiment_id",
+        "name",
+        "run_id",
+        "start_time",
+        "tags",
+        "two_names",
+        "user_id",
+    )
 
     def __init__(self, req: CreateRun) -> None:
-        if not req.experiment_id:
-            raise ApiError(
-                ErrorCode.BAD_REQUEST, "A run needs an experiment: 'experiment_id' is missing."
-            )
-        self.experiment_id = parse_id(req.experiment_id)
+        self.experiment_id = parse_id(req.experiment_id) if req.experiment_id else 0
         self.run_id = uuid4().hex
         self.user_id = req.user_id or ""
         self.start_time = req.start_time or 0
         self.artifact_uri = ""
         self.tags = [(tag.key or "", tag.value or "") for tag in req.tags]
         tagged = next((value for key, value in self.tags if key == RUN_NAME), "")
+        self.two_names: ApiError | None = None
         if req.run_name and tagged and req.run_name != tagged:
-            raise invalid(
+            self.two_names = invalid(
                 "Both 'run_name' argument and 'mlflow.runName' tag are specified, but with "
                 f"different values (run_name='{req.run_name}', mlflow.runName='{tagged}')."
+            )
+        if not req.experiment_id:
+            raise self.two_names or ApiError(
+                ErrorCode.BAD_REQUEST, "A run needs an experiment: 'experiment_id' is missing."
             )
         self.name = req.run_name or tagged or random_name()
         if not tagged:
@@ -68,6 +78,8 @@ async def apply(tx: Tx, new: Sequence[NewRun]) -> list[ApiError | None]:
             answers.append(errors.experiment_not_found(run.experiment_id))
         elif place[2] != "active":
             answers.append(not_active(run.experiment_id, place[2]))
+        elif run.two_names:
+            answers.append(run.two_names)
         else:
             run.artifact_uri = append_path(place[1] or "", run.run_id, "artifacts")
             answers.append(None)

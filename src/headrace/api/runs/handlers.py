@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from headrace import errors, search
-from headrace.api.experiments.ids import parse_id
+from headrace.api.experiments.ids import parse_ids
 from headrace.api.experiments.types import ViewType
 from headrace.api.runs import batch, sql, transactions, view
 from headrace.api.runs import create as creation
@@ -35,7 +35,7 @@ from headrace.api.runs.types import (
 from headrace.clock import now_ms
 from headrace.context import Context
 from headrace.db.base import Row
-from headrace.errors import invalid
+from headrace.errors import ApiError, invalid
 from headrace.http.codec import encode
 from headrace.http.messages import Response
 from headrace.limits import SEARCH_MAX_RESULTS_DEFAULT
@@ -86,7 +86,7 @@ async def delete(req: RunId, ctx: Context) -> Empty:
 
     Also deletes the assessments that the run made. Deleting twice is fine. Errors: RESOURCE_DOES_NOT_EXIST.
     """
-    await ctx.db.write(transactions.set_stage, _own_id(req), "deleted", now_ms())
+    await ctx.db.write(transactions.set_stage, req.run_id, "deleted", now_ms())
     return EMPTY
 
 
@@ -95,13 +95,8 @@ async def restore(req: RunId, ctx: Context) -> Empty:
 
     Restoring an active run is fine. Errors: RESOURCE_DOES_NOT_EXIST.
     """
-    await ctx.db.write(transactions.set_stage, _own_id(req), "active", None)
+    await ctx.db.write(transactions.set_stage, req.run_id, "active", None)
     return EMPTY
-
-
-def _own_id(req: RunId | DeleteTag) -> str:
-    """The run id where MLflow does not read `run_uuid`: it looks for a run with an empty id."""
-    return "" if req.run_uuid and req.run_uuid == req.run_id else req.run_id
 
 
 async def log_batch(req: LogBatch, ctx: Context) -> Empty:
@@ -167,7 +162,7 @@ async def delete_tag(req: DeleteTag, ctx: Context) -> Empty:
 
     Errors: RESOURCE_DOES_NOT_EXIST (no such run or tag), INVALID_PARAMETER_VALUE (deleted).
     """
-    await ctx.db.write(transactions.delete_tag, _own_id(req), req.key)
+    await ctx.db.write(transactions.delete_tag, req.run_id, req.key)
     return EMPTY
 
 
@@ -187,8 +182,13 @@ async def search_runs(req: SearchRuns, ctx: Context) -> Response:
             f"Invalid value {limit} for parameter 'max_results' supplied. "
             "It must be a positive integer"
         )
+    ids, wrong_id = [], None
+    try:
+        ids = parse_ids(req.experiment_ids)
+    except ApiError as error:  # told only when the rest of the request is right
+        wrong_id = error
     page = search.runs_page(
-        experiment_ids=[parse_id(text) for text in req.experiment_ids],
+        experiment_ids=ids,
         filter=req.filter,
         order_by=req.order_by,
         stages=(req.run_view_type or ViewType.ACTIVE_ONLY).stages,
@@ -197,7 +197,9 @@ async def search_runs(req: SearchRuns, ctx: Context) -> Response:
         dialect=ctx.db.dialect,
         columns=sql.COLUMNS,
     )
-    if not req.experiment_ids:
+    if wrong_id:
+        raise wrong_id
+    if not ids:
         return Response(b"{}")
     key = ("runs/search", encode(req))
     return Response(await ctx.shared.get(key, partial(_page_body, ctx, page)))

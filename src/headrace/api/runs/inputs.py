@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import uuid4
 
 from msgspec import Meta
 
-from headrace.api.experiments.ids import parse_id
+from headrace.api.experiments.ids import parse_ids
 from headrace.api.runs import inputs_sql, sql
+from headrace.api.runs.batch import RUN_ID
 from headrace.api.runs.transactions import check_active
 from headrace.api.runs.types import (
     Dataset,
@@ -36,7 +38,7 @@ from headrace.limits import (
     MAX_SEARCH_DATASETS_ROWS,
 )
 from headrace.message import Empty, Message
-from headrace.names import check_length
+from headrace.names import check_length, invalid_value
 
 HISTORY_TAG = "mlflow.log-model.history"
 EMPTY = Empty()
@@ -121,6 +123,8 @@ async def log_inputs(req: LogInputs, ctx: Context) -> Empty:
 
     A dataset that the experiment has (by name and digest) is reused; an edge that is there stays as it is.
     """
+    if RUN_ID.match(req.run_id) is None:
+        raise invalid(invalid_value("run_id", req.run_id))
     for found in req.datasets:
         _check_dataset(found)
     await ctx.db.write(_log_inputs, req.run_id, req.datasets, req.models)
@@ -158,7 +162,7 @@ async def search_datasets(req: SearchDatasets, ctx: Context) -> DatasetSummaries
             f"{MAX_SEARCH_DATASETS_EXPERIMENTS} experiment_ids. "
             f"Received {len(req.experiment_ids)} experiment_ids."
         )
-    ids = [parse_id(text) for text in req.experiment_ids]
+    ids = parse_ids(req.experiment_ids)
     rows = await ctx.db.read(_summaries, ids)
     return DatasetSummaries(
         dataset_summaries=[
@@ -182,14 +186,16 @@ def _model_info(text: str) -> dict[str, Any]:
     missing = {"artifact_path", "flavors", "utc_time_created", "run_id"} - set(model)
     if missing:
         raise invalid(f"Model json is missing mandatory fields: {missing}")
-    if not isinstance(model["flavors"], dict):
+    flavors = {} if model["flavors"] is None else model["flavors"]
+    if not isinstance(flavors, dict):
         raise invalid("Malformed model info. 'flavors' must be a JSON object.")
     return {
-        "run_id": model["run_id"],
-        "artifact_path": model["artifact_path"],
-        "utc_time_created": model["utc_time_created"],
+        **{key: model[key] for key in ("run_id", "artifact_path") if model[key] is not None},
+        "utc_time_created": str(
+            model["utc_time_created"] or datetime.now(UTC).replace(tzinfo=None)
+        ),
         "model_uuid": model.get("model_uuid"),
-        "flavors": {name: _without_config(flavor) for name, flavor in model["flavors"].items()},
+        "flavors": {name: _without_config(flavor) for name, flavor in flavors.items()},
     }
 
 

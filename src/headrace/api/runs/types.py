@@ -67,8 +67,6 @@ class LogBatch(Message):
     ] = []
     params: Annotated[list[ParamIn], Meta(extra={"checks": ("array", "present:key")})] = []
     tags: Annotated[list[TagIn], Meta(extra={"checks": ("array", "present:key")})] = []
-    # Accepted so that an error can name the empty run_id, as MLflow does.
-    run_uuid: UncheckedStr = None
 
 
 class LogMetric(Message):
@@ -108,7 +106,6 @@ class DeleteTag(Message):
 
     run_id: RequiredStr
     key: RequiredStr
-    run_uuid: UncheckedStr = None
 
 
 class CreateRun(Message):
@@ -132,7 +129,6 @@ class RunId(Message):
     """POST runs/delete and runs/restore"""
 
     run_id: RequiredStr
-    run_uuid: UncheckedStr = None
 
 
 class UpdateRun(Message):
