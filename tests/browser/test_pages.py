@@ -164,13 +164,17 @@ def filtered(page: Page) -> None:
 
 
 def sorted_by_accuracy(page: Page) -> None:
+    """The best first, which is the oldest: unsorted, the youngest would stand at the top."""
     page.get_by_text("20 matching runs").wait_for()
-    page.get_by_text("run-19").first.wait_for()
-    names = [name for name in page.get_by_text(re.compile(r"^run-\d\d$")).all_inner_texts() if name]
-    tops = {
-        name: page.get_by_text(name, exact=True).first.bounding_box()["y"] for name in set(names)
-    }
-    assert sorted(tops, key=lambda name: tops[name]) == sorted(tops, reverse=True)
+    page.wait_for_function(
+        """() => {
+            const top = text => Math.min(...[...document.querySelectorAll("a")]
+                .filter(a => a.innerText.trim() === text)
+                .map(a => a.getBoundingClientRect().top));
+            const names = [...Array(20).keys()].map(n => "run-" + String(n).padStart(2, "0"));
+            return names.every((name, n) => n === 0 || top(names[n - 1]) < top(name));
+        }"""
+    )
 
 
 PAGES: dict[str, tuple[str, Callable[[Page], None]]] = {
@@ -179,7 +183,7 @@ PAGES: dict[str, tuple[str, Callable[[Page], None]]] = {
     "runs": ("#/experiments/{e}/runs", sees("20 matching runs", "run-19", "run-00")),
     "runs-filtered": ("#/experiments/{e}/runs", filtered),
     "runs-sorted": (
-        "#/experiments/{e}/runs?orderByKey=metrics.%60accuracy%60&orderByAsc=true",
+        "#/experiments/{e}/runs?orderByKey=metrics.%60accuracy%60&orderByAsc=false",
         sorted_by_accuracy,
     ),
     "runs-charts": ("#/experiments/{e}/runs?compareRunsMode=CHART", charts(2)),
