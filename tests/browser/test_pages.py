@@ -153,6 +153,14 @@ def image(page: Page) -> None:
     )
 
 
+def opened_trace(page: Page) -> None:
+    """The trace that the client logged through the bridge, and the span inside it."""
+    page.get_by_text("Got it").click()
+    page.get_by_text("what is it?").first.click()
+    page.get_by_text("look", exact=True).first.wait_for()
+    page.get_by_text("a cat").first.wait_for()
+
+
 def filtered(page: Page) -> None:
     page.get_by_text("20 matching runs").wait_for()
     box = page.get_by_placeholder("metrics.rmse")
@@ -200,13 +208,14 @@ PAGES: dict[str, tuple[str, Callable[[Page], None]]] = {
     ),
     "models": ("#/models", sees("Registered Models", "classifier")),
     "model": ("#/models/classifier", sees("Version 2", "champion", "vision")),
-    "version": ("#/models/classifier/versions/1", sees("Version 1", "run-00")),
+    "version": ("#/models/classifier/versions/1", sees("Version 1", "run-00", "Inputs (1)")),
     "logged-models": ("#/experiments/{e}/models", sees("resnet", "Ready")),
     "logged-model": ("#/experiments/{e}/models/{model}", sees("resnet", "val_accuracy", "0.91")),
     "prompts": ("#/prompts", sees("greeting")),
     "prompt": ("#/prompts/greeting", sees("Viewing version 2", "warmly in")),
     "webhooks": ("#/settings/webhooks", sees("Webhooks", "deploys", "https://8.8.8.8/x")),
     "traces": ("#/experiments/{e}/traces", sees("what is it?")),
+    "trace": ("#/experiments/{e}/traces", opened_trace),
 }
 
 
