@@ -17,6 +17,14 @@ from mlflow.entities import Metric, Param
 
 RUNS = 20
 START_MS = 1_700_000_000_000
+# What mlflow.<flavor>.log_model writes beside a model, as far as the page reads it.
+MLMODEL = """
+artifact_path: model-1
+flavors: {}
+signature:
+  inputs: '[{"type": "double", "name": "pixel", "required": true}]'
+  outputs: '[{"type": "string", "name": "label", "required": true}]'
+"""
 
 
 def main(url: str) -> dict[str, Any]:
@@ -88,6 +96,7 @@ def png(width: int, height: int) -> bytes:
 
 def register(client: MlflowClient, run_id: str) -> None:
     client.create_registered_model("classifier", tags={"owner": "vision"}, description="Sorts.")
+    client.log_text(run_id, MLMODEL, "model-1/MLmodel")
     root = client.get_run(run_id).info.artifact_uri
     for number in (1, 2):
         client.create_model_version("classifier", f"{root}/model-{number}", run_id)

@@ -153,6 +153,14 @@ def image(page: Page) -> None:
     )
 
 
+def opened_trace(page: Page) -> None:
+    """The trace that the client logged through the bridge, and the span inside it."""
+    page.get_by_text("Got it").click()
+    page.get_by_text("what is it?").first.click()
+    page.get_by_text("look", exact=True).first.wait_for()
+    page.get_by_text("a cat").first.wait_for()
+
+
 def filtered(page: Page) -> None:
     page.get_by_text("20 matching runs").wait_for()
     box = page.get_by_placeholder("metrics.rmse")
@@ -164,13 +172,17 @@ def filtered(page: Page) -> None:
 
 
 def sorted_by_accuracy(page: Page) -> None:
+    """The best first, which is the oldest: unsorted, the youngest would stand at the top."""
     page.get_by_text("20 matching runs").wait_for()
-    page.get_by_text("run-19").first.wait_for()
-    names = [name for name in page.get_by_text(re.compile(r"^run-\d\d$")).all_inner_texts() if name]
-    tops = {
-        name: page.get_by_text(name, exact=True).first.bounding_box()["y"] for name in set(names)
-    }
-    assert sorted(tops, key=lambda name: tops[name]) == sorted(tops, reverse=True)
+    page.wait_for_function(
+        """() => {
+            const top = text => Math.min(...[...document.querySelectorAll("a")]
+                .filter(a => a.innerText.trim() === text)
+                .map(a => a.getBoundingClientRect().top));
+            const names = [...Array(20).keys()].map(n => "run-" + String(n).padStart(2, "0"));
+            return names.every((name, n) => n === 0 || top(names[n - 1]) < top(name));
+        }"""
+    )
 
 
 PAGES: dict[str, tuple[str, Callable[[Page], None]]] = {
@@ -179,7 +191,7 @@ PAGES: dict[str, tuple[str, Callable[[Page], None]]] = {
     "runs": ("#/experiments/{e}/runs", sees("20 matching runs", "run-19", "run-00")),
     "runs-filtered": ("#/experiments/{e}/runs", filtered),
     "runs-sorted": (
-        "#/experiments/{e}/runs?orderByKey=metrics.%60accuracy%60&orderByAsc=true",
+        "#/experiments/{e}/runs?orderByKey=metrics.%60accuracy%60&orderByAsc=false",
         sorted_by_accuracy,
     ),
     "runs-charts": ("#/experiments/{e}/runs?compareRunsMode=CHART", charts(2)),
@@ -196,13 +208,14 @@ PAGES: dict[str, tuple[str, Callable[[Page], None]]] = {
     ),
     "models": ("#/models", sees("Registered Models", "classifier")),
     "model": ("#/models/classifier", sees("Version 2", "champion", "vision")),
-    "version": ("#/models/classifier/versions/1", sees("Version 1", "run-00")),
+    "version": ("#/models/classifier/versions/1", sees("Version 1", "run-00", "Inputs (1)")),
     "logged-models": ("#/experiments/{e}/models", sees("resnet", "Ready")),
     "logged-model": ("#/experiments/{e}/models/{model}", sees("resnet", "val_accuracy", "0.91")),
     "prompts": ("#/prompts", sees("greeting")),
     "prompt": ("#/prompts/greeting", sees("Viewing version 2", "warmly in")),
     "webhooks": ("#/settings/webhooks", sees("Webhooks", "deploys", "https://8.8.8.8/x")),
     "traces": ("#/experiments/{e}/traces", sees("what is it?")),
+    "trace": ("#/experiments/{e}/traces", opened_trace),
 }
 
 
