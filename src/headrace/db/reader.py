@@ -8,44 +8,87 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from time import perf_counter
 from typing import Any, Final, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
+# Of the time that the last read took: who waits for the next one waits that much longer at the most.
+PAUSE_SHARE: Final = 0.5
+LONGEST_PAUSE_S: Final = 0.1
 MAX_BATCH_KEYS: Final = 64  # keys per read; more wait for the next, so that no statement grows long
 
 
-class SharedReads:
-    """Identical reads (same `key`) that are wanted at once share one. Keys live only while they are in use."""
+class _Line:
+    """Who waits for the next read of a key; `full` is settled when all that may come have come."""
+
+    __slots__ = ("expected", "full", "waiting")
 
     def __init__(self) -> None:
-        self._waiting: dict[Hashable, list[asyncio.Future[Any]]] = {}
+        self.waiting: list[asyncio.Future[Any]] = []
+        self.expected = 0
+        self.full: asyncio.Future[None] | None = None
+
+    def join(self) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.waiting.append(future)
+        if self.full is not None and len(self.waiting) == self.expected:
+            self.full.set_result(None)
+        return future
+
+    async def taken(self, pause_s: float) -> list[asyncio.Future[Any]]:
+        """Those who wait, once `expected` do or the pause is over."""
+        self.full = asyncio.get_running_loop().create_future()
+        await asyncio.wait([self.full], timeout=pause_s)
+        waiting, self.waiting, self.full = self.waiting, [], None
+        return waiting
+
+
+class SharedReads:
+    """Identical reads (same `key`) that are wanted at once share one. Keys live only while they are in use.
+
+    After a read that several waited for there is a pause, for those who ask again at once: else the first of them
+    begins the next read alone, and the others wait for the one after that.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[Hashable, _Line] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def get(self, key: Hashable, read: Callable[[], Awaitable[V]]) -> V:
         """What `read()` returns. All callers that share a read get the same object: it must not be changed."""
-        waiting = self._waiting.get(key)
-        if waiting is not None:
-            future: asyncio.Future[V] = asyncio.get_running_loop().create_future()
-            waiting.append(future)
-            return await future
-        self._waiting[key] = []
+        line = self._lines.get(key)
+        if line is not None:
+            found: V = await line.join()
+            return found
+        line = self._lines[key] = _Line()
+        began_s = perf_counter()
         try:
             return await read()
         finally:
-            self._go_on(key, read)
+            self._go_on(key, read, 1, perf_counter() - began_s)
 
-    def _go_on(self, key: Hashable, read: Callable[[], Awaitable[Any]]) -> None:
-        if self._waiting[key]:
-            task = asyncio.get_running_loop().create_task(self._next(key, read))
+    def _go_on(
+        self, key: Hashable, read: Callable[[], Awaitable[Any]], answered: int, took_s: float
+    ) -> None:
+        line = self._lines[key]
+        line.expected = len(line.waiting) + answered
+        if line.expected > 1:
+            pause_s = min(LONGEST_PAUSE_S, PAUSE_SHARE * took_s)
+            task = asyncio.get_running_loop().create_task(self._next(key, read, pause_s))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         else:
-            del self._waiting[key]
+            del self._lines[key]
 
-    async def _next(self, key: Hashable, read: Callable[[], Awaitable[Any]]) -> None:
-        waiting = self._waiting[key]
-        self._waiting[key] = []
+    async def _next(
+        self, key: Hashable, read: Callable[[], Awaitable[Any]], pause_s: float
+    ) -> None:
+        waiting = await self._lines[key].taken(pause_s)
+        if not waiting:
+            del self._lines[key]
+            return
+        began_s = perf_counter()
         try:
             result = await read()
         except Exception as error:  # noqa: BLE001 every waiting caller gets it
@@ -53,7 +96,7 @@ class SharedReads:
         else:
             _settle(waiting, result=result)
         finally:
-            self._go_on(key, read)
+            self._go_on(key, read, len(waiting), perf_counter() - began_s)
 
 
 def _settle(
