@@ -24,7 +24,7 @@ MAX_GROUP_OPS: Final = 256
 MAX_GROUP_BYTES: Final = 2 << 20  # estimated, of parameters: about 12,000 points
 # A second group goes to the database at the same time only when this much waits (about 1,200 points). Small
 # groups are better merged than sent side by side: their cost is the round trip and the COMMIT.
-SECOND_GROUP_BYTES: Final = 200 << 10
+SECOND_GROUP_BYTES: Final = 64 << 10
 
 # A stock client's request waits 120 s for its answer; one that is refused is tried again, so the sooner the better.
 MAX_WAIT_S: Final = 10.0
