@@ -73,12 +73,14 @@ class Case:
         return env
 
 
-def _search(name: str, title: str, seed: Seed, query: str, quick: bool = False) -> Case:
+def _search(
+    name: str, title: str, seed: Seed, query: str, quick: bool = False, varied: bool = False
+) -> Case:
     experiment = {
         Seed.SMALL_RUNS: seeds.SMALL_EXPERIMENT,
         Seed.LARGE_RUNS: seeds.LARGE_EXPERIMENT,
     }[seed]
-    env = {"EXPERIMENT_ID": str(experiment), "FILTER": query}
+    env = {"EXPERIMENT_ID": str(experiment), "FILTER": query} | ({"VARIED": "1"} if varied else {})
     script = "k6SearchRunsPerfScript.js"
     return Case(name, title, script, seeds=frozenset({seed}), env=env, quick=quick)
 
@@ -102,6 +104,13 @@ CASES: Final = (
     ),
     _search("search-runs-1k", "search 100 of 1,000 runs, broad", Seed.SMALL_RUNS, BROAD, True),
     _search("search-runs-1k-few", "search 100 of 1,000, selective", Seed.SMALL_RUNS, SELECTIVE),
+    _search(
+        "search-runs-1k-varied",
+        "search 100 of 1,000 runs, no two alike",
+        Seed.SMALL_RUNS,
+        BROAD,
+        varied=True,
+    ),
     _search("search-runs-100k", "search 100 of 100,000, broad", Seed.LARGE_RUNS, BROAD),
     _search("search-runs-100k-few", "search 100 of 100,000, selective", Seed.LARGE_RUNS, SELECTIVE),
     Case(

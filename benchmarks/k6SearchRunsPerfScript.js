@@ -1,6 +1,8 @@
 // search runs: a page of 100 runs by filter and order.
 // By hand it makes RUNS=1000 runs first; the runner seeds them (EXPERIMENT_ID).
 // Filter: -e FILTER="…" -e ORDER_BY="metrics.accuracy DESC" -e MAX_RESULTS=100
+// With -e VARIED=1 no two requests are alike: a server that answers equal searches together gains nothing.
+import exec from "k6/execution";
 import http from "k6/http";
 import { API, JSON_BODY, measured, occurrences, size } from "./k6/measure.js";
 import { seedRuns } from "./k6/seeds.js";
@@ -14,10 +16,14 @@ export function setup() {
 
 const isPage = (text) => occurrences(text, '"run_uuid"') === EXPECTED;
 
+const FILTER = __ENV.FILTER || "metrics.loss < 0.9 and params.optimizer = 'adam'";
+const filter = () =>
+  __ENV.VARIED ? `${FILTER} and metrics.loss < ${1000 + exec.scenario.iterationInTest}` : FILTER;
+
 export default function (data) {
   const request = JSON.stringify({
     experiment_ids: [data.experiment_id],
-    filter: __ENV.FILTER || "metrics.loss < 0.9 and params.optimizer = 'adam'",
+    filter: filter(),
     order_by: [__ENV.ORDER_BY || "metrics.accuracy DESC"],
     max_results: EXPECTED,
   });

@@ -1,10 +1,10 @@
-"""Shapes of the statement that writes a group of points: PostgreSQL's CPU time per row.
+"""Shapes of what writes a group of points: CPU time of PostgreSQL and of this process per point.
 
     python -m benchmarks.decisions.statement_shapes postgresql://postgres@localhost/scratch
 
-Groups of 20 requests with 10 metrics each, on one run and on a run per request: `ON CONFLICT` on the history or
-a plain INSERT, and COPY with a second statement for the latest points. Medians of interleaved rounds. The
-database must be one that headrace made; rows are added to it.
+Groups of 20 requests with 10 or 500 metrics each, on one run and on a run per request: one statement, a transaction
+with INSERTs, the same with COPY for the history, and that with rows sorted by run before key. Medians of
+interleaved rounds. The database must be one that headrace made; rows are added to it.
 """
 
 from __future__ import annotations
@@ -13,87 +13,94 @@ import asyncio
 import random
 import statistics
 import sys
+import time
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg
 
 from benchmarks.decisions.drivers import backend_cpu_us
 from headrace.api.runs import batch_sql
+from headrace.api.runs.batch import Batch
+from headrace.api.runs.types import MetricIn
+from headrace.db.base import Tally
+from headrace.db.postgres import PostgresTx
 
-ROUNDS, GROUPS, REQUESTS, METRICS = 5, 40, 20, 10
-COLUMNS = ("run_uuid", "key", "timestamp", "step", "value", "is_nan")
-LATEST = (
-    "INSERT INTO latest_metrics (run_uuid, key, timestamp, step, value, is_nan) SELECT * FROM unnest("
-    "$1::varchar[], $2::varchar[], $3::bigint[], $4::bigint[], $5::float8[], $6::bool[])"
-    " ON CONFLICT (key, run_uuid) DO UPDATE SET value = EXCLUDED.value, timestamp = EXCLUDED.timestamp,"
-    " step = EXCLUDED.step, is_nan = EXCLUDED.is_nan"
-)
+if TYPE_CHECKING:
+    from headrace.db.base import Schema
 
-
-def group(runs: list[str], n: int) -> tuple[list[Any], list[bool]]:
-    """Sorted rows of one group, and which are the newest of their key."""
-    rows = sorted(
-        (
-            runs[r % len(runs)],
-            f"metric{m}",
-            1_700_000_000_000 + n,
-            n * REQUESTS + r,
-            random.random(),
-            False,
-        )
-        for r in range(REQUESTS)
-        for m in range(METRICS)
-    )
-    newest = {(row[0], row[1]): place for place, row in enumerate(rows)}
-    winners = set(newest.values())
-    return rows, [place in winners for place in range(len(rows))]
+ROUNDS, REQUESTS = 5, 20
+SIZES = {10: 40, 500: 4}  # metrics per request: groups per measurement
+SHAPES = ("one statement", "insert", "copy", "copy, by run")
 
 
-async def write(
-    connection: Any, shape: str, runs: list[str], rows: list[Any], newest: list[bool]
-) -> None:
+def group(runs: list[str], n: int, metrics: int) -> list[Batch]:
+    """One request of each user."""
+    made = []
+    for r in range(REQUESTS):
+        batch = Batch(runs[r % len(runs)])
+        step = n * REQUESTS + r
+        points = [
+            MetricIn(f"metric{m}", random.random(), 1_700_000_000_000 + n, step)
+            for m in range(metrics)
+        ]
+        batch.add_points(points, "metrics[{}].")
+        made.append(batch)
+    return made
+
+
+async def write(connection: Any, shape: str, batches: list[Batch]) -> None:
     """One group in one of the shapes."""
-    if shape == "copy":
-        async with connection.transaction():
-            await connection.copy_records_to_table("metrics", records=rows, columns=COLUMNS)
-            latest = [row for row, wins in zip(rows, newest, strict=True) if wins]
-            await connection.execute(LATEST, *zip(*latest, strict=True))
-    else:
-        sql = (
-            batch_sql.POINTS_OF_ACTIVE if shape == "on conflict" else batch_sql.NEW_POINTS_OF_ACTIVE
-        )
-        await connection.fetch(sql.postgres, runs, *zip(*rows, strict=True), newest)
+    schema = cast("Schema", None)  # which these statements do not ask
+    if shape == "one statement":
+        tx = PostgresTx(connection, schema, Tally(), alone=True)
+        await batch_sql.insert_points_of_active(tx, batches)
+        return
+    tx = PostgresTx(connection, schema, Tally(), copies=shape == "copy")
+    async with connection.transaction():
+        await batch_sql.stages(tx, {batch.run_id for batch in batches})
+        if shape != "copy, by run":
+            await batch_sql.insert_points(tx, batches)
+            return
+        into = batch_sql.POINT_COPY
+        rows = sorted((p for b in batches for p in b.points), key=lambda p: (p[3], p[0]))
+        await connection.copy_records_to_table(into.table, records=rows, columns=into.columns)
+        newest = {(row[3], row[0]): row for row in rows}
+        await batch_sql._write_points(tx, batch_sql.UPSERT_LATEST, list(newest.values()))
 
 
-async def measure(uri: str, shape: str, own_runs: bool) -> float:
-    """CPU microseconds of the backend per point."""
+async def measure(uri: str, shape: str, metrics: int, own_runs: bool) -> tuple[float, float]:
+    """CPU microseconds of the backend and of this process per point."""
     connection = await asyncpg.connect(uri)
     runs = sorted(uuid.uuid4().hex for _ in range(REQUESTS if own_runs else 1))
     await connection.executemany(
         "INSERT INTO runs (run_uuid, experiment_id, lifecycle_stage) VALUES ($1, 0, 'active')",
         [(run,) for run in runs],
     )
-    groups = [group(runs, n) for n in range(GROUPS)]
+    count = SIZES[metrics]
+    groups = [group(runs, n, metrics) for n in range(count + 1)]
+    await write(connection, shape, groups.pop())  # the statements are prepared, the keys are there
     pid = connection.get_server_pid()
-    before = backend_cpu_us(pid)
-    for rows, newest in groups:
-        await write(connection, shape, runs, rows, newest)
-    spent = backend_cpu_us(pid) - before
+    backend, own = backend_cpu_us(pid), time.process_time_ns()
+    for batches in groups:
+        await write(connection, shape, batches)
+    spent = backend_cpu_us(pid) - backend, (time.process_time_ns() - own) / 1000
     await connection.close()
-    return spent / (GROUPS * REQUESTS * METRICS)
+    points = count * REQUESTS * metrics
+    return spent[0] / points, spent[1] / points
 
 
 async def compare(uri: str) -> None:
     """Interleave the shapes and print their medians."""
-    cases = [(s, own) for own in (False, True) for s in ("on conflict", "plain", "copy")]
-    found: dict[tuple[str, bool], list[float]] = {case: [] for case in cases}
+    cases = [(s, metrics, own) for metrics in SIZES for own in (False, True) for s in SHAPES]
+    found: dict[tuple[str, int, bool], list[tuple[float, float]]] = {case: [] for case in cases}
     for _ in range(ROUNDS):
         for case, figures in found.items():
             figures.append(await measure(uri, *case))
-    for (shape, own_runs), figures in found.items():
+    for (shape, metrics, own_runs), figures in found.items():
         where = "a run each" if own_runs else "one run"
-        print(f"{where:10} {shape:12} {statistics.median(figures):6.1f} µs/point")  # noqa: T201
+        backend, own = (statistics.median(part) for part in zip(*figures, strict=True))
+        print(f"{metrics:4} {where:10} {shape:14} {backend:6.1f} + {own:4.1f} µs/point")  # noqa: T201
 
 
 if __name__ == "__main__":
