@@ -341,7 +341,8 @@ def _about(results: Results) -> str:
     return "\n".join(lines) + "\n"
 
 
-def markdown(results: Results) -> str:
+def markdown(results: Results, notes: str = "") -> str:
+    """The page; `notes` is what somebody wrote about it, by hand."""
     about = results.about
     parts = [f"# Benchmark of {about['date']}\n", f"`{about['command']}`\n"]
     if about.get("broken_off"):
@@ -358,7 +359,7 @@ def markdown(results: Results) -> str:
         parts += [processes(results, database), f"![memory]({database}-memory.svg)\n"]
     if results.sizes:
         parts += ["## Size\n", sizes(results)]
-    parts += ["## Goals\n", goal_table(results)]
+    parts += ["## Goals\n", goal_table(results), notes]
     if failed := failures(results):
         parts += ["## What failed\n", failed]
     parts += ["## How it was measured\n", _about(results)]
@@ -366,9 +367,11 @@ def markdown(results: Results) -> str:
 
 
 def write(results: Results, folder: Path) -> None:
-    """results.json, README.md and the charts."""
+    """results.json, README.md and the charts; `notes.md`, if it is there, becomes part of the page."""
     folder.mkdir(parents=True, exist_ok=True)
     results.write(folder / "results.json")
-    (folder / "README.md").write_text(markdown(results))
+    notes = folder / "notes.md"
+    text = notes.read_text() if notes.exists() else ""
+    (folder / "README.md").write_text(markdown(results, text))
     for name, svg in charts(results).items():
         (folder / name).write_text(svg)

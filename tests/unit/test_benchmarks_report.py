@@ -148,3 +148,10 @@ def test_text_in_charts_is_escaped() -> None:
 @pytest.mark.parametrize(("value", "text"), [(12345.6, "12,346"), (45.67, "45.7"), (1.234, "1.23")])
 def test_figures_have_three_digits(value: float, text: str) -> None:
     assert short(value) == text
+
+
+def test_the_page_takes_up_what_was_written_by_hand(results: Results, tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text("## Why\n\nBecause.\n")
+    report.write(results, tmp_path)
+    page = (tmp_path / "README.md").read_text()
+    assert page.index("## Goals") < page.index("## Why\n\nBecause.\n") < page.index("## How it was")
