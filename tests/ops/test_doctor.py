@@ -122,6 +122,18 @@ def test_wrong_latest_metrics_are_found_and_recomputed(uri: str, damage: str) ->
     assert found == [*kept, ("b", 2, 2.0)]
 
 
+@pytest.mark.parametrize("more", [health.SAMPLED - 2, health.SAMPLED * 3 // 2])
+def test_a_table_a_little_larger_than_the_sample_is_looked_at(uri: str, more: int) -> None:
+    """The share that a sample is of such a table would be more than all of it."""
+    run_id = rows(uri, "SELECT run_uuid FROM runs")[0][0]
+    columns = "(key, value, timestamp, run_uuid, step, is_nan)"
+    values = ", ".join(f"('n{n}', 1, 1, '{run_id}', 1, false)" for n in range(more))
+    tables = ("metrics", "latest_metrics")
+    run_sql(uri, *(f"INSERT INTO {table} {columns} VALUES {values}" for table in tables))
+    done = command("doctor", uri)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_missing_latest_metric_is_found_and_made(uri: str) -> None:
     """Recomputing looks at every run, not at a sample."""
     run_sql(uri, "DELETE FROM latest_metrics WHERE key = 'a'")
@@ -145,7 +157,7 @@ def test_a_busy_server_looks_well(uri: str, tmp_path: Path) -> None:
         finally:
             for writer in writers:
                 writer.stop()
-    assert [done.stdout for done in found if done.returncode] == []
+    assert [done.stdout + done.stderr for done in found if done.returncode] == []
 
 
 def test_the_journal_mode_is_said(tmp_path: Path) -> None:

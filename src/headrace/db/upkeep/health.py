@@ -155,7 +155,7 @@ async def _some(tx: Tx, table: str, offset: float) -> list[Row]:
     """(run, key) of at most SAMPLED rows of a table that has both."""
     if tx.dialect == "postgres":
         rows = await number(tx, ESTIMATE[table])
-        percent = 100.0 if rows <= SAMPLED else max(0.01, 100 * 2 * SAMPLED / rows)
+        percent = min(100.0, max(0.01, 100 * 2 * SAMPLED / max(1, rows)))
         return await tx.fetch(SAMPLE[table], percent, SAMPLED)
     highest, step = await number(tx, HIGHEST_ROW[table]), SAMPLED // SAMPLED_PLACES
     found = {}
