@@ -1,14 +1,17 @@
-"""What a database holds, read past every server."""
+"""What a database holds, read past every server, or by stock MLflow's own store."""
 
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from collections import Counter
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import psycopg
+from tests.fix_server import STOCK_ENVIRONMENT, base_environment, stock_uri
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +25,18 @@ _RECOMPUTED = (
     "PARTITION BY run_uuid, key ORDER BY step DESC, timestamp DESC, value DESC) AS n FROM metrics) AS m"
     " WHERE n = 1"
 )
+
+# What MLflow itself makes of the database: every run with its metrics through its store.
+_READ_WITH_STOCK = """
+import sys
+from mlflow.entities import ViewType
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+store = SqlAlchemyStore(sys.argv[1], "mlflow-artifacts:/")
+runs = store.search_runs(["0"], "", ViewType.ALL, max_results=50000)
+history = store.get_metric_history(sys.argv[2], "shared")
+store.log_batch(sys.argv[2], [], [], [])
+print(len(runs), len(history))
+"""
 
 
 def rows(uri: str, statement: str) -> list[tuple[Any, ...]]:
@@ -62,3 +77,20 @@ def check_acknowledged(uri: str, run_id: str, writers: Sequence[Writer]) -> None
     doubled = {n: c for n, c in runs.items() if c > 1}
     assert not doubled
     check_latest(uri)
+
+
+def check_stock_sees_all(uri: str, run_id: str) -> None:
+    """Stock MLflow opens the database, reads every run and the shared metric, and writes to the run."""
+    done = subprocess.run(
+        [sys.executable, "-c", _READ_WITH_STOCK, stock_uri(uri), run_id],
+        env=base_environment() | STOCK_ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    runs, points = (int(word) for word in done.stdout.split())
+    shared = f"SELECT count(*) FROM metrics WHERE key = 'shared' AND run_uuid = '{run_id}'"
+    assert [(runs,)] == rows(uri, "SELECT count(*) FROM runs WHERE experiment_id = 0")
+    assert [(points,)] == rows(uri, shared)

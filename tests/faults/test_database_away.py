@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SOAK = [pytest.mark.soak, pytest.mark.timeout(600)]
+SHORT_S = 4
 OUTAGES = [
-    ("cut", 4),
-    ("stall", 4),
+    ("cut", SHORT_S),
+    ("stall", SHORT_S),
     *(pytest.param(fault, 30, marks=SOAK) for fault in ("cut", "stall", "flap")),
 ]
-NOT_READY_WITHIN_S = 5.0  # promised are 2, of a machine that has time
+NOT_READY_WITHIN_S = 2.0
 CLIENTS = 12
 LONGEST_ANSWER_S = 15.0  # promised for whatever the network does; not a measure of speed
 BACK_WITHIN_S = 5.0
@@ -69,6 +70,9 @@ def test_an_outage_is_503_and_ends_by_itself(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Under load the database goes away: 503 meanwhile, service afterwards, and a training that notices nothing."""
+    patience = (
+        1 if outage_s > SHORT_S else 3
+    )  # the short ones run beside other tests on a busy machine
     with (
         behind_proxy(postgres_uri, tmp_path) as (proxy, server),
         training(server.url, postgres_uri, tmp_path) as trained,
@@ -81,7 +85,7 @@ def test_an_outage_is_503_and_ends_by_itself(
         eventually(lambda: all(len(w.batches) > 2 for w in writers), 30)
         with gone(proxy, fault):
             began = time.monotonic()
-            eventually(lambda: not is_ready(server), NOT_READY_WITHIN_S)
+            eventually(lambda: not is_ready(server), patience * NOT_READY_WITHIN_S)
             noticed_s = time.monotonic() - began
             eventually(lambda: reads(server, run_id) == 503, LONGEST_ANSWER_S)
             until = time.monotonic() + outage_s
@@ -171,13 +175,27 @@ def test_backends_that_are_terminated_under_load(tmp_path: Path, postgres_uri: s
 
 
 def test_a_slow_network_is_no_outage(tmp_path: Path, postgres_uri: str) -> None:
-    """Half a second each way: slow answers, but answers."""
-    with behind_proxy(postgres_uri, tmp_path) as (proxy, server), Once(server.url) as wire:
+    """Half a second each way under load: slow answers, but answers, and a training that goes on."""
+    with (
+        behind_proxy(postgres_uri, tmp_path) as (proxy, server),
+        training(server.url, postgres_uri, tmp_path) as trained,
+        Once(server.url) as wire,
+    ):
         run_id = wire.new_run()
+        trained.wait_until_it_logs()
+        writers = start(CLIENTS, server.url, run_id)
         proxy.delay_s = 0.5
-        wire.made("runs/log-batch", {"run_id": run_id, "metrics": [point("a", 1, 1)]})
-        wire.made("runs/log-batch", {"run_id": run_id, "params": [{"key": "a", "value": "1"}]})
+        before = [len(writer.batches) for writer in writers]
+        eventually(
+            lambda: all(len(w.batches) > n for w, n in zip(writers, before, strict=True)), 60
+        )
         assert reads(server, run_id) == 200
+        for writer in writers:
+            writer.stop()
+        assert {status for w in writers for status in w.answers} == {"200"}
+        proxy.delay_s = 0.0
+        trained.finish()
+        check_acknowledged(postgres_uri, run_id, writers)
 
 
 def test_writes_behind_a_lock_are_refused_in_time(tmp_path: Path, postgres_uri: str) -> None:

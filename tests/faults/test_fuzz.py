@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from tests.faults.fuzzed import ENVIRONMENT, OPTIONS, Report, populate
+from tests.faults.fuzzed import ENVIRONMENT, FIRST_SEED, OPTIONS, Report, populate
 from tests.faults.load import JSON, Once
 from tests.fix_postgres import fresh_database
 from tests.fix_server import Server, headrace
@@ -124,7 +124,9 @@ def test_no_message_is_a_server_error(
                 phases=[Phase.generate],
                 suppress_health_check=list(HealthCheck),
             )
-            seed(number)(examples(given(requests_of(known))(send)))()
+            seed(FIRST_SEED + number)(examples(given(requests_of(known))(send)))()
     assert running.process.poll() is None
     with capsys.disabled():
         print(f"\n{report}")  # noqa: T201 what the long run is for
+    if count > PER_ROUND:
+        report.check_slowest()

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.faults.load import Once, Writer, start, summary
-from tests.faults.stored import check_acknowledged, rows
-from tests.fix_server import STOCK_ENVIRONMENT, base_environment, free_port, headrace, stock_uri
+from tests.faults.stored import check_acknowledged, check_stock_sees_all
+from tests.fix_server import free_port, headrace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,18 +18,6 @@ SOAK = [pytest.mark.soak, pytest.mark.timeout(3600)]  # some two hundred starts 
 KILLS = [pytest.param(20, marks=pytest.mark.timeout(600)), pytest.param(200, marks=SOAK)]
 CLIENTS = 6
 LONGEST_LIFE_S = 0.4  # under load, from the first answer on
-
-# What MLflow itself makes of the database: every run with its metrics through its store.
-READ_WITH_STOCK = """
-import sys
-from mlflow.entities import ViewType
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-store = SqlAlchemyStore(sys.argv[1], "mlflow-artifacts:/")
-runs = store.search_runs(["0"], "", ViewType.ALL, max_results=50000)
-history = store.get_metric_history(sys.argv[2], "shared")
-store.log_batch(sys.argv[2], [], [], [])
-print(len(runs), len(history))
-"""
 
 
 def database_uri(database: str, request: pytest.FixtureRequest, directory: Path) -> str:
@@ -71,24 +57,6 @@ def test_acknowledged_writes_survive_sigkill(
     with headrace(uri, tmp_path, port=port) as server, Once(server.url) as wire:
         check_acknowledged(uri, run_id, writers)
         wire.made("runs/log-batch", {"run_id": run_id, "tags": [{"key": "last", "value": "1"}]})
-    assert stock_sees(uri, run_id) == (
-        rows(uri, "SELECT count(*) FROM runs")[0][0],
-        rows(uri, "SELECT count(*) FROM metrics WHERE key = 'shared'")[0][0],
-    )
+    check_stock_sees_all(uri, run_id)
     with capsys.disabled():
         print(f"\n{kills} kills of headrace on {database}: {summary(writers)}")  # noqa: T201 what the long run is for
-
-
-def stock_sees(uri: str, run_id: str) -> tuple[int, int]:
-    """The numbers of runs and of points of the shared metric that stock MLflow's store returns."""
-    done = subprocess.run(
-        [sys.executable, "-c", READ_WITH_STOCK, stock_uri(uri), run_id],
-        env=base_environment() | STOCK_ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    runs, points = done.stdout.split()
-    return int(runs), int(points)

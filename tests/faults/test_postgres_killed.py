@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from tests.faults.load import API, Once, eventually, in_threads, point, start, summary
-from tests.faults.stored import check_acknowledged, check_latest, rows
+from tests.faults.stored import check_acknowledged, check_latest, check_stock_sees_all, rows
 from tests.faults.training import training
 from tests.fix_postgres import with_database
 from tests.fix_proxy import behind_proxy
@@ -101,6 +101,7 @@ def test_acknowledged_writes_survive_postgres(
         trained.finish(180)
         check_acknowledged(uri, run_id, writers)
         assert server.process.poll() is None
+    check_stock_sees_all(uri, run_id)
     # Most of them, since a backend may be gone, or not there yet, when it is looked for.
     assert backends > kills / WHOLE_EVERY, "PostgreSQL was hardly ever killed at work"
     whole = -(-kills // WHOLE_EVERY)
