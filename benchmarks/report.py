@@ -53,7 +53,9 @@ def _rate(results: Results, database: str, case: str, server: str) -> str:
     middle, apart = figures.median(rates), figures.spread(rates)
     if middle is None:
         return "-"
-    return short(middle) + (f" ±{apart / 2:.0%}" if apart is not None and len(rates) > 1 else "")
+    text = short(middle) + (f" ±{apart / 2:.0%}" if apart is not None and len(rates) > 1 else "")
+    lost = results.failed_rounds(database, case, server)
+    return f"{text} ({lost} of {lost + len(rates)} rounds failed)" if lost else text
 
 
 def throughput(results: Results, database: str) -> str:

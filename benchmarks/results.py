@@ -109,16 +109,21 @@ class Results:
         return [row for row in self.samples if (row.database, row.case, row.server) == wanted]
 
     def error(self, database: str, case: str, server: str) -> str:
-        """Why the case counts as failed: one failed round is enough."""
-        return next((row.error for row in self.of(database, case, server) if row.error), "")
+        """Why the case counts as failed: half of the rounds did."""
+        rows = self.of(database, case, server)
+        errors = [row.error for row in rows if row.error]
+        return errors[0] if 2 * len(errors) >= len(rows) > 0 else ""
+
+    def failed_rounds(self, database: str, case: str, server: str) -> int:
+        return sum(1 for row in self.of(database, case, server) if row.error)
 
     def values(
         self, database: str, case: str, server: str, value: Callable[[Sample], float | None]
     ) -> list[float]:
-        """One value per round, none at all when a round failed."""
-        rows = self.of(database, case, server)
-        if any(row.error for row in rows):
+        """One value per round without failures, none at all when half of the rounds failed."""
+        if self.error(database, case, server):
             return []
+        rows = (row for row in self.of(database, case, server) if not row.error)
         return [found for row in rows if (found := value(row)) is not None]
 
     def median(self, database: str, case: str, server: str, field_name: str) -> float | None:

@@ -64,7 +64,7 @@ def results() -> Results:
         found.samples.append(_sample("headrace", ours, number, p99=20))
         found.samples.append(_sample("mlflow", stock, number, p99=400))
         found.samples.append(_sample("mlflow-go", 550, number, p99=30))
-        error = "deadlock detected" if number == 2 else ""
+        error = "deadlock detected" if number != 2 else ""
         found.samples.append(_sample("fasttrackml", 5000, number, error=error))
         found.samples.append(_sample("null", 8000, number))
         found.starts.append(Start("postgresql", "headrace", number, 0.3, 40.0, 30.0, 1))
@@ -86,11 +86,18 @@ def test_medians_and_ratios_are_over_the_rounds(results: Results) -> None:
     assert "4.0x" in row
 
 
-def test_one_failed_round_fails_the_case_whatever_its_speed(results: Results) -> None:
+def test_a_case_that_mostly_fails_has_failed_whatever_its_speed(results: Results) -> None:
     assert results.median("postgresql", CASE, "fasttrackml", "requests_per_s") is None
     assert goals.best_peer(results, "postgresql", CASE, "requests_per_s") == 550
     assert "| failed |" in report.throughput(results, "postgresql")
     assert "deadlock detected" in report.failures(results)
+
+
+def test_rounds_beside_a_failed_one_count_and_the_table_says_so(results: Results) -> None:
+    results.samples.append(_sample("mlflow-go", 9000, 4, error="500"))
+    assert goals.best_peer(results, "postgresql", CASE, "requests_per_s") == 550
+    assert "| 550 ±0% (1 of 4 rounds failed) |" in report.throughput(results, "postgresql")
+    assert "mlflow-go" in report.failures(results)
 
 
 def test_the_limit_of_a_write_is_the_raw_database(results: Results) -> None:

@@ -263,6 +263,8 @@ class SqliteDatabase:
             for n in range(readers)
         )
         self._synchronous = synchronous
+        # sqlite3 lets go of the GIL for every row: threads that fetch many at the same time take turns row by row.
+        self._fetching = asyncio.Lock()
         self._point = connect(path, read_only=True, synchronous=synchronous, busy_timeout_ms=0)
         self._point_tx = PointTx(self._point, schema)
 
@@ -348,10 +350,15 @@ class SqliteDatabase:
         connection = await worker.call(
             lambda _: connect(self.path, read_only=True, synchronous=self._synchronous)
         )
+
+        async def fetch() -> list[Row]:
+            async with self._fetching:
+                return await worker.call(lambda _: cast("list[Row]", cursor.fetchmany(batch)))
+
         try:
             cursor = await worker.call(lambda _: connection.execute(sql.sqlite, args))
-            while rows := await worker.call(lambda _: cursor.fetchmany(batch)):
-                yield cast("list[Row]", rows)
+            while rows := await fetch():
+                yield rows
         except sqlite3.Error as error:
             raise translate(error) from error
         finally:

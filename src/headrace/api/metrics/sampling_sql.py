@@ -38,9 +38,15 @@ IS_LONG: Final = Sql(
 )
 COUNT: Final = Sql(f"SELECT count(*) FROM metrics WHERE {_POINTS}")
 STEPS: Final = Sql(f"SELECT step FROM metrics WHERE {_POINTS} ORDER BY step LIMIT 2 OFFSET $5")
-POINT: Final = Sql(
-    "SELECT value, timestamp, step, is_nan FROM metrics WHERE run_uuid = $1 AND key = $2 AND step = $3"
+_POINT: Final = (
+    "SELECT value, timestamp, step, is_nan FROM metrics WHERE run_uuid = $1 AND key = $2 AND {}"
     " ORDER BY timestamp, value, is_nan LIMIT 1 OFFSET $4"
+)
+POINT: Final = Sql(
+    postgres=_POINT.format("step = $3"),
+    sqlite=_POINT.format(
+        "step BETWEEN $3 AND $3"
+    ),  # a range, for the reason given at `sql.ANY_STEP`
 )
 
 

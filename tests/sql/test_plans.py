@@ -1,0 +1,163 @@
+"""The hot statements on a large database: each finds its rows through an index and touches few others."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import pytest
+
+from headrace.api.experiments import sql as experiments_sql
+from headrace.api.metrics import sampling_sql, sql
+from headrace.api.runs import batch_sql
+from headrace.api.runs import sql as runs_sql
+from headrace.config import Settings
+from headrace.db.open import open_database
+from headrace.db.upkeep import health
+from headrace.message import INT64_MAX, INT64_MIN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from headrace.db.base import Sql
+
+RUNS = 3_000
+LONG, POINTS = (
+    100,
+    500,
+)  # how many of the runs have histories, all of the same keys, and of how many points
+KEYS = ("loss", "accuracy")
+RUN, OTHER = "r7", "r70"
+EVERY_STEP = (INT64_MIN, INT64_MAX)
+# Statement, arguments, rows of the tables that it is about.
+HOT: dict[str, tuple[Sql, tuple[Any, ...], int]] = {
+    "history": (sql.HISTORY, (RUN, "loss"), POINTS),
+    "a page of a history": (sql.HISTORY_PAGE, (RUN, "loss", 100, 100), POINTS),
+    "histories of two runs": (sql.BULK, ([RUN, OTHER], "loss", 25_000), 2 * POINTS),
+    "sampled history": (sampling_sql.SORTED, (RUN, "loss", 20, *EVERY_STEP), POINTS),
+    "length of a history": (sampling_sql.COUNT, (RUN, "loss", *EVERY_STEP), POINTS),
+    "two steps of a history": (sampling_sql.STEPS, (RUN, "loss", *EVERY_STEP, 3), 5),
+    "a point of a history": (sampling_sql.POINT, (RUN, "loss", 44, 0), 1),
+    "newest point of a history": (health.LATEST_AND_NEWEST, (RUN, "loss"), 3),
+    "runs": (runs_sql.RUNS, ([RUN, OTHER],), 2),
+    "stages of runs": (runs_sql.STAGES, ([RUN, OTHER],), 2),
+    "latest metrics of runs": (runs_sql.METRICS, ([RUN, OTHER],), 2 * len(KEYS)),
+    "params of runs": (runs_sql.PARAMS, ([RUN, OTHER],), 2 * len(KEYS)),
+    "tags of runs": (runs_sql.TAGS, ([RUN, OTHER],), 2 * len(KEYS)),
+    "whole runs": (runs_sql.WHOLE_RUNS, ([RUN, OTHER],), 2 + 6 * len(KEYS)),
+    "params that are there": (batch_sql.STORED_PARAMS, ([RUN], ["loss"]), 1),
+    "an experiment": (experiments_sql.BY_ID, (3,), 1),
+}
+TOUCHED = 3  # at most so many rows for each that is asked for, and a few
+FEW = 12
+
+
+def statements(series: str) -> list[str]:
+    """What fills the database; `series` is a table of numbers (n) from 0 to the number in its place."""
+    runs = series.format(limit=RUNS)
+    points = series.format(limit=POINTS)
+    few = f"(SELECT run_uuid FROM runs LIMIT {LONG}) AS few"
+    made = [
+        f"INSERT INTO experiments (name, lifecycle_stage) SELECT 'experiment ' || n, 'active' FROM {runs}",
+        "INSERT INTO runs (run_uuid, experiment_id, lifecycle_stage)"
+        f" SELECT 'r' || n, 0, 'active' FROM {runs}",
+    ]
+    for key in KEYS:
+        made += [
+            "INSERT INTO metrics (run_uuid, key, value, timestamp, step, is_nan)"
+            f" SELECT run_uuid, '{key}', n, n, n, false FROM {few} CROSS JOIN {points}",
+            "INSERT INTO latest_metrics (run_uuid, key, value, timestamp, step, is_nan)"
+            f" SELECT run_uuid, '{key}', {POINTS}, {POINTS}, {POINTS}, false FROM runs",
+            f"INSERT INTO params (run_uuid, key, value) SELECT run_uuid, '{key}', 'v' FROM runs",
+            f"INSERT INTO tags (run_uuid, key, value) SELECT run_uuid, '{key}', 'v' FROM runs",
+        ]
+    return made
+
+
+@pytest.fixture(scope="module")
+def sqlite_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """As a server leaves it: nobody has gathered statistics."""
+    path = tmp_path_factory.mktemp("plans") / "mlflow.db"
+    series = (
+        "(WITH RECURSIVE s(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM s WHERE n < {limit})"
+        " SELECT n FROM s) AS series"
+    )
+
+    async def make() -> None:
+        await (await open_database(Settings(backend_store_uri=f"sqlite:///{path}"))).close()
+
+    asyncio.run(make())
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for statement in statements(series):
+            connection.execute(statement)
+    yield path
+
+
+@pytest.mark.parametrize("name", HOT)
+@pytest.mark.parametrize("analyzed", [False, True], ids=["no statistics", "statistics"])
+def test_sqlite_touches_no_more_rows_than_asked(
+    name: str, analyzed: bool, sqlite_path: Path
+) -> None:
+    """Counted in steps of its virtual machine, of which a row that is sorted takes about fifty."""
+    statement, args, asked = HOT[name]
+    bound = [json.dumps(one) if isinstance(one, list) else one for one in args]
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 10
+        return 0
+
+    with closing(sqlite3.connect(sqlite_path)) as connection:
+        if analyzed:
+            connection.execute("BEGIN")  # never committed: the next test is without
+            connection.execute("ANALYZE")
+            connection.execute("ANALYZE sqlite_schema")
+        used = statement.sqlite.count("?1") and len(bound)
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {statement.sqlite}", bound[:used])
+        scans = [row[3] for row in plan if re.match(r"SCAN (metrics|params|tags|runs|m\b)", row[3])]
+        connection.set_progress_handler(count, 10)
+        connection.execute(statement.sqlite, bound[:used]).fetchall()
+        connection.set_progress_handler(None, 0)
+    assert not scans
+    assert steps < 200 * asked + 3000, "it reads the points of that key of all runs"
+
+
+@pytest.fixture
+async def postgres(postgres_uri: str) -> Any:
+    """With the statistics that autovacuum gathers."""
+    connection = await asyncpg.connect(postgres_uri)
+    for statement in statements("generate_series(0, {limit}) AS series(n)"):
+        await connection.execute(statement)
+    await connection.execute("ANALYZE")
+    yield connection
+    await connection.close()
+
+
+def touched(node: dict[str, Any]) -> float:
+    """Rows of tables that a plan and what is below it looked at."""
+    rows = sum(
+        node.get(name, 0)
+        for name in ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
+    )
+    own = rows * node["Actual Loops"] if "Relation Name" in node else 0
+    return own + sum(touched(child) for child in node.get("Plans", ()))
+
+
+async def test_postgres_touches_no_more_rows_than_asked(postgres: asyncpg.Connection[Any]) -> None:
+    """As EXPLAIN ANALYZE counts them."""
+    wrong = {}
+    for name, (statement, args, asked) in HOT.items():
+        found = await postgres.fetchval(
+            f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.postgres}", *args
+        )
+        plan = json.loads(found)[0]["Plan"]
+        if touched(plan) > TOUCHED * asked + FEW:
+            wrong[name] = (touched(plan), plan)
+    assert not wrong
