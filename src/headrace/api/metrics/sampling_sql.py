@@ -42,11 +42,9 @@ _POINT: Final = (
     "SELECT value, timestamp, step, is_nan FROM metrics WHERE run_uuid = $1 AND key = $2 AND {}"
     " ORDER BY timestamp, value, is_nan LIMIT 1 OFFSET $4"
 )
-POINT: Final = Sql(
+POINT: Final = Sql(  # of a range, for the reason given at `sql.ANY_STEP`
     postgres=_POINT.format("step = $3"),
-    sqlite=_POINT.format(
-        "step BETWEEN $3 AND $3"
-    ),  # a range, for the reason given at `sql.ANY_STEP`
+    sqlite=_POINT.format("step BETWEEN $3 AND $3"),
 )
 
 
