@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import resource
 import socket
@@ -14,13 +15,13 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.faults.crowd import answer, get, post
-from tests.faults.load import Once
+from tests.faults.load import API, Once
 from tests.fix_server import headrace
 
 from headrace.config import load
 from headrace.http.app import create_app
 from headrace.http.bounds import Limits
-from headrace.http.server import Server
+from headrace.http.server import Connection, Server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -224,3 +225,22 @@ def test_two_thousand_idle_connections_do_no_harm(tmp_path: Path) -> None:
                     pass
     finally:
         server.__exit__(None, None, None)
+
+
+async def test_a_connection_leaves_nothing_for_the_collector(tmp_path: Path) -> None:
+    """It looks once in thousands of connections: until then memory would grow with each."""
+    async with impatient(tmp_path) as server:
+        gc.collect()
+        gc.disable()
+        try:
+            for path in ("/health", API + "experiments/get?experiment_id=0"):
+                reader, writer = await connect(server)
+                writer.write(get(path))
+                assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+                await leave([(reader, writer)])
+            while server.connections:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            assert not [found for found in gc.get_objects() if isinstance(found, Connection)]
+        finally:
+            gc.enable()

@@ -76,7 +76,7 @@ class Connection(asyncio.Protocol):
         self.deadline = monotonic() + server.limits.head_timeout_s
         self.idle_since = monotonic()
         self.peer = ""
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: Any = httptools.HttpRequestParser(self)
         self._transport: Any = None
         self._task: asyncio.Task[None] | None = None
         self._busy = False
@@ -115,6 +115,8 @@ class Connection(asyncio.Protocol):
         for body in (self._answering, self._body):
             if body is not None:
                 body.lose()
+        # They hold this connection: without cycles all go now, not when the collector looks (3 kB a connection).
+        self._parser = self._body = None
         if self._drained is not None and not self._drained.done():
             self._drained.set_exception(ConnectionResetError("the client went away"))
 
