@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import pytest
 
+from headrace import search
 from headrace.api.experiments import sql as experiments_sql
 from headrace.api.metrics import sampling_sql, sql
 from headrace.api.runs import batch_sql
@@ -22,10 +23,10 @@ from headrace.db.upkeep import health
 from headrace.message import INT64_MAX, INT64_MIN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from headrace.db.base import Sql
+    from headrace.db.base import Dialect, Sql
 
 RUNS = 3_000
 LONG, POINTS = (
@@ -54,6 +55,14 @@ HOT: dict[str, tuple[Sql, tuple[Any, ...], int]] = {
     "params that are there": (batch_sql.STORED_PARAMS, ([RUN], ["loss"]), 1),
     "an experiment": (experiments_sql.BY_ID, (3,), 1),
 }
+# A search reads the runs of its experiments whole: MLflow's schema has no index for them. Of what was logged it
+# reads the rows that its conditions are about; here so many runs have them.
+RARE = 5
+SEARCHES = {
+    "a rare tag": ("tags.rare = 'yes'", []),
+    "a rare metric": ("metrics.rare > 1", ["metrics.rare DESC"]),
+    "a rare param of runs with a metric": ("params.rare = 'yes' AND metrics.loss > 1", []),
+}
 TOUCHED = 3  # at most so many rows for each that is asked for, and a few
 FEW = 12
 
@@ -77,7 +86,28 @@ def statements(series: str) -> list[str]:
             f"INSERT INTO params (run_uuid, key, value) SELECT run_uuid, '{key}', 'v' FROM runs",
             f"INSERT INTO tags (run_uuid, key, value) SELECT run_uuid, '{key}', 'v' FROM runs",
         ]
-    return made
+    few = f"(SELECT run_uuid FROM runs LIMIT {RARE}) AS few"
+    return [
+        *made,
+        f"INSERT INTO tags (run_uuid, key, value) SELECT run_uuid, 'rare', 'yes' FROM {few}",
+        f"INSERT INTO params (run_uuid, key, value) SELECT run_uuid, 'rare', 'yes' FROM {few}",
+        "INSERT INTO latest_metrics (run_uuid, key, value, timestamp, step, is_nan)"
+        f" SELECT run_uuid, 'rare', 2, 1, 1, false FROM {few}",
+    ]
+
+
+def page_of(name: str, dialect: Dialect) -> search.Page:
+    """A search for runs."""
+    wanted, order_by = SEARCHES[name]
+    return search.runs_page(
+        experiment_ids=[0],
+        filter=wanted,
+        order_by=order_by,
+        stages=("active",),
+        max_results=100,
+        page_token=None,
+        dialect=dialect,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +137,25 @@ def test_sqlite_touches_no_more_rows_than_asked(
     """Counted in steps of its virtual machine, of which a row that is sorted takes about fifty."""
     statement, args, asked = HOT[name]
     bound = [json.dumps(one) if isinstance(one, list) else one for one in args]
+    used = statement.sqlite.count("?1") and len(bound)
+    scans, steps = work_of(sqlite_path, statement.sqlite, bound[:used], analyzed)
+    assert not scans
+    assert steps < 200 * asked + 3000, "it reads the points of that key of all runs"
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_sqlite_looks_at_each_run_once(name: str, sqlite_path: Path) -> None:
+    """And at nothing that was logged to it but what is asked for."""
+    page = page_of(name, "sqlite")
+    scans, steps = work_of(sqlite_path, page.sql.sqlite, page.args, False)
+    assert [scan for scan in scans if not scan.startswith(("SCAN runs", "SCAN r"))] == []
+    assert steps < 60 * RUNS
+
+
+def work_of(
+    path: Path, statement: str, args: Sequence[Any], analyzed: bool
+) -> tuple[list[str], int]:
+    """The tables that a statement scans, and the steps of SQLite's machine that it takes."""
     steps = 0
 
     def count() -> int:
@@ -114,19 +163,18 @@ def test_sqlite_touches_no_more_rows_than_asked(
         steps += 10
         return 0
 
-    with closing(sqlite3.connect(sqlite_path)) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         if analyzed:
             connection.execute("BEGIN")  # never committed: the next test is without
             connection.execute("ANALYZE")
             connection.execute("ANALYZE sqlite_schema")
-        used = statement.sqlite.count("?1") and len(bound)
-        plan = connection.execute(f"EXPLAIN QUERY PLAN {statement.sqlite}", bound[:used])
-        scans = [row[3] for row in plan if re.match(r"SCAN (metrics|params|tags|runs|m\b)", row[3])]
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", args)
+        tables = r"SCAN (metrics|latest_metrics|params|tags|runs|m|r)\b(?! VIRTUAL)"
+        scans = [row[3] for row in plan if re.match(tables, row[3])]
         connection.set_progress_handler(count, 10)
-        connection.execute(statement.sqlite, bound[:used]).fetchall()
+        connection.execute(statement, args).fetchall()
         connection.set_progress_handler(None, 0)
-    assert not scans
-    assert steps < 200 * asked + 3000, "it reads the points of that key of all runs"
+    return scans, steps
 
 
 @pytest.fixture
@@ -140,24 +188,33 @@ async def postgres(postgres_uri: str) -> Any:
     await connection.close()
 
 
-def touched(node: dict[str, Any]) -> float:
-    """Rows of tables that a plan and what is below it looked at."""
+def touched(node: dict[str, Any], but: str = "") -> float:
+    """Rows of tables (but one) that a plan and what is below it looked at."""
     rows = sum(
         node.get(name, 0)
         for name in ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
     )
-    own = rows * node["Actual Loops"] if "Relation Name" in node else 0
-    return own + sum(touched(child) for child in node.get("Plans", ()))
+    counts = node.get("Relation Name", but) != but
+    own = rows * node["Actual Loops"] if counts else 0
+    return own + sum(touched(child, but) for child in node.get("Plans", ()))
+
+
+async def explained(connection: asyncpg.Connection[Any], sql: str, args: Sequence[Any]) -> Any:
+    """The plan with what it really did."""
+    found = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *args)
+    return json.loads(found)[0]["Plan"]
 
 
 async def test_postgres_touches_no_more_rows_than_asked(postgres: asyncpg.Connection[Any]) -> None:
     """As EXPLAIN ANALYZE counts them."""
     wrong = {}
     for name, (statement, args, asked) in HOT.items():
-        found = await postgres.fetchval(
-            f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.postgres}", *args
-        )
-        plan = json.loads(found)[0]["Plan"]
+        plan = await explained(postgres, statement.postgres, args)
         if touched(plan) > TOUCHED * asked + FEW:
             wrong[name] = (touched(plan), plan)
+    for name in SEARCHES:
+        page = page_of(name, "postgres")
+        plan = await explained(postgres, page.sql.postgres, page.args)
+        if touched(plan, but="runs") > TOUCHED * RARE + FEW:
+            wrong[name] = (touched(plan, but="runs"), plan)
     assert not wrong
