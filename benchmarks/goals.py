@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks import figures
 from benchmarks.cases import BY_NAME
+from benchmarks.results import OURS
 
 if TYPE_CHECKING:
     from benchmarks.results import Results
 
-OURS: Final = "headrace"
 STOCK: Final = "mlflow"
 PEERS: Final = ("mlflow-go", "fasttrackml")
 

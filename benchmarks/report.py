@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from benchmarks import figures, goals
 from benchmarks.cases import BY_NAME
 from benchmarks.charts import Group, Measure, bar_chart, short
+from benchmarks.results import OURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
     from benchmarks.results import Results
 
-OURS: Final = goals.OURS
 HEADLINE: Final = ("log-batch-10", "log-batch-10-own", "create-run", "get-run", "search-runs-1k")
 
 

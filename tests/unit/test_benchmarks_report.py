@@ -100,6 +100,11 @@ def test_rounds_beside_a_failed_one_count_and_the_table_says_so(results: Results
     assert "mlflow-go" in report.failures(results)
 
 
+def test_of_our_own_rounds_one_that_fails_is_enough(results: Results) -> None:
+    results.samples.append(_sample("headrace", 9000, 4, error="500"))
+    assert results.median("postgresql", CASE, "headrace", "requests_per_s") is None
+
+
 def test_the_limit_of_a_write_is_the_raw_database(results: Results) -> None:
     assert results.limit_rows_per_s("postgresql", CASE) == (25_000, "grouped by 20, 1 connection")
     assert results.shape_rows_per_s("postgresql", CASE, "each") == 12_000

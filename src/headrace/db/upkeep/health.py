@@ -7,7 +7,6 @@ from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 from headrace.db.base import Row, Sql, Tx
-from headrace.message import INT64_MIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,18 +59,16 @@ SAMPLE: Final = {
 # One statement, so that no commit comes between the two halves: what is stored, and what it should be.
 _BOTH: Final = "l.step, l.timestamp, l.value, l.is_nan, m.step, m.timestamp, m.value, m.is_nan"
 _NEWEST: Final = (
-    "FROM metrics WHERE run_uuid = $1 AND key = $2{}"
+    "FROM metrics WHERE run_uuid = $1 AND key = $2"
     " ORDER BY step DESC, timestamp DESC, value DESC LIMIT 1"
 )
-# Without it SQLite reads the points of that key of all runs (see `headrace.api.metrics.sql.ANY_STEP`).
-_ANY_STEP: Final = f" AND step >= {INT64_MIN}"
 # Of active runs: `headrace gc` may have been stopped in the middle of a deleted one.
 _LATEST: Final = "FROM runs r LEFT JOIN latest_metrics l ON l.run_uuid = r.run_uuid AND l.key = $2"
 _ACTIVE: Final = "WHERE r.run_uuid = $1 AND r.lifecycle_stage = 'active'"
 LATEST_AND_NEWEST = Sql(
-    postgres=f"SELECT {_BOTH} {_LATEST} LEFT JOIN LATERAL (SELECT * {_NEWEST.format('')}) AS m ON true {_ACTIVE}",
+    postgres=f"SELECT {_BOTH} {_LATEST} LEFT JOIN LATERAL (SELECT * {_NEWEST}) AS m ON true {_ACTIVE}",
     sqlite=f"SELECT {_BOTH} {_LATEST}"
-    f" LEFT JOIN metrics m ON m.rowid = (SELECT rowid {_NEWEST.format(_ANY_STEP)}) {_ACTIVE}",
+    f" LEFT JOIN metrics m ON m.rowid = (SELECT rowid {_NEWEST}) {_ACTIVE}",
 )
 JOURNAL_MODE = Sql(postgres="SELECT ''", sqlite="SELECT journal_mode FROM pragma_journal_mode")
 CLOCK_MS = Sql(
@@ -95,7 +92,7 @@ _RECOMPUTE: Final = (
 )
 _FORGET: Final = (
     "DELETE FROM latest_metrics WHERE run_uuid {among} AND NOT EXISTS (SELECT 1 FROM metrics m"
-    " WHERE m.run_uuid = latest_metrics.run_uuid AND m.key = latest_metrics.key{any_step})"
+    " WHERE m.run_uuid = latest_metrics.run_uuid AND m.key = latest_metrics.key)"
 )
 _IN_ARRAY: Final = "= ANY($1::varchar[])"
 _IN_JSON: Final = "IN (SELECT value FROM json_each($1))"
@@ -104,10 +101,7 @@ RECOMPUTE = Sql(
     # older SQLite has no IS DISTINCT FROM, and compares rows with IS NOT
     sqlite=_RECOMPUTE.format(among=_IN_JSON).replace("IS DISTINCT FROM", "IS NOT"),
 )
-FORGET = Sql(
-    postgres=_FORGET.format(among=_IN_ARRAY, any_step=""),
-    sqlite=_FORGET.format(among=_IN_JSON, any_step=_ANY_STEP),
-)
+FORGET = Sql(postgres=_FORGET.format(among=_IN_ARRAY), sqlite=_FORGET.format(among=_IN_JSON))
 
 
 async def run_ids(tx: Tx, after: str, limit: int) -> list[str]:
