@@ -76,6 +76,7 @@ def test_a_server_at_work_does_not_grow(
     database: str,
     request: pytest.FixtureRequest,
     tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Mixed load from many clients; connections come and go."""
     uri = database_uri(database, request, tmp_path)
@@ -102,6 +103,8 @@ def test_a_server_at_work_does_not_grow(
         last = median(samples[-max(5, len(samples) // 20) :])
         assert last <= growth * before[0], f"{before[0] >> 20} MB, then {last / 2**20:.0f} MB"
         check_latest(uri)
+    with capsys.disabled():
+        print(f"\n{database}: {before[0] / 2**20:.1f} MiB, then {last / 2**20:.1f} MiB")  # noqa: T201 what the long run is for
 
 
 def at_work(server: Server, make: Callable[[int, int], bytes], seconds: float) -> None:
