@@ -90,32 +90,46 @@ class Pool:
                 return await self._open()
             if len(self._waiters) >= MAX_WAITERS:
                 raise Crowded("too many requests wait for the database")
-            waiter: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            try:
-                handed = await asyncio.wait_for(waiter, WAIT_TIMEOUT_S)
-            except TimeoutError as error:
-                raise Crowded("no database connection became free in time") from error
-            finally:
-                if not waiter.done() or waiter.cancelled():
-                    with suppress(ValueError):
-                        self._waiters.remove(waiter)
-            if handed is not None:
+            if (handed := await self._wait()) is not None:
                 return handed
 
+    async def _wait(self) -> Connection | None:
+        """The connection that a caller gives back, or None when one may be opened. Raises `Crowded`."""
+        waiter: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            async with asyncio.timeout(WAIT_TIMEOUT_S):
+                return await waiter
+        except TimeoutError as error:
+            self._pass_on(waiter)
+            raise Crowded("no database connection became free in time") from error
+        except asyncio.CancelledError:
+            self._pass_on(waiter)
+            raise
+
+    def _pass_on(self, waiter: asyncio.Future[Connection | None]) -> None:
+        """Give what a caller that waits no longer was handed in the same tick to the next one."""
+        if not waiter.done() or waiter.cancelled():
+            with suppress(ValueError):
+                self._waiters.remove(waiter)
+        elif (connection := waiter.result()) is not None:
+            self.release(connection)
+        else:
+            self._wake_one()
+
     async def _open(self) -> Connection:
-        self._opening.append(monotonic())
+        since = monotonic()
+        self._opening.append(since)
         self._used()
         try:
             connection = await self._open_one()
-        except GONE as error:
+        except BaseException as error:  # cancelled as well: the next in line may open one
+            self._opening.remove(since)
             self._wake_one()
-            raise Unavailable(translate(error).text) from error
-        except asyncpg.PostgresError as error:
-            self._wake_one()
-            raise Unavailable(str(error)) from error
-        finally:
-            self._opening.pop(0)
+            if isinstance(error, (asyncpg.PostgresError, *GONE)):
+                raise Unavailable(translate(error).text) from error
+            raise
+        self._opening.remove(since)
         self._take(connection)
         return connection
 
@@ -125,7 +139,7 @@ class Pool:
 
     def oldest(self) -> float | None:
         """Since when (`monotonic`) the connection that has been in use, or in the making, longest is."""
-        return min([*self._in_use.values(), *self._opening[:1]], default=None)
+        return min([*self._in_use.values(), *self._opening], default=None)
 
     def break_all(self) -> None:
         """Break every connection: who uses one or waits for one gets an error now."""
@@ -163,6 +177,8 @@ class Pool:
     async def close(self) -> None:
         """Close idle connections now; one in use closes when it is given back."""
         self.closed = True
+        while self._waiters:
+            self._wake_one()
         for connection in self._idle:
             await connection.close(timeout=2)
         self._idle.clear()
