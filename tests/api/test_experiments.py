@@ -45,8 +45,8 @@ def test_a_failed_creation_leaves_nothing_behind(api: Api) -> None:
         "experiments/create",
         name="never made",
         tags=twice,
-        code="RESOURCE_ALREADY_EXISTS",
-        says="already exists",
+        code="BAD_REQUEST",
+        says="another key",
     )
     api.fails(
         "experiments/get-by-name",

@@ -140,6 +140,12 @@ _TYPES: Final = Override(
 )
 
 OVERRIDES: Final[dict[str, Override]] = {
+    "experiments: tag keys twice": Override(
+        "Stock says that the name is taken, which it is not.",
+        stock=400,
+        says="another key",
+        code="BAD_REQUEST",
+    ),
     "search runs, filters: filter start_time < 9223372036854775808": _WIDE,
     "search runs, pages: an experiment beyond 64 bits": _WIDE,
     "search experiments: filter creation_time < 9223372036854775808": _WIDE,

@@ -24,7 +24,16 @@ class DatabaseError(Exception):
 
 
 class UniqueViolation(DatabaseError):
-    """A unique or primary key exists already."""
+    """A unique or primary key exists already.
+
+    `table` and `columns` name the key. Both are empty where the driver does not say; whoever tells a client that
+    something exists compares them, since another key of the same transaction may have been violated.
+    """
+
+    def __init__(self, text: str, table: str = "", columns: frozenset[str] = frozenset()) -> None:
+        super().__init__(text)
+        self.table = table
+        self.columns = columns
 
 
 class NotNew(UniqueViolation):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Final
 
 from asyncpg import exceptions as pg
@@ -41,11 +42,22 @@ _BROKEN: Final = (
 )
 
 
+# "Key (name)=(x) already exists." in the language of the server, but with these columns in any. MLflow's names of
+# constraints differ between its heads, its columns do not.
+_KEY: Final = re.compile(r"\(([\w, ]+)\)=\(")
+
+
+def _unique_violation(error: pg.UniqueViolationError, text: str) -> UniqueViolation:
+    key = _KEY.search(error.detail or "")
+    columns = frozenset(key[1].split(", ")) if key else frozenset()
+    return UniqueViolation(text, error.table_name or "", columns)
+
+
 def translate(error: BaseException) -> DatabaseError:
     """The driver's error as one of ours; `text` stays the driver's."""
     text = f"({type(error).__module__}.{type(error).__name__}) {error}"
     if isinstance(error, pg.UniqueViolationError):
-        return UniqueViolation(text)
+        return _unique_violation(error, text)
     if isinstance(error, pg.ForeignKeyViolationError):
         return ForeignKeyViolation(text)
     if isinstance(error, pg.DeadlockDetectedError | pg.SerializationError):

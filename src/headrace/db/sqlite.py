@@ -54,12 +54,21 @@ _STOP: Final = object()
 _UNIQUE: Final = frozenset({"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"})
 
 
+def violated_key(text: str) -> tuple[str, frozenset[str]]:
+    """Table and columns of "UNIQUE constraint failed: tags.key, tags.run_uuid"; empty for an index on expressions."""
+    pairs = [name.partition(".") for name in text.rpartition(": ")[2].split(", ")]
+    if not all(column for _, _, column in pairs):
+        return "", frozenset()
+    return pairs[0][0], frozenset(column for _, _, column in pairs)
+
+
 def translate(error: sqlite3.Error) -> DatabaseError:
     """The driver's error as one of ours; `text` stays the driver's."""
     name = getattr(error, "sqlite_errorname", "") or ""
     text = f"(sqlite3.{type(error).__name__}) {error}"
     if name in _UNIQUE:
-        return UniqueViolation(text)
+        table, columns = violated_key(str(error))
+        return UniqueViolation(text, table, columns)
     if name == "SQLITE_CONSTRAINT_FOREIGNKEY":
         return ForeignKeyViolation(text)
     # SQLITE_ERROR is a statement that cannot run (no such table): trying it again helps nobody.

@@ -23,7 +23,7 @@ from headrace.api.runs import batch, create, inputs, sql, transactions, update
 from headrace.api.runs import types as run_types
 from headrace.clock import now_ms
 from headrace.db.errors import UniqueViolation
-from headrace.errors import ApiError, ErrorCode, experiment_not_found, run_not_found
+from headrace.errors import experiment_not_found, run_not_found
 from headrace.limits import MAX_EXPERIMENT_NAME
 from headrace.message import INT64_MAX
 from headrace.names import check_length
@@ -222,10 +222,7 @@ class TrackingStore(SqlAlchemyStore):
                 experiments_sql.create, name, where, root, now_ms(), pairs
             )
         except UniqueViolation as error:
-            raise ApiError(
-                ErrorCode.RESOURCE_ALREADY_EXISTS,
-                f"Experiment(name={name}) already exists. Error: {error.text}",
-            ) from error
+            raise experiments.not_created(name, error) from error
         return str(number)
 
     @native

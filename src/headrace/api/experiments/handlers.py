@@ -25,7 +25,7 @@ from headrace.clock import now_ms
 from headrace.context import Context
 from headrace.db.base import Row
 from headrace.db.errors import UniqueViolation
-from headrace.errors import ApiError, ErrorCode, invalid
+from headrace.errors import invalid
 from headrace.http.codec import encode
 from headrace.http.messages import Response
 from headrace.limits import (
@@ -39,7 +39,8 @@ from headrace.names import check_length
 async def create(req: CreateExperiment, ctx: Context) -> CreatedExperiment:
     """POST /2.0/mlflow/experiments/create
 
-    Errors: RESOURCE_ALREADY_EXISTS (the name is taken, also by a deleted experiment).
+    Errors: RESOURCE_ALREADY_EXISTS (the name is taken, also by a deleted experiment), BAD_REQUEST (a tag twice;
+    stock says that the name is taken).
     """
     tags = [(tag.key or "", tag.value or "") for tag in req.tags]
     tag_rules.check_views(key for key, _ in tags)
@@ -58,10 +59,7 @@ async def create(req: CreateExperiment, ctx: Context) -> CreatedExperiment:
             tags,
         )
     except UniqueViolation as error:
-        raise ApiError(
-            ErrorCode.RESOURCE_ALREADY_EXISTS,
-            f"Experiment(name={req.name}) already exists. Error: {error.text}",
-        ) from error
+        raise transactions.not_created(req.name, error) from error
     return CreatedExperiment(experiment_id=str(number))
 
 

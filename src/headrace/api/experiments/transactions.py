@@ -7,8 +7,19 @@ from headrace.api.experiments import sql, tag_rules
 from headrace.api.experiments.ids import not_active
 from headrace.clock import now_ms
 from headrace.db.base import Row, Tx
+from headrace.db.errors import UniqueViolation
 from headrace.errors import ApiError, ErrorCode
 from headrace.limits import MAX_CUSTOM_VIEWS
+
+
+def not_created(name: str, error: UniqueViolation) -> ApiError:
+    """What a client is told of a new experiment whose insertion violated a key."""
+    if error.table == "experiments" and "name" in error.columns:
+        code = ErrorCode.RESOURCE_ALREADY_EXISTS
+        return ApiError(code, f"Experiment(name={name}) already exists. Error: {error.text}")
+    if error.table == "experiment_tags":
+        return ApiError(ErrorCode.BAD_REQUEST, "Each tag of an experiment must have another key.")
+    return ApiError(ErrorCode.BAD_REQUEST, error.text)
 
 
 async def _active(tx: Tx, number: int) -> Row:

@@ -83,8 +83,8 @@ async def insert(new: creation.NewVersion, ctx: Context) -> Whole:
     for attempt in range(CREATE_ATTEMPTS):
         try:
             return await ctx.db.write(creation.insert, new, now_ms())
-        except UniqueViolation:
-            if attempt == CREATE_ATTEMPTS - 1:
+        except UniqueViolation as error:
+            if attempt == CREATE_ATTEMPTS - 1 or error.table != "model_versions":
                 raise
     raise AssertionError("unreachable")
 

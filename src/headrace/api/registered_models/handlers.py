@@ -83,6 +83,8 @@ async def insert(new: NewModel, ctx: Context) -> transactions.Found:
     try:
         await ctx.db.write(sql.insert, new.name, now, new.description, list(new.tags.items()))
     except UniqueViolation as error:
+        if error.table != "registered_models":
+            raise
         taken = await ctx.db.read(sql.tags, [new.name])
         is_prompt = any(key == IS_PROMPT for _, key, _ in taken)
         raise _name_taken(new.name, is_prompt, IS_PROMPT in new.tags) from error
@@ -184,6 +186,8 @@ async def renamed(req: RenameRegisteredModel, ctx: Context) -> transactions.Foun
     try:
         return await ctx.db.write(_rename, req.name, req.new_name)
     except UniqueViolation as error:
+        if error.table != "registered_models":
+            raise
         raise ApiError(
             ErrorCode.RESOURCE_ALREADY_EXISTS,
             f"Registered Model (name={req.new_name}) already exists. Error: {error.text}",
