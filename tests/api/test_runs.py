@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import TYPE_CHECKING
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 
 if TYPE_CHECKING:
@@ -97,6 +102,41 @@ def test_a_deleted_run_takes_no_more_writes(api: Api, path: str, fields: dict[st
     assert api.get(run.id) == before
     api.ok("runs/restore", run_id=run.id)
     api.ok(path, run_id=run.id, **fields)
+
+
+def changing(uri: str) -> Any:
+    """A connection of our own to the server's database."""
+    if uri.startswith("sqlite"):
+        return sqlite3.connect(urlsplit(uri).path[1:], timeout=30)
+    return psycopg.connect(uri)
+
+
+def test_deleting_a_run_deletes_the_assessments_that_it_made_and_no_others(api: Api) -> None:
+    """Also beside metadata that is no JSON although it names the key."""
+    run, other = api.run(), api.run()
+    key = "mlflow.assessment.sourceRunId"
+    metadata = {
+        "mine": json.dumps({"a": 1, key: run.id}),
+        "others": json.dumps({key: other.id}),
+        "text": f"no JSON, {key} or {run.id}",
+    }
+    with closing(changing(api.uri)) as connection:
+        cursor = connection.cursor()
+        cursor.execute(
+            "INSERT INTO trace_info (request_id, experiment_id, timestamp_ms, status)"
+            f" VALUES ('tr-{run.id}', {run.experiment_id}, 1, 'OK')"
+        )
+        for name, text in metadata.items():
+            cursor.execute(
+                "INSERT INTO assessments (assessment_id, trace_id, name, assessment_type, value,"
+                " created_timestamp, last_updated_timestamp, source_type, valid, assessment_metadata)"
+                f" VALUES ('{name}-{run.id}', 'tr-{run.id}', '{name}', 'feedback', '1', 1, 1, 'HUMAN',"
+                f" true, '{text}')"
+            )
+        connection.commit()
+        api.ok("runs/delete", run_id=run.id)
+        cursor.execute(f"SELECT name FROM assessments WHERE trace_id = 'tr-{run.id}' ORDER BY name")
+        assert [name for (name,) in cursor.fetchall()] == ["others", "text"]
 
 
 def test_an_unknown_run_is_not_found_by_any_endpoint(api: Api) -> None:

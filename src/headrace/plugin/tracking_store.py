@@ -138,11 +138,13 @@ class TrackingStore(SqlAlchemyStore):
 
     @native
     def delete_run(self, run_id: str) -> None:
-        self._headrace.write(transactions.set_stage, arguments.text(run_id), "deleted", now_ms())
+        run_id = arguments.text(run_id)
+        has_assessments = self._headrace.read(transactions.has_assessments, run_id)
+        self._headrace.write(transactions.delete, run_id, now_ms(), has_assessments)
 
     @native
     def restore_run(self, run_id: str) -> None:
-        self._headrace.write(transactions.set_stage, arguments.text(run_id), "active", None)
+        self._headrace.write(transactions.restore, arguments.text(run_id))
 
     @native
     def _search_runs(

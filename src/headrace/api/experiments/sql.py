@@ -17,6 +17,10 @@ _COLUMNS = (
     "experiment_id, name, artifact_location, lifecycle_stage, creation_time, last_update_time"
 )
 BY_ID = Sql(f"SELECT {_COLUMNS} FROM experiments WHERE experiment_id = $1")
+LOCK = Sql(  # nobody else changes the experiment until the transaction ends; runs may be made in it
+    postgres="SELECT 1 FROM experiments WHERE experiment_id = $1 FOR NO KEY UPDATE",
+    sqlite="SELECT 1 FROM experiments WHERE experiment_id = $1",
+)
 BY_NAME = Sql(f"SELECT {_COLUMNS} FROM experiments WHERE name = $1")
 TAGS = Sql(
     postgres="SELECT experiment_id, key, value FROM experiment_tags WHERE experiment_id = ANY($1::int[])",

@@ -60,6 +60,7 @@ async def set_tag(tx: Tx, number: int, key: str, value: str) -> None:
 
 async def set_view(tx: Tx, number: int, key: str, value: str) -> None:
     """Set a tag that holds a custom view, of which an experiment has only so many."""
+    await tx.fetchrow(sql.LOCK, number)  # or two requests count the same views
     found = await sql.find(tx, sql.BY_ID, number)
     if found is None:
         raise errors.experiment_not_found(number)

@@ -50,7 +50,14 @@ UPSERT_TAG = Sql(
     " VALUES ($1, $2, $3, $4)"
     " ON CONFLICT (model_id, tag_key) DO UPDATE SET tag_value = EXCLUDED.tag_value"
 )
-TAG = Sql("SELECT tag_value FROM logged_model_tags WHERE model_id = $1 AND tag_key = $2")
+CLAIM_TAG = (
+    Sql(  # its value ($4 where it is new); nobody else changes it until the transaction ends
+        "INSERT INTO logged_model_tags (model_id, experiment_id, tag_key, tag_value)"
+        " VALUES ($1, $2, $3, $4)"
+        " ON CONFLICT (model_id, tag_key) DO UPDATE SET tag_value = logged_model_tags.tag_value"
+        " RETURNING tag_value"
+    )
+)
 DELETE_TAG = Sql("DELETE FROM logged_model_tags WHERE model_id = $1 AND tag_key = $2")
 SET_STATUS = Sql(
     "UPDATE logged_models SET status = $2, last_updated_timestamp_ms = $3 WHERE model_id = $1"

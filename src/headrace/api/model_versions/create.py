@@ -203,7 +203,8 @@ async def _note_on_model(tx: Tx, new: NewVersion, number: int) -> None:
     if owner is None:
         raise _no_logged_model(new.source, new.model_id, is_source=False)
     note = {"name": new.name, "version": number}
-    row = await tx.fetchrow(logged_sql.TAG, new.model_id, MODEL_VERSIONS_TAG)
+    key = (new.model_id, owner[0], MODEL_VERSIONS_TAG)
+    row = await tx.fetchrow(logged_sql.CLAIM_TAG, *key, "[]")
     try:
         notes = json.loads(row[0]) if row and row[0] else []
     except ValueError:
@@ -214,6 +215,4 @@ async def _note_on_model(tx: Tx, new: NewVersion, number: int) -> None:
         )
     if note not in notes:
         notes.append(note)
-    await tx.execute(
-        logged_sql.UPSERT_TAG, new.model_id, owner[0], MODEL_VERSIONS_TAG, json.dumps(notes)
-    )
+    await tx.execute(logged_sql.UPSERT_TAG, *key, json.dumps(notes))

@@ -244,6 +244,7 @@ async def delete_tag(req: DeleteRegisteredModelTag, ctx: Context) -> Empty:
 
 
 async def _set_alias(tx: Tx, name: str, alias: str, number: int) -> None:
+    await tx.fetchrow(sql.LOCK.of(tx), name)  # or the version is deleted before the alias is there
     await existing_version(tx, name, number)
     await tx.execute(sql.UPSERT_ALIAS.of(tx), name, alias, number)
 

@@ -65,6 +65,11 @@ DESCRIBE = Scoped(
     "UPDATE registered_models SET description = $2, last_updated_time = $3"
     " WHERE workspace = 'default' AND name = $1"
 )
+LOCK = Scoped(  # nobody else changes the model or makes or deletes its versions until the transaction ends
+    postgres="SELECT 1 FROM registered_models WHERE workspace = 'default' AND name = $1"
+    " FOR NO KEY UPDATE",
+    sqlite="SELECT 1 FROM registered_models WHERE workspace = 'default' AND name = $1",
+)
 TOUCH = Scoped(
     "UPDATE registered_models SET last_updated_time = $2 WHERE workspace = 'default' AND name = $1"
 )

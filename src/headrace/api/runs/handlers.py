@@ -86,7 +86,8 @@ async def delete(req: RunId, ctx: Context) -> Empty:
 
     Also deletes the assessments that the run made. Deleting twice is fine. Errors: RESOURCE_DOES_NOT_EXIST.
     """
-    await ctx.db.write(transactions.set_stage, req.run_id, "deleted", now_ms())
+    has_assessments = await ctx.db.read(transactions.has_assessments, req.run_id)
+    await ctx.db.write(transactions.delete, req.run_id, now_ms(), has_assessments)
     return EMPTY
 
 
@@ -95,7 +96,7 @@ async def restore(req: RunId, ctx: Context) -> Empty:
 
     Restoring an active run is fine. Errors: RESOURCE_DOES_NOT_EXIST.
     """
-    await ctx.db.write(transactions.set_stage, req.run_id, "active", None)
+    await ctx.db.write(transactions.restore, req.run_id)
     return EMPTY
 
 

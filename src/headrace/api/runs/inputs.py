@@ -207,10 +207,11 @@ def _without_config(flavor: Any) -> Any:
 
 async def _append_model(tx: Tx, run_id: str, model: dict[str, Any]) -> None:
     await check_active(tx, run_id)
-    row = await tx.fetchrow(sql.TAG, run_id, HISTORY_TAG)
+    row = await tx.fetchrow(sql.CLAIM_TAG, run_id, HISTORY_TAG, "[]")
+    assert row is not None, "the tag was inserted or there already"
     try:
-        history = json.loads(row[0]) if row else []
-    except ValueError:
+        history = json.loads(row[0])
+    except (TypeError, ValueError):
         history = None
     if not isinstance(history, list):
         raise ApiError(

@@ -57,9 +57,9 @@ MODELS_OUT = _of_runs(
     "SELECT source_id, destination_id, step FROM inputs"
     " WHERE source_type = 'RUN_OUTPUT' AND destination_type = 'MODEL_OUTPUT' AND source_id"
 )
-LOCATIONS = Sql(  # of experiments: what create-run needs
+LOCATIONS = Sql(  # of experiments: what create-run needs; none of them is deleted until the transaction ends
     postgres="SELECT experiment_id, artifact_location, lifecycle_stage FROM experiments"
-    " WHERE experiment_id = ANY($1::int[])",
+    " WHERE experiment_id = ANY($1::int[]) FOR SHARE",
     sqlite="SELECT experiment_id, artifact_location, lifecycle_stage FROM experiments"
     " WHERE experiment_id IN (SELECT value FROM json_each($1))",
 )
@@ -88,17 +88,31 @@ UPDATE_RUN = Sql(
 )
 SET_STAGE = Sql("UPDATE runs SET lifecycle_stage = $2, deleted_time = $3 WHERE run_uuid = $1")
 DELETE_TAG = Sql("DELETE FROM tags WHERE run_uuid = $1 AND key = $2")
-TAG = Sql("SELECT value FROM tags WHERE run_uuid = $1 AND key = $2")
+CLAIM_TAG = (
+    Sql(  # its value ($3 where it is new); nobody else changes it until the transaction ends
+        "INSERT INTO tags (run_uuid, key, value) VALUES ($1, $2, $3)"
+        " ON CONFLICT (key, run_uuid) DO UPDATE SET value = tags.value RETURNING value"
+    )
+)
 UPSERT_TAG = Sql(
     "INSERT INTO tags (run_uuid, key, value) VALUES ($1, $2, $3)"
     " ON CONFLICT (key, run_uuid) DO UPDATE SET value = EXCLUDED.value"
 )
-DELETE_ASSESSMENTS = Sql(  # of the run's own: what runs/delete takes with it
-    postgres="DELETE FROM assessments WHERE assessment_metadata LIKE '%mlflow.assessment.sourceRunId%'"
-    " AND assessment_metadata::json ->> 'mlflow.assessment.sourceRunId' = $1",
-    sqlite="DELETE FROM assessments WHERE assessment_metadata LIKE '%mlflow.assessment.sourceRunId%'"
-    " AND json_extract(assessment_metadata, '$.\"mlflow.assessment.sourceRunId\"') = $1",
+# Assessments that a run made, which runs/delete takes with it. MLflow looks for `source_run` in the text too; no
+# index helps, and a cast to JSON fails at the first text that is none.
+HAS_ASSESSMENTS = Sql(
+    postgres="SELECT 1 FROM assessments WHERE strpos(assessment_metadata, $1) > 0 LIMIT 1",
+    sqlite="SELECT 1 FROM assessments WHERE instr(assessment_metadata, $1) > 0 LIMIT 1",
 )
+DELETE_ASSESSMENTS = Sql(
+    postgres="DELETE FROM assessments WHERE strpos(assessment_metadata, $1) > 0",
+    sqlite="DELETE FROM assessments WHERE instr(assessment_metadata, $1) > 0",
+)
+
+
+def source_run(run_id: str) -> str:
+    """What the metadata of an assessment holds that a run made, as MLflow writes JSON."""
+    return f'"mlflow.assessment.sourceRunId": "{run_id}"'
 
 
 class Logged:

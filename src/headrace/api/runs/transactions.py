@@ -21,12 +21,25 @@ async def check_active(tx: Tx, run_id: str) -> Row:
     return rows[0]
 
 
-async def set_stage(tx: Tx, run_id: str, stage: str, deleted_time: int | None) -> None:
-    """Delete or restore a run; `deleted_time` in milliseconds. Raises RESOURCE_DOES_NOT_EXIST."""
-    if not await tx.execute(sql.SET_STAGE, run_id, stage, deleted_time):
+async def has_assessments(tx: Tx, run_id: str) -> bool:
+    """Whether the run made assessments. Reads the whole table, so no write transaction should ask."""
+    if not tx.schema.has("assessments", "assessment_metadata"):
+        return False
+    return await tx.fetchrow(sql.HAS_ASSESSMENTS, sql.source_run(run_id)) is not None
+
+
+async def delete(tx: Tx, run_id: str, deleted_time: int, with_assessments: bool) -> None:
+    """Delete a run; `deleted_time` in milliseconds. Raises RESOURCE_DOES_NOT_EXIST."""
+    if with_assessments:  # first, since it takes longest: the run's row is locked last
+        await tx.execute(sql.DELETE_ASSESSMENTS, sql.source_run(run_id))
+    if not await tx.execute(sql.SET_STAGE, run_id, "deleted", deleted_time):
         raise errors.run_not_found(run_id)
-    if stage == "deleted" and tx.schema.has("assessments", "assessment_metadata"):
-        await tx.execute(sql.DELETE_ASSESSMENTS, run_id)
+
+
+async def restore(tx: Tx, run_id: str) -> None:
+    """Restore a run. Raises RESOURCE_DOES_NOT_EXIST."""
+    if not await tx.execute(sql.SET_STAGE, run_id, "active", None):
+        raise errors.run_not_found(run_id)
 
 
 async def delete_tag(tx: Tx, run_id: str, key: str) -> None:

@@ -165,18 +165,17 @@ async def get(req: WebhookId, ctx: Context) -> WebhookAnswer:
 
 async def _update(tx: Tx, req: UpdateWebhook, events: list[Event], secret: str | None) -> Whole:
     webhook_id = req.webhook_id or ""
-    row = (await existing(tx, webhook_id)).row
-    await tx.execute(
+    changed = await tx.execute(
         sql.UPDATE.of(tx),
         webhook_id,
-        req.name or row[1],
-        row[2] if req.description is None else req.description,
-        req.url or row[3],
-        req.status.value if req.status else row[4],
-        row[7] if secret is None else secret,
+        req.name or None,
+        req.description,
+        req.url or None,
+        req.status.value if req.status else None,
+        secret,
         now_ms(),
     )
-    if events:
+    if changed and events:
         await tx.execute(sql.DELETE_EVENTS, webhook_id)
         await tx.executemany(sql.INSERT_EVENT, [(webhook_id, *event) for event in events])
     return await existing(tx, webhook_id)

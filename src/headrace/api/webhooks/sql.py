@@ -25,8 +25,9 @@ INSERT = Sql(
     "INSERT INTO webhooks (webhook_id, name, description, url, status, secret, creation_timestamp,"
     " last_updated_timestamp) VALUES ($1, $2, $3, $4, $5, $6, $7, $7)"
 )
-UPDATE = Scoped(
-    "UPDATE webhooks SET name = $2, description = $3, url = $4, status = $5, secret = $6,"
+UPDATE = Scoped(  # None leaves a column as it is
+    "UPDATE webhooks SET name = COALESCE($2, name), description = COALESCE($3, description),"
+    " url = COALESCE($4, url), status = COALESCE($5, status), secret = COALESCE($6, secret),"
     f" last_updated_timestamp = $7 WHERE {_LIVE} AND webhook_id = $1"
 )
 DELETE = Scoped(
