@@ -137,6 +137,15 @@ class Settings(WebhookSettings):
         "Most connections of one process to PostgreSQL. All processes of all servers together "
         "must stay below max_connections of the database.",
     )
+    postgres_pooler: str = row(
+        STORAGE,
+        "auto",
+        choice("auto", "none", "session", "transaction"),
+        "--postgres-pooler HEADRACE_POSTGRES_POOLER",
+        "What stands between headrace and PostgreSQL: nothing, or a pooler such as PgBouncer that pools "
+        "sessions or transactions. auto finds out whether there is one and takes it for one of transactions, "
+        "which works with any and costs three more round trips for each read and write.",
+    )
     write_queue_operations: int = row(
         STORAGE,
         10_000,

@@ -16,6 +16,9 @@ Dialect = Literal["postgres", "sqlite"]
 Row = Sequence[Any]  # a driver row: sqlite3 tuple or asyncpg Record, both indexed by position
 # Fewer rows go to PostgreSQL with an INSERT: COPY takes a transaction and round trips of its own.
 COPY_ROWS: Final = 600
+PING_TIMEOUT_S: Final = (
+    1.0  # a database that does not answer a question for nothing within it is away
+)
 _PLACEHOLDER = re.compile(r"\$(\d+)")
 
 
@@ -154,7 +157,10 @@ class Database(Protocol):
         ...
 
     async def ping(self) -> None:
-        """Ask the database for nothing, apart from all other work. Raises `Unavailable`; may hang: bound it."""
+        """Ask the database for nothing, apart from all other work. Raises `Unavailable`.
+
+        After PING_TIMEOUT_S at most, but for the time that a new connection to it takes.
+        """
         ...
 
     def load(self) -> Mapping[str, Load]:

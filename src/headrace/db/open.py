@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from headrace.config import Settings
     from headrace.db.base import Database, Schema
     from headrace.db.direct import DirectSqlite
+
+
+log = logging.getLogger(__name__)
 
 
 def default_location(settings: Settings) -> str:
@@ -73,17 +77,19 @@ def _prepare_sqlite(settings: Settings, target: uri.Target) -> Schema:
 
 
 async def _open_postgres(settings: Settings, target: uri.Target) -> Database:
-    import asyncpg
-
     from headrace.db import postgres
+    from headrace.db.postgres_link import first_connection
     from headrace.db.schema import postgres as schema
 
-    async with schema.explained(target.shown):
-        connection = await asyncpg.connect(**target.connect_args)
-        try:
-            facts = await schema.prepare(connection, target.shown, default_location(settings))
-        finally:
-            await connection.close()
-    return postgres.PostgresDatabase(
-        target.connect_args, facts, pool_size=settings.postgres_connections
-    )
+    async with (
+        schema.explained(target.shown),
+        first_connection(target, settings.postgres_pooler, postgres.STATEMENT_TIMEOUT_S) as first,
+    ):
+        link, connection = first
+        facts = await schema.prepare(connection, target.shown, default_location(settings))
+    if link.pooler == "transaction" and settings.postgres_pooler == "auto":
+        log.warning(
+            "the database is behind a pooler: no statement is prepared, and each has a transaction; "
+            "if it pools sessions, --postgres-pooler session is faster"
+        )
+    return postgres.PostgresDatabase(link, facts, pool_size=settings.postgres_connections)

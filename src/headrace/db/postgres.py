@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 import asyncpg
 from asyncpg import exceptions as pg
 
-from headrace.db.base import COPY_ROWS, Tally
+from headrace.db.base import COPY_ROWS, PING_TIMEOUT_S, Tally
 from headrace.db.errors import (
     DatabaseError,
     InDoubt,
@@ -22,6 +22,7 @@ from headrace.db.errors import (
     UniqueViolation,
 )
 from headrace.db.postgres_errors import GONE, translate
+from headrace.db.postgres_link import SEARCH_STATEMENTS, STATEMENTS, Link
 from headrace.db.postgres_pool import Connection, Pool, notice_silence
 from headrace.db.pulse import Pulse
 
@@ -37,14 +38,14 @@ RETRIES: Final = (
 )
 WRITE_CONNECTIONS: Final = 3
 STREAM_CONNECTIONS: Final = 4  # metric histories being streamed at once; more wait their turn
+STATEMENT_TIMEOUT_S: Final = 60.0
 # Compiling a page of search takes longer than running it; a user's own option in the URI wins.
 SESSION: Final = {"jit": "off"}
 # A plan that ignores the values (PostgreSQL may choose one from the sixth execution on) took 297 ms instead of
 # 0.6 for a rare tag; planning a look-up by id each time costs 70 µs (docs/decisions/search.md). So searches have
 # connections of their own.
-SEARCH_SESSION: Final = {"plan_cache_mode": "force_custom_plan"}
+SEARCH_SESSION: Final = {**SESSION, "plan_cache_mode": "force_custom_plan"}
 POINT_CONNECTIONS: Final = 3  # for look-ups by id, which are batched before they come here
-CONNECT_TIMEOUT_S: Final = 5.0
 
 
 def _in_doubt(error: DatabaseError) -> DatabaseError:
@@ -133,27 +134,29 @@ class PostgresDatabase:
 
     def __init__(
         self,
-        connect_args: dict[str, Any],
+        link: Link,
         schema: Schema,
         *,
         pool_size: int = 8,
-        statement_timeout_s: float = 60.0,
     ) -> None:
         self.schema = schema
         self.tally = Tally()
         self._probe: Connection | None = None
-        self._connect_args = connect_args
-        self._statement_timeout_s = statement_timeout_s
+        self._link = link
         # Apart, so that long searches cannot keep writes waiting, nor slow readers of streams anyone.
         self._pulse = Pulse(self._answers, self._oldest, self._lost, self._found)
-        self._readers = Pool(partial(self._open, SEARCH_SESSION), pool_size, self._pulse.watch)
+        search = partial(self._open, SEARCH_SESSION, SEARCH_STATEMENTS)
+        self._readers = Pool(search, pool_size, self._pulse.watch)
         self._points = Pool(self._open, POINT_CONNECTIONS, self._pulse.watch)
         self._writers = Pool(self._open, WRITE_CONNECTIONS, self._pulse.watch)
         self._streamers = Pool(self._open, STREAM_CONNECTIONS, self._pulse.watch)
         self._pools = (self._writers, self._readers, self._points, self._streamers)
 
     async def _answers(self) -> bool:
-        """Whether the database gives a connection, or at least a reason that proves it alive."""
+        """Whether the database gives a connection, or at least a reason that proves it alive.
+
+        A pooler says yes for a database that is away: what it has promised a server then fails or times out.
+        """
         try:
             connection = await self._open()
         except pg.TooManyConnectionsError:
@@ -177,17 +180,10 @@ class PostgresDatabase:
         for pool in self._pools:
             pool.away = False
 
-    async def _open(self, session: dict[str, str] | None = None) -> Connection:
-        arguments = {"timeout": CONNECT_TIMEOUT_S, **self._connect_args}
-        arguments["server_settings"] = (
-            SESSION | (session or {}) | arguments.get("server_settings", {})
-        )
-        connection = await asyncpg.connect(
-            **arguments,
-            command_timeout=self._statement_timeout_s,
-            statement_cache_size=1000,
-            max_cached_statement_lifetime=0,
-        )
+    async def _open(
+        self, session: Mapping[str, str] = SESSION, statements: int = STATEMENTS
+    ) -> Connection:
+        connection = await self._link.open(session, statements)
         notice_silence(connection)
         return connection
 
@@ -212,8 +208,9 @@ class PostgresDatabase:
     async def read(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         """See `Database.read`.
 
-        Statements of one read are not wrapped in a transaction: BEGIN and COMMIT cost two round trips, and
-        stock MLflow reads at READ COMMITTED too. A connection that breaks is replaced once, unseen by the caller.
+        Statements of one read are not wrapped in a transaction (behind a transaction pooler they are): BEGIN and
+        COMMIT cost two round trips, and stock MLflow reads at READ COMMITTED too. A connection that breaks is
+        replaced once, unseen by the caller.
         """
         return await self._read_from(self._readers, fn, args)
 
@@ -223,7 +220,11 @@ class PostgresDatabase:
 
     async def _read_from(self, pool: Pool, fn: Callable[..., Awaitable[T]], args: Any) -> T:
         async def use(connection: Connection) -> T:
-            return await fn(PostgresTx(connection, self.schema, self.tally), *args)
+            tx = PostgresTx(connection, self.schema, self.tally)
+            if self._link.pooler != "transaction":
+                return await fn(tx, *args)
+            async with connection.transaction():  # one for all statements, instead of one for each
+                return await fn(tx, *args)
 
         try:
             return await self._with_connection(pool, use)
@@ -302,17 +303,20 @@ class PostgresDatabase:
             self._streamers.release(connection)
 
     async def ping(self) -> None:
-        """See `Database.ping`. On a connection of its own, so that a busy pool does not look like an outage."""
+        """See `Database.ping`. On a connection of its own, so that a busy pool does not look like an outage.
+
+        It is kept from one question to the next: far away, or with a slow directory service, a login takes seconds.
+        """
         connection, self._probe = self._probe, None  # whatever happens to it, nobody else has it
         try:
             if connection is None or connection.is_closed():
                 connection = await self._open()
-            await connection.execute("SELECT 1")
+            await connection.execute("SELECT 1", timeout=PING_TIMEOUT_S)
         except BaseException as error:  # cancelled as well: it may be in the middle of an answer
             if connection is not None:
                 connection.terminate()
             if isinstance(error, (asyncpg.PostgresError, *GONE)):
-                raise Unavailable(str(error)) from error
+                raise Unavailable(str(error) or "no answer in time") from error
             raise
         self._probe = connection
 

@@ -36,6 +36,7 @@ _BROKEN: Final = (
     pg.InternalClientError,  # asyncpg read the farewell of an idle connection in the middle of nothing
     pg.ConnectionDoesNotExistError,
     pg.ConnectionFailureError,
+    pg.ProtocolViolationError,  # a pooler has lost its server, or has none to give
     pg.AdminShutdownError,
     pg.CrashShutdownError,
     pg.ReadOnlySQLTransactionError,  # it leads to a server that has become a standby

@@ -37,6 +37,7 @@ KEEPALIVE_PROBES: Final = 3
 
 def notice_silence(connection: Connection) -> None:
     """Have the kernel break a TCP connection whose other end is silent (Linux; elsewhere what there is of it)."""
+    connection = getattr(connection, "driver", connection)
     transport = getattr(connection, "_transport", None)  # asyncpg has no other way to its socket
     sock = transport.get_extra_info("socket") if transport is not None else None
     if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):

@@ -15,16 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 LONG_S: Final = 2.0  # a connection is in use that long: ask whether the database is still there
-PROBE_TIMEOUT_S: Final = 4.0  # 500 ms of delay each way and the five round trips of a login fit
 PROBE_EVERY_S: Final = 0.5  # while it is away: how late its return is noticed
 
 
 class Pulse:
     """Watches one database while it is in use; nothing runs when nothing is asked of it.
 
-    `probe()` says whether the database answers (it may take as long as it likes); `oldest()` is the `monotonic`
-    time since when a connection has been in use, None when none is; `lost()` is called when the database is found
-    to be away, `found()` when it answers again.
+    `probe()` says whether the database answers, within the time that a connection to it may take; `oldest()` is the
+    `monotonic` time since when a connection has been in use, None when none is; `lost()` is called when the database
+    is found to be away, `found()` when it answers again.
     """
 
     def __init__(
@@ -57,16 +56,10 @@ class Pulse:
         else:
             self._task = asyncio.get_running_loop().create_task(self._ask())
 
-    async def _answers(self) -> bool:
-        try:
-            return await asyncio.wait_for(self._probe(), PROBE_TIMEOUT_S)
-        except TimeoutError:
-            return False
-
     async def _ask(self) -> None:
         away = False
         try:
-            while not await self._answers():
+            while not await self._probe():
                 if not away:
                     away = True
                     self._lost()

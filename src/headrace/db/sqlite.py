@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import msgspec
 
-from headrace.db.base import Tally
+from headrace.db.base import PING_TIMEOUT_S, Tally
 from headrace.db.errors import (
     Crowded,
     DatabaseError,
@@ -386,7 +386,11 @@ class SqliteDatabase:
             except (sqlite3.Error, OSError) as error:
                 raise Unavailable(str(error)) from error
 
-        await min(self._readers, key=_backlog).call(job)
+        try:
+            async with asyncio.timeout(PING_TIMEOUT_S):
+                await min(self._readers, key=_backlog).call(job)
+        except TimeoutError:
+            raise Unavailable(f"no answer within {PING_TIMEOUT_S:g} s") from None
 
     def load(self) -> Mapping[str, Load]:
         """See `Database.load`."""

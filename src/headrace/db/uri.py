@@ -77,6 +77,7 @@ class Target:
     shown: str  # the URI without its password
     path: str = ""
     connect_args: dict[str, Any] = field(default_factory=dict, repr=False)  # asyncpg's own types
+    max_statements: int | None = None  # of a connection that stay prepared; 0: never prepare
     notes: tuple[str, ...] = ()  # options that were accepted and do nothing, in words
 
 
@@ -151,6 +152,7 @@ def _postgres(match: re.Match[str], shown: str) -> Target:
     if driver:
         arguments["dsn"] = f"postgresql://?{urlencode(driver)}"
     options.take(_WITHOUT_EFFECT)
+    max_statements = _max_statements(options)
     for name, harmless in _NOT_PROMISED.items():
         if options.last(name, harmless[0]) not in harmless:
             raise UriError(
@@ -159,7 +161,20 @@ def _postgres(match: re.Match[str], shown: str) -> Target:
             )
     options.refuse_rest()
     arguments = {name: value for name, value in arguments.items() if value is not None}
-    return Target("postgres", shown, connect_args=arguments)
+    return Target("postgres", shown, connect_args=arguments, max_statements=max_statements)
+
+
+def _max_statements(options: _Options) -> int | None:
+    """What asyncpg, SQLAlchemy and psycopg say of prepared statements; None where they say nothing."""
+    threshold = options.last("prepare_threshold", "5").lower()  # after how many uses; None: never
+    sizes = [
+        int(options.number(name))
+        for name in ("statement_cache_size", "prepared_statement_cache_size")
+        if options.has(name)
+    ]
+    if threshold in ("none", ""):
+        return 0
+    return max(min(sizes), 0) if sizes else None
 
 
 class _Options:
@@ -178,6 +193,10 @@ class _Options:
     def last(self, name: str, default: str) -> str:
         """The last value of an option; `default` where it is absent."""
         return self._values.pop(name, [default])[-1]
+
+    def has(self, name: str) -> bool:
+        """Whether an option is there and was not taken yet."""
+        return name in self._values
 
     def number(self, name: str) -> float:
         """An option's number; 0 where it is absent."""

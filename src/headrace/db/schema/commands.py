@@ -199,18 +199,12 @@ def _file(target: Target, *, create: bool) -> Iterator[sqlite3.Connection]:
 
 def _on_server(target: Target, use: Callable[[Any], Awaitable[T]]) -> T:
     """Run `use(connection)` on a connection of its own, driver errors explained."""
-    import asyncpg
-
+    from headrace.db.postgres_link import first_connection
     from headrace.db.schema.postgres import explained
 
     async def run() -> T:
-        async with explained(target.shown):
-            arguments = {"timeout": CONNECT_TIMEOUT_S, **target.connect_args}
-            connection = await asyncpg.connect(**arguments)
-            try:
-                return await use(connection)
-            finally:
-                await connection.close()
+        async with explained(target.shown), first_connection(target) as (_, connection):
+            return await use(connection)
 
     return asyncio.run(run())
 

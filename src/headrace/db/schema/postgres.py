@@ -129,6 +129,14 @@ async def explained(uri: str) -> AsyncIterator[None]:
         ) from error
     except (pg.CannotConnectNowError, pg.TooManyConnectionsError) as error:
         raise UnusableDatabase(f"{uri}: {error}.", transient=True) from error
+    except pg.ProtocolViolationError as error:
+        if "startup parameter" not in str(error):  # what a pooler says, too, that has no server yet
+            raise UnusableDatabase(f"{uri}: {error}.", transient=True) from error
+        raise UnusableDatabase(
+            f"{uri}: the pooler in front of the database refuses the connection ({error}). Take options= "
+            "out of the URI and leave --postgres-pooler out, or add the parameter to the pooler's "
+            "ignore_startup_parameters."
+        ) from error
     except (OSError, TimeoutError, pg.PostgresConnectionError) as error:
         reason = str(error) or "no answer in time"
         raise UnusableDatabase(

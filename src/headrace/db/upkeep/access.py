@@ -56,20 +56,16 @@ async def _sqlite(target: uri.Target) -> Database:
 
 
 async def _postgres(target: uri.Target) -> Database:
-    import asyncpg
-
     from headrace.db import postgres
+    from headrace.db.postgres_link import first_connection
     from headrace.db.schema import postgres as schema
 
-    async with schema.explained(target.shown):
-        connection = await asyncpg.connect(**target.connect_args)
-        try:
-            facts = _filled(await schema.inspect(connection, target.shown), target)
-        finally:
-            await connection.close()
-    return postgres.PostgresDatabase(
-        target.connect_args, facts, pool_size=1, statement_timeout_s=STATEMENT_TIMEOUT_S
-    )
+    async with (
+        schema.explained(target.shown),
+        first_connection(target, statement_timeout_s=STATEMENT_TIMEOUT_S) as (link, connection),
+    ):
+        facts = _filled(await schema.inspect(connection, target.shown), target)
+    return postgres.PostgresDatabase(link, facts, pool_size=1)
 
 
 def _filled(facts: Facts | None, target: uri.Target) -> Facts:

@@ -1,0 +1,232 @@
+"""How connections to PostgreSQL are opened: directly, or through a pooler such as PgBouncer.
+
+A pooler refuses start-up parameters that it does not know. With session pooling a connection has a server of its own,
+so settings and prepared statements last as long as the connection. With transaction pooling each transaction may run on
+another server: nothing may outlive it, and a statement that is not in a transaction gets one of its own, because the
+driver prepares and executes it in two steps.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
+
+import asyncpg
+
+from headrace.db.postgres_errors import GONE
+from headrace.db.schema.facts import UnusableDatabase
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+
+    from headrace.db.postgres_pool import Connection
+    from headrace.db.uri import Target
+
+Pooler = Literal["none", "session", "transaction"]
+CONNECT_TIMEOUT_S: Final = 5.0
+CLOSE_TIMEOUT_S: Final = 2.0
+# Statements that one connection keeps prepared; the least recently used goes first. Statements of ours are about 120
+# and take 20 to 100 kB of the server's memory each; those of searches are as many as clients write different filters.
+STATEMENTS: Final = 250
+SEARCH_STATEMENTS: Final = 50
+
+
+class PooledConnection:
+    """A connection through a transaction pooler, with the methods of asyncpg's that headrace uses.
+
+    `settings` hold in each transaction; BEGIN sets them in the same round trip.
+    """
+
+    def __init__(self, connection: Connection, settings: Mapping[str, str]) -> None:
+        self.driver = connection
+        # Before asyncpg reads types of arrays it sets jit for the session, which others would inherit.
+        connection._server_caps = connection._server_caps._replace(jit=False)
+        self.begin = "BEGIN" + "".join(
+            f"; SET LOCAL {name} = '{value}'" for name, value in settings.items()
+        )
+        self.is_closed = connection.is_closed
+        self.is_in_transaction = connection.is_in_transaction
+        self.terminate = connection.terminate
+        self.close = connection.close
+
+    async def fetch(self, sql: str, *args: Any) -> list[Any]:
+        """As asyncpg's."""
+        return cast("list[Any]", await self._in_transaction(self.driver.fetch, sql, *args))
+
+    async def fetchrow(self, sql: str, *args: Any) -> Any:
+        """As asyncpg's."""
+        return await self._in_transaction(self.driver.fetchrow, sql, *args)
+
+    async def fetchval(self, sql: str, *args: Any) -> Any:
+        """As asyncpg's."""
+        return await self._in_transaction(self.driver.fetchval, sql, *args)
+
+    async def execute(self, sql: str, *args: Any, timeout: float | None = None) -> str:
+        """As asyncpg's. Text without arguments is one message, which reaches one server as it is."""
+        if args:
+            return cast("str", await self._in_transaction(self.driver.execute, sql, *args))
+        return cast("str", await self.driver.execute(sql, timeout=timeout))
+
+    async def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """As asyncpg's."""
+        await self._in_transaction(self.driver.executemany, sql, rows)
+
+    async def copy_records_to_table(
+        self, table: str, *, records: Sequence[Sequence[Any]], columns: Sequence[str]
+    ) -> str:
+        """As asyncpg's, inside a transaction."""
+        copied = await self.driver.copy_records_to_table(table, records=records, columns=columns)
+        return cast("str", copied)
+
+    async def cursor(self, sql: str, *args: Any) -> PooledCursor:
+        """As asyncpg's, inside a transaction; asyncpg's own has a prepared statement with a name."""
+        await self.driver.execute(f"DECLARE page NO SCROLL CURSOR FOR {sql}", *args)
+        return PooledCursor(self.driver)
+
+    def transaction(self, *, readonly: bool = False) -> PooledTransaction:
+        """As asyncpg's; read-only is a promise that nobody checks."""
+        return PooledTransaction(self)
+
+    async def _in_transaction(self, run: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+        if self.is_in_transaction():
+            return await run(*args)
+        async with self.transaction():
+            return await run(*args)
+
+
+class PooledCursor:
+    """The cursor of a `PooledConnection`, of which there is one at a time."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def fetch(self, rows: int) -> list[Any]:
+        """The next rows."""
+        return cast("list[Any]", await self._connection.fetch(f"FETCH {rows} FROM page"))
+
+
+class PooledTransaction:
+    """A transaction of a `PooledConnection`."""
+
+    def __init__(self, connection: PooledConnection) -> None:
+        self._connection = connection
+
+    async def start(self) -> None:
+        """BEGIN, with the connection's settings."""
+        await self._connection.execute(self._connection.begin)
+
+    async def commit(self) -> None:
+        """COMMIT."""
+        await self._connection.execute("COMMIT")
+
+    async def rollback(self) -> None:
+        """ROLLBACK."""
+        await self._connection.execute("ROLLBACK")
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, failure: object, *_: object) -> None:
+        if failure is None:
+            await self.commit()
+        elif not self._connection.is_closed():
+            try:
+                await self.rollback()
+            except (asyncpg.PostgresError, *GONE):
+                self._connection.terminate()  # the first error is the one to be told
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How connections to one database are opened. `statement_timeout_s`: None is without end."""
+
+    connect_args: dict[str, Any]
+    pooler: Pooler = "none"
+    max_statements: int = STATEMENTS
+    statement_timeout_s: float | None = None
+
+    @property
+    def connect_timeout_s(self) -> float:
+        """How long a login may take."""
+        return float(self.connect_args.get("timeout", CONNECT_TIMEOUT_S))
+
+    async def open(self, settings: Mapping[str, str], statements: int = STATEMENTS) -> Connection:
+        """A new connection with these settings of the session; it keeps so many statements prepared."""
+        arguments = {"timeout": CONNECT_TIMEOUT_S, **self.connect_args}
+        if self.pooler == "none":
+            arguments["server_settings"] = {**settings, **arguments.get("server_settings", {})}
+        pooled = self.pooler == "transaction"
+        connection = await asyncpg.connect(
+            **arguments,
+            command_timeout=self.statement_timeout_s,
+            statement_cache_size=0 if pooled else min(statements, self.max_statements),
+            max_cached_statement_lifetime=0,
+        )
+        if pooled:
+            return PooledConnection(connection, settings)
+        if self.pooler == "session" and settings:
+            try:
+                set_all = "; ".join(f"SET {name} = '{value}'" for name, value in settings.items())
+                await connection.execute(set_all)
+            except BaseException:
+                connection.terminate()
+                raise
+        return connection
+
+
+@asynccontextmanager
+async def first_connection(
+    target: Target, pooler: str = "auto", statement_timeout_s: float | None = None
+) -> AsyncIterator[tuple[Link, Connection]]:
+    """A connection to a database, and how further ones are to be opened.
+
+    `pooler` is what the operator says (`--postgres-pooler`). Raises UnusableDatabase when that cannot work;
+    driver errors pass through.
+    """
+    arguments = {"timeout": CONNECT_TIMEOUT_S, **target.connect_args}
+    connection = await asyncpg.connect(**arguments, statement_cache_size=0)
+    try:
+        is_direct = await _is_direct(connection)
+        if pooler == "auto":
+            pooler = "none" if is_direct and target.max_statements != 0 else "transaction"
+        link = Link(
+            target.connect_args,
+            cast("Pooler", pooler),
+            STATEMENTS if target.max_statements is None else target.max_statements,
+            statement_timeout_s,
+        )
+        if not is_direct and pooler != "transaction":
+            await _check_kept(connection, link, target.shown)
+        yield link, connection if is_direct else PooledConnection(connection, {})
+    except BaseException:
+        connection.terminate()
+        raise
+    await connection.close(timeout=CLOSE_TIMEOUT_S)
+
+
+async def _is_direct(connection: Connection) -> bool:
+    """Whether the server that said hello is the one that runs statements.
+
+    A pooler makes up the process id and key of the hello, since it must recognise requests to cancel.
+    """
+    pid = connection.get_server_pid()
+    return bool(await connection.execute(f"SELECT 1 WHERE pg_backend_pid() = {pid}") == "SELECT 1")
+
+
+async def _check_kept(connection: Connection, link: Link, shown: str) -> None:
+    """Raise UnusableDatabase when connections do not keep a server each, as they do with session pooling."""
+    other = await link.open({"jit": "off"}, 0)  # what the pooler refuses, it refuses now
+    try:
+        servers = set()
+        for one in (connection, other):
+            async with one.transaction():
+                servers.add(await one.fetchval("SELECT pg_backend_pid()"))
+    finally:
+        other.terminate()
+    if len(servers) == 1:
+        raise UnusableDatabase(
+            f"{shown}: a pooler gives each transaction another server, which does not go with "
+            f"--postgres-pooler {link.pooler}. Say --postgres-pooler transaction, or leave it out."
+        )

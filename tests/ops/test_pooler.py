@@ -1,0 +1,148 @@
+"""Behind PgBouncer as Debian ships it, with session and with transaction pooling."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from tests.fix_pgbouncer import needs_pgbouncer, pgbouncer
+from tests.fix_server import base_environment, free_port, headrace
+from tests.wire import Wire
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = needs_pgbouncer
+JSON = {"Content-Type": "application/json"}
+POINTS = 700  # of one batch: by COPY
+
+
+def ask(wire: Wire, path: str, **body: Any) -> Any:
+    answer = wire.ask("POST", f"/api/2.0/mlflow/{path}", json.dumps(body).encode(), JSON)
+    assert answer.status == 200, f"{path}: {answer}"
+    return answer.json()
+
+
+def get(wire: Wire, path: str) -> Any:
+    answer = wire.ask("GET", path)
+    assert answer.status == 200, f"{path}: {answer}"
+    return answer.json() if answer.body.startswith(b"{") else answer.body
+
+
+def train(url: str, number: int) -> int:
+    """Log a run by every kind of write, read it by every kind of read; how many points its history has."""
+    with Wire(url) as wire:
+        experiment = ask(wire, "experiments/create", name=f"e{number}")["experiment_id"]
+        run_id = ask(wire, "runs/create", experiment_id=experiment)["run"]["info"]["run_id"]
+        for step in range(5):
+            point = {"key": "m", "value": step, "timestamp": step, "step": step}
+            ask(wire, "runs/log-metric", run_id=run_id, **point)
+            params = [{"key": f"p{step}", "value": "v"}]
+            ask(wire, "runs/log-batch", run_id=run_id, metrics=[point], params=params)
+            search = {"experiment_ids": [experiment], "filter": f"metrics.m >= {step}"}
+            assert len(ask(wire, "runs/search", **search)["runs"]) == 1
+        many = [{"key": "n", "value": n, "timestamp": n, "step": n} for n in range(POINTS)]
+        ask(wire, "runs/log-batch", run_id=run_id, metrics=many)
+        shown = get(wire, f"/api/2.0/mlflow/runs/get?run_id={run_id}")["run"]["data"]
+        assert len(shown["params"]) == 5
+        ask(wire, "registered-models/create", name=f"m{number}")
+        ask(wire, "model-versions/create", name=f"m{number}", source="s3://bucket/m")
+        get(wire, "/readyz")
+        path = f"/api/2.0/mlflow/metrics/get-history?run_id={run_id}&metric_key=n&max_results=1000"
+        return len(get(wire, path)["metrics"])
+
+
+@pytest.mark.parametrize(
+    ("pool_mode", "options"),
+    [
+        ("transaction", ()),
+        ("session", ()),
+        ("session", ("--postgres-pooler", "session")),
+    ],
+)
+def test_everything_works_behind_a_pooler(
+    pool_mode: str, options: tuple[str, ...], postgres_empty_uri: str, tmp_path: Path
+) -> None:
+    """From an empty database, with two servers that share connections, one of them started later."""
+    size = 4 if pool_mode == "transaction" else 60
+    with ExitStack() as stack:
+        bouncer = pgbouncer(postgres_empty_uri, tmp_path / "bouncer", pool_mode, size)
+        uri = stack.enter_context(bouncer)
+        servers = [stack.enter_context(headrace(uri, tmp_path, *options))]
+        assert train(servers[0].url, 0) == POINTS
+        servers.append(stack.enter_context(headrace(uri, tmp_path, *options)))
+        with ThreadPoolExecutor(6) as pool:
+            found = pool.map(lambda n: train(servers[n % 2].url, n), range(1, 7))
+            assert set(found) == {POINTS}
+        for server in servers:
+            assert ("is behind a pooler" in server.log()) == (not options)
+            assert "Traceback" not in server.log()
+
+
+def test_settings_of_ours_do_not_reach_others_that_share_a_server(
+    postgres_uri: str, tmp_path: Path
+) -> None:
+    with (
+        pgbouncer(postgres_uri, tmp_path / "bouncer", "transaction", 1) as uri,
+        headrace(uri, tmp_path) as server,
+    ):
+        assert train(server.url, 0) == POINTS
+        with psycopg.connect(uri, autocommit=True, prepare_threshold=None) as other:
+            count = other.execute("SELECT count(*) FROM pg_prepared_statements").fetchone()
+            assert count == (0,)
+            changed = other.execute(
+                "SELECT name FROM pg_settings WHERE name IN ('jit', 'plan_cache_mode')"
+                " AND setting <> reset_val"
+            )
+            assert changed.fetchall() == []
+
+
+def start_fails(uri: str, directory: Path, *options: str) -> str:
+    """What a server says that cannot start."""
+    argv = [sys.executable, "-m", "headrace.cli", "server", "--backend-store-uri", uri]
+    argv += ["--port", str(free_port()), *options]
+    done = subprocess.run(
+        argv, cwd=directory, env=base_environment(), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_a_server_that_is_told_wrongly_what_the_pooler_does_does_not_start(
+    postgres_uri: str, tmp_path: Path
+) -> None:
+    with pgbouncer(postgres_uri, tmp_path / "bouncer", "transaction") as uri:
+        said = start_fails(uri, tmp_path, "--postgres-pooler", "session")
+        assert "gives each transaction another server" in said
+        said = start_fails(uri, tmp_path, "--postgres-pooler", "none")
+        assert "unsupported startup parameter" in said
+        assert "leave --postgres-pooler out" in said
+
+
+def test_a_server_whose_parameters_the_pooler_refuses_does_not_start(
+    postgres_uri: str, tmp_path: Path
+) -> None:
+    with pgbouncer(postgres_uri, tmp_path / "bouncer", "session") as uri:
+        said = start_fails(f"{uri}?options=-csearch_path%3Dpublic", tmp_path)
+        assert "Take options= out of the URI" in said
+
+
+@pytest.mark.parametrize("option", ["statement_cache_size=0", "prepare_threshold=None"])
+def test_the_uri_may_say_that_nothing_is_prepared(
+    option: str, postgres_uri: str, tmp_path: Path
+) -> None:
+    with headrace(f"{postgres_uri}?{option}", tmp_path) as server:
+        assert train(server.url, 0) == POINTS
+        with psycopg.connect(postgres_uri) as other:
+            began = other.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'headrace'"
+                " AND query NOT IN ('COMMIT', 'SELECT 1', 'ROLLBACK')"
+            ).fetchone()
+            assert began == (0,), "each connection has ended its last transaction"
