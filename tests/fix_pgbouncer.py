@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +27,7 @@ needs_pgbouncer = pytest.mark.skipif(
 
 
 @contextmanager
-def pgbouncer(uri: str, directory: Path, pool_mode: str, pool_size: int = 20) -> Iterator[str]:
+def pgbouncer(uri: str, pool_mode: str, pool_size: int = 20) -> Iterator[str]:
     """A PgBouncer in front of the server of `uri`; the URI that leads through it.
 
     Of its defaults only those are changed that tell it where it is and who may come.
@@ -37,7 +38,9 @@ def pgbouncer(uri: str, directory: Path, pool_mode: str, pool_size: int = 20) ->
     server = f"host={parts.hostname} port={parts.port} user={parts.username}"
     if parts.password:
         server += f" password={parts.password}"
-    directory.mkdir(exist_ok=True)
+    # Not in pytest's own directory: others must not enter that, and as root PgBouncer becomes another user.
+    directory = Path(tempfile.mkdtemp(prefix="headrace-pgbouncer-"))
+    directory.chmod(0o755)
     configuration = directory / "pgbouncer.ini"
     configuration.write_text(
         f"[databases]\n* = {server}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
@@ -46,9 +49,6 @@ def pgbouncer(uri: str, directory: Path, pool_mode: str, pool_size: int = 20) ->
     )
     argv = [PROGRAM, str(configuration)]
     if os.geteuid() == 0:  # which it refuses to run as
-        for part in (directory, *directory.parents):
-            if part.stat().st_uid == 0 and part != Path("/"):
-                part.chmod(part.stat().st_mode | 0o055)
         argv[1:1] = ["-u", "nobody"]
     with (directory / "pgbouncer.log").open("wb") as log:
         process = subprocess.Popen(argv, stdout=log, stderr=subprocess.STDOUT)
@@ -66,3 +66,4 @@ def pgbouncer(uri: str, directory: Path, pool_mode: str, pool_size: int = 20) ->
     finally:
         process.kill()
         process.wait()
+        shutil.rmtree(directory)

@@ -72,7 +72,7 @@ def test_everything_works_behind_a_pooler(
     """From an empty database, with two servers that share connections, one of them started later."""
     size = 4 if pool_mode == "transaction" else 60
     with ExitStack() as stack:
-        bouncer = pgbouncer(postgres_empty_uri, tmp_path / "bouncer", pool_mode, size)
+        bouncer = pgbouncer(postgres_empty_uri, pool_mode, size)
         uri = stack.enter_context(bouncer)
         servers = [stack.enter_context(headrace(uri, tmp_path, *options))]
         assert train(servers[0].url, 0) == POINTS
@@ -89,7 +89,7 @@ def test_settings_of_ours_do_not_reach_others_that_share_a_server(
     postgres_uri: str, tmp_path: Path
 ) -> None:
     with (
-        pgbouncer(postgres_uri, tmp_path / "bouncer", "transaction", 1) as uri,
+        pgbouncer(postgres_uri, "transaction", 1) as uri,
         headrace(uri, tmp_path) as server,
     ):
         assert train(server.url, 0) == POINTS
@@ -118,7 +118,7 @@ def start_fails(uri: str, directory: Path, *options: str) -> str:
 def test_a_server_that_is_told_wrongly_what_the_pooler_does_does_not_start(
     postgres_uri: str, tmp_path: Path
 ) -> None:
-    with pgbouncer(postgres_uri, tmp_path / "bouncer", "transaction") as uri:
+    with pgbouncer(postgres_uri, "transaction") as uri:
         said = start_fails(uri, tmp_path, "--postgres-pooler", "session")
         assert "gives each transaction another server" in said
         said = start_fails(uri, tmp_path, "--postgres-pooler", "none")
@@ -129,7 +129,7 @@ def test_a_server_that_is_told_wrongly_what_the_pooler_does_does_not_start(
 def test_a_server_whose_parameters_the_pooler_refuses_does_not_start(
     postgres_uri: str, tmp_path: Path
 ) -> None:
-    with pgbouncer(postgres_uri, tmp_path / "bouncer", "session") as uri:
+    with pgbouncer(postgres_uri, "session") as uri:
         said = start_fails(f"{uri}?options=-csearch_path%3Dpublic", tmp_path)
         assert "Take options= out of the URI" in said
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
+import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.fix_server import headrace
@@ -21,6 +22,8 @@ from tests.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.fix_postgres import PostgresServer
 
 LIMIT_S = 60
 JSON = {"Content-Type": "application/json"}
@@ -169,6 +172,25 @@ def test_a_database_that_does_not_answer_is_not_ready(
         assert samples(wire)["headrace_database_up", ()] == 0
         way.resume()
         eventually(lambda: wire.ask("GET", "/readyz").status == 200)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="own_postgres looks into /proc")
+def test_a_database_where_a_login_takes_seconds_is_ready(
+    own_postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """As one far away, or with a slow directory service, until it is gone."""
+    uri = own_postgres.uri
+    with headrace(uri, tmp_path) as server, Wire(server.url) as wire:
+        with psycopg.connect(uri, autocommit=True) as admin:
+            admin.execute("ALTER SYSTEM SET pre_auth_delay = 2")
+            admin.execute("SELECT pg_reload_conf()")
+            probes = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT 1'"
+            while admin.execute(probes).fetchone() == (0,):
+                assert wire.ask("GET", "/readyz").status == 200
+        assert wire.ask("GET", "/readyz").status == 200
+        assert "not ready" not in server.log()
+        own_postgres.kill()
+        eventually(lambda: wire.ask("GET", "/readyz").status == 503)
 
 
 def test_requests_are_counted_by_route_and_status(uri: str, tmp_path: Path) -> None:
