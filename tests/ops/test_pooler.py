@@ -13,10 +13,13 @@ import psycopg
 import pytest
 from tests.fix_pgbouncer import needs_pgbouncer, pgbouncer
 from tests.fix_server import base_environment, free_port, headrace
+from tests.ops.test_probes import eventually
 from tests.wire import Wire
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.fix_postgres import PostgresServer
 
 pytestmark = needs_pgbouncer
 JSON = {"Content-Type": "application/json"}
@@ -101,6 +104,23 @@ def test_settings_of_ours_do_not_reach_others_that_share_a_server(
                 " AND setting <> reset_val"
             )
             assert changed.fetchall() == []
+
+
+@pytest.mark.parametrize("pool_mode", ["session", "transaction"])
+def test_an_outage_behind_a_pooler_ends_when_the_database_is_back(
+    pool_mode: str, own_postgres: PostgresServer, tmp_path: Path
+) -> None:
+    with pgbouncer(own_postgres.uri, pool_mode) as uri, headrace(uri, tmp_path) as server:
+        assert train(server.url, 0) == POINTS
+        own_postgres.kill()
+        with Wire(server.url) as wire:
+            body = b'{"experiment_id": "0"}'
+            refused = wire.ask("POST", "/api/2.0/mlflow/runs/create", body, JSON)
+            assert refused.status in (429, 503), str(refused)
+            eventually(lambda: wire.ask("GET", "/readyz").status == 503)
+            own_postgres.start()
+            eventually(lambda: wire.ask("GET", "/readyz").status == 200)
+        assert train(server.url, 1) == POINTS
 
 
 def start_fails(uri: str, directory: Path, *options: str) -> str:

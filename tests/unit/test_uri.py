@@ -33,6 +33,31 @@ def test_sqlite_files(uri: str, path: Path) -> None:
     assert (target.dialect, target.path) == ("sqlite", str(path))
 
 
+@pytest.mark.parametrize(
+    ("options", "most"),
+    [
+        ("", None),
+        ("statement_cache_size=0", 0),
+        ("prepared_statement_cache_size=0", 0),
+        ("statement_cache_size=40&prepared_statement_cache_size=60", 40),
+        ("prepare_threshold=None", 0),
+        ("prepare_threshold=", 0),
+        ("prepare_threshold=0", None),
+        ("prepare_threshold=5", None),
+        ("prepare_threshold=None&statement_cache_size=100", 0),
+    ],
+)
+def test_what_drivers_call_prepared_statements(options: str, most: int | None) -> None:
+    target = parse(f"postgresql://db/ml?{options}")
+    assert target.max_statements == most
+    assert "statement" not in str(target.connect_args)
+
+
+def test_a_number_of_prepared_statements_is_a_number() -> None:
+    with pytest.raises(UriError, match="statement_cache_size is not a number"):
+        parse("postgresql://db/ml?statement_cache_size=many")
+
+
 def test_an_sqlite_file_whose_name_has_a_percent_sign_is_found(tmp_path: Path) -> None:
     path = tmp_path / "a%20b.db"
     path.touch()
