@@ -155,16 +155,18 @@ class PostgresDatabase:
     async def _answers(self) -> bool:
         """Whether the database gives a connection, or at least a reason that proves it alive.
 
-        A pooler says yes for a database that is away: what it has promised a server then fails or times out.
+        A pooler takes connections for a database that is away, and may have no server left for one more. There the
+        connection of `ping` is asked.
         """
         try:
-            connection = await self._open()
+            if self._link.pooler == "none":
+                (await self._open()).terminate()
+            else:
+                await self._ask(self._link.connect_timeout_s)
         except pg.TooManyConnectionsError:
             pass
         except (asyncpg.PostgresError, *GONE):
             return False
-        else:
-            connection.terminate()
         return True
 
     def _oldest(self) -> float | None:
@@ -307,17 +309,23 @@ class PostgresDatabase:
 
         It is kept from one question to the next: far away, or with a slow directory service, a login takes seconds.
         """
+        try:
+            await self._ask(PING_TIMEOUT_S)
+        except (asyncpg.PostgresError, *GONE) as error:
+            raise Unavailable(str(error) or "no answer in time") from error
+
+    async def _ask(self, timeout_s: float) -> None:
         connection, self._probe = self._probe, None  # whatever happens to it, nobody else has it
         try:
             if connection is None or connection.is_closed():
                 connection = await self._open()
-            await connection.execute("SELECT 1", timeout=PING_TIMEOUT_S)
-        except BaseException as error:  # cancelled as well: it may be in the middle of an answer
+            await connection.execute("SELECT 1", timeout=timeout_s)
+        except BaseException:  # cancelled as well: it may be in the middle of an answer
             if connection is not None:
                 connection.terminate()
-            if isinstance(error, (asyncpg.PostgresError, *GONE)):
-                raise Unavailable(str(error) or "no answer in time") from error
             raise
+        if self._probe is not None:  # kept by somebody who asked meanwhile
+            self._probe.terminate()
         self._probe = connection
 
     def load(self) -> Mapping[str, Load]:
