@@ -225,7 +225,8 @@ class Settings(WebhookSettings):
         TEXT,
         "--allowed-hosts MLFLOW_SERVER_ALLOWED_HOSTS",
         "Host headers that are answered, separated by commas, with * as a wildcard: protection "
-        "against DNS rebinding. A host that clients name with a port needs the port here too.",
+        "against DNS rebinding. A host that clients name with a port needs the port here too. An "
+        "entry of digits, such as 10.*, matches addresses only.",
         default_text="localhost and private addresses, with any port",
     )
     cors_allowed_origins: str | None = row(
