@@ -234,6 +234,16 @@ def existing_file(value: str) -> str:
     return value
 
 
+def directories(value: str) -> str:
+    """Paths, or `file:` URIs of paths, separated by commas."""
+    for part in value.split(","):
+        if not part.strip():
+            raise ValueError(f"'{value}' has an empty entry")
+        if "://" in part and not part.strip().startswith("file:"):
+            raise ValueError(f"'{part.strip()}' is not a directory of this machine")
+    return value
+
+
 def json_object(value: str) -> str:
     """A JSON object, kept as the text it is."""
     try:
