@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from headrace.artifact_uri import refused_scheme
+from headrace.contract.paths import climbs
 from headrace.errors import invalid
 from headrace.storage import paths
 from headrace.storage.local import LocalStore
@@ -92,7 +93,7 @@ class Locations:
                 _, anchor, path = parts.path.partition(ROUTE)
                 if not anchor:
                     raise invalid(f"Artifact location '{root}' is not on an artifact server.")
-            if paths.climbs(unquote(path)):
+            if climbs(unquote(path)):
                 raise paths.refused()
             path = posixpath.join(path.lstrip("/"), given) if given is not None else path
             return Place(self.destination, path, given, proxied=True)

@@ -23,6 +23,7 @@ from headrace.api.experiments.types import (
 from headrace.api.experiments.view import experiment
 from headrace.clock import now_ms
 from headrace.context import Context
+from headrace.db.answers import sentence
 from headrace.db.base import Row
 from headrace.db.errors import UniqueViolation
 from headrace.errors import ApiError, ErrorCode, invalid
@@ -60,7 +61,7 @@ async def create(req: CreateExperiment, ctx: Context) -> CreatedExperiment:
     except UniqueViolation as error:
         raise ApiError(
             ErrorCode.RESOURCE_ALREADY_EXISTS,
-            f"Experiment(name={req.name}) already exists. Error: {error.text}",
+            f"Experiment(name={req.name}) already exists. Error: {sentence(error)}",
         ) from error
     return CreatedExperiment(experiment_id=str(number))
 
