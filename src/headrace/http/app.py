@@ -332,7 +332,8 @@ class App:
             self._bridge = Bridge(self.settings, self.context.db.schema.head, self._shares)
             self.monitor.watch_bridge = self._bridge.running
         cell, request.cell = request.cell, BRIDGED_CELL
-        answer = await self._bridge.answer(request)
+        foreign = self.security.is_foreign(request.headers)
+        answer = await self._bridge.answer(request, foreign=foreign)
         if answer is None:
             request.cell = cell
         return answer

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from headrace.artifact_uri import refused_scheme
 from headrace.contract.paths import climbs
-from headrace.errors import invalid
+from headrace.errors import ApiError, invalid
 from headrace.storage import paths
 from headrace.storage.local import LocalStore
 from headrace.storage.staging import below
@@ -109,12 +109,7 @@ class Locations:
         for root in self._roots:
             if below(root, path):
                 return root
-        raise invalid(
-            f"The tracking server does not read or write artifact location '{uri}': it is outside of "
-            "the server's artifact directories. Clients on a machine that has this path can use it "
-            "directly. To have the server use it, name a directory above it in "
-            "--local-artifact-roots (HEADRACE_LOCAL_ARTIFACT_ROOTS)."
-        )
+        raise elsewhere(uri)
 
     def _check_host(self, uri: str) -> None:
         settings = self._settings
@@ -163,6 +158,16 @@ class Locations:
     def close(self) -> None:
         """Finish what worker threads are doing."""
         self._threads.shutdown()
+
+
+def elsewhere(uri: str) -> ApiError:
+    """A local artifact location is outside of the server's directories."""
+    return invalid(
+        f"The tracking server does not read or write artifact location '{uri}': it is outside of "
+        "the server's artifact directories. Clients on a machine that has this path can use it "
+        "directly. To have the server use it, name a directory above it in "
+        "--local-artifact-roots (HEADRACE_LOCAL_ARTIFACT_ROOTS)."
+    )
 
 
 def is_local(uri: str) -> bool:
