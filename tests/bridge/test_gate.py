@@ -6,6 +6,7 @@ import base64
 import os
 import re
 import signal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,14 +126,17 @@ def environment_of(pid: int) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
 
 
+def has_ended(server: Server, times: int) -> bool:
+    return server.log().count("MLflow ended by itself") == times
+
+
 def test_an_mlflow_that_keeps_ending_is_not_started_at_once_again(tmp_path: Path) -> None:
     with headrace(f"sqlite:///{tmp_path}/mlflow.db", tmp_path) as server:
         for number in (1, 2):
             until(lambda: ask(server, "POST", BRIDGED, {}).status == 200, "it answers")
             (pid,) = mlflow_processes(server)
             os.kill(pid, signal.SIGKILL)
-            ended = "MLflow ended by itself"
-            until(lambda n=number: server.log().count(ended) == n, "its end is noticed")  # type: ignore[misc]
+            until(partial(has_ended, server, number), "its end is noticed")
         answer = ask(server, "POST", BRIDGED, {})
         assert (answer.status, answer.json()["error_code"]) == (501, "NOT_IMPLEMENTED")
         assert server.log().count("starting MLflow") == 2
