@@ -9,8 +9,9 @@ import os
 import posixpath
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlparse, urlsplit, urlunparse, urlunsplit
+from urllib.parse import urlparse, urlsplit, urlunparse, urlunsplit
 
+from headrace.contract.paths import TooManyLayers, decoded
 from headrace.errors import invalid
 
 ALLOWED_SCHEMES_VARIABLE: Final = "MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES"
@@ -47,14 +48,12 @@ def _join(head: str, tail: str) -> str:
 
 def check_query(query: str) -> None:
     """Raise when a URI's query would climb out of a directory, in any encoding."""
-    for _ in range(10):
-        if ".." in query:
-            raise invalid("Invalid query string")
-        decoded = unquote(query)
-        if decoded == query:
-            return
-        query = decoded
-    raise invalid("Invalid query string")
+    try:
+        climbs = ".." in decoded(query)
+    except TooManyLayers as error:
+        raise invalid("Invalid query string") from error
+    if climbs:
+        raise invalid("Invalid query string")
 
 
 def check_location(uri: str, field: str, *roots: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from headrace import stores
-from headrace.setting import Setting, SettingError
+from headrace.setting import Setting, SettingError, masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -36,7 +36,7 @@ def check(settings: Settings, environ: Mapping[str, str]) -> None:
     for options in (settings.uvicorn_opts, settings.gunicorn_opts):
         if options and any(name in options for name in TLS_OPTIONS):
             raise SettingError(
-                f"'{options}' asks for TLS, which headrace does not speak: it would serve in the "
+                f"'{masked(options)}' asks for TLS, which headrace does not speak: it would serve in the "
                 "clear. Put a proxy that speaks TLS in front of it."
             )
     if not settings.artifacts_only:

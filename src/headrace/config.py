@@ -19,6 +19,7 @@ from headrace.setting import (
     Kind,
     Setting,
     choice,
+    directories,
     integer,
     json_object,
     pattern,
@@ -103,6 +104,16 @@ class Settings(WebhookSettings):
         "Where the artifacts that this server carries are kept: a directory, or s3://, gs://, "
         "wasbs:// and the like.",
         handed_over="_MLFLOW_SERVER_ARTIFACT_DESTINATION",
+    )
+    local_artifact_roots: str | None = row(
+        STORAGE,
+        None,
+        Kind("DIRECTORIES", directories),
+        "--local-artifact-roots HEADRACE_LOCAL_ARTIFACT_ROOTS",
+        "More directories, separated by commas, below which the server itself reads and writes "
+        "artifacts. Clients choose the artifact location of an experiment, so a local path "
+        "elsewhere is for clients only. / allows every path, as MLflow does.",
+        default_text="--artifacts-destination, --default-artifact-root and ./mlruns",
     )
     sqlite_synchronous: str = row(
         STORAGE,
@@ -234,7 +245,8 @@ class Settings(WebhookSettings):
         TEXT,
         "--allowed-hosts MLFLOW_SERVER_ALLOWED_HOSTS",
         "Host headers that are answered, separated by commas, with * as a wildcard: protection "
-        "against DNS rebinding. A host that clients name with a port needs the port here too.",
+        "against DNS rebinding. A host that clients name with a port needs the port here too. An "
+        "entry of digits, such as 10.*, matches addresses only.",
         default_text="localhost and private addresses, with any port",
     )
     cors_allowed_origins: str | None = row(

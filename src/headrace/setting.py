@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,10 +22,14 @@ TRUE_WORDS: Final = frozenset(
 )  # click's words, which MLflow takes
 FALSE_WORDS: Final = frozenset({"0", "false", "f", "no", "n", "off"})
 _SIZE = re.compile(r"(\d+)\s*([a-z]*)", re.IGNORECASE)
-_USER_INFO = re.compile(r"(://[^:/@]*):.*@", re.DOTALL)
-_SECRET_PARAMETER = re.compile(
-    r"([?&;][^=&;]*(?:password|passwd|passphrase|token|secret|credential|signature|sig|key)[^=&;]*=)[^&;\s]*",
-    re.IGNORECASE,
+_USER_INFO = re.compile(r"(://[^:/@]*(?:/[^:/@?#]*)?):.*@", re.DOTALL)
+_TOKEN_AS_USER = re.compile(r"(https?://)[^/?#@:]+@", re.IGNORECASE)
+# name=value, in a URI, a connection string (of libpq or Azure) or options of a command; --name value.
+_PARAMETER = re.compile(
+    r"(?:(?:^|(?<=[?&;#,\s]))([^=?&;#,\s]+)=|(--[\w-]+)\s+)(?:'[^']*'|\"[^\"]*\"|[^&;\s]*)"
+)
+_SECRET_NAME = re.compile(
+    r"passw|pwd|passphrase|token|secret|credential|signature|\bsig\b|key|auth(?!or)", re.IGNORECASE
 )
 
 
@@ -234,6 +239,16 @@ def existing_file(value: str) -> str:
     return value
 
 
+def directories(value: str) -> str:
+    """Paths, or `file:` URIs of paths, separated by commas."""
+    for part in value.split(","):
+        if not part.strip():
+            raise ValueError(f"'{value}' has an empty entry")
+        if "://" in part and not part.strip().startswith("file:"):
+            raise ValueError(f"'{part.strip()}' is not a directory of this machine")
+    return value
+
+
 def json_object(value: str) -> str:
     """A JSON object, kept as the text it is."""
     try:
@@ -241,7 +256,7 @@ def json_object(value: str) -> str:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise ValueError(f"'{value}' is not a JSON object")
+        raise ValueError("it is not a JSON object")  # a key may be in it
     return value
 
 
@@ -259,13 +274,41 @@ def application(value: str) -> str:
 def masked(text: str) -> str:
     """The text with the password of a URI, and every secret among its parameters, as `***`.
 
-    Rather too much is hidden than too little: all up to the last `@`, and all after that, too, when it may
-    be one of a secret parameter.
+    Of a JSON object the values under secret names. Rather too much is hidden than too little: all up to the
+    last `@`, and all after that, too, when it may be one of a secret parameter.
     """
+    if text.lstrip().startswith("{"):
+        try:
+            return json.dumps(_masked_json(json.loads(text)))
+        except ValueError:
+            return "***"
     user_info = _USER_INFO.search(text)
-    if user_info is not None and _SECRET_PARAMETER.search(user_info[0]):
+    if user_info is not None and _has_secret(user_info[0]):
         return f"{text[: user_info.end(1)]}:***@***"
-    return _SECRET_PARAMETER.sub(r"\1***", _USER_INFO.sub(r"\1:***@", text))
+    text = _TOKEN_AS_USER.sub(r"\1***@", _USER_INFO.sub(r"\1:***@", text))
+    return _PARAMETER.sub(_masked_parameter, text)
+
+
+def _is_secret(name: str) -> bool:
+    return _SECRET_NAME.search(unquote(name).replace("_", " ")) is not None
+
+
+def _has_secret(text: str) -> bool:
+    return any(_is_secret(match[1] or match[2]) for match in _PARAMETER.finditer(text))
+
+
+def _masked_parameter(match: re.Match[str]) -> str:
+    if not _is_secret(match[1] or match[2]):
+        return match[0]
+    return f"{match[1]}=***" if match[1] else f"{match[2]} ***"
+
+
+def _masked_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: "***" if _is_secret(k) else _masked_json(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_masked_json(item) for item in value]
+    return masked(value) if isinstance(value, str) else value
 
 
 def shown(value: Any) -> str:

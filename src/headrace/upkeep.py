@@ -167,7 +167,7 @@ async def _collect(
         progress.show(so_far.done, so_far.total, so_far.line())
 
     async with opened(settings.backend_store_uri) as db:
-        locations = Locations(settings)
+        locations = Locations(settings, anywhere=True)
         try:
             return await Garbage(
                 db,

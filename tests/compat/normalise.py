@@ -40,7 +40,10 @@ _BOUNDARY = re.compile(r"\b[0-9a-f]{26}\b")  # of a multipart/byteranges body
 _RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d{1,4}")
 _NUMBER = re.compile(r"\b\d{13}\b")
 _DRIVER = re.compile(
-    r"(?:\(raised as a result of [^)]*\)\n)?\((?:sqlite3|psycopg2?)\.[\w.]+\).*", re.DOTALL
+    # headrace has a sentence of its own instead: no client depends on the driver's.
+    r"(?:\(raised as a result of [^)]*\)\n)?\((?:sqlite3|psycopg2?)\.[\w.]+\).*"
+    r"|The database (?:holds|rejected|could not|stopped|is not available)\b.*",
+    re.DOTALL,
 )
 _SET = re.compile(r"\{('[^']*'(?:, '[^']*')*)\}")
 _EXPERIMENT_IN_TEXT = re.compile(

@@ -293,11 +293,59 @@ def test_a_password_is_never_shown(password: str) -> None:
         ("sqlite:////data/mlflow.db", "sqlite:////data/mlflow.db"),
         ("s3://bucket/path", "s3://bucket/path"),
         ("sftp://u:p@h/path", "sftp://u:***@h/path"),
+        ("abfss://fs@account.dfs.core.windows.net/x", "abfss://fs@account.dfs.core.windows.net/x"),
+        ('{"ServerSideEncryption": "aws:kms"}', '{"ServerSideEncryption": "aws:kms"}'),
+        ("--workers=3 --timeout 5", "--workers=3 --timeout 5"),
+        ("s3://bucket/path?author=me", "s3://bucket/path?author=me"),
     ],
 )
 def test_what_is_not_secret_is_shown(text: str, says: str) -> None:
     """A masked address still says where it leads."""
     assert masked(text) == says
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"ServerSideEncryption": "aws:kms", "SSECustomerKey": "hunter2"}',
+        '{"deep": [{"CopySourceSSECustomerKey": "hunter2"}], "SSECustomerKeyMD5": "hunter2"}',
+        '{"SSECustomerKey": "hunter2"',
+        "postgresql:///db?host=/tmp&sslpassword=hunter2",
+        "postgresql://h/db?user=u&pass%77ord=hunter2",
+        "postgresql://us/er:hunter2@h/db",
+        "postgresql://:hunter2@h/db",
+        "host=h user=u password=hunter2",
+        "host=h password='x hunter2' user=u",
+        "DefaultEndpointsProtocol=https;AccountName=x;AccountKey=hunter2==",
+        "wasbs://c@a.blob.core.windows.net/p?sv=1&sig=hunter2",
+        "https://hunter2@minio.example.com:9000",
+        "https://u:hunter2@minio.example.com",
+        "s3://b/p?X-Amz-Security-Token=hunter2&X-Amz-Credential=hunter2/x&X-Amz-Signature=hunter2",
+        "https://h/p#access_token=hunter2",
+        "--ssl-keyfile-password hunter2 --timeout 5",
+        "--workers=3 --ssl-keyfile-password=hunter2",
+    ],
+)
+@pytest.mark.parametrize(
+    "name", ["s3_upload_extra_args", "uvicorn_opts", "artifacts_destination", "backend_store_uri"]
+)
+def test_a_secret_is_hidden_in_every_form_and_every_setting(name: str, text: str) -> None:
+    assert "hunter2" not in shown(text)
+    assert "hunter2" not in repr(dataclasses.replace(Settings(), **{name: text}))
+
+
+def test_no_refusal_of_a_setting_repeats_its_secret() -> None:
+    for environ in (
+        {"MLFLOW_S3_UPLOAD_EXTRA_ARGS": '{"SSECustomerKey": "hunter2"'},
+        {"MLFLOW_S3_UPLOAD_EXTRA_ARGS": '["hunter2"]'},
+        {"MLFLOW_UVICORN_OPTS": "--ssl-keyfile k.pem --ssl-keyfile-password hunter2"},
+        {"MLFLOW_BACKEND_STORE_URI": "mysql://u:hunter2@h/db"},
+        {"MLFLOW_BACKEND_STORE_URI": "host=h password=hunter2"},
+        {"MLFLOW_BACKEND_STORE_URI": "postgresql://u:hunter2@h/db?nonsense=1&password=hunter2"},
+    ):
+        with pytest.raises(SettingError) as refusal:
+            config.load({}, environ)
+        assert "hunter2" not in str(refusal.value), environ
 
 
 def test_the_key_of_webhooks_is_never_shown() -> None:

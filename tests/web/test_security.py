@@ -151,13 +151,28 @@ def check(
 
 
 Pair = tuple[http.client.HTTPConnection, Security]
+# Stock compares text: a name passes for an address, and `LOCALHOST` for a stranger.
+NAMES_LIKE_ADDRESSES = ["10.evil.com", "192.168.evil.com:80", "172.16.evil.com", "fc00:1"]
+OTHER_SPELLINGS = ["LOCALHOST", "localhost.", "[fd00::1]:5000", "[0:0:0:0:0:0:0:1]"]
 
 
-@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("host", sorted({*HOSTS} - {*NAMES_LIKE_ADDRESSES, *OTHER_SPELLINGS}))
 def test_a_host_is_allowed_exactly_where_stock_allows_it(pair: Pair, host: str) -> None:
     for path in PATHS:
         check(pair, "GET", path, {"host": host})
         check(pair, "GET", path, {"host": host})  # a host seen before is answered from memory
+
+
+@pytest.mark.parametrize("host", NAMES_LIKE_ADDRESSES)
+def test_a_name_that_begins_like_a_private_address_is_refused(host: str) -> None:
+    refusal = Security().refuse("GET", "/", {"host": host})
+    assert refusal is not None
+    assert refusal.status == 403
+
+
+@pytest.mark.parametrize("host", OTHER_SPELLINGS)
+def test_a_host_of_this_machine_is_allowed_however_it_is_spelled(host: str) -> None:
+    assert Security().refuse("GET", "/", {"host": host}) is None
 
 
 @pytest.mark.parametrize("origin", ORIGINS)
@@ -183,6 +198,40 @@ def test_a_preflight_is_answered_as_stock_answers_it(pair: Pair, origin: str, wa
 def test_the_notebook_renderer_may_be_framed(pair: Pair) -> None:
     for host in ("localhost", "tracking.example.com"):
         check(pair, "GET", RENDERER, {"host": host})
+
+
+def test_a_page_whose_name_begins_like_an_allowed_address_changes_nothing() -> None:
+    ours = Security(cors_allowed_origins="http://10.*")
+
+    def refused(origin: str) -> bool:
+        headers = {"host": "localhost", "origin": origin}
+        return ours.refuse("POST", "/api/2.0/mlflow/runs/create", headers) is not None
+
+    assert not refused("http://10.0.0.7:3000")
+    assert refused("http://10.evil.com")
+    assert refused("https://10.0.0.7")
+
+
+@pytest.mark.parametrize(
+    ("headers", "foreign"),
+    [
+        ({}, False),
+        ({"sec-fetch-site": "same-origin", "origin": "https://behind.example.com"}, False),
+        ({"sec-fetch-site": "none"}, False),
+        ({"sec-fetch-site": "cross-site"}, True),
+        ({"sec-fetch-site": "same-site"}, True),
+        ({"origin": "http://evil.com"}, True),
+        ({"origin": "null"}, True),
+        ({"origin": "http://tracking.example.com"}, False),
+        ({"origin": "http://localhost:3000", "sec-fetch-site": "cross-site"}, False),
+        ({"origin": "https://page.example.com", "sec-fetch-site": "cross-site"}, False),
+    ],
+)
+def test_a_request_that_a_page_of_another_origin_makes_is_recognised(
+    headers: dict[str, str], foreign: bool
+) -> None:
+    ours = Security(cors_allowed_origins="https://page.example.com")
+    assert ours.is_foreign({"host": "tracking.example.com", **headers}) is foreign
 
 
 def test_an_empty_origin_is_no_origin() -> None:

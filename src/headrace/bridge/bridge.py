@@ -15,6 +15,7 @@ from headrace.bridge.share import Shares
 from headrace.bridge.stock import Stock
 from headrace.errors import ApiError, ErrorCode, unavailable
 from headrace.http.messages import Request, Response, html
+from headrace.http.security import CROSS_ORIGIN
 
 if TYPE_CHECKING:
     from headrace.bridge.package import Package
@@ -39,8 +40,11 @@ class Bridge:
         self._pools: dict[int, Pool] = {}
         self._turn = asyncio.Semaphore(MAX_IN_FLIGHT)
 
-    async def answer(self, request: Request) -> Response | None:
+    async def answer(self, request: Request, *, foreign: bool = False) -> Response | None:
         """The answer of stock MLflow; None where it has no route either.
+
+        `foreign`: a page of another origin asks. It gets 403, because an image on any page would start a
+        process here otherwise.
 
         Errors: NOT_IMPLEMENTED (501) when mlflow is not installed, does not fit the database, or
         does not start; TEMPORARILY_UNAVAILABLE (503) when it ends in the middle of a request.
@@ -51,6 +55,9 @@ class Bridge:
         method = "GET" if request.method == "HEAD" else request.method
         if method not in row.methods:
             return _wrong_method(request.method, row.methods)
+        if foreign:
+            log.warning("refused a %s of a page of another origin", request.method)
+            return Response(CROSS_ORIGIN, status=403, content_type="text/plain")
         package = await asyncio.to_thread(installed)
         reason = why_not(package, self._head)
         if not self._settings.bridge:
@@ -98,7 +105,8 @@ class Bridge:
                 self._pools.pop(port, None)
                 port = await stock.port(package, why, not_port=port)
                 continue
-            exchange = Exchange(request, connection, pool, self._settings.max_body_bytes)
+            limit = self._settings.max_body_bytes
+            exchange = Exchange(request, connection, pool, limit, stock.secret)
             with contextlib.ExitStack() as unless_begun:
                 unless_begun.callback(exchange.close)
                 try:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httptools
 
+from headrace.bridge.gate import HEADER
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -144,14 +146,15 @@ class Pool:
         self._idle.clear()
 
 
-async def is_healthy(port: int, prefix: str) -> bool:
+async def is_healthy(port: int, prefix: str, secret: str) -> bool:
     """Whether GET /health on that port is answered with 200."""
     with contextlib.suppress(OSError, TimeoutError):
         async with asyncio.timeout(PROBE_TIMEOUT_S):
             connection = await Pool(port).take()
             try:
                 await connection.send(
-                    f"GET {prefix}/health HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n\r\n".encode()
+                    f"GET {prefix}/health HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n"
+                    f"{HEADER}: {secret}\r\n\r\n".encode()
                 )
                 return await connection.head() == 200
             finally:

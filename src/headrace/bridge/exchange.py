@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from headrace.bridge.gate import HEADER
 from headrace.errors import ApiError, ErrorCode
 from headrace.http.messages import Request, Response, StreamingResponse
 
@@ -46,8 +47,11 @@ WHOLE_BYTES: Final = 256 << 10  # shorter answers are held, which frees their co
 class Exchange:
     """One request and its answer on one connection. `close` may be called at any time."""
 
-    def __init__(self, request: Request, connection: Connection, pool: Pool, limit: int) -> None:
+    def __init__(
+        self, request: Request, connection: Connection, pool: Pool, limit: int, secret: str
+    ) -> None:
         self._request = request
+        self._secret = secret
         self._connection = connection
         self._pool = pool
         self._limit = limit
@@ -114,6 +118,7 @@ class Exchange:
             headers["x-forwarded-proto"] = request.scheme
         else:
             headers.setdefault("x-forwarded-proto", request.scheme)
+        headers[HEADER] = self._secret
         lines += [f"{name}: {value}" for name, value in headers.items()]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 

@@ -10,23 +10,33 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import secrets
 import struct
 import sys
 import tempfile
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Final
 
 _PORT: Final = struct.Struct("i")
+_FAILURES: Final = struct.Struct(
+    "dI"
+)  # no start before (s of the monotonic clock); how many failures
+_FAILURES_AT: Final = 16
 START_BYTE: Final = 8  # locked by the process that starts MLflow
 ALIVE_BYTE: Final = 9  # locked by the warden for as long as it lives
+FIRST_PAUSE_S: Final = 10.0  # after a failure; doubled by each one that follows
+LONGEST_PAUSE_S: Final = 300.0
 
 
 class Share:
-    """One kind of stock MLflow: its port, the right to start it, and the pipe to its warden."""
+    """One kind of stock MLflow: its port and secret, the right to start it, and the pipe to its warden."""
 
     def __init__(self) -> None:
         self.state_fd = _anonymous_file()
         self.port = 0
+        self.secret = secrets.token_hex(32)  # without it MLflow answers nobody
+        self.forget_failures()
         self.warden_end, self._our_end = os.pipe()
         os.set_blocking(self._our_end, False)
 
@@ -42,6 +52,29 @@ class Share:
     @port.setter
     def port(self, port: int) -> None:
         os.pwrite(self.state_fd, _PORT.pack(port), 0)
+
+    @property
+    def pause_s(self) -> float:
+        """How long no start may be tried because of failures; 0 when one may."""
+        until_s, _ = self._failures()
+        return max(0.0, until_s - monotonic())
+
+    def failed(self, *, first_is_free: bool = False) -> None:
+        """Note a start that failed, or an MLflow that ended by itself: the next start has to wait."""
+        count = self._failures()[1] + 1
+        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(count - 1, 10))
+        self._note(0.0 if first_is_free and count == 1 else monotonic() + pause_s, count)
+
+    def forget_failures(self) -> None:
+        """MLflow has worked for a while."""
+        self._note(0.0, 0)
+
+    def _failures(self) -> tuple[float, int]:
+        until_s, count = _FAILURES.unpack(os.pread(self.state_fd, _FAILURES.size, _FAILURES_AT))
+        return until_s, count
+
+    def _note(self, until_s: float, count: int) -> None:
+        os.pwrite(self.state_fd, _FAILURES.pack(until_s, count), _FAILURES_AT)
 
     def try_lock(self) -> bool:
         """Take the right to start it; False while another process has it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import socket
@@ -17,10 +18,11 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from headrace import secret_text
-from headrace.bridge import client
+from headrace.bridge import client, gate
 from headrace.bridge.routes import JOBS_SEARCH
 from headrace.bridge.share import ALIVE_BYTE
 from headrace.errors import ApiError, ErrorCode
+from headrace.storage.locations import local_roots
 from headrace.stores import scheme_of
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ WARDEN: Final = Path(__file__).with_name("warden.py")
 START_TIMEOUT_S: Final = 120.0
 POLL_S: Final = 0.1
 LONGEST_TICK_S: Final = 15.0  # how often a long request says that MLflow is in use
-RETRY_S: Final = 10.0  # after a start that failed, others are told so without another try
+STEADY_S: Final = 60.0  # an MLflow that ends by itself sooner than this after its start has failed
 KEEP_ALIVE_S: Final = 75  # of stock's idle connections; ours are given up earlier
 # What the options of `mlflow server` are for its own front door, not for a process behind ours.
 FRONT_DOOR: Final = (
@@ -46,6 +48,11 @@ FRONT_DOOR: Final = (
     "MLFLOW_WORKERS",
     "UVICORN_",
     "WEB_CONCURRENCY",
+)
+APP_NAME: Final = "headrace-bridge"  # an entry point in pyproject.toml: bridge/gate.py
+FAILED: Final = (
+    "This route is answered by MLflow itself, which did not start or ended soon after. Its own words are "
+    "in headrace's log. It is started again after a pause."
 )
 SERVER_OPTIONS: Final = f"--log-level warning --timeout-keep-alive {KEEP_ALIVE_S}"
 
@@ -59,8 +66,11 @@ class Stock:
         self._with_jobs = with_jobs
         self._tick_s = min(LONGEST_TICK_S, settings.bridge_idle_timeout_s / 4)
         self._starting = asyncio.Lock()
-        self._failed_s = -RETRY_S
-        self._failure = ""
+
+    @property
+    def secret(self) -> str:
+        """What MLflow demands of every request."""
+        return self._share.secret
 
     async def keep_in_use(self) -> None:
         """Put off its idle stop until cancelled."""
@@ -93,16 +103,18 @@ class Stock:
 
     async def _start(self, package: Package, why: str) -> int:
         began_s = monotonic()
-        if began_s - self._failed_s < RETRY_S:
-            raise ApiError(ErrorCode.NOT_IMPLEMENTED, self._failure)
+        if self._share.pause_s:
+            raise ApiError(ErrorCode.NOT_IMPLEMENTED, FAILED)
         port = _free_port()
         log.info("starting MLflow %s for %s", package.version, why)
         process = await asyncio.to_thread(self._launch, package, port)
         # A daemon, because headrace may end before the process does.
-        threading.Thread(target=_note_end, args=(process,), daemon=True).start()
+        threading.Thread(target=_note_end, args=(process, self._share), daemon=True).start()
         with contextlib.ExitStack() as unless_ready:
             unless_ready.callback(process.terminate)
-            while not await client.is_healthy(port, self._settings.static_prefix or ""):
+            while not await client.is_healthy(
+                port, self._settings.static_prefix or "", self._share.secret
+            ):
                 if process.poll() is not None:
                     raise self._fail(f"it ended with exit code {process.returncode}")
                 if monotonic() - began_s > START_TIMEOUT_S:
@@ -114,13 +126,9 @@ class Stock:
         return port
 
     def _fail(self, reason: str) -> ApiError:
-        self._failed_s = monotonic()
-        self._failure = (
-            f"This route is answered by MLflow itself, which did not start: {reason}. Its own "
-            "words are in headrace's log."
-        )
+        self._share.failed()
         log.error("MLflow did not start: %s", reason)
-        return ApiError(ErrorCode.NOT_IMPLEMENTED, self._failure)
+        return ApiError(ErrorCode.NOT_IMPLEMENTED, FAILED)
 
     def _launch(self, package: Package, port: int) -> subprocess.Popen[bytes]:
         state_fd = self._share.state_fd
@@ -134,7 +142,7 @@ class Stock:
         return subprocess.Popen(
             [*warden, idle_s, jobs_url, *mlflow],
             pass_fds=(state_fd,),
-            env=environment(self._settings, with_jobs=self._with_jobs),
+            env=environment(self._settings, self._share.secret, with_jobs=self._with_jobs),
             stdin=self._share.warden_end,
             start_new_session=True,  # a terminal's Ctrl+C is for headrace
         )
@@ -148,13 +156,13 @@ def command(package: Package, port: int, *, with_jobs: bool) -> list[str]:
     """
     where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     if package.has_asgi_app and not with_jobs:
-        app = "mlflow.server.fastapi_app:app"
-        return [sys.executable, "-m", "uvicorn", *where, *SERVER_OPTIONS.split(), app]
-    server = [sys.executable, "-m", "mlflow", "server", *where]
+        options = [*SERVER_OPTIONS.split(), "--factory", "headrace.bridge.gate:factory"]
+        return [sys.executable, "-m", "uvicorn", *where, *options]
+    server = [sys.executable, "-m", "mlflow", "server", *where, "--app-name", APP_NAME]
     return [*server, "--uvicorn-opts", SERVER_OPTIONS] if package.has_asgi_app else server
 
 
-def environment(settings: Settings, *, with_jobs: bool) -> dict[str, str]:
+def environment(settings: Settings, secret: str, *, with_jobs: bool) -> dict[str, str]:
     """The variables of the MLflow process: ours, and the settings it must share with us."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("HEADRACE_", *FRONT_DOOR))}
     uri = for_sqlalchemy(settings.backend_store_uri)
@@ -172,7 +180,7 @@ def environment(settings: Settings, *, with_jobs: bool) -> dict[str, str]:
         "_MLFLOW_SERVER_ARTIFACT_DESTINATION": settings.artifacts_destination,
         "MLFLOW_STATIC_PREFIX": settings.static_prefix or "",
         "_MLFLOW_STATIC_PREFIX": settings.static_prefix or "",
-        "MLFLOW_SERVER_ALLOWED_HOSTS": settings.allowed_hosts or "",
+        "MLFLOW_SERVER_ALLOWED_HOSTS": "*",  # headrace has checked, and nobody else gets in
         "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": settings.cors_allowed_origins or "",
         "MLFLOW_SERVER_X_FRAME_OPTIONS": settings.x_frame_options,
         "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": str(
@@ -186,7 +194,11 @@ def environment(settings: Settings, *, with_jobs: bool) -> dict[str, str]:
         "_MLFLOW_SERVER_BOOT_ID": uuid.uuid4().hex,
         "_MLFLOW_IN_JOB_EXECUTOR": "false",
         "PYTHONWARNINGS": env.get("PYTHONWARNINGS", "ignore"),
+        gate.SECRET_VARIABLE: secret,
+        gate.ROOTS_VARIABLE: json.dumps(local_roots(settings)),
     }
+    if with_jobs:  # they are clients of this MLflow
+        shared |= {"MLFLOW_TRACKING_USERNAME": gate.USER, "MLFLOW_TRACKING_PASSWORD": secret}
     return {name: value for name, value in {**env, **shared}.items() if value}
 
 
@@ -201,13 +213,18 @@ def for_sqlalchemy(uri: str) -> str:
     return f"postgresql+{driver}://{rest}"
 
 
-def _note_end(process: subprocess.Popen[bytes]) -> None:
-    # Whoever needs MLflow next finds out and starts it again; this is for the log.
+def _note_end(process: subprocess.Popen[bytes], share: Share) -> None:
+    # Whoever needs MLflow next finds out and starts it again, unless it keeps ending by itself.
+    began_s = monotonic()
     code = process.wait()
     if code:
         log.error("MLflow ended by itself (exit code %d)", code)
     else:
         log.info("MLflow was stopped")
+    if code and monotonic() - began_s < STEADY_S:
+        share.failed(first_is_free=True)
+    else:
+        share.forget_failures()
 
 
 def _free_port() -> int:

@@ -68,7 +68,9 @@ def _jobs_are_left(url: str) -> bool:
     from urllib.request import Request, urlopen
 
     wanted = json.dumps({"statuses": ["PENDING", "RUNNING"]}).encode()
-    request = Request(url, wanted, {"content-type": "application/json"})
+    secret = os.environ.get("HEADRACE_BRIDGE_SECRET", "")
+    headers = {"content-type": "application/json", "x-headrace-bridge": secret}
+    request = Request(url, wanted, headers)
     try:
         with urlopen(request, timeout=30) as answer:
             return bool(json.load(answer)["jobs"])

@@ -13,8 +13,9 @@ from time import perf_counter
 from typing import Any, Final
 
 from headrace import errors
+from headrace.db.answers import answer
 from headrace.db.base import Database, Tx
-from headrace.db.errors import Crowded, DatabaseError, InDoubt, Unavailable
+from headrace.db.errors import DatabaseError, InDoubt, Unavailable
 from headrace.errors import ApiError
 from headrace.logs import without_text
 
@@ -246,10 +247,8 @@ class GroupCommit:
 
     async def _fail(self, group: list[Waiting], error: Exception) -> None:
         """Nothing of the group is written: run its operations one by one, or tell the only one why."""
-        if isinstance(error, Crowded):
-            error = errors.overloaded(error.text)
-        elif isinstance(error, Unavailable):
-            error = errors.unavailable(error.text)
+        if isinstance(error, Unavailable):
+            error = answer(error)
         elif len(group) > 1:
             for waiting in group:
                 await self._commit([waiting])

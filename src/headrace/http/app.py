@@ -17,8 +17,10 @@ import msgspec
 from headrace.api.workspaces import handlers as workspaces
 from headrace.context import Context
 from headrace.db import errors as db_errors
+from headrace.db.answers import answer as answer_to
+from headrace.db.answers import cause_of
 from headrace.db.writer import GroupCommit
-from headrace.errors import WHILE_IT_LASTS, ApiError, ErrorCode, overloaded, unavailable
+from headrace.errors import WHILE_IT_LASTS, ApiError, ErrorCode, overloaded
 from headrace.http import codec
 from headrace.http.ids import REQUEST_ID, is_sane
 from headrace.http.messages import JSON, Request, Response, html
@@ -232,9 +234,11 @@ class App:
         except ApiError as error:
             return self._refusal(error)
         except db_errors.DatabaseError as error:
-            answer = from_database(error)
+            answer = answer_to(error)
             if answer.code == ErrorCode.INTERNAL_ERROR:
                 self.note_failure(request, error)
+            else:
+                log.info("the database: %s %s", error.kind, cause_of(error))
             return self._refusal(answer)
         except ConnectionResetError:
             raise  # the client went away in the middle of its body: there is nobody to answer
@@ -328,7 +332,8 @@ class App:
             self._bridge = Bridge(self.settings, self.context.db.schema.head, self._shares)
             self.monitor.watch_bridge = self._bridge.running
         cell, request.cell = request.cell, BRIDGED_CELL
-        answer = await self._bridge.answer(request)
+        foreign = self.security.is_foreign(request.headers)
+        answer = await self._bridge.answer(request, foreign=foreign)
         if answer is None:
             request.cell = cell
         return answer
@@ -359,20 +364,6 @@ def with_path_args(message: Any, arguments: dict[str, str]) -> Any:
     """The message with the fields that the path names (`/logged-models/{model_id}`)."""
     known = {k: v for k, v in arguments.items() if k in message.__struct_fields__}
     return msgspec.structs.replace(message, **known) if known else message
-
-
-def from_database(error: db_errors.DatabaseError) -> ApiError:
-    """What a client is told of a database error that no handler translated."""
-    if isinstance(error, db_errors.Crowded):
-        return overloaded(error.text)
-    if isinstance(error, db_errors.Unavailable | db_errors.Retryable):
-        return unavailable(error.text)
-    if isinstance(
-        error,
-        db_errors.UniqueViolation | db_errors.ForeignKeyViolation | db_errors.DataRejected,
-    ):
-        return ApiError(ErrorCode.BAD_REQUEST, error.text)
-    return ApiError(ErrorCode.INTERNAL_ERROR, error.text)
 
 
 def error_response(error: ApiError, retry_after_s: int | None = None) -> Response:

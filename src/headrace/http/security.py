@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 import re
-from fnmatch import translate
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from headrace.http import hosts
 from headrace.http.messages import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -23,15 +23,6 @@ log = logging.getLogger(__name__)
 
 INVALID_HOST: Final = b"Invalid Host header - possible DNS rebinding attack detected"
 CROSS_ORIGIN: Final = b"Cross-origin request blocked"
-LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]", "0.0.0.0")
-# RFC 1918 and RFC 4193, as glob patterns on the Host header: the defaults of stock MLflow.
-PRIVATE_HOSTS: Final = (
-    "192.168.*",
-    "10.*",
-    *(f"172.{block}.*" for block in range(16, 32)),
-    "fc00:*",
-    "fd00:*",
-)
 # Stock's two, and what probes and Prometheus ask by the address of a pod.
 EXEMPT_FROM_HOST_CHECK: Final = frozenset({"/health", "/version", "/livez", "/readyz", "/metrics"})
 NOTEBOOK_RENDERER: Final = "/static-files/lib/notebook-trace-renderer/"  # framed by notebooks
@@ -46,6 +37,7 @@ WILDCARD_METHODS: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", 
 PREFLIGHT_MAX_AGE_S: Final = 600
 LOOPBACK_ORIGIN: Final = re.compile(r"http://(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]+)?")
 LOOPBACK_ORIGIN_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+OWN_SITES: Final = frozenset({"same-origin", "none"})  # of Sec-Fetch-Site, which browsers set
 MAX_KNOWN_HOSTS: Final = 1024  # Host values remembered as allowed; clients choose them, so bounded
 
 
@@ -66,13 +58,14 @@ class Security:
         *,
         disabled: bool = False,
     ) -> None:
-        hosts = _split(allowed_hosts) or _default_hosts()
+        listed = _split(allowed_hosts)
         origins = _split(cors_allowed_origins)
         self.disabled = disabled
         self._known_hosts: set[str] = set()
-        self._host = None if "*" in hosts else _matcher(hosts)
+        self._any_host = "*" in listed
+        self._hosts = hosts.Patterns(listed) if listed else None
         self._origins = frozenset(origins)
-        self._origin_patterns = _matcher(origins)
+        self._origin_patterns = hosts.Patterns(origins)
         self._any_origin = "*" in origins
         frame = (x_frame_options or "NONE").upper()
         nosniff = (("x-content-type-options", "nosniff"),)
@@ -117,12 +110,20 @@ class Security:
     def _allows_host(self, host: str, path: str) -> bool:
         if path in EXEMPT_FROM_HOST_CHECK:
             return True
-        if self._host is not None and (not host or self._host.match(host) is None):
+        if not self._any_host and not self._is_listed(host):
             return False
         if len(self._known_hosts) >= MAX_KNOWN_HOSTS:
             self._known_hosts.clear()
         self._known_hosts.add(host)
         return True
+
+    def _is_listed(self, text: str) -> bool:
+        host = hosts.parse(text)
+        if host is None:
+            return False
+        if self._hosts is None:
+            return hosts.is_allowed_by_default(host)
+        return self._hosts.match(host.text, host)
 
     def _may_change_data(self, origin: str) -> bool:
         if self._any_origin or not origin:
@@ -132,7 +133,23 @@ class Security:
                 return True
         except ValueError:  # an unbalanced bracket, for one
             return False
-        return self._origin_patterns.match(origin) is not None
+        scheme, mark, rest = origin.lower().partition("://")
+        host = hosts.parse(rest)
+        return host is not None and self._origin_patterns.match(scheme + mark + host.text, host)
+
+    def is_foreign(self, headers: Mapping[str, str]) -> bool:
+        """Whether a page of another origin, one that is not allowed, makes this request.
+
+        Unlike `refuse` it judges GETs as well: for what a browser must not set off from an image.
+        """
+        site = headers.get("sec-fetch-site")
+        if self.disabled or site in OWN_SITES:
+            return False
+        origin = headers.get("origin")
+        if not origin:
+            return site is not None
+        own = origin.partition("://")[2] == headers.get("host")
+        return not own and not self._may_change_data(origin)
 
     def _echoes(self, origin: str) -> bool:
         return LOOPBACK_ORIGIN.fullmatch(origin) is not None or origin in self._origins
@@ -184,15 +201,3 @@ def _text(status: int, body: bytes, headers: Headers = ()) -> Response:
 
 def _split(text: str | None) -> list[str]:
     return [part.strip() for part in text.split(",")] if text else []
-
-
-def _default_hosts() -> list[str]:
-    # A bracket opens a character class in a glob, so [::1] has to be written [[]::1].
-    with_port = [host.replace("[", "[[]", 1) + ":*" for host in LOOPBACK_HOSTS]
-    return [*LOOPBACK_HOSTS, *with_port, *PRIVATE_HOSTS]
-
-
-def _matcher(patterns: Iterable[str]) -> re.Pattern[str]:
-    """One expression for all: an entry with a `*` is a glob, any other is the exact value."""
-    parts = [translate(p) if "*" in p else re.escape(p) + r"\Z" for p in patterns]
-    return re.compile("|".join(parts) or r"(?!)")

@@ -27,7 +27,7 @@ from headrace.storage.base import (
     StoredFile,
     no_artifact,
 )
-from headrace.storage.staging import Upload, fd_path, inside
+from headrace.storage.staging import Upload, fd_path, within
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -143,20 +143,28 @@ class LocalStore(Store):
     """A directory. It is made when the first file is written to it.
 
     `sync`: an acknowledged file survives a power cut; else it may be lost, never be half there.
+    `bounds` is a directory that contains the root: nothing outside of it is touched, not even when the root
+    itself is behind a symbolic link. By default that is the root.
     """
 
-    def __init__(self, root: str, threads: Executor, *, sync: bool) -> None:
+    def __init__(
+        self, root: str, threads: Executor, *, sync: bool, bounds: str | None = None
+    ) -> None:
         self.root = os.path.abspath(root)
+        self._bounds = bounds or self.root
         self._threads = threads
         self._sync = sync
 
     async def _run(self, call: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *args)
 
+    def _has(self, real: str) -> bool:
+        return within(self.root, self._bounds, real)
+
     async def put(self, path: str, chunks: AsyncIterator[bytes], length: int | None) -> None:
         """See Store. A body that fits into one write costs one thread call."""
         path = paths.upload_target(path)
-        upload = Upload(self.root, path, sync=self._sync, length=length)
+        upload = Upload(self.root, path, self._bounds, sync=self._sync, length=length)
         gathered: list[bytes] = []
         size = 0
         try:
@@ -200,12 +208,12 @@ class LocalStore(Store):
         except OSError as error:
             if error.errno not in NOTHING_THERE:
                 raise refusal(error, path) from error
-            if not inside(self.root, os.path.realpath(full)):
+            if not self._has(os.path.realpath(full)):
                 raise paths.outside() from error
             raise no_artifact(path) from error
         try:
             status = os.fstat(descriptor)
-            if not inside(self.root, fd_path(descriptor, full)):
+            if not self._has(fd_path(descriptor, full)):
                 raise paths.outside()
             if stat.S_ISDIR(status.st_mode):
                 raise IsDirectory(path)
@@ -235,12 +243,12 @@ class LocalStore(Store):
         try:
             descriptor = os.open(full, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            if not inside(self.root, os.path.realpath(full)):
+            if not self._has(os.path.realpath(full)):
                 raise paths.outside() from error
             if error.errno in NOTHING_THERE:
                 return None
             raise refusal(error, path) from error
-        if not inside(self.root, fd_path(descriptor, full)):
+        if not self._has(fd_path(descriptor, full)):
             os.close(descriptor)
             raise paths.outside()
         return descriptor
@@ -277,7 +285,7 @@ class LocalStore(Store):
 
     def _delete(self, path: str) -> None:
         full = os.path.join(self.root, path)
-        if not inside(self.root, os.path.realpath(os.path.dirname(full))):
+        if not self._has(os.path.realpath(os.path.dirname(full))):
             raise paths.outside()
         try:
             mode = os.lstat(full).st_mode
@@ -292,7 +300,7 @@ class LocalStore(Store):
                 raise
 
     def _delete_link(self, full: str) -> None:
-        if os.path.isdir(full) and not inside(self.root, os.path.realpath(full)):
+        if os.path.isdir(full) and not self._has(os.path.realpath(full)):
             raise paths.outside()
         if os.path.exists(full):
             os.unlink(full)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -9,8 +10,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from headrace.artifact_uri import refused_scheme
-from headrace.errors import invalid
+from headrace.contract.paths import climbs
+from headrace.errors import ApiError, invalid
+from headrace.storage import paths
 from headrace.storage.local import LocalStore
+from headrace.storage.staging import below
+from headrace.stores import FILE_STORE
 
 if TYPE_CHECKING:
     from headrace.config import Settings
@@ -50,17 +55,23 @@ class Place(NamedTuple):
 
 
 class Locations:
-    """Every place this process reads artifacts from or writes them to. Stores are opened on first use."""
+    """Every place this process reads artifacts from or writes them to. Stores are opened on first use.
 
-    def __init__(self, settings: Settings) -> None:
+    Clients choose the artifact locations of experiments. So a server touches local paths below its own roots
+    only; `anywhere` is for commands, which act with the rights of the person who runs them.
+    """
+
+    def __init__(self, settings: Settings, *, anywhere: bool = False) -> None:
         self._settings = settings
+        self._roots = ["/"] if anywhere else local_roots(settings)
         self._buckets: dict[str, ObjectStore | RepositoryStore] = {}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="artifacts")
 
     @cached_property
     def destination(self) -> Store:
         """Where the artifacts go that clients send through this server."""
-        return self._open(self._settings.artifacts_destination)
+        uri = self._settings.artifacts_destination
+        return self._local(uri) if is_local(uri) else self._remote(uri)
 
     @property
     def capabilities(self) -> tuple[bool, bool]:
@@ -82,10 +93,23 @@ class Locations:
                 _, anchor, path = parts.path.partition(ROUTE)
                 if not anchor:
                     raise invalid(f"Artifact location '{root}' is not on an artifact server.")
+            if climbs(unquote(path)):
+                raise paths.refused()
             path = posixpath.join(path.lstrip("/"), given) if given is not None else path
             return Place(self.destination, path, given, proxied=True)
-        self._check_host(root)
-        return Place(self._open(root), given or "", given, proxied=False)
+        if is_local(root):
+            store: Store = self._local(root, self._bounds(root))
+        else:
+            self._check_host(root)
+            store = self._remote(root)
+        return Place(store, given or "", given, proxied=False)
+
+    def _bounds(self, uri: str) -> str:
+        path = os.path.abspath(local_path(uri))
+        for root in self._roots:
+            if below(root, path):
+                return root
+        raise elsewhere(uri)
 
     def _check_host(self, uri: str) -> None:
         settings = self._settings
@@ -104,15 +128,15 @@ class Locations:
                 "--no-serve-artifacts."
             )
 
-    def _open(self, uri: str) -> Store:
-        parts = urlsplit(uri)
-        scheme = parts.scheme
-        if scheme in ("", "file"):
-            sync = self._settings.artifact_synchronous == "full"
-            return LocalStore(local_path(uri), self._threads, sync=sync)
+    def _local(self, uri: str, bounds: str | None = None) -> LocalStore:
+        sync = self._settings.artifact_synchronous == "full"
+        return LocalStore(local_path(uri), self._threads, sync=sync, bounds=bounds)
+
+    def _remote(self, uri: str) -> Store:
         from headrace.storage.repository import RepositoryStore
 
-        if scheme in OBJECT_STORES:
+        parts = urlsplit(uri)
+        if parts.scheme in OBJECT_STORES:
             bucket = self._bucket(uri)
             if not isinstance(bucket, RepositoryStore):
                 return bucket.below(parts.path)
@@ -134,6 +158,37 @@ class Locations:
     def close(self) -> None:
         """Finish what worker threads are doing."""
         self._threads.shutdown()
+
+
+def elsewhere(uri: str) -> ApiError:
+    """A local artifact location is outside of the server's directories."""
+    return invalid(
+        f"The tracking server does not read or write artifact location '{uri}': it is outside of "
+        "the server's artifact directories. Clients on a machine that has this path can use it "
+        "directly. To have the server use it, name a directory above it in "
+        "--local-artifact-roots (HEADRACE_LOCAL_ARTIFACT_ROOTS)."
+    )
+
+
+def is_local(uri: str) -> bool:
+    """Whether a URI is a path on this machine."""
+    return urlsplit(uri).scheme in ("", "file")
+
+
+def local_roots(settings: Settings) -> list[str]:
+    """The directories below which a server reads and writes artifacts.
+
+    ./mlruns is one even when it is not the default root: MLflow puts artifacts there when it is given a
+    database and no server, and then such a database is served from the same directory.
+    """
+    named = (settings.local_artifact_roots or "").split(",")
+    uris = [
+        settings.artifacts_destination,
+        settings.default_artifact_root,
+        FILE_STORE,
+        *filter(None, map(str.strip, named)),
+    ]
+    return [os.path.abspath(local_path(uri)) for uri in uris if is_local(uri)]
 
 
 def local_path(uri: str) -> str:

@@ -5,6 +5,7 @@ A key is the path below the prefix, as MLflow's own repositories write it, so ei
 
 from __future__ import annotations
 
+import logging
 import mimetypes
 import posixpath
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ import obstore
 from obstore import exceptions
 
 from headrace.errors import ApiError, ErrorCode, invalid, not_found, unavailable
+from headrace.setting import masked
 from headrace.storage import paths
 from headrace.storage.base import (
     READ_BYTES,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
     Bucket = S3Store | GCSStore | AzureStore
 
+log = logging.getLogger(__name__)
 PART_BYTES: Final = 5 << 20  # of an upload in parts; S3 takes no smaller ones
 MAX_PARTS: Final = 9_000  # S3 takes 10,000: an announced length decides how long the parts are
 PARTS_AT_ONCE: Final = 2  # parts of one upload that are held in memory
@@ -67,6 +70,11 @@ def first_line(error: Exception) -> str:
     return str(error).split("\n", 1)[0]
 
 
+def _note(error: Exception) -> None:
+    # Its text names hosts and accounts, and may hold a signed URL: it is for the operator.
+    log.error("the artifact store failed: %s", masked(first_line(error)))
+
+
 def lacks_bucket(error: Exception) -> bool:
     """Whether it is the bucket that is missing: S3, Azure and Google say so in the answer's body."""
     text = str(error)
@@ -86,15 +94,22 @@ async def translated(path: str) -> AsyncIterator[None]:
     except FileNotFoundError as error:
         raise no_bucket() if lacks_bucket(error) else no_artifact(path) from error
     except exceptions.PermissionDeniedError as error:
-        raise ApiError(ErrorCode.PERMISSION_DENIED, first_line(error)) from error
+        _note(error)
+        raise ApiError(
+            ErrorCode.PERMISSION_DENIED, "The artifact store denied the server access."
+        ) from error
     except exceptions.UnauthenticatedError as error:
-        raise ApiError(ErrorCode.UNAUTHENTICATED, first_line(error)) from error
+        _note(error)
+        raise ApiError(
+            ErrorCode.UNAUTHENTICATED, "The artifact store rejected the server's credentials."
+        ) from error
     except (ValueError, exceptions.InvalidPathError) as error:
         raise invalid(f"The artifact store cannot hold this path: {first_line(error)}") from error
     except exceptions.BaseError as error:
         if lacks_bucket(error):
             raise no_bucket() from error
-        raise unavailable(f"The artifact store failed: {first_line(error)}") from error
+        _note(error)
+        raise unavailable(f"The artifact store failed ({type(error).__name__}).") from error
 
 
 class ObjectFile(StoredFile):

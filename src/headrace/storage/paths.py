@@ -11,12 +11,12 @@ from pathlib import PureWindowsPath
 from typing import Final
 from urllib.parse import unquote, urlparse, urlunparse
 
+from headrace.contract.paths import climbs, decoded
 from headrace.errors import ApiError, invalid
 
 STAGING_PREFIX: Final = (
     ".artifact.uploading."  # stock MLflow's name for a file that is not whole yet
 )
-MAX_DECODINGS: Final = 10  # layers of percent-encoding that are taken off before a path is refused
 # A path of these characters alone means itself in every reading; only `..` is left to look for.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.\-][A-Za-z0-9_.\-/ ]*[A-Za-z0-9_.\-/]|[A-Za-z0-9_.\-]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -44,7 +44,7 @@ def safe(path: str) -> str:
             raise refused()
         if path.startswith("/") or PureWindowsPath(path).is_absolute():
             raise refused()
-    if ".." in path and ".." in path.split("/"):
+    if climbs(path):
         raise refused()
     return path
 
@@ -54,17 +54,16 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def _decoded(path: str) -> str:
+    try:
+        return decoded(path, _without_layer)
+    except ValueError as error:  # too many layers; or "//[": not an address, and no use as a path
+        raise refused() from error
+
+
+def _without_layer(path: str) -> str:
     # Splitting and joining as a URL drops an empty query or parameter part ("a?" is "a"), tabs,
     # line ends and leading blanks. MLflow does it, so a path must mean the same file here.
-    try:
-        for _ in range(MAX_DECODINGS):
-            plain = urlunparse(urlparse(unquote(path)))
-            if plain == path:
-                return path
-            path = plain
-    except ValueError as error:  # "//[": not an address, and no use as a path
-        raise refused() from error
-    raise refused()
+    return urlunparse(urlparse(unquote(path)))
 
 
 def normal(path: str) -> str:

@@ -92,7 +92,7 @@ class RepositoryStore(Store):
             raise no_artifact(str(args[0])) from error
         except OSError as error:
             if error.errno is None:  # of a library that counts its own errors among these
-                raise unavailable(f"The artifact store failed: {error}") from error
+                raise unavailable(f"The artifact store failed ({type(error).__name__}).") from error
             raise refusal(error, str(args[0])) from error
 
     async def put(self, path: str, chunks: AsyncIterator[bytes], length: int | None) -> None:

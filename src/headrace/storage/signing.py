@@ -68,7 +68,9 @@ class Caller:
                 self._threads, self._call, method, url, body, headers or {}
             )
         except (OSError, http.client.HTTPException) as error:
-            raise unavailable(f"The artifact store cannot be reached: {error}") from error
+            raise unavailable(
+                f"The artifact store cannot be reached ({type(error).__name__})."
+            ) from error
         if 200 <= status < 300:
             return answer
         text = f"The artifact store answered {status}: {answer[:500].decode(errors='replace')}"

@@ -40,18 +40,27 @@ def fd_path(descriptor: int, otherwise: str) -> str:
 
 def inside(root: str, real: str) -> bool:
     """Whether a resolved path is the root or below it. The root may itself be a symbolic link."""
-    return _below(root, real) or _below(os.path.realpath(root), real)
+    return below(root, real) or below(os.path.realpath(root), real)
 
 
-def _below(root: str, real: str) -> bool:
-    return real == root or real.startswith(root if root.endswith("/") else root + "/")
+def within(root: str, bounds: str, real: str) -> bool:
+    """Whether a resolved path is below `root`, and below `bounds` even where `root` is behind a link."""
+    return inside(root, real) and (bounds == root or inside(bounds, real))
+
+
+def below(root: str, path: str) -> bool:
+    """Whether a path is, by its text alone, the root or below it."""
+    return path == root or path.startswith(root if root.endswith("/") else root + "/")
 
 
 class Upload:
     """One file being received. Every method blocks and may be called from any thread."""
 
-    def __init__(self, root: str, path: str, *, sync: bool, length: int | None) -> None:
+    def __init__(
+        self, root: str, path: str, bounds: str, *, sync: bool, length: int | None
+    ) -> None:
         self._root = root
+        self._bounds = bounds
         self._target = os.path.join(root, path)
         self._shown = path
         self._sync = sync
@@ -106,15 +115,17 @@ class Upload:
     def _begin(self) -> None:
         self._check_target()
         # Its own directories are made when the file is whole: one given up leaves none behind.
-        directory = _nearest(os.path.dirname(self._target), self._root)
-        if not inside(self._root, os.path.realpath(directory)):
+        directory = _nearest(os.path.dirname(self._target), self._bounds)
+        real = os.path.realpath(directory)
+        has_root = below(self._root, directory)
+        if not inside(self._bounds, real) or (has_root and not inside(self._root, real)):
             raise paths.outside()
         self._check_room(directory)
         if UNNAMED and _unnamed_works(directory):
             self._descriptor = os.open(directory, UNNAMED | os.O_WRONLY | os.O_CLOEXEC, 0o666)
         else:
             # Deleting the directory meanwhile must not take the upload with it.
-            if os.stat(self._root).st_dev == os.stat(directory).st_dev:
+            if has_root and os.stat(self._root).st_dev == os.stat(directory).st_dev:
                 directory = self._root
             staged = os.path.join(directory, paths.STAGING_PREFIX + uuid4().hex)
             flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
@@ -128,7 +139,9 @@ class Upload:
             return
         if stat.S_ISDIR(mode):
             raise _is_directory(self._shown)
-        if stat.S_ISLNK(mode) and not inside(self._root, os.path.realpath(self._target)):
+        if stat.S_ISLNK(mode) and not within(
+            self._root, self._bounds, os.path.realpath(self._target)
+        ):
             raise paths.outside()
 
     def _check_room(self, directory: str) -> None:

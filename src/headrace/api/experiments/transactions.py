@@ -6,6 +6,7 @@ from headrace import errors
 from headrace.api.experiments import sql, tag_rules
 from headrace.api.experiments.ids import not_active
 from headrace.clock import now_ms
+from headrace.db.answers import answer, sentence
 from headrace.db.base import Row, Tx
 from headrace.db.errors import UniqueViolation
 from headrace.errors import ApiError, ErrorCode
@@ -16,10 +17,10 @@ def not_created(name: str, error: UniqueViolation) -> ApiError:
     """What a client is told of a new experiment whose insertion violated a key."""
     if error.table == "experiments" and "name" in error.columns:
         code = ErrorCode.RESOURCE_ALREADY_EXISTS
-        return ApiError(code, f"Experiment(name={name}) already exists. Error: {error.text}")
+        return ApiError(code, f"Experiment(name={name}) already exists. Error: {sentence(error)}")
     if error.table == "experiment_tags":
         return ApiError(ErrorCode.BAD_REQUEST, "Each tag of an experiment must have another key.")
-    return ApiError(ErrorCode.BAD_REQUEST, error.text)
+    return answer(error)
 
 
 async def _active(tx: Tx, number: int) -> Row:

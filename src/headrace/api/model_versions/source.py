@@ -11,9 +11,10 @@ import posixpath
 import re
 from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import SplitResult, unquote, unquote_plus, urlsplit
+from urllib.parse import SplitResult, unquote_plus, urlsplit
 
 from headrace.artifact_uri import check_host
+from headrace.contract.paths import TooManyLayers, climbs, decoded
 from headrace.errors import ApiError, ErrorCode, invalid
 
 PATTERN_VARIABLE: Final = "MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX"
@@ -178,33 +179,35 @@ def _check_absolute(source: str) -> None:
 
     By the text alone: what links the server's own disk has says nothing about a bucket.
     """
-    plain = source
-    while (decoded := unquote_plus(plain)) != plain:
-        plain = decoded
+    try:
+        plain = decoded(source, unquote_plus)
+    except TooManyLayers as error:
+        raise _not_absolute(source) from error
     path = re.sub(r"/+", "/", split(plain).path.rstrip("/"))
     if (
         "\x00" in path
-        or ".." in plain.split("/")
+        or climbs(plain)
         or not path.startswith("/")
         or posixpath.normpath(path) != path
     ):
-        raise invalid(
-            f"Invalid model version source: '{source}'. If supplying a source as an http, https, "
-            "local file path, ftp, objectstore, or mlflow-artifacts uri, an absolute path must be "
-            "provided without relative path references present. Please provide an absolute path."
-        )
+        raise _not_absolute(source)
+
+
+def _not_absolute(source: str) -> ApiError:
+    return invalid(
+        f"Invalid model version source: '{source}'. If supplying a source as an http, https, "
+        "local file path, ftp, objectstore, or mlflow-artifacts uri, an absolute path must be "
+        "provided without relative path references present. Please provide an absolute path."
+    )
 
 
 def _parts(uri: str) -> tuple[str, str, list[str]]:
     parts = split(uri)
-    segments = [_decoded(segment) for segment in parts.path.split("/") if segment]
+    try:
+        segments = [decoded(segment) for segment in parts.path.split("/") if segment]
+    except TooManyLayers as error:
+        raise _not_absolute(uri) from error
     return parts.scheme.lower(), parts.netloc.lower(), segments
-
-
-def _decoded(segment: str) -> str:
-    while (decoded := unquote(segment)) != segment:
-        segment = decoded
-    return segment
 
 
 def _is_within(source: str, root: str) -> bool:

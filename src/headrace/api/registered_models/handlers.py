@@ -42,6 +42,7 @@ from headrace.api.registered_models.view import models
 from headrace.api.webhooks import events
 from headrace.clock import now_ms
 from headrace.context import Context
+from headrace.db.answers import sentence
 from headrace.db.base import Tx
 from headrace.db.errors import UniqueViolation
 from headrace.errors import ApiError, ErrorCode
@@ -190,7 +191,7 @@ async def renamed(req: RenameRegisteredModel, ctx: Context) -> transactions.Foun
             raise
         raise ApiError(
             ErrorCode.RESOURCE_ALREADY_EXISTS,
-            f"Registered Model (name={req.new_name}) already exists. Error: {error.text}",
+            f"Registered Model (name={req.new_name}) already exists. Error: {sentence(error)}",
         ) from error
 
 

@@ -17,7 +17,21 @@ from headrace.errors import invalid
 
 RESOLVE_TIMEOUT_S: Final = 5.0
 PORTS: Final = {"http": 80, "https": 443}
+# Networks with NAT64 reach every host that has IPv4 only under this prefix (RFC 6052): what counts is the
+# address inside. Prefixes that a network chose itself (64:ff9b:1::/48) do not say where they lead.
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
+# Python's own lists differ between its releases.
+_NOT_PUBLIC_V6: Final = (
+    ipaddress.IPv6Network("2001::/23"),  # protocols, Teredo among them
+    ipaddress.IPv6Network("3fff::/20"),  # documentation
+)
+_NOT_PUBLIC_V4: Final = (
+    ipaddress.IPv4Network("192.0.0.0/24"),  # protocols; Oracle's metadata service
+    ipaddress.IPv4Network("224.0.0.0/4"),  # multicast, which Python counts as global
+    ipaddress.IPv4Network("192.88.99.0/24"),  # relays of 6to4
+    ipaddress.IPv4Network("168.63.129.16/32"),  # Azure's metadata service
+)
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -87,9 +101,16 @@ def _resolved(host: str, port: int, rules: Rules) -> list[str]:
 
 def is_public(address: Address) -> bool:
     """Whether an address is one of the open internet, also when it only wraps one of IPv4."""
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if inner is None and address in _NAT64:
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        return (inner or address).is_global
-    return address.is_global
+    if isinstance(address, ipaddress.IPv4Address):
+        return address.is_global and not any(address in network for network in _NOT_PUBLIC_V4)
+    inner = address.ipv4_mapped or address.sixtofour
+    if inner is None and address in _NAT64:
+        inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    if inner is not None:
+        return is_public(inner)
+    # All that is global lies in here; Python counts as global most of what it does not know.
+    return (
+        address in _GLOBAL_UNICAST
+        and address.is_global
+        and not any(address in network for network in _NOT_PUBLIC_V6)
+    )

@@ -1,0 +1,121 @@
+"""Inside the MLflow process: lets in only who knows the secret of this start, and keeps to the artifact roots.
+
+Everybody on the machine can connect to a loopback port, and every web page that a user of it opens. MLflow has no
+users here, and believes that the Host and Origin checks were made in front of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import os
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+HEADER: Final = "x-headrace-bridge"
+USER: Final = "headrace"  # of MLflow's own job processes, whose clients know user and password only
+SECRET_VARIABLE: Final = "HEADRACE_BRIDGE_SECRET"
+ROOTS_VARIABLE: Final = "HEADRACE_BRIDGE_ARTIFACT_ROOTS"  # a JSON list of directories
+REFUSAL: Final = b"This port is for headrace alone."
+
+
+class Secret:
+    """The secret, and the two ways in which a request may say it."""
+
+    def __init__(self, secret: str) -> None:
+        self._header = secret.encode()
+        pair = base64.b64encode(f"{USER}:{secret}".encode())
+        self._authorization = b"Basic " + pair
+
+    def is_in(self, header: bytes, authorization: bytes) -> bool:
+        """Whether a request with these two headers may pass."""
+        return hmac.compare_digest(header, self._header) or hmac.compare_digest(
+            authorization, self._authorization
+        )
+
+
+class AsgiGate:
+    """In front of MLflow 3."""
+
+    def __init__(self, app: Any, secret: str) -> None:
+        self._app = app
+        self._secret = Secret(secret)
+
+    async def __call__(
+        self,
+        scope: dict[str, Any],
+        receive: Callable[[], Awaitable[dict[str, Any]]],
+        send: Callable[[dict[str, Any]], Awaitable[None]],
+    ) -> None:
+        """ASGI 3."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        if self._secret.is_in(
+            headers.get(HEADER.encode(), b""), headers.get(b"authorization", b"")
+        ):
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            plain = [(b"content-type", b"text/plain"), (b"connection", b"close")]
+            await send({"type": "http.response.start", "status": 403, "headers": plain})
+            await send({"type": "http.response.body", "body": REFUSAL})
+
+
+class WsgiGate:
+    """In front of MLflow 2."""
+
+    def __init__(self, app: Any, secret: str) -> None:
+        self._app = app
+        self._secret = Secret(secret)
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """WSGI 1."""
+        header = environ.get("HTTP_" + HEADER.upper().replace("-", "_"), "")
+        authorization = environ.get("HTTP_AUTHORIZATION", "")
+        if self._secret.is_in(header.encode("latin-1"), authorization.encode("latin-1")):
+            answer: Iterable[bytes] = self._app(environ, start_response)
+            return answer
+        start_response("403 Forbidden", [("Content-Type", "text/plain")])
+        return [REFUSAL]
+
+
+def factory() -> AsgiGate | WsgiGate:
+    """MLflow's application behind its gate. The environment of the process says how."""
+    secret = os.environ[SECRET_VARIABLE]
+    keep_to(json.loads(os.environ[ROOTS_VARIABLE]))
+    if find_spec("mlflow.server.fastapi_app") is None:
+        from mlflow.server import app as flask_app
+
+        return WsgiGate(flask_app, secret)
+    from mlflow.server.fastapi_app import app
+
+    return AsgiGate(app, secret)
+
+
+def keep_to(roots: list[str]) -> None:
+    """Have MLflow's repository of local artifacts refuse what is outside of these directories.
+
+    Routes of MLflow read artifacts of runs and traces wherever clients say that they are.
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+
+    from headrace.storage.locations import elsewhere
+    from headrace.storage.staging import inside
+
+    opened = LocalArtifactRepository.__init__
+
+    def open_inside(self: Any, artifact_uri: str, *args: Any, **kwargs: Any) -> None:
+        opened(self, artifact_uri, *args, **kwargs)
+        real = os.path.realpath(self.artifact_dir)
+        if not any(inside(root, real) for root in roots):
+            raise MlflowException.invalid_parameter_value(elsewhere(artifact_uri).message)
+
+    LocalArtifactRepository.__init__ = open_inside  # type: ignore[method-assign]

@@ -1,0 +1,1 @@
+"""What MLflow fixes. Pure code: nothing here does I/O."""

@@ -1,0 +1,61 @@
+"""Database errors as answers to clients: a sentence per kind, never the driver's text.
+
+That text names hosts, ports, users and tables, and holds keys and values of other people's rows.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from headrace.db.errors import (
+    Crowded,
+    DatabaseError,
+    DataRejected,
+    ForeignKeyViolation,
+    InDoubt,
+    Retryable,
+    Unavailable,
+    UniqueViolation,
+)
+from headrace.errors import ApiError, ErrorCode, overloaded, unavailable
+
+# The first that fits counts.
+SENTENCES: Final[tuple[tuple[type[DatabaseError], str], ...]] = (
+    (Crowded, "The database has too many requests waiting. Please try again."),
+    (InDoubt, "The database did not confirm the write, which may be stored or not."),
+    (Unavailable, "The database is not available. Please try again."),
+    (Retryable, "The database stopped the transaction because of another one. Please try again."),
+    (UniqueViolation, "The database holds a row with this key already."),
+    (ForeignKeyViolation, "The database holds no row that the new one refers to."),
+    (
+        DataRejected,
+        "The database rejected a value: it is too long, out of range, of a wrong type or missing.",
+    ),
+    (DatabaseError, "The database could not execute a statement."),
+)
+
+
+def sentence(error: DatabaseError) -> str:
+    """What a client may know of an error, with the name of the driver's exception if there is one."""
+    text = next(text for kind, text in SENTENCES if isinstance(error, kind))
+    return f"{text} ({cause})" if (cause := cause_of(error)) else text
+
+
+def cause_of(error: DatabaseError) -> str:
+    """The class and the code (SQLSTATE, or SQLite's name) of the driver's exception, without its text."""
+    cause = error.__cause__
+    if cause is None:
+        return ""
+    code = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
+    return f"{type(cause).__name__} {code}" if code else type(cause).__name__
+
+
+def answer(error: DatabaseError) -> ApiError:
+    """What a client is told of a database error that no handler translated."""
+    if isinstance(error, Crowded):
+        return overloaded(sentence(error))
+    if isinstance(error, Unavailable | Retryable):
+        return unavailable(sentence(error))
+    if isinstance(error, UniqueViolation | ForeignKeyViolation | DataRejected):
+        return ApiError(ErrorCode.BAD_REQUEST, sentence(error))
+    return ApiError(ErrorCode.INTERNAL_ERROR, sentence(error))

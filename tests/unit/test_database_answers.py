@@ -1,0 +1,55 @@
+"""What clients are told of database errors: a sentence of ours, nothing of the driver's."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+from asyncpg import exceptions as pg
+
+from headrace.db import errors, postgres_errors, sqlite
+from headrace.db.answers import answer, sentence
+
+SECRETS = "host db.internal port 5432 user alice Key (name)=(hunter2) already exists"
+
+
+def all_kinds(kind: type[errors.DatabaseError]) -> list[type[errors.DatabaseError]]:
+    return [kind, *(below for child in kind.__subclasses__() for below in all_kinds(child))]
+
+
+@pytest.mark.parametrize("kind", all_kinds(errors.DatabaseError))
+def test_no_kind_of_database_error_carries_the_drivers_text_to_clients(
+    kind: type[errors.DatabaseError],
+) -> None:
+    error = kind(SECRETS)
+    error.__cause__ = pg.UniqueViolationError(SECRETS)
+    told = answer(error)
+    assert told.message == f"{sentence(kind(SECRETS))} (UniqueViolationError 23505)"
+    for word in ("db.internal", "5432", "alice", "hunter2"):
+        assert word not in str(told.body())
+
+
+@pytest.mark.parametrize(
+    ("cause", "status"),
+    [
+        (ConnectionRefusedError(111, "Connect call failed ('10.0.0.7', 5432)"), 503),
+        (TimeoutError("db.internal"), 503),
+        (pg.InvalidPasswordError('password authentication failed for user "alice"'), 500),
+        (pg.DeadlockDetectedError("Process 7 waits"), 503),
+        (pg.UniqueViolationError("Key (name)=(alice) already exists"), 400),
+        (pg.StringDataRightTruncationError("value too long"), 400),
+        (sqlite3.OperationalError("unable to open /home/alice/m.db"), 503),
+        (sqlite3.IntegrityError("NOT NULL constraint failed: runs.alice"), 400),
+    ],
+)
+def test_the_class_of_the_drivers_exception_is_all_that_is_told(
+    cause: BaseException, status: int
+) -> None:
+    translate = sqlite.translate if isinstance(cause, sqlite3.Error) else postgres_errors.translate
+    error = translate(cause)  # type: ignore[arg-type]
+    error.__cause__ = cause
+    told = answer(error)
+    assert told.status == status
+    assert type(cause).__name__ in told.message
+    for word in ("alice", "db.internal", "10.0.0.7", "5432", "Process"):
+        assert word not in told.message
