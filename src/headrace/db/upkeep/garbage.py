@@ -273,7 +273,7 @@ class Taken(NamedTuple):
 
 async def metrics_by_run(tx: Tx, run_ids: Sequence[str]) -> dict[str, int]:
     """The number of points of each run that has any."""
-    return dict(await tx.fetch(METRICS_BY_RUN, tx.array(run_ids)))
+    return {row[0]: row[1] for row in await tx.fetch(METRICS_BY_RUN, tx.array(run_ids))}
 
 
 async def orphans_after(tx: Tx, orphan_id: str) -> list[Orphan]:
