@@ -52,7 +52,9 @@ async def _sqlite(target: uri.Target) -> Database:
             facts = _filled(schema.inspect(connection, target.shown), target)
     except sqlite3.Error as error:
         raise schema.explained(error, target.shown) from error
-    return sqlite.SqliteDatabase(target.path, facts, readers=1, synchronous="FULL")
+    return sqlite.SqliteDatabase(
+        target.path, facts, readers=1, synchronous="FULL", read_limit_s=STATEMENT_TIMEOUT_S
+    )
 
 
 async def _postgres(target: uri.Target) -> Database:
