@@ -76,5 +76,5 @@ async def _postgres(target: uri.Target) -> Database:
 
 def _filled(facts: Facts | None, target: uri.Target) -> Facts:
     if facts is None:
-        raise UnusableDatabase(f"{target.shown} is empty: it has none of MLflow's tables.")
+        raise UnusableDatabase(f"{target.shown} has none of MLflow's tables.")
     return facts
