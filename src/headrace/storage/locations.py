@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from headrace.artifact_uri import refused_scheme
 from headrace.errors import invalid
+from headrace.file_names import native
 from headrace.storage.local import LocalStore
 
 if TYPE_CHECKING:
@@ -138,4 +139,4 @@ class Locations:
 
 def local_path(uri: str) -> str:
     """The directory that a path or a `file:` URI names; percent-encoded either way, as in MLflow."""
-    return unquote(urlsplit(uri).path if uri.startswith("file:") else uri)
+    return native(unquote(urlsplit(uri).path if uri.startswith("file:") else uri))

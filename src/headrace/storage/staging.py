@@ -15,6 +15,7 @@ from typing import Final
 from uuid import uuid4
 
 from headrace.errors import invalid
+from headrace.file_names import from_native
 from headrace.storage import paths
 from headrace.storage.base import StorageFull
 
@@ -53,7 +54,7 @@ class Upload:
     def __init__(self, root: str, path: str, *, sync: bool, length: int | None) -> None:
         self._root = root
         self._target = os.path.join(root, path)
-        self._shown = path
+        self._shown = from_native(path)
         self._sync = sync
         self._length = length
         self._lock = (
