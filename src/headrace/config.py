@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from headrace import checks, stores
 from headrace.accepted import ACCEPTED
+from headrace.file_names import from_native
 from headrace.setting import (
     SWITCH,
     TEXT,
@@ -468,10 +469,10 @@ def resolve(flags: Mapping[str, str | bool | None], environ: Mapping[str, str]) 
             values[setting.name] = flag
         elif flag is not None:
             sources[setting.name] = setting.title
-            values[setting.name] = setting.parse(flag, f"'{setting.title}'")
+            values[setting.name] = setting.parse(from_native(flag), f"'{setting.title}'")
         elif variable is not None:
             sources[setting.name] = variable
-            values[setting.name] = setting.parse(environ[variable], f"'{variable}'")
+            values[setting.name] = setting.parse(from_native(environ[variable]), f"'{variable}'")
         else:
             sources[setting.name] = "default"
     if sources["backend_store_uri"] == "default" and not values.get("artifacts_only"):

@@ -1,7 +1,7 @@
-"""`headrace gc`: removes for good what users deleted long ago, artifacts first, while others work.
+"""`headrace gc`: removes for good what users deleted long ago, rows first, while others work.
 
-Memory is bounded by a page of ids, every transaction by a chunk of rows. Stopped half-way, it goes on where
-it stopped when it is run again.
+Memory is bounded by a page of ids, every transaction by a chunk of rows. A run that is restored before its row is
+gone keeps its artifacts. Stopped half-way, it goes on where it stopped when it is run again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from headrace.setting import SettingError
 from headrace.storage.local import LocalStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from headrace.db.base import Database, Row, Sql
     from headrace.storage.locations import Locations, Place
@@ -137,6 +137,8 @@ class Garbage:
         self._wanted = wanted
         self._any_age = wanted.older_than_ms is None
         self._before_ms = now_ms() - (wanted.older_than_ms or 0)
+        # Asked again when it goes. Named ids of any age may come from a machine whose clock is ahead.
+        self._still_ms = ANY_TIME if self._any_age else self._before_ms
         self._dry_run = dry_run
         self._may_lack_store = may_lack_store
         self._progress = progress
@@ -155,6 +157,7 @@ class Garbage:
             await self._check("logged model", sql.MODELS_NAMED, wanted.logged_model_ids)
         await self._check("experiment", sql.EXPERIMENTS_NAMED, wanted.experiment_ids)
         await self._count(with_models)
+        await self._finish_earlier()
         async for rows in self._some(sql.RUNS, sql.RUNS_NAMED, wanted.run_ids, ""):
             await self._runs([row[:2] for row in rows])
         if with_models:
@@ -224,38 +227,33 @@ class Garbage:
             self.removed.rows += await self._db.read(sql.metrics_of, [row[0] for row in rows])
             self._progress(self.removed)
             return
-        run_ids = [
-            run_id for run_id, uri in rows if await self._artifacts_are_gone("run", run_id, uri)
-        ]
-        for table in sql.OF_RUNS:
-            deleted = sql.CHUNK_ROWS
-            while run_ids and deleted >= sql.CHUNK_ROWS:
-                run_ids, deleted = await self._db.write(sql.chunk_of_runs, run_ids, table)
-                self.removed.rows += deleted
-                self._progress(self.removed)
-        if run_ids:
-            with_inputs = self._wanted.inputs
-            self.removed.runs += await self._db.write(sql.last_of_runs, run_ids, with_inputs)
-            self._progress(self.removed)
+        reachable = [name for name, uri in rows if self._is_reachable("run", name, uri)]
+        points = await self._db.read(sql.metrics_by_run, reachable)
+        for group in packed(reachable, points):
+            args = self._still_ms, self._wanted.inputs, self._locations is not None
+            self.removed.runs += await self._take(sql.take_runs, group, *args)
 
     async def _models(self, rows: list[Row]) -> None:
         if self._dry_run:
             self.removed.logged_models += len(rows)
             return
-        model_ids = [
-            model_id
-            for model_id, uri in rows
-            if await self._artifacts_are_gone("logged model", model_id, uri)
-        ]
-        for table in sql.OF_MODELS:
-            deleted = sql.CHUNK_ROWS
-            while model_ids and deleted >= sql.CHUNK_ROWS:
-                model_ids, deleted = await self._db.write(sql.chunk_of_models, model_ids, table)
-                self.removed.rows += deleted
-                self._progress(self.removed)
-        if model_ids:
-            self.removed.logged_models += await self._db.write(sql.last_of_models, model_ids)
+        reachable = [name for name, uri in rows if self._is_reachable("logged model", name, uri)]
+        args = self._still_ms, self._locations is not None
+        self.removed.logged_models += await self._take(sql.take_models, reachable, *args)
+
+    async def _take(
+        self, take: Callable[..., Awaitable[sql.Taken]], ids: list[str], *args: object
+    ) -> int:
+        """Remove rows of runs or models, transaction by transaction, then their artifacts; how many went."""
+        gone = 0
+        while ids:
+            taken = await self._db.write(take, ids, *args)
+            ids = taken.left
+            gone += len(taken.gone)
+            self.removed.rows += taken.rows
             self._progress(self.removed)
+            await self._remove_artifacts(taken.orphans)
+        return gone
 
     async def _experiment(self, experiment_id: int, name: str) -> None:
         # Runs that were not asked for by themselves, or that no time was noted for, by older releases.
@@ -302,24 +300,48 @@ class Garbage:
                 deleted = await self._db.write(sql.chunk_of_jobs, before_ms, page)
                 self.removed.jobs += deleted
 
-    async def _artifacts_are_gone(self, kind: str, name: str, uri: str | None) -> bool:
-        """Whether nothing is left at `uri`. A row whose artifacts stay is kept: it says where they are."""
+    async def _finish_earlier(self) -> None:
+        """Remove artifacts that an earlier collection left behind: it was stopped, or the store refused."""
+        if self._locations is None or self._dry_run:
+            return
+        last = ""
+        while orphans := await self._db.read(sql.orphans_after, last):
+            await self._remove_artifacts(orphans)
+            last = orphans[-1].orphan_id
+
+    async def _remove_artifacts(self, orphans: Sequence[sql.Orphan]) -> None:
+        assert self._locations is not None or not orphans, "without locations there are no orphans"
+        removed = []
+        for orphan in orphans:
+            try:
+                place = self._place(orphan.uri)
+                await place.store.delete(place.path)
+            except (ApiError, OSError) as error:
+                self.removed.keep(f"{orphan.of}: its artifacts stay until the next gc: {error}")
+            else:
+                removed.append(orphan)
+        if removed:
+            await self._db.write(sql.forget, removed)
+
+    def _is_reachable(self, kind: str, name: str, uri: str | None) -> bool:
+        """Whether the store of the artifacts is one that we can open; else the row is kept."""
         if self._locations is None or not uri:
             return True
         try:
-            place = self._place(self._locations, uri)
-            self._check_destination(place)
-            await place.store.delete(place.path)
+            self._place(uri)
         except (ApiError, OSError) as error:
             self.removed.keep(f"{kind} {name}: its artifacts stay: {error}")
             return False
         return True
 
-    @staticmethod
-    def _place(locations: Locations, uri: str) -> Place:
+    def _place(self, uri: str) -> Place:
+        """The directory of an artifact URI in its store. Raises ApiError, FileNotFoundError."""
+        assert self._locations is not None, "asked for with locations only"
         parts = urlsplit(uri)
         parent, _, last = parts.path.rstrip("/").rpartition("/")
-        return locations.place(urlunsplit(parts._replace(path=parent or "/")), last)
+        place = self._locations.place(urlunsplit(parts._replace(path=parent or "/")), last)
+        self._check_destination(place)
+        return place
 
     def _check_destination(self, place: Place) -> None:
         """A directory that is not here is elsewhere: its files must not lose the rows that name them."""
@@ -330,6 +352,20 @@ class Garbage:
             raise FileNotFoundError(
                 f"there is no directory {store.root}: name the place with --artifacts-destination"
             )
+
+
+def packed(run_ids: list[str], points: dict[str, int]) -> list[list[str]]:
+    """Runs in groups that one transaction can delete; a run that is too large for one is alone."""
+    groups: list[list[str]] = []
+    room = 0
+    for run_id in run_ids:
+        size = points.get(run_id, 0)
+        if not groups or size > room:
+            groups.append([])
+            room = sql.CHUNK_ROWS
+        groups[-1].append(run_id)
+        room -= size
+    return groups
 
 
 def chunks(named: list[Any]) -> list[list[Any]]:

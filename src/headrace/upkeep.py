@@ -217,7 +217,10 @@ def backup(uri: str, file: Path) -> None:
     "--force", is_flag=True, help="Move a file that is there aside. Stop its servers first."
 )
 def restore(file: Path, uri: str, force: bool) -> None:
-    """Make a SQLite database at URI from FILE, which `headrace backup` wrote."""
+    """Make a SQLite database at URI from FILE, which `headrace backup` wrote.
+
+    FILE is checked, and so is the database before the command ends. A log that was left behind at URI goes aside.
+    """
     from headrace.db.upkeep.backup import restore as copy_back
 
     told(lambda: copy_back(file, uri, force=force))

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.fix_server import headrace
+from tests.fix_server import base_environment, headrace
 from tests.ops.test_doctor import command
 from tests.wire import Wire
+
+from headrace.db.schema.facts import UnusableDatabase
+from headrace.db.upkeep import backup
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,3 +151,156 @@ def test_postgresql_has_tools_of_its_own(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "pg_dump" in done.stderr
     assert "secret" not in done.stderr
+
+
+def killed_server(directory: Path) -> Path:
+    """A database with a log that a killed server left, of an experiment `late`; and `copy.db` from before it."""
+    source = directory / "mlflow.db"
+    uri = f"sqlite:///{source}"
+    create = "/api/2.0/mlflow/experiments/create"
+    with headrace(uri, directory) as server, Wire(server.url) as wire:
+        assert wire.ask("POST", create, b'{"name": "early"}', JSON).status == 200
+        assert command("backup", uri, str(directory / "copy.db")).returncode == 0
+        assert wire.ask("POST", create, b'{"name": "late"}', JSON).status == 200
+        server.kill()
+    assert (directory / "mlflow.db-wal").stat().st_size
+    return source
+
+
+NAMES = "SELECT group_concat(name) FROM (SELECT name FROM experiments ORDER BY experiment_id)"
+
+
+def test_a_restore_moves_a_log_aside_that_a_killed_server_left(tmp_path: Path) -> None:
+    """SQLite would replay it over the restored file, whosever it was."""
+    source = killed_server(tmp_path)
+    source.rename(tmp_path / "broken.db")  # as somebody does in the night, without its log
+    done = command("restore", str(tmp_path / "copy.db"), f"sqlite:///{source}")
+    assert done.returncode == 0, done.stderr
+    assert "mlflow.db.replaced-1-wal" in done.stdout
+    assert query(source, "PRAGMA integrity_check") == "ok"
+    assert query(source, NAMES) == "Default,early"
+    for suffix in ("-wal", "-shm"):  # nothing of the old database is lost
+        (tmp_path / f"mlflow.db.replaced-1{suffix}").rename(tmp_path / f"broken.db{suffix}")
+    assert query(tmp_path / "broken.db", NAMES) == "Default,early,late"
+
+
+def test_a_database_that_was_moved_away_under_its_server_is_not_restored(tmp_path: Path) -> None:
+    """The server still writes to the log that lies there."""
+    source = tmp_path / "mlflow.db"
+    uri = f"sqlite:///{source}"
+    with headrace(uri, tmp_path):
+        assert command("backup", uri, str(tmp_path / "copy.db")).returncode == 0
+        source.rename(tmp_path / "moved.db")
+        before = sorted(tmp_path.iterdir())
+        done = command("restore", str(tmp_path / "copy.db"), uri)
+        assert done.returncode == 1
+        assert "another process holds the file's log" in done.stderr
+        assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-journal"])
+def test_a_backup_is_not_put_or_read_beside_a_log_of_another_file(
+    tmp_path: Path, suffix: str
+) -> None:
+    """Neither may it be written there, nor is it known whether the log is a part of it."""
+    uri, copy = f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "copy.db"
+    assert command("db", "init", uri).returncode == 0
+    log = tmp_path / f"copy.db{suffix}"
+    log.write_bytes(b"of an older copy")
+    done = command("backup", uri, str(copy))
+    assert (done.returncode, f"{log} exists already" in done.stderr) == (1, True)
+    assert not copy.exists()
+    log.unlink()
+    assert command("backup", uri, str(copy)).returncode == 0
+    log.write_bytes(b"of an older copy")
+    done = command("restore", str(copy), uri, "--force")
+    assert (done.returncode, f"{log} lies beside the file" in done.stderr) == (1, True)
+    assert query(tmp_path / "mlflow.db", NAMES) == "Default"
+
+
+def damage(path: Path) -> None:
+    """Break an index."""
+    with closing(sqlite3.connect(path)) as connection:
+        sql = "SELECT rootpage FROM sqlite_master WHERE name = 'index_latest_metrics_run_uuid'"
+        (page,) = connection.execute(sql).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\x0a" + b"\xff" * 40)
+
+
+def test_a_damaged_backup_leaves_the_file_that_is_there(tmp_path: Path) -> None:
+    """The damage is in an index, deep in the file: only a check of all of it finds that."""
+    source = killed_server(tmp_path)
+    copy = tmp_path / "copy.db"
+    damage(copy)
+    done = command("restore", str(copy), f"sqlite:///{source}", "--force")
+    assert done.returncode == 1
+    assert "damaged" in done.stderr
+    assert query(source, NAMES) == "Default,early,late"
+    assert {path.name for path in tmp_path.glob("mlflow.db*")} <= {
+        "mlflow.db",
+        "mlflow.db-wal",
+        "mlflow.db-shm",
+    }
+
+
+def test_what_is_damaged_after_it_was_put_in_place_is_taken_away_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database is checked where it lies: a disk or another process may have spoiled it after the copy was."""
+    source = killed_server(tmp_path)
+    replace = backup._replace
+
+    def then_damaged(target: Path, partial: Path) -> Path:
+        aside = replace(target, partial)
+        damage(target)
+        return aside
+
+    monkeypatch.setattr(backup, "_replace", then_damaged)
+    with pytest.raises(UnusableDatabase, match="damaged"):
+        backup.restore(tmp_path / "copy.db", f"sqlite:///{source}", force=True)
+    assert query(source, NAMES) == "Default,early,late"
+    assert not list(tmp_path.glob("mlflow.db.*"))
+
+
+# Ends itself with SIGKILL at the n-th file that it opens, renames, links or removes below a directory.
+MORTAL = """
+import os, signal, sys
+left, below = int(sys.argv[1]), sys.argv[2]
+def watch(event, args):
+    global left
+    if event in ("open", "os.rename", "os.link", "os.remove", "sqlite3.connect") and below in str(args[0]):
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+from headrace.cli import main
+sys.argv = ["headrace", *sys.argv[3:]]
+sys.addaudithook(watch)
+main()
+"""
+
+
+def test_a_restore_that_is_killed_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
+    """At every step, with a log to be folded in; and the next one does what is left."""
+    first = tmp_path / "first"
+    first.mkdir()
+    killed_server(first)
+    found, done = [], False
+    while not done:
+        directory = tmp_path / f"killed-{len(found)}"
+        shutil.copytree(first, directory)
+        uri = f"sqlite:///{directory}/mlflow.db"
+        restore = ("restore", str(directory / "copy.db"), uri, "--force")
+        argv = [sys.executable, "-c", MORTAL, str(len(found)), str(directory), *restore]
+        ended = subprocess.run(argv, env=base_environment(), capture_output=True, check=False)
+        assert ended.returncode in (0, -signal.SIGKILL), ended.stderr
+        done = ended.returncode == 0
+        assert query(directory / "mlflow.db", "PRAGMA integrity_check") == "ok"
+        found.append(query(directory / "mlflow.db", NAMES))
+    assert set(found) == {"Default,early,late", "Default,early"}
+    assert found == sorted(found, key=len, reverse=True), "old, then new"
+    assert len(found) > 10
+    again = command(*restore)
+    assert again.returncode == 0, again.stderr
+    assert query(directory / "mlflow.db.replaced-2", NAMES) == "Default,early"

@@ -20,6 +20,7 @@ from tests.wire import Wire
 
 from headrace.db.upkeep import garbage
 from headrace.db.upkeep.access import opened
+from headrace.garbage import ANY_TIME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -482,9 +483,8 @@ async def test_what_is_restored_in_the_middle_keeps_what_is_left(
         for table in garbage.OF_EXPERIMENT:
             kept = int(ids["kept"])
             assert await db.write(garbage.chunk_of_experiment, kept, table) == 0
-        for table in garbage.OF_MODELS:
-            chunk = garbage.chunk_of_models
-            assert await db.write(chunk, [ids["model alive"]], table) == ([], 0)
-        for table in garbage.OF_RUNS:
-            assert await db.write(garbage.chunk_of_runs, [ids["run alive"]], table) == ([], 0)
+        alive = [ids["model alive"]]
+        assert await db.write(garbage.take_models, alive, ANY_TIME, True) == ([], [], 0, [])
+        alive = [ids["run alive"]]
+        assert await db.write(garbage.take_runs, alive, ANY_TIME, True, True) == ([], [], 0, [])
     assert dump(uri) == before

@@ -54,8 +54,7 @@ def test_init_makes_the_tables_and_its_directory_once(tmp_path: Path) -> None:
 def test_init_makes_the_tables_beside_others(postgres_empty_uri: str) -> None:
     with psycopg.connect(postgres_empty_uri, autocommit=True) as connection:
         connection.execute("CREATE TABLE studies (id integer)")
-    with pytest.raises(UnusableDatabase, match="headrace db init"):
-        check(postgres_empty_uri)
+    assert "headrace db init" in " ".join(check(postgres_empty_uri).lines())
     assert init(postgres_empty_uri, "s3://bucket/0").created
     assert check(postgres_empty_uri).current
 

@@ -128,7 +128,16 @@ def test_the_systems_certificates_mean_full_verification() -> None:
         ("sqlite://mlflow.db", "sqlite:///relative.db"),
         ("sqlite:mlflow.db", "not the URI of a database"),
         ("sqlite+pysqlcipher:///x.db", "plain SQLite"),
-        ("sqlite:///file:x.db?uri=true", "without 'file:'"),
+        ("sqlite:///file:x.db", "without 'file:'"),
+        ("sqlite:///file:x.db?uri=false", "without 'file:'"),
+        ("sqlite:///x.db?uri=true", "file:PATH"),
+        ("sqlite:///file://elsewhere/x.db?uri=true", "on this host"),
+        ("sqlite:///file::memory:?uri=true", "file:PATH"),
+        ("sqlite:///file:x.db?mode=memory&uri=true", "mode=memory"),
+        ("sqlite:///file:x.db?mode=ro&uri=true", "mode=ro"),
+        ("sqlite:///file:/nowhere/x.db?mode=rw&uri=true", "no such file"),
+        ("sqlite:///file:x.db?immutable=1&uri=true", "immutable"),
+        ("sqlite:///file:x.db?vfs=unix-none&uri=true", "take vfs out"),
         ("mysql+pymysql://me:secret@db/ml", "does not serve mysql"),
         ("mssql+pyodbc://me:secret@db/ml", "does not serve mssql"),
         ("./mlruns", "file store"),
@@ -160,3 +169,24 @@ def test_a_target_never_shows_its_password(uri: str) -> None:
     target = parse(uri)
     assert "secret" not in target.shown and "secret" not in repr(target)
     assert target.connect_args["password"] == "secret"
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("sqlite:///file:/data/m.db?uri=true", "/data/m.db"),
+        ("sqlite:///file:///data/m.db?mode=rwc&uri=true", "/data/m.db"),
+        ("sqlite:///file://localhost/data/m.db?uri=1", "/data/m.db"),
+        ("sqlite:///file:/data/a%20b.db?uri=True&cache=private", "/data/a b.db"),
+        ("sqlite:///file:/data/m.db?nolock=1&uri=yes", "/data/m.db"),
+    ],
+)
+def test_a_uri_of_sqlites_own_names_a_file(uri: str, path: str) -> None:
+    target = parse(uri)
+    assert (target.dialect, target.path) == ("sqlite", path)
+
+
+def test_a_uri_of_sqlites_own_may_be_relative_and_its_other_options_are_noted() -> None:
+    target = parse("sqlite:///file:m.db?nolock=1&cache=shared&uri=true")
+    assert target.path == str(Path("m.db").absolute())
+    assert target.notes == ("options of the URI without effect: nolock, cache",)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from headrace import errors
 from headrace.db.sqlite import SqliteTx, connect, run_to_end, translate
+from headrace.db.sqlite_file import DatabaseFile
 from headrace.db.writer import MAX_GROUP_OPS, GroupCommit, Kind, Waiting
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class DirectSqlite:
         self.schema = schema
         self.path = path
         self._synchronous = synchronous
+        self._file = DatabaseFile(path)
         self._writer: sqlite3.Connection | None = None
         self._readers: deque[sqlite3.Connection] = deque()
         self._reading: set[object] = set()  # one object for each read that is going on
@@ -64,12 +66,16 @@ class DirectSqlite:
     def _connect(self, *, read_only: bool) -> sqlite3.Connection:
         if self._closed:
             raise errors.unavailable("The database is closed.")
-        return connect(self.path, read_only=read_only, synchronous=self._synchronous)
+        self._file.check()  # SQLite would make a new file
+        connection = connect(self.path, read_only=read_only, synchronous=self._synchronous)
+        self._file.opened(connection)
+        return connection
 
     async def read(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         """See `Database.read`."""
         reading = self._begin_reading()
         try:
+            self._file.check_sometimes()
             try:
                 connection = self._readers.pop()
             except IndexError:
@@ -131,6 +137,7 @@ class DirectSqlite:
         connection = self._writer
         if connection is None:
             connection = self._writer = self._connect(read_only=False)
+        self._file.check()
         give_up = time.monotonic() + PATIENCE_S
         while True:
             try:
@@ -182,6 +189,7 @@ class DirectSqlite:
             self._writer = None
         while self._readers:
             self._readers.pop().close()
+        self._file.closed()
 
     async def close(self) -> None:
         """See `Database.close`."""

@@ -7,6 +7,7 @@ network file systems do not give: there the rollback journal stays, and that is 
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -86,7 +87,7 @@ def release_file(uri: str) -> list[str]:
 def network_file_system(path: str) -> str | None:
     """The type of the network file system that `path` is on, or None (also where it cannot be told)."""
     try:
-        mounts = Path("/proc/mounts").read_text()
+        mounts = os.fsdecode(Path("/proc/mounts").read_bytes())
     except OSError:
         return None
     target = Path(path).resolve()

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import threading
 from collections import deque
-from pathlib import Path
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import msgspec
@@ -25,6 +22,8 @@ from headrace.db.errors import (
     Unavailable,
     UniqueViolation,
 )
+from headrace.db.sqlite_file import DatabaseFile, LogGone
+from headrace.db.sqlite_worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -50,7 +49,7 @@ CACHED_STATEMENTS: Final = 512  # statement texts per connection; search makes o
 MAX_WAITING: Final = 40  # reads in line for one reader thread; more get 503 at once
 _to_json: Final = msgspec.json.Encoder().encode
 PING: Final = "SELECT version_num FROM alembic_version"
-_STOP: Final = object()
+READ_LIMIT_S: Final = 60.0  # as PostgreSQL's statements: bad searches must not hold all threads
 _UNIQUE: Final = frozenset({"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"})
 
 
@@ -66,6 +65,8 @@ def translate(error: sqlite3.Error) -> DatabaseError:
     """The driver's error as one of ours; `text` stays the driver's."""
     name = getattr(error, "sqlite_errorname", "") or ""
     text = f"(sqlite3.{type(error).__name__}) {error}"
+    if name == "SQLITE_INTERRUPT":
+        text += ": the statement took too long"
     if name in _UNIQUE:
         table, columns = violated_key(str(error))
         return UniqueViolation(text, table, columns)
@@ -170,63 +171,6 @@ def run_to_end(coroutine: Coroutine[Any, Any, T]) -> T:
     raise AssertionError("a transaction function may await only its tx")
 
 
-class Worker:
-    """A thread with a connection of its own that runs jobs in the order they come."""
-
-    def __init__(self, name: str, connect: Callable[[], sqlite3.Connection]) -> None:
-        self._jobs: SimpleQueue[Any] = SimpleQueue()
-        self.busy = False
-        self._connect = connect
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        connection = self._connect()
-        try:
-            while (job := self._jobs.get()) is not _STOP:
-                self.busy = True
-                job(connection)
-                self.busy = False
-        finally:
-            connection.close()
-
-    def call(self, fn: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
-        """Run `fn(connection)` in the thread; awaitable on the calling loop."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-
-        def job(connection: sqlite3.Connection) -> None:
-            try:
-                result = fn(connection)
-            except BaseException as error:  # noqa: BLE001 the caller gets it, whatever it is
-                loop.call_soon_threadsafe(_set_exception, future, error)
-            else:
-                loop.call_soon_threadsafe(_set_result, future, result)
-
-        self._jobs.put(job)
-        return future
-
-    @property
-    def waiting(self) -> int:
-        """Jobs that have not begun."""
-        return self._jobs.qsize()
-
-    def stop(self) -> None:
-        """Finish what is queued, close the connection, end the thread."""
-        self._jobs.put(_STOP)
-        self._thread.join()
-
-
-def _set_result(future: asyncio.Future[T], result: T) -> None:
-    if not future.done():  # the caller may have been cancelled meanwhile
-        future.set_result(result)
-
-
-def _set_exception(future: asyncio.Future[Any], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)
-
-
 def connect(
     path: str, *, read_only: bool, synchronous: str, busy_timeout_ms: int = BUSY_TIMEOUT_MS
 ) -> sqlite3.Connection:
@@ -255,31 +199,45 @@ class SqliteDatabase:
     write_lanes = 1
 
     def __init__(
-        self, path: str, schema: Schema, *, readers: int = 3, synchronous: str = "FULL"
+        self,
+        path: str,
+        schema: Schema,
+        *,
+        readers: int = 3,
+        synchronous: str = "FULL",
+        read_limit_s: float = READ_LIMIT_S,
     ) -> None:
         self.schema = schema
         self.path = path
         self.tally = Tally()
-        self._writer = Worker(
-            "headrace-writer",
-            lambda: connect(path, read_only=False, synchronous=synchronous),
-        )
+        self._file = DatabaseFile(path)
+        self._writer = Worker("headrace-writer", lambda: self._open(read_only=False))
         self._readers = deque(
-            Worker(
-                f"headrace-reader-{n}",
-                lambda: connect(path, read_only=True, synchronous=synchronous),
-            )
+            Worker(f"headrace-reader-{n}", lambda: self._open(read_only=True), limit_s=read_limit_s)
             for n in range(readers)
         )
         self._synchronous = synchronous
         # sqlite3 lets go of the GIL for every row: threads that fetch many at the same time take turns row by row.
         # One at a time, and the right index: 11.6 instead of 20.6 CPU-ms for 10,000 points (20 clients, 2026-11-28).
         self._fetching = asyncio.Lock()
-        self._point = connect(path, read_only=True, synchronous=synchronous, busy_timeout_ms=0)
+        self._point = self._open(read_only=True)
+        self._point.execute("PRAGMA busy_timeout = 0")  # the event loop waits for nobody
         self._point_tx = PointTx(self._point, schema)
+
+    def _open(self, *, read_only: bool) -> sqlite3.Connection:
+        """A connection for a thread. Raises DatabaseError; FileGone when the path leads elsewhere now."""
+        self._file.check()  # SQLite would make a new file
+        try:
+            connection = connect(self.path, read_only=read_only, synchronous=self._synchronous)
+            self._file.opened(connection)
+        except sqlite3.Error as error:
+            raise translate(error) from error
+        return connection
 
     async def read(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         """See `Database.read`: one hop to a reader thread, one snapshot."""
+
+        self._file.check_sometimes()
 
         def job(connection: sqlite3.Connection) -> T:
             try:
@@ -308,6 +266,7 @@ class SqliteDatabase:
 
         A point read takes 20-60 µs; a hop to a thread and back costs more than that.
         """
+        self._file.check_sometimes()
         try:
             return await fn(self._point_tx, *args)
         except TooManyRows:
@@ -323,6 +282,7 @@ class SqliteDatabase:
         def job(connection: sqlite3.Connection) -> T:
             changes = connection.total_changes
             try:
+                self._check_file(connection)
                 connection.execute("BEGIN IMMEDIATE")
                 try:
                     result = run_to_end(
@@ -345,6 +305,15 @@ class SqliteDatabase:
 
         return await self._writer.call(job)
 
+    def _check_file(self, connection: sqlite3.Connection) -> None:
+        """Raise FileGone when a commit would be in no file that anybody finds."""
+        try:
+            self._file.check()
+        except LogGone:
+            # What was committed is in the log that this process alone has now: into the database with it.
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            raise
+
     async def write_statement(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         """See `Database.write_statement`; SQLite gains nothing from it."""
         return await self.write(fn, *args)
@@ -357,9 +326,7 @@ class SqliteDatabase:
         A connection of its own: an open cursor pins a snapshot, which other reads must not see.
         """
         worker = self._reader()
-        connection = await worker.call(
-            lambda _: connect(self.path, read_only=True, synchronous=self._synchronous)
-        )
+        connection = await worker.call(lambda _: self._open(read_only=True))
 
         async def fetch() -> list[Row]:
             async with self._fetching:
@@ -378,12 +345,10 @@ class SqliteDatabase:
         """See `Database.ping`. Through a reader thread: the file system may hang."""
 
         def job(connection: sqlite3.Connection) -> None:
+            self._file.check()
             try:
-                Path(
-                    self.path
-                ).stat()  # a file that was removed can still be read by who has it open
                 connection.execute(PING).fetchone()
-            except (sqlite3.Error, OSError) as error:
+            except sqlite3.Error as error:
                 raise Unavailable(str(error)) from error
 
         try:

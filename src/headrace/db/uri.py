@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, unquote, urlencode
 
+from headrace.file_names import native
 from headrace.setting import SettingError
 from headrace.setting import masked as without_password
 
@@ -28,6 +29,9 @@ FILE_STORES: Final = frozenset({"", "file"})
 IN_MEMORY: Final = frozenset({"", ":memory:"})
 MIN_CONNECT_TIMEOUT_S: Final = 2.0  # libpq rounds shorter ones up to this
 
+_TRUE: Final = frozenset({"1", "on", "t", "true", "y", "yes"})  # as SQLAlchemy reads a bool
+_FALSE: Final = frozenset({"0", "false", "no", "off"})
+_FILE_URI = re.compile(r"file:(?://(?:localhost)?(?=/))?(?P<path>(?!//)[^#]*)(?:#.*)?", re.DOTALL)
 _URI = re.compile(
     r"""(?P<scheme>[A-Za-z][\w+.-]*)://
     (?:(?P<user>[^:/?]*)(?::(?P<password>[^@]*))?@)?
@@ -115,15 +119,50 @@ def _sqlite(match: re.Match[str], shown: str) -> Target:
             f"'{shown}' is a database in memory, gone when the server stops. Name a file: "
             "sqlite:///mlflow.db"
         )
+    given = dict(parse_qsl(match["query"] or "", keep_blank_values=True))
+    if given.pop("uri", "").lower() in _TRUE:
+        return _sqlite_uri(database, given, shown)
     if database.startswith("file:"):
-        raise UriError(f"'{shown}': name the file without 'file:', as in sqlite:///mlflow.db")
+        raise UriError(
+            f"'{shown}': name the file without 'file:', as in sqlite:///mlflow.db, or add ?uri=true"
+        )
     # SQLAlchemy's SQLite options (timeout, check_same_thread, ...) steer its own connections only.
-    given = tuple(name for name, _ in parse_qsl(match["query"] or ""))
-    notes = (f"options of the URI without effect: {', '.join(given)}",) if given else ()
-    path = Path(database)
+    path = Path(native(database))
     if not path.exists():  # SQLAlchemy 2.0 takes the name as it is, 2.1 decodes it
-        path = Path(unquote(database))
-    return Target("sqlite", shown, path=str(path.absolute()), notes=notes)
+        path = Path(_decoded(database))
+    return Target("sqlite", shown, path=str(path.absolute()), notes=_notes(given))
+
+
+def _sqlite_uri(database: str, given: dict[str, str], shown: str) -> Target:
+    """`file:PATH?OPTION=VALUE&uri=true`, as SQLite itself reads it (https://www.sqlite.org/uri.html)."""
+    match = _FILE_URI.fullmatch(database)
+    if match is None or not match["path"] or match["path"] == ":memory:":
+        raise UriError(
+            f"'{shown}': with uri=true a file is named file:PATH or file:///PATH, on this host"
+        )
+    path = Path(_decoded(match["path"]))
+    mode = given.pop("mode", "rwc")
+    if mode == "rw" and not path.exists():
+        raise UriError(f"'{shown}': there is no such file ({path}), and mode=rw makes none")
+    if mode not in ("rw", "rwc"):
+        raise UriError(f"'{shown}': mode={mode} is no database that is kept and can be written")
+    if given.get("immutable", "0") not in _FALSE:
+        raise UriError(f"'{shown}': immutable says that nobody writes to the file; the server does")
+    if given.pop("vfs", "unix") != "unix":
+        raise UriError(
+            f"'{shown}': headrace opens files through SQLite's usual file system only; take vfs out"
+        )
+    # nolock among them: readers and the writer need the locks, and who takes them harms nobody.
+    return Target("sqlite", shown, path=str(path.absolute()), notes=_notes(given))
+
+
+def _notes(given: dict[str, str]) -> tuple[str, ...]:
+    return (f"options of the URI without effect: {', '.join(given)}",) if given else ()
+
+
+def _decoded(name: str) -> str:
+    """The name of a file without its %XX."""
+    return native(unquote(name, errors="surrogateescape"))
 
 
 def _postgres(match: re.Match[str], shown: str) -> Target:

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from headrace.errors import ApiError, ErrorCode, invalid
+from headrace.file_names import from_native, native
 from headrace.storage import mounts, paths
 from headrace.storage.base import (
     LIST_BATCH,
@@ -164,7 +165,7 @@ class LocalStore(Store):
     async def put(self, path: str, chunks: AsyncIterator[bytes], length: int | None) -> None:
         """See Store. A body that fits into one write costs one thread call."""
         path = paths.upload_target(path)
-        upload = Upload(self.root, path, self._bounds, sync=self._sync, length=length)
+        upload = Upload(self.root, native(path), self._bounds, sync=self._sync, length=length)
         gathered: list[bytes] = []
         size = 0
         try:
@@ -199,7 +200,7 @@ class LocalStore(Store):
 
     def _open(self, path: str, flags: int = 0) -> StoredFile:
         plain = paths.normal(path)
-        full = os.path.join(self.root, plain)
+        full = os.path.join(self.root, native(plain))
         if os.path.basename(plain).startswith(paths.STAGING_PREFIX):
             raise no_artifact(path)
         try:
@@ -228,7 +229,8 @@ class LocalStore(Store):
         if data is not None:
             os.close(descriptor)
             descriptor = -1
-        return LocalFile(descriptor, status, full, data, self._threads, near=self._near)
+        place = from_native(full)
+        return LocalFile(descriptor, status, place, data, self._threads, near=self._near)
 
     async def listing(self, path: str) -> AsyncIterator[list[Entry]]:
         """See Store. Only the names are all held at once; sizes are asked for batch by batch."""
@@ -239,7 +241,7 @@ class LocalStore(Store):
 
     def _directory(self, path: str) -> int | None:
         """A descriptor of the directory, None when there is no such directory."""
-        full = os.path.join(self.root, paths.normal(path))
+        full = os.path.join(self.root, native(paths.normal(path)))
         try:
             descriptor = os.open(full, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
@@ -284,7 +286,7 @@ class LocalStore(Store):
             raise refusal(error, path) from error
 
     def _delete(self, path: str) -> None:
-        full = os.path.join(self.root, path)
+        full = os.path.join(self.root, native(path))
         if not self._has(os.path.realpath(os.path.dirname(full))):
             raise paths.outside()
         try:

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from headrace.artifact_uri import refused_scheme
 from headrace.contract.paths import climbs
 from headrace.errors import ApiError, invalid
+from headrace.file_names import native
 from headrace.storage import paths
 from headrace.storage.local import LocalStore
 from headrace.storage.staging import below
@@ -193,4 +194,4 @@ def local_roots(settings: Settings) -> list[str]:
 
 def local_path(uri: str) -> str:
     """The directory that a path or a `file:` URI names; percent-encoded either way, as in MLflow."""
-    return unquote(urlsplit(uri).path if uri.startswith("file:") else uri)
+    return native(unquote(urlsplit(uri).path if uri.startswith("file:") else uri))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,7 @@ LOCAL: Final = frozenset(
 def is_local(directory: str) -> bool:
     """Whether a directory is on a disk or in the memory of this machine; False when in doubt."""
     try:
-        mounts = Path("/proc/self/mounts").read_text()
+        mounts = os.fsdecode(Path("/proc/self/mounts").read_bytes())
     except OSError:
         return False
     target = Path(directory).resolve()

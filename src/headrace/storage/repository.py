@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from headrace.errors import HTTP_STATUS, ApiError, ErrorCode, invalid, unavailable
+from headrace.file_names import from_native, native
 from headrace.storage import paths
 from headrace.storage.base import (
     WRITE_BYTES,
@@ -100,7 +101,7 @@ class RepositoryStore(Store):
         path = paths.upload_target(path)
         directory = await self._run(tempfile.mkdtemp, "", "headrace-")
         try:
-            name = os.fspath(Path(directory) / posixpath.basename(path))
+            name = os.fspath(Path(directory) / native(posixpath.basename(path)))
             await self._spool(name, chunks)
             await self._run(self._log, path, name)
         finally:
@@ -129,7 +130,7 @@ class RepositoryStore(Store):
         directory = await self._run(tempfile.mkdtemp, "", "headrace-")
         try:
             name = await self._run(self._fetch, plain, directory)
-            place = os.path.relpath(name, directory)
+            place = from_native(os.path.relpath(name, directory))
             return await LocalStore(directory, self._threads, sync=False).open(place)
         finally:
             # The file is open: its name is not needed any more.

@@ -15,6 +15,7 @@ from typing import Final
 from uuid import uuid4
 
 from headrace.errors import invalid
+from headrace.file_names import from_native
 from headrace.storage import paths
 from headrace.storage.base import StorageFull
 
@@ -62,7 +63,7 @@ class Upload:
         self._root = root
         self._bounds = bounds
         self._target = os.path.join(root, path)
-        self._shown = path
+        self._shown = from_native(path)
         self._sync = sync
         self._length = length
         self._lock = (

@@ -53,7 +53,8 @@ class Report:
         """The report for a person."""
         if not self.head:
             return [
-                f"{self.uri} is empty. Create MLflow's tables with: headrace db init {self.uri}"
+                f"{self.uri} has none of MLflow's tables yet. The server makes them when it starts, or: "
+                f"headrace db init {self.uri}"
             ]
         made = ", made just now" if self.created else ""
         found = [
@@ -88,13 +89,11 @@ def init(uri: str, default_location: str = PROXIED_EXPERIMENT_0) -> Report:
         from headrace.db.schema import sqlite
 
         with _file(target, create=True) as connection:
-            return _report(
-                target, sqlite.prepare(connection, target.shown, default_location, beside=True)
-            )
+            return _report(target, sqlite.prepare(connection, target.shown, default_location))
     from headrace.db.schema import postgres
 
     async def prepare(connection: Any) -> Facts:  # asyncpg has no types
-        return await postgres.prepare(connection, target.shown, default_location, beside=True)
+        return await postgres.prepare(connection, target.shown, default_location)
 
     return _report(target, _on_server(target, prepare))
 

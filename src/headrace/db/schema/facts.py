@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from importlib import resources
 from typing import Final
 
 from headrace.db.schema import heads, used
 
 STAMP: Final = "alembic_version"
 MLFLOW_TABLES: Final = frozenset(used.USED) - {STAMP}
+_CREATE: Final = re.compile(r'^CREATE TABLE "?(\w+)', re.MULTILINE)
 # Found columns per table; True: an INSERT has to name the column (NOT NULL and no default).
 Columns = Mapping[str, Mapping[str, bool]]
 
@@ -65,16 +68,18 @@ def absent(columns: Mapping[str, frozenset[str]], wanted: used.Tables) -> tuple[
     return tuple(sorted(missing))
 
 
-def is_blank(columns: Columns) -> bool:
-    """Whether nothing is there but, at most, Alembic's table."""
-    return not frozenset(columns) - {STAMP}
+def creatable(revisions: list[str], columns: Columns) -> bool:
+    """Whether to make MLflow's tables: none of their names is taken. Tables of others are no matter."""
+    return not revisions and not _taken(columns)
 
 
-def creatable(revisions: list[str], columns: Columns, beside: bool) -> bool:
-    """Whether to make MLflow's tables: nothing is there or (`beside`) nothing in the way."""
-    if revisions:
-        return False
-    return is_blank(columns) or (beside and not MLFLOW_TABLES & frozenset(columns))
+def _taken(columns: Columns) -> list[str]:
+    """Names of tables that MLflow makes and somebody has made already."""
+    source = resources.files(__package__).joinpath("sqlite.sql").read_text("utf-8")
+    names = set(_CREATE.findall(source))
+    if set(columns.get(STAMP, ("version_num",))) == {"version_num"}:
+        names.discard(STAMP)  # Alembic's own, and without a revision it is empty
+    return sorted(names & set(columns))
 
 
 def judge(revisions: list[str], columns: Columns, uri: str) -> Facts:
@@ -139,17 +144,11 @@ def _unknown(head: str, columns: Columns, uri: str) -> Facts:
 
 
 def _unstamped(columns: Columns, uri: str) -> UnusableDatabase:
-    found = tuple(sorted(MLFLOW_TABLES & frozenset(columns)))
-    if found:
-        return UnusableDatabase(
-            f"{uri} has tables named like MLflow's ({_some(found)}) but no schema revision: their "
-            "creation stopped half-way, or they are another's. If they are MLflow's, run: "
-            f"headrace db upgrade {uri}"
-        )
-    others = tuple(sorted(frozenset(columns) - {STAMP}))
     return UnusableDatabase(
-        f"{uri} holds other tables ({_some(others)}) and none of MLflow's. If MLflow's shall stand "
-        f"beside them, run: headrace db init {uri}"
+        f"{uri} has tables named like MLflow's ({_some(tuple(_taken(columns)))}) but no schema revision: their "
+        "creation stopped half-way, or they are another's. If they are MLflow's, run: "
+        f"headrace db upgrade {uri}. If they are another's, name a database of its own for MLflow; on "
+        "PostgreSQL a schema will do: ?options=-csearch_path%3DNAME"
     )
 
 

@@ -16,7 +16,6 @@ from headrace.db.schema.facts import (
     Facts,
     UnusableDatabase,
     creatable,
-    is_blank,
     judge,
 )
 
@@ -41,29 +40,26 @@ _COLUMNS: Final = """
                         AND d.deptype = 'e')"""
 
 
-async def prepare(
-    connection: Connection, uri: str, default_location: str, *, beside: bool = False
-) -> Facts:
-    """Facts of a database that can be served; an empty one gets MLflow's tables first.
+async def prepare(connection: Connection, uri: str, default_location: str) -> Facts:
+    """Facts of a database that can be served; one without MLflow's tables gets them first.
 
-    `uri`: as shown to people. `default_location`: artifacts of experiment 0. `beside`: make the
-    tables in a database that holds others, too. Raises UnusableDatabase.
+    `uri`: as shown to people. `default_location`: artifacts of experiment 0. Raises UnusableDatabase.
     Safe to run in many processes at once.
     """
     async with explained(uri):
         revisions, columns = await look(connection)
-        if creatable(revisions, columns, beside):
-            return await _create(connection, uri, default_location, beside)
+        if creatable(revisions, columns):
+            return await _create(connection, uri, default_location)
         facts = judge(revisions, columns, uri)
         await _adopt(connection, facts, uri, default_location)
         return facts
 
 
 async def inspect(connection: Connection, uri: str) -> Facts | None:
-    """As `prepare`, but nothing is written; None when the database is empty."""
+    """As `prepare`, but nothing is written; None where MLflow's tables can be made."""
     async with explained(uri):
         revisions, columns = await look(connection)
-        if is_blank(columns) and not revisions:
+        if creatable(revisions, columns):
             return None
         return judge(revisions, columns, uri)
 
@@ -84,12 +80,12 @@ async def look(connection: Connection) -> tuple[list[str], Columns]:
     return revisions, columns
 
 
-async def _create(connection: Connection, uri: str, default_location: str, beside: bool) -> Facts:
+async def _create(connection: Connection, uri: str, default_location: str) -> Facts:
     async with connection.transaction():
         # A second process waits here, and then finds what the first has made.
         await connection.execute("SELECT pg_advisory_xact_lock($1)", CREATION_LOCK)
         revisions, columns = await look(connection)
-        if creatable(revisions, columns, beside):
+        if creatable(revisions, columns):
             if STAMP in columns:
                 await connection.execute(f"DROP TABLE {STAMP}")
             await connection.execute(script())

@@ -14,7 +14,6 @@ from headrace.db.schema.facts import (
     Facts,
     UnusableDatabase,
     creatable,
-    is_blank,
     judge,
 )
 
@@ -32,29 +31,26 @@ _REASONS: Final = {  # by how SQLite's name of the error begins
 }
 
 
-def prepare(
-    connection: sqlite3.Connection, uri: str, default_location: str, *, beside: bool = False
-) -> Facts:
-    """Facts of a database that can be served; an empty one gets MLflow's tables first.
+def prepare(connection: sqlite3.Connection, uri: str, default_location: str) -> Facts:
+    """Facts of a database that can be served; one without MLflow's tables gets them first.
 
-    `uri`: as shown to people. `default_location`: artifacts of experiment 0. `beside`: make the
-    tables in a database that holds others, too. `connection`: isolation_level None, no transaction.
-    Raises UnusableDatabase. Safe to run in many processes at once.
+    `uri`: as shown to people. `default_location`: artifacts of experiment 0. `connection`:
+    isolation_level None, no transaction. Raises UnusableDatabase. Safe to run in many processes at once.
     """
     with _explained(uri):
         revisions, columns = look(connection)
-        if creatable(revisions, columns, beside):
-            return _create(connection, uri, default_location, beside)
+        if creatable(revisions, columns):
+            return _create(connection, uri, default_location)
         facts = judge(revisions, columns, uri)
         _adopt(connection, facts, uri, default_location)
         return facts
 
 
 def inspect(connection: sqlite3.Connection, uri: str) -> Facts | None:
-    """As `prepare`, but nothing is written; None when the database is empty."""
+    """As `prepare`, but nothing is written; None where MLflow's tables can be made."""
     with _explained(uri):
         revisions, columns = look(connection)
-        if is_blank(columns) and not revisions:
+        if creatable(revisions, columns):
             return None
         return judge(revisions, columns, uri)
 
@@ -94,11 +90,11 @@ def look(connection: sqlite3.Connection) -> tuple[list[str], Columns]:
     return revisions, columns
 
 
-def _create(connection: sqlite3.Connection, uri: str, default_location: str, beside: bool) -> Facts:
+def _create(connection: sqlite3.Connection, uri: str, default_location: str) -> Facts:
     # A second process waits here, and then finds what the first has made.
     with _transaction(connection):
         revisions, columns = look(connection)
-        if not creatable(revisions, columns, beside):
+        if not creatable(revisions, columns):
             facts = judge(revisions, columns, uri)
         else:
             if STAMP in columns:

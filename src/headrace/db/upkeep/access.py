@@ -52,7 +52,9 @@ async def _sqlite(target: uri.Target) -> Database:
             facts = _filled(schema.inspect(connection, target.shown), target)
     except sqlite3.Error as error:
         raise schema.explained(error, target.shown) from error
-    return sqlite.SqliteDatabase(target.path, facts, readers=1, synchronous="FULL")
+    return sqlite.SqliteDatabase(
+        target.path, facts, readers=1, synchronous="FULL", read_limit_s=STATEMENT_TIMEOUT_S
+    )
 
 
 async def _postgres(target: uri.Target) -> Database:
@@ -70,5 +72,5 @@ async def _postgres(target: uri.Target) -> Database:
 
 def _filled(facts: Facts | None, target: uri.Target) -> Facts:
     if facts is None:
-        raise UnusableDatabase(f"{target.shown} is empty: it has none of MLflow's tables.")
+        raise UnusableDatabase(f"{target.shown} has none of MLflow's tables.")
     return facts

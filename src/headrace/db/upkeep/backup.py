@@ -1,11 +1,18 @@
-"""`headrace backup` and `headrace restore`: a SQLite file copied while servers read and write it."""
+"""`headrace backup` and `headrace restore`: a SQLite file copied while servers read and write it.
+
+SQLite believes any log (-wal, -shm, -journal) that lies beside a file, whosever it was. So a file is never put beside
+one, and it is checked where it lies in the end, opened by its own name.
+"""
 
 from __future__ import annotations
 
+import itertools
 import os
 import sqlite3
-from contextlib import closing
+import sys
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
+from uuid import uuid4
 
 from headrace.db import journal
 from headrace.db.schema import sqlite as schema
@@ -14,13 +21,15 @@ from headrace.db.upkeep.access import file_of
 from headrace.setting import masked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     Progress = Callable[[int, int], None]  # pages copied, pages in all
 
 STEP_PAGES: Final = 4096  # 16 MiB at a time
 BUSY_TIMEOUT_S: Final = 20.0
+LOGS: Final = ("-wal", "-shm", "-journal")
+DEAD_MAN_SWITCH: Final = 128  # byte of a -shm file that every connection in WAL mode keeps locked
 
 
 def backup(uri: str, copy: Path, progress: Progress = lambda done, total: None) -> list[str]:
@@ -32,9 +41,14 @@ def backup(uri: str, copy: Path, progress: Progress = lambda done, total: None) 
     source = file_of(uri, "backup")
     if not source.exists():
         raise UnusableDatabase(f"{masked(uri)}: there is no such file ({source}).")
-    if copy.exists():
-        raise UnusableDatabase(f"{copy} exists already. Move it away, or name another file.")
-    _copy(source, copy, masked(uri), progress)
+    for name in _with_logs(copy):
+        if name.exists():
+            raise UnusableDatabase(f"{name} exists already. Move it away, or name another file.")
+    with _explained(copy, masked(uri)), _partial(copy) as partial:
+        _copy(source, partial, masked(uri), progress)
+        partial.rename(copy)
+        _make_durable(copy.parent)
+        _check(copy, "quick_check")
     return [f"{masked(uri)} is copied to {copy} ({copy.stat().st_size:,} bytes)."]
 
 
@@ -43,89 +57,189 @@ def restore(
 ) -> list[str]:
     """Put a copy in the place of the file of `uri`; lines for a person.
 
-    With `force` a file that is there goes aside, and is named. Raises UriError, and UnusableDatabase when the
-    file is in use or the copy is no database of MLflow.
+    With `force` a file that is there goes aside, and is named; so do logs that were left behind. When anything fails,
+    the file that was there is there still. Raises UriError, and UnusableDatabase when the file is in use, or the copy
+    is no whole database of MLflow.
     """
-    target = file_of(uri, "restore")
+    target = file_of(
+        uri, "restore"
+    ).resolve()  # SQLite keeps logs beside the file, not beside a link
+    head = _head_of(copy)
+    if target.exists() and not force:
+        raise UnusableDatabase(
+            f"{masked(uri)} exists. Stop its servers and give --force: it is moved aside, then."
+        )
+    with _explained(target, str(copy)), _partial(target) as partial:
+        with _held(target, masked(uri)):
+            pass  # said before minutes of copying
+        _copy(copy, partial, str(copy), progress)
+        _check(partial, "integrity_check")
+        with _held(target, masked(uri)):
+            aside = _replace(target, partial)
+        try:
+            _check(target, "quick_check")
+        except UnusableDatabase:
+            _put_back(target, aside)
+            raise
+    lines = [f"The file that was there is now {aside}."] if aside.exists() else []
+    lines += [f"A log that was left behind is now {log}." for log in _logs(aside) if log.exists()]
+    return [*lines, f"{masked(uri)} is restored from {copy} (schema {head})."]
+
+
+def _logs(path: Path) -> list[Path]:
+    return [path.with_name(path.name + suffix) for suffix in LOGS]
+
+
+def _with_logs(path: Path) -> list[Path]:
+    return [path, *_logs(path)]
+
+
+def _head_of(copy: Path) -> str:
+    """The schema revision of a backup. Raises UnusableDatabase where it is none."""
     if not copy.exists():
         raise UnusableDatabase(f"there is no such file: {copy}")
+    for log in _logs(copy):
+        if log.exists() and log.stat().st_size:
+            raise UnusableDatabase(
+                f"{log} lies beside the file, and SQLite would take it for a part of it. If it is, fold it in with: "
+                f"sqlite3 {copy} 'PRAGMA journal_mode = delete'; if not, move it away."
+            )
     try:
-        with closing(sqlite3.connect(f"{copy.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(_reading(copy)) as connection:
             facts = schema.inspect(connection, str(copy))
     except sqlite3.Error as error:
         raise schema.explained(error, str(copy)) from error
     if facts is None:
-        raise UnusableDatabase(f"{copy} is an empty database.")
-    lines = []
-    if target.exists():
-        if not force:
-            raise UnusableDatabase(
-                f"{masked(uri)} exists. Stop its servers and give --force: it is moved aside, then."
-            )
-        aside = _move_aside(target, masked(uri))
-        lines.append(f"The file that was there is now {aside}.")
-    _copy(copy, target, str(copy), progress)
-    return [*lines, f"{masked(uri)} is restored from {copy} (schema {facts.head})."]
+        raise UnusableDatabase(f"{copy} has none of MLflow's tables.")
+    return facts.head
 
 
-def _copy(source: Path, copy: Path, shown: str, progress: Progress) -> None:
-    partial = copy.with_name(copy.name + ".partial")
-    partial.unlink(missing_ok=True)
+def _reading(path: Path) -> sqlite3.Connection:
+    uri = f"{path.resolve().as_uri()}?mode=ro"
+    return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+
+
+@contextmanager
+def _explained(path: Path, shown: str) -> Iterator[None]:
     try:
-        with (
-            closing(
-                sqlite3.connect(
-                    f"{source.resolve().as_uri()}?mode=ro",
-                    uri=True,
-                    timeout=BUSY_TIMEOUT_S,
-                    isolation_level=None,
-                )
-            ) as reading,
-            closing(sqlite3.connect(partial, isolation_level=None)) as writing,
-        ):
-            # Holds one snapshot: without it the copy starts again whenever a server commits.
-            reading.execute("BEGIN")
-            reading.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            reading.backup(
-                writing,
-                pages=STEP_PAGES,
-                sleep=0,
-                progress=lambda _, left, total: progress(total - left, total),
-            )
-            reading.execute("COMMIT")
-            journal.release(writing)
-            (verdict,) = writing.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise UnusableDatabase(f"{shown} is damaged: {verdict}. Its copy is {partial}.")
-        _make_durable(partial)
-        partial.rename(copy)
-        _make_durable(copy.parent)
+        yield
     except sqlite3.Error as error:
-        partial.unlink(missing_ok=True)
         raise schema.explained(error, shown) from error
     except OSError as error:
-        raise UnusableDatabase(f"{copy}: {error}") from error
+        raise UnusableDatabase(f"{path}: {error}") from error
 
 
-def _move_aside(target: Path, shown: str) -> Path:
+@contextmanager
+def _partial(path: Path) -> Iterator[Path]:
+    """A name beside `path` that is no one else's; nothing of it stays."""
+    partial = path.with_name(f"{path.name}.partial-{uuid4().hex[:8]}")
     try:
-        # Writes what is in the log into the file, and fails while anybody has it open.
-        with closing(sqlite3.connect(target, timeout=journal.RELEASE_TIMEOUT_S)) as connection:
+        yield partial
+    finally:
+        for name in _with_logs(partial):
+            name.unlink(missing_ok=True)
+
+
+def _copy(source: Path, partial: Path, shown: str, progress: Progress) -> None:
+    with (
+        closing(_reading(source)) as reading,
+        closing(sqlite3.connect(partial, isolation_level=None)) as writing,
+    ):
+        # Holds one snapshot: without it the copy starts again whenever a server commits.
+        reading.execute("BEGIN")
+        reading.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        reading.backup(
+            writing,
+            pages=STEP_PAGES,
+            sleep=0,
+            progress=lambda _, left, total: progress(total - left, total),
+        )
+        reading.execute("COMMIT")
+        journal.release(writing)
+        (verdict,) = writing.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise UnusableDatabase(f"{shown} is damaged: {verdict}.")
+    _make_durable(partial)
+
+
+def _check(path: Path, pragma: str) -> None:
+    """Open a file as a server will and look through it. Raises UnusableDatabase where it is damaged."""
+    try:
+        with closing(_reading(path)) as connection:
+            (verdict,) = connection.execute(f"PRAGMA {pragma}(1)").fetchone()
+            facts = schema.inspect(connection, str(path))
+    except sqlite3.Error as error:
+        raise schema.explained(error, str(path)) from error
+    if verdict != "ok" or facts is None:
+        raise UnusableDatabase(f"{path} is damaged: {verdict}.")
+
+
+@contextmanager
+def _held(target: Path, shown: str) -> Iterator[None]:
+    """Keep everybody else from the file, its log folded in. Raises UnusableDatabase while it is in use.
+
+    A file that is damaged cannot be held: that may be why it is to be replaced.
+    """
+    _check_log_is_closed(target, shown)
+    if not target.exists():
+        yield
+        return
+    with closing(sqlite3.connect(target, timeout=journal.RELEASE_TIMEOUT_S)) as connection:
+        try:
+            # Writes what is in the log into the file, and fails while anybody has it open.
             journal.release(connection)
             connection.execute("BEGIN EXCLUSIVE")
-    except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-            raise schema.explained(error, shown) from error
-        # damaged: that may be why it is to be replaced
-    number = 1
-    while (aside := target.with_name(f"{target.name}.replaced-{number}")).exists():
-        number += 1
-    target.rename(aside)
-    for suffix in ("-wal", "-shm", "-journal"):
-        log = target.with_name(target.name + suffix)
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+                raise schema.explained(error, shown) from error
+        yield
+
+
+def _check_log_is_closed(target: Path, shown: str) -> None:
+    """Raise UnusableDatabase when a process has the log open, of a file that may have been moved away."""
+    memory = target.with_name(target.name + "-shm")
+    if sys.platform == "win32" or not memory.exists():  # Windows moves no file that is open
+        return
+    import fcntl
+
+    with memory.open("r+b") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, DEAD_MAN_SWITCH)
+        except (BlockingIOError, PermissionError) as error:
+            raise UnusableDatabase(
+                f"{shown}: another process holds the file's log ({memory}). Stop its servers first."
+            ) from error
+
+
+def _replace(target: Path, partial: Path) -> Path:
+    """Give `partial` the name of `target`; the name that what was there has now.
+
+    Killed in the middle, there is a whole file at `target`, the old or the new one.
+    """
+    names = (target.with_name(f"{target.name}.replaced-{n}") for n in itertools.count(1))
+    aside = next(name for name in names if not any(log.exists() for log in _with_logs(name)))
+    if target.exists():
+        try:
+            os.link(target, aside)
+        except OSError:  # a file system without links
+            target.rename(aside)
+    for log, new in zip(_logs(target), _logs(aside), strict=True):
         if log.exists():
-            log.rename(aside.with_name(aside.name + suffix))
+            log.rename(new)
+    partial.replace(target)
+    _make_durable(target.parent)
     return aside
+
+
+def _put_back(target: Path, aside: Path) -> None:
+    """Undo `_replace`."""
+    if aside.exists():
+        aside.replace(target)
+    else:
+        target.unlink()
+    for log, new in zip(_logs(target), _logs(aside), strict=True):
+        if new.exists():
+            new.rename(log)
 
 
 def _make_durable(path: Path) -> None:

@@ -1,11 +1,16 @@
 """SQL of `headrace gc`: what is deleted and old enough, and its removal in short transactions.
 
 What goes is what `mlflow gc` removes (SqlAlchemyStore._hard_delete_run and its siblings, 3.17).
+
+Artifacts are removed after the rows that name them. In between an *orphan* says where they are: a row of `runs`
+that the transaction inserts which deletes the run or model. It has no experiment and no lifecycle stage, so that no
+search, no restore and no `mlflow gc` finds it. It goes when the artifacts are gone.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, LiteralString
+from typing import TYPE_CHECKING, Final, LiteralString, NamedTuple
+from uuid import uuid4
 
 from headrace.db.base import Row, Sql, Tx
 
@@ -15,6 +20,7 @@ if TYPE_CHECKING:
 CHUNK_ROWS: Final = 10_000  # per transaction: 20-60 ms, so that nobody who writes waits longer
 CHUNK_TRACES: Final = 200  # each takes its spans along
 PAGE_ROWS: Final = 100  # runs, models or experiments that are worked on at a time
+ORPHAN: Final = "headrace-gc-"  # begins the id of an orphan; 20 hexadecimal digits fill the column
 
 # $1: deleted at or before (of experiments: before), in milliseconds, as stock asks; $2: last id of the page
 # before; $3: rows of a page.
@@ -86,22 +92,33 @@ COUNT_JOBS_NAMED = Sql(
     sqlite=f"SELECT count(*) FROM jobs WHERE {_ENDED} AND id IN (SELECT value FROM json_each($2))",
 )
 RUNS_LEFT = Sql("SELECT count(*) FROM runs WHERE experiment_id = $1")
+METRICS_BY_RUN = Sql(
+    postgres="SELECT run_uuid, count(*) FROM metrics WHERE run_uuid = ANY($1::varchar[])"
+    " GROUP BY run_uuid",
+    sqlite="SELECT run_uuid, count(*) FROM metrics"
+    " WHERE run_uuid IN (SELECT value FROM json_each($1)) GROUP BY run_uuid",
+)
 COUNT_METRICS = Sql(
     postgres="SELECT count(*) FROM metrics WHERE run_uuid = ANY($1::varchar[])",
     sqlite="SELECT count(*) FROM metrics WHERE run_uuid IN (SELECT value FROM json_each($1))",
 )
-# Whoever restores a run waits until the chunk is gone, or is seen here.
+# Who restores a run meanwhile waits until the transaction ends. $2: deleted at or before; $1 as above.
 STILL_DELETED_RUNS = Sql(
-    postgres="SELECT run_uuid FROM runs WHERE run_uuid = ANY($1::varchar[])"
-    " AND lifecycle_stage = 'deleted' FOR UPDATE",
-    sqlite="SELECT run_uuid FROM runs WHERE run_uuid IN (SELECT value FROM json_each($1))"
-    " AND lifecycle_stage = 'deleted'",
+    postgres="SELECT run_uuid, artifact_uri FROM runs WHERE run_uuid = ANY($1::varchar[])"
+    " AND lifecycle_stage = 'deleted' AND coalesce(deleted_time, 0) <= $2"
+    " ORDER BY run_uuid FOR UPDATE",
+    sqlite="SELECT run_uuid, artifact_uri FROM runs"
+    " WHERE run_uuid IN (SELECT value FROM json_each($1))"
+    " AND lifecycle_stage = 'deleted' AND coalesce(deleted_time, 0) <= $2",
 )
 STILL_DELETED_MODELS = Sql(
-    postgres="SELECT model_id FROM logged_models WHERE model_id = ANY($1::varchar[])"
-    " AND lifecycle_stage = 'deleted' FOR UPDATE",
-    sqlite="SELECT model_id FROM logged_models WHERE model_id IN (SELECT value FROM json_each($1))"
-    " AND lifecycle_stage = 'deleted'",
+    postgres="SELECT model_id, artifact_location FROM logged_models"
+    " WHERE model_id = ANY($1::varchar[])"
+    " AND lifecycle_stage = 'deleted' AND last_updated_timestamp_ms <= $2"
+    " ORDER BY model_id FOR UPDATE",
+    sqlite="SELECT model_id, artifact_location FROM logged_models"
+    " WHERE model_id IN (SELECT value FROM json_each($1))"
+    " AND lifecycle_stage = 'deleted' AND last_updated_timestamp_ms <= $2",
 )
 _DELETED_EXPERIMENT: Final = (
     "SELECT 1 FROM experiments WHERE experiment_id = $1 AND lifecycle_stage = 'deleted'"
@@ -110,15 +127,20 @@ STILL_DELETED_EXPERIMENT = Sql(
     postgres=f"{_DELETED_EXPERIMENT} FOR UPDATE", sqlite=_DELETED_EXPERIMENT
 )
 DELETE_RUNS = Sql(
-    postgres="DELETE FROM runs WHERE run_uuid = ANY($1::varchar[]) AND lifecycle_stage = 'deleted'",
-    sqlite="DELETE FROM runs WHERE run_uuid IN (SELECT value FROM json_each($1))"
-    " AND lifecycle_stage = 'deleted'",
+    postgres="DELETE FROM runs WHERE run_uuid = ANY($1::varchar[])",
+    sqlite="DELETE FROM runs WHERE run_uuid IN (SELECT value FROM json_each($1))",
 )
 DELETE_MODELS = Sql(
-    postgres="DELETE FROM logged_models WHERE model_id = ANY($1::varchar[])"
-    " AND lifecycle_stage = 'deleted'",
-    sqlite="DELETE FROM logged_models WHERE model_id IN (SELECT value FROM json_each($1))"
-    " AND lifecycle_stage = 'deleted'",
+    postgres="DELETE FROM logged_models WHERE model_id = ANY($1::varchar[])",
+    sqlite="DELETE FROM logged_models WHERE model_id IN (SELECT value FROM json_each($1))",
+)
+# An address of up to 500 characters fits into source_name, 200 into artifact_uri. $1 … $3: as in `Orphan`.
+INSERT_ORPHAN = Sql("INSERT INTO runs (run_uuid, name, source_name) VALUES ($1, $2, $3)")
+# $1: last id of the page before; $2: rows of a page.
+ORPHANS = Sql(
+    "SELECT run_uuid, name, source_name FROM runs WHERE run_uuid > $1"
+    f" AND run_uuid LIKE '{ORPHAN}%'"
+    " AND lifecycle_stage IS NULL AND experiment_id IS NULL ORDER BY run_uuid LIMIT $2"
 )
 DELETE_EXPERIMENT = Sql(
     "DELETE FROM experiments WHERE experiment_id = $1 AND lifecycle_stage = 'deleted'"
@@ -232,31 +254,86 @@ async def chunk_of_jobs(tx: Tx, before_ms: int, job_ids: list[str] | None) -> in
     return await tx.execute(JOBS_NAMED, before_ms, tx.array(job_ids))
 
 
-async def chunk_of_runs(tx: Tx, run_ids: Sequence[str], table: str) -> tuple[list[str], int]:
-    """Delete rows that belong to the runs which are still deleted; those runs, and the number of rows."""
-    found = [row[0] for row in await tx.fetch(STILL_DELETED_RUNS, tx.array(sorted(run_ids)))]
-    if not found or not tx.schema.has(table):
-        return found, 0
-    return found, await tx.execute(OF_RUNS[table], tx.array(found), CHUNK_ROWS)
+class Orphan(NamedTuple):
+    """Artifacts at `uri` that no run or model names any more. `of`: whose they were, for messages."""
+
+    orphan_id: str
+    of: str
+    uri: str
 
 
-async def last_of_runs(tx: Tx, run_ids: Sequence[str], with_inputs: bool) -> int:
-    """Delete the runs themselves and, if asked to, what says which datasets and models they used."""
+class Taken(NamedTuple):
+    """One transaction's work: runs or models that are gone, those of which rows are left, rows deleted."""
+
+    gone: list[str]
+    left: list[str]
+    rows: int
+    orphans: list[Orphan]
+
+
+async def metrics_by_run(tx: Tx, run_ids: Sequence[str]) -> dict[str, int]:
+    """The number of points of each run that has any."""
+    return {row[0]: row[1] for row in await tx.fetch(METRICS_BY_RUN, tx.array(run_ids))}
+
+
+async def orphans_after(tx: Tx, orphan_id: str) -> list[Orphan]:
+    """A page of orphans of this or an earlier collection; `orphan_id`: the last of the page before, or ''."""
+    return [Orphan(*row) for row in await tx.fetch(ORPHANS, orphan_id, PAGE_ROWS)]
+
+
+async def forget(tx: Tx, orphans: Sequence[Orphan]) -> int:
+    """Delete orphans whose artifacts are gone."""
+    return await tx.execute(DELETE_RUNS, tx.array([orphan.orphan_id for orphan in orphans]))
+
+
+async def take_runs(
+    tx: Tx, run_ids: Sequence[str], before_ms: int, with_inputs: bool, with_orphans: bool
+) -> Taken:
+    """Delete those of the runs that are still deleted, with all their rows if a transaction holds so many.
+
+    `with_inputs`: also what says which datasets and models they used. `with_orphans`: their artifacts go, too.
+    """
+    found = await tx.fetch(STILL_DELETED_RUNS, tx.array(sorted(run_ids)), before_ms)
+    ids = [row[0] for row in found]
+    rows = await _clear(tx, OF_RUNS, ids)
+    if rows >= CHUNK_ROWS:
+        return Taken([], ids, rows, [])
     if with_inputs and tx.schema.has("inputs"):
-        await tx.execute(INPUT_TAGS_OF_RUNS, tx.array(run_ids))
-        await tx.execute(INPUTS_OF_RUNS, tx.array(run_ids))
-    return await tx.execute(DELETE_RUNS, tx.array(run_ids))
+        await tx.execute(INPUT_TAGS_OF_RUNS, tx.array(ids))
+        await tx.execute(INPUTS_OF_RUNS, tx.array(ids))
+    await tx.execute(DELETE_RUNS, tx.array(ids))
+    return Taken(ids, [], rows, await _orphans(tx, "run", found) if with_orphans else [])
 
 
-async def chunk_of_models(tx: Tx, model_ids: Sequence[str], table: str) -> tuple[list[str], int]:
-    """Delete rows that belong to the models which are still deleted; those models, and how many rows."""
-    found = [r[0] for r in await tx.fetch(STILL_DELETED_MODELS, tx.array(sorted(model_ids)))]
-    return found, await tx.execute(OF_MODELS[table], tx.array(found), CHUNK_ROWS) if found else 0
+async def take_models(
+    tx: Tx, model_ids: Sequence[str], before_ms: int, with_orphans: bool
+) -> Taken:
+    """As `take_runs`, logged models."""
+    found = await tx.fetch(STILL_DELETED_MODELS, tx.array(sorted(model_ids)), before_ms)
+    ids = [row[0] for row in found]
+    rows = await _clear(tx, OF_MODELS, ids)
+    if rows >= CHUNK_ROWS:
+        return Taken([], ids, rows, [])
+    await tx.execute(DELETE_MODELS, tx.array(ids))
+    return Taken(ids, [], rows, await _orphans(tx, "logged model", found) if with_orphans else [])
 
 
-async def last_of_models(tx: Tx, model_ids: Sequence[str]) -> int:
-    """Delete the models themselves."""
-    return await tx.execute(DELETE_MODELS, tx.array(model_ids))
+async def _clear(tx: Tx, statements: dict[str, Sql], ids: Sequence[str]) -> int:
+    """Delete at most CHUNK_ROWS rows that belong to `ids`; how many. Fewer: there are no more."""
+    rows = 0
+    for table, statement in statements.items():
+        if ids and rows < CHUNK_ROWS and tx.schema.has(table):
+            rows += await tx.execute(statement, tx.array(ids), CHUNK_ROWS - rows)
+    return rows
+
+
+async def _orphans(tx: Tx, kind: str, found: Sequence[Row]) -> list[Orphan]:
+    orphans = [
+        Orphan(f"{ORPHAN}{uuid4().hex[:20]}", f"{kind} {name}", uri) for name, uri in found if uri
+    ]
+    for orphan in orphans:
+        await tx.execute(INSERT_ORPHAN, *orphan)
+    return orphans
 
 
 async def chunk_of_experiment(tx: Tx, experiment_id: int, table: str) -> int:

@@ -1,0 +1,120 @@
+"""A thread with a SQLite connection of its own, for jobs that an event loop waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from queue import SimpleQueue
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+_STOP: Final = object()
+STOP_TIMEOUT_S: Final = 30.0  # a file system that hangs must not keep the process from ending
+# SQLite's steps between two looks at the time: some 50 ms, so that no search of an ordinary length is asked even once.
+# Each look needs the GIL, for which a thread may wait 5 ms.
+STEPS_PER_LOOK: Final = 4_000_000
+
+
+class Worker:
+    """Runs jobs in the order they come. A connection that cannot be opened fails the job that needs it.
+
+    With a `limit_s`, a job is ended after so many seconds, or soon after its caller has left: its statement fails with
+    SQLITE_INTERRUPT. Only reads may be ended like that.
+    """
+
+    def __init__(
+        self, name: str, connect: Callable[[], sqlite3.Connection], *, limit_s: float | None = None
+    ) -> None:
+        self._jobs: SimpleQueue[Any] = SimpleQueue()
+        self._connect = connect
+        self._limit_s = limit_s
+        self._until_s = 0.0
+        self._caller: asyncio.Future[Any] | None = None
+        self._ending = False
+        self.busy = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        connection: sqlite3.Connection | None = None
+        try:
+            while (job := self._jobs.get()) is not _STOP:
+                self.busy = True
+                connection = self._do(connection, *job)
+                self.busy = False
+        finally:
+            if connection is not None:
+                connection.close()
+
+    def _do(
+        self,
+        connection: sqlite3.Connection | None,
+        fn: Callable[[sqlite3.Connection], T],
+        loop: asyncio.AbstractEventLoop,
+        future: asyncio.Future[T],
+    ) -> sqlite3.Connection | None:
+        if self._limit_s is not None and future.cancelled():  # its caller left before its turn
+            return connection
+        try:
+            if connection is None:
+                connection = self._open()
+            if self._limit_s is not None:
+                self._caller = future
+                self._until_s = monotonic() + self._limit_s
+            result = fn(connection)
+        except BaseException as error:  # noqa: BLE001 the caller gets it, whatever it is
+            loop.call_soon_threadsafe(_set_exception, future, error)
+        else:
+            loop.call_soon_threadsafe(_set_result, future, result)
+        return connection
+
+    def _open(self) -> sqlite3.Connection:
+        connection = self._connect()
+        if self._limit_s is not None:
+            connection.set_progress_handler(self._is_over, STEPS_PER_LOOK)
+        return connection
+
+    def _is_over(self) -> bool:
+        """Whether the statement that runs is to end; SQLite asks in this thread."""
+        left = self._caller is not None and self._caller.cancelled()
+        return left or self._ending or monotonic() > self._until_s
+
+    def call(self, fn: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """Run `fn(connection)` in the thread; awaitable on the calling loop."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._jobs.put((fn, loop, future))
+        return future
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that have not begun."""
+        return self._jobs.qsize()
+
+    def stop(self) -> None:
+        """Finish what is queued (reads: end it), close the connection, end the thread.
+
+        A thread that hangs in the file system is left behind after 30 s; the process can end without it.
+        """
+        self._ending = True
+        self._jobs.put(_STOP)
+        self._thread.join(STOP_TIMEOUT_S)
+        if self._thread.is_alive():
+            log.error("%s hangs and is left behind", self._thread.name)
+
+
+def _set_result(future: asyncio.Future[T], result: T) -> None:
+    if not future.done():  # the caller may have been cancelled meanwhile
+        future.set_result(result)
+
+
+def _set_exception(future: asyncio.Future[Any], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)

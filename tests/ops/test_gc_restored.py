@@ -1,0 +1,199 @@
+"""`headrace gc` while users change their minds, and after it was stopped: files and rows go together."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+from tests.faults.load import Once
+from tests.fix_server import base_environment, headrace, stock
+from tests.ops.test_gc import files, ours, rows, run_sql
+
+from headrace.config import Settings
+from headrace.db.upkeep import garbage as sql
+from headrace.db.upkeep.access import opened
+from headrace.garbage import Garbage, Wanted
+from headrace.storage.locations import Locations
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from headrace.db.base import Database
+
+T = TypeVar("T")
+FILES = 10_000  # so many that a collection is seen at work on them
+LIMIT_S = 60
+ORPHANS = f"SELECT source_name FROM runs WHERE run_uuid LIKE '{sql.ORPHAN}%'"
+
+
+@pytest.fixture
+def uri(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of the kind under test."""
+    if database == "sqlite":
+        return f"sqlite:///{tmp_path}/mlflow.db"
+    found: str = request.getfixturevalue("postgres_uri")  # a copy of one that a server made
+    run_sql(found, f"UPDATE experiments SET artifact_location = '{tmp_path}/art/0'")
+    return found
+
+
+@contextmanager
+def server(uri: str, directory: Path) -> Iterator[Once]:
+    """A connection to a server whose runs keep their artifacts in the directory `art`."""
+    root = ("--no-serve-artifacts", "--default-artifact-root", f"{directory}/art")
+    with headrace(uri, directory, *root) as process, Once(process.url) as wire:
+        yield wire
+
+
+def deleted_run(wire: Once, count: int = 1) -> str:
+    """A deleted run with a point and so many files."""
+    run_id = wire.new_run()
+    point = {"key": "m", "value": 1, "timestamp": 1, "step": 0}
+    wire.made("runs/log-batch", {"run_id": run_id, "metrics": [point]})
+    info = wire.ask("GET", f"/api/2.0/mlflow/runs/get?run_id={run_id}").json()["run"]["info"]
+    directory = Path(info["artifact_uri"].removeprefix("file://"))
+    directory.mkdir(parents=True)
+    for n in range(count):
+        (directory / f"{n}.bin").write_bytes(b"weights")
+    wire.made("runs/delete", {"run_id": run_id})
+    return run_id
+
+
+def deleted_model(wire: Once, directory: Path) -> str:
+    """A deleted logged model with a file."""
+    made = wire.made("logged-models", {"experiment_id": "0", "name": "m"})["model"]["info"]
+    place = Path(made["artifact_uri"].removeprefix("file://"))
+    assert place.is_relative_to(directory)
+    place.mkdir(parents=True)
+    (place / "model.bin").write_bytes(b"weights")
+    answer = wire.ask("DELETE", f"/api/2.0/mlflow/logged-models/{made['model_id']}", b"")
+    assert answer.status == 200, str(answer)
+    model_id: str = made["model_id"]
+    return model_id
+
+
+class Interleaved:
+    """A database; `between` runs once, right before the first transaction that removes runs or models."""
+
+    def __init__(self, db: Database, between: Callable[[], None]) -> None:
+        self._db = db
+        self._between = [between]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+    async def write(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """As the database does it."""
+        if fn in (sql.take_runs, sql.take_models) and self._between:
+            self._between.pop()()
+        return await self._db.write(fn, *args)
+
+
+async def test_what_is_restored_while_its_page_is_collected_keeps_rows_and_files(
+    uri: str, tmp_path: Path
+) -> None:
+    """The page was read before; the transaction that deletes the row looks again."""
+    with server(uri, tmp_path) as wire:
+        restored, gone = deleted_run(wire), deleted_run(wire)
+        model = deleted_model(wire, tmp_path)
+        settings = Settings(backend_store_uri=uri, serve_artifacts=False)
+        async with opened(uri) as db:
+            between = lambda: run_sql(  # noqa: E731
+                uri,
+                f"UPDATE runs SET lifecycle_stage = 'active', deleted_time = NULL WHERE run_uuid = '{restored}'",
+                f"UPDATE logged_models SET lifecycle_stage = 'active' WHERE model_id = '{model}'",
+            )
+            locations = Locations(settings)
+            changed: Any = Interleaved(db, between)
+            removed = await Garbage(changed, locations, Wanted()).collect()
+            locations.close()
+        assert (removed.runs, removed.logged_models, removed.kept) == (1, 0, [])
+    assert rows(uri, "SELECT run_uuid FROM runs") == [(restored,)]
+    assert rows(uri, "SELECT run_uuid FROM metrics") == [(restored,)]
+    left = files(tmp_path / "art")
+    assert len(left) == 2 and not any(gone in path for path in left)
+
+
+def killed_at_the_files(uri: str, directory: Path) -> None:
+    """Start a collection and kill it when files have begun to go."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "headrace.cli", "gc", uri],
+        env=base_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + LIMIT_S
+    while len(os.listdir(directory)) >= FILES and process.poll() is None:  # noqa: PTH208 a fast look
+        assert time.monotonic() < deadline, "nothing was collected"
+    process.kill()
+    assert process.wait() != 0, "it was over before it could be killed"
+
+
+def test_a_collection_killed_among_the_files_is_finished_by_the_next(
+    uri: str, tmp_path: Path
+) -> None:
+    """Rows are gone, and cannot be restored any more, before the first file is; nobody sees what notes the rest."""
+    with server(uri, tmp_path) as wire:
+        run_id = deleted_run(wire, FILES)
+        killed_at_the_files(uri, tmp_path / "art" / "0" / run_id / "artifacts")
+        left = files(tmp_path / "art")
+        assert left
+        assert rows(uri, f"SELECT 1 FROM runs WHERE run_uuid = '{run_id}'") == []
+        assert len(rows(uri, ORPHANS)) == 1
+        assert wire.post("runs/restore", {"run_id": run_id}).status == 404
+        everything = {"experiment_ids": ["0"], "run_view_type": "ALL"}
+        assert wire.made("runs/search", everything).get("runs", []) == []
+        done = ours(uri, "--keep-artifacts")
+        assert done.returncode == 0, done.stdout
+        assert files(tmp_path / "art") == left
+        assert ours(uri).returncode == 0
+    assert files(tmp_path / "art") == rows(uri, "SELECT 1 FROM runs") == []
+
+
+def test_artifacts_that_cannot_be_removed_are_tried_again_by_the_next(
+    uri: str, tmp_path: Path
+) -> None:
+    """They are named each time, and the exit code says that something stays."""
+    with server(uri, tmp_path) as wire:
+        run_id = deleted_run(wire)
+    directory = tmp_path / "art" / "0" / run_id
+    elsewhere = tmp_path / "elsewhere"
+    (directory / "artifacts").rename(elsewhere)
+    (directory / "artifacts").symlink_to(elsewhere)  # nothing behind a link is removed
+    for _ in range(2):
+        done = ours(uri)
+        assert done.returncode == 1
+        assert f"kept: run {run_id}: its artifacts stay until the next gc" in done.stdout
+    assert len(files(elsewhere)) == 1
+    (directory / "artifacts").unlink()
+    elsewhere.rename(directory / "artifacts")
+    assert ours(uri).returncode == 0
+    assert files(tmp_path / "art") == rows(uri, "SELECT 1 FROM runs") == []
+
+
+def test_stock_beside_it_does_not_see_what_is_noted_for_the_next_collection(tmp_path: Path) -> None:
+    """Neither in a search of all runs nor when the experiment is restored."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    with server(uri, tmp_path) as wire:
+        experiment_id = wire.made("experiments/create", {"name": "e"})["experiment_id"]
+        run_id = wire.new_run(experiment_id)
+        wire.made("runs/delete", {"run_id": run_id})
+    note = ("headrace-gc-00000000000000000000", f"run {run_id}", f"{tmp_path}/art/x")
+    run_sql(
+        uri,
+        f"DELETE FROM runs WHERE run_uuid = '{run_id}'",
+        f"INSERT INTO runs (run_uuid, name, source_name) VALUES {note}",
+    )
+    with stock(uri, tmp_path) as process, Once(process.url) as wire:
+        wire.made("experiments/delete", {"experiment_id": experiment_id})
+        wire.made("experiments/restore", {"experiment_id": experiment_id})
+        everything = {"experiment_ids": ["0", experiment_id], "run_view_type": "ALL"}
+        assert wire.made("runs/search", everything).get("runs", []) == []
+    assert rows(uri, "SELECT run_uuid, name, source_name FROM runs") == [note]
+    assert ours(uri).returncode == 0
+    assert rows(uri, "SELECT 1 FROM runs") == []
