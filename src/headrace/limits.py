@@ -50,7 +50,11 @@ MAX_SEARCH_DATASETS_EXPERIMENTS: Final = 20  # experiment ids per search-dataset
 MAX_SEARCH_DATASETS_ROWS: Final = 1000  # summaries per search-datasets
 
 # headrace's own: MLflow has none, and its databases give up, crash or plan for minutes instead
+MAX_FILTER_CHARACTERS: Final = 64 << 10  # of a filter, without lists of plain strings
+MAX_FILTER_LISTS: Final = 1_000_000  # characters of a filter with its lists; 25,000 run ids
+MAX_LIST_VALUES: Final = 50_000  # values of a list in a filter
 MAX_FILTER_TOKENS: Final = 10_000  # words and signs of a filter (MLflow counts spaces too)
 MAX_FILTER_COMPARISONS: Final = 500  # per filter; SQLite takes 1,000 AND-ed terms
+MAX_SORT_CHARACTERS: Final = 1000  # of one item of an order_by; a key has at most 250
 MAX_SORT_FIELDS: Final = 30  # per order_by; SQLite 3.40 crashes at 64 terms, and a metric is two
 MAX_DATASET_TESTS: Final = 500  # datasets times metric conditions of a search of logged models

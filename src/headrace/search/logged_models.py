@@ -19,7 +19,7 @@ from headrace.limits import MAX_DATASET_TESTS
 from headrace.search import parser
 from headrace.search.compile import Page, Parameters, storable
 from headrace.search.grouping import statements
-from headrace.search.lexer import Kind, Node, TooManyTokens
+from headrace.search.lexer import Kind, Node, TooLong
 from headrace.search.tree import Condition
 
 if TYPE_CHECKING:
@@ -165,8 +165,8 @@ def parse_filter(text: str | None) -> tuple[Condition, ...]:
         return ()
     try:
         found = statements(text)
-    except TooManyTokens as exc:
-        raise invalid(f"Invalid filter string: {text!r}. {exc}") from exc
+    except TooLong as exc:
+        raise invalid(f"Invalid filter string: {parser.shortened(text)}. {exc}") from exc
     if len(found) != 1:
         raise invalid(f"Invalid filter string: {text!r}. Expected a single SQL expression.")
     nodes = parser.joined(found[0])
