@@ -49,6 +49,19 @@ MAX_HISTORY_INTERVAL_ROWS: Final = 2500  # points per run of get-history-bulk-in
 MAX_SEARCH_DATASETS_EXPERIMENTS: Final = 20  # experiment ids per search-datasets
 MAX_SEARCH_DATASETS_ROWS: Final = 1000  # summaries per search-datasets
 
+# headrace's own, so that no request holds the event loop (http/weight.py)
+MAX_JSON_BYTES: Final = (
+    32 << 20
+)  # body of a JSON route; the largest legal one is a dataset's profile
+MAX_BODY_VALUES: Final = (
+    50_000  # values of a body, counted as commas; the largest log-batch has 8,000
+)
+MAX_EXPLAINED_BYTES: Final = 4 << 20  # body that only the exact reading (http/proto.py) understands
+MAX_EXPLAINED_VALUES: Final = 10_000  # values of such a body; each takes it some microseconds
+MAX_PAGE_TOKEN: Final = 1000  # characters
+MAX_LOGGED_MODELS_TOKEN: Final = 3_000_000  # characters; it repeats the request
+MAX_MODEL_JSON: Final = 2_000_000  # characters of the JSON text of an MLmodel file
+
 # headrace's own: MLflow has none, and its databases give up, crash or plan for minutes instead
 MAX_FILTER_CHARACTERS: Final = 64 << 10  # of a filter, without lists of plain strings
 MAX_FILTER_LISTS: Final = 1_000_000  # characters of a filter with its lists; 25,000 run ids

@@ -33,6 +33,9 @@ RequiredStr = Annotated[str, Meta(min_length=1, extra={"checks": ("required", "s
 OptionalStr = Annotated[str | None, Meta(extra={"checks": ("string",)})]
 UncheckedStr = str | None
 Int64 = Annotated[int, Meta(ge=INT64_MIN, le=INT64_MAX)]
+# Clients write milliseconds as `time.time() * 1000`: a fraction is cut off, here only.
+Millis = Annotated[Int64, Meta(extra={"cut": True})]
 Int32 = Annotated[int, Meta(ge=INT32_MIN, le=INT32_MAX)]
 OptionalInt64 = Annotated[Int64 | None, Meta(extra={"checks": ("intlike",)})]
+OptionalMillis = Annotated[Millis | None, Meta(extra={"checks": ("intlike",)})]
 OptionalInt32 = Annotated[Int32 | None, Meta(extra={"checks": ("intlike",)})]

@@ -14,7 +14,8 @@ from headrace.message import (
     INT32_MIN,
     Int64,
     Message,
-    OptionalInt64,
+    Millis,
+    OptionalMillis,
     OptionalStr,
     RequiredStr,
     UncheckedStr,
@@ -36,7 +37,7 @@ class MetricIn(Message):
 
     key: Annotated[str, Meta(min_length=1)]
     value: float
-    timestamp: Int64
+    timestamp: Millis
     step: Int64 = 0
     dataset_name: str | None = None
     dataset_digest: str | None = None
@@ -75,7 +76,7 @@ class LogMetric(Message):
     run_id: RequiredStr
     key: RequiredStr
     value: Annotated[float, Meta(extra={"checks": ("required", "floatlike")})]
-    timestamp: Annotated[Int64, Meta(extra={"checks": ("intlike", "required")})]
+    timestamp: Annotated[Millis, Meta(extra={"checks": ("intlike", "required")})]
     run_uuid: UncheckedStr = None
     step: Annotated[Int64, Meta(extra={"checks": ("intlike",)})] = 0
     model_id: OptionalStr = None
@@ -114,7 +115,7 @@ class CreateRun(Message):
     experiment_id: OptionalStr = None
     user_id: UncheckedStr = None
     run_name: OptionalStr = None
-    start_time: OptionalInt64 = None
+    start_time: OptionalMillis = None
     tags: list[Tag] = []
 
 
@@ -137,7 +138,7 @@ class UpdateRun(Message):
     run_id: RequiredStr
     run_uuid: UncheckedStr = None
     status: Annotated[RunStatus | None, Meta(extra={"checks": ("string",)})] = None
-    end_time: OptionalInt64 = None
+    end_time: OptionalMillis = None
     run_name: OptionalStr = None
 
 
