@@ -319,6 +319,20 @@ class Settings(WebhookSettings):
         "MLFLOW_TRUNCATE_LONG_VALUES",
         "Cut values of params and tags that are too long, instead of refusing them.",
     )
+    graphql_max_aliases: int = row(
+        RULES,
+        10,
+        integer(0, 1_000),
+        "MLFLOW_SERVER_GRAPHQL_MAX_ALIASES",
+        "Most aliases in one selection of a GraphQL query.",
+    )
+    graphql_max_root_fields: int = row(
+        RULES,
+        10,
+        integer(0, 1_000),
+        "MLFLOW_SERVER_GRAPHQL_MAX_ROOT_FIELDS",
+        "Most root fields of a GraphQL query. headrace answers queries of one; MLflow all others.",
+    )
     artifact_location_max_chars: int = row(
         RULES,
         2048,

@@ -58,6 +58,7 @@ MAX_BODY_VALUES: Final = (
 )
 MAX_EXPLAINED_BYTES: Final = 4 << 20  # body that only the exact reading (http/proto.py) understands
 MAX_EXPLAINED_VALUES: Final = 10_000  # values of such a body; each takes it some microseconds
+MAX_GRAPHQL_BYTES: Final = 1 << 20  # body of /graphql; 50,000 experiment ids are half of that
 MAX_PAGE_TOKEN: Final = 1000  # characters
 MAX_LOGGED_MODELS_TOKEN: Final = 3_000_000  # characters; it repeats the request
 MAX_MODEL_JSON: Final = 2_000_000  # characters of the JSON text of an MLmodel file

@@ -33,4 +33,4 @@ def refuse_nul(message: Any, path: str = "") -> None:
     elif isinstance(message, dict):
         for key, item in message.items():
             refuse_nul(key, path)
-            refuse_nul(item, f"{path}.{key}")
+            refuse_nul(item, f"{path}.{key}" if path else key)

@@ -19,7 +19,7 @@ OPENERS = (
     (":", ":="),
     (":", "::"),
     ("*",),
-    ("`", "`a", "``a", "`a``", "´", "´a", "´´a"),
+    ("`", "`a", "``a", "`a``", "\u00b4", "\u00b4a", "\u00b4\u00b4a"),
     ("?", "%(", "%(a", "%(a)", "$", "$a", ":a"),
     ("\\", "\\a"),
     ("I", "IN", "CASE", "IN "),
@@ -118,7 +118,7 @@ def test_a_long_filter_is_refused_and_not_repeated() -> None:
         "params.a = '" + "x" * MAX_FILTER_CHARACTERS + "'",
         "attributes.run_id IN ('" + "x" * MAX_FILTER_LISTS + "')",
     ):
-        with pytest.raises(ApiError, match="more than .* characters") as refused:
+        with pytest.raises(ApiError, match="more than [0-9]+ characters") as refused:
             parse_filter(text)
         assert len(refused.value.message) < 1000
 
