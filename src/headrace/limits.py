@@ -50,12 +50,9 @@ MAX_SEARCH_DATASETS_EXPERIMENTS: Final = 20  # experiment ids per search-dataset
 MAX_SEARCH_DATASETS_ROWS: Final = 1000  # summaries per search-datasets
 
 # headrace's own, so that no request holds the event loop (http/weight.py)
-MAX_JSON_BYTES: Final = (
-    32 << 20
-)  # body of a JSON route; the largest legal one is a dataset's profile
-MAX_BODY_VALUES: Final = (
-    50_000  # values of a body, counted as commas; the largest log-batch has 8,000
-)
+MAX_JSON_BYTES: Final = 20 << 20  # body of a JSON route; a dataset's profile may have 16 MiB
+MAX_BODY_VALUES: Final = 50_000  # of a body, counted as commas; the largest log-batch has 8,000
+MAX_TEXT: Final = 100_000  # characters of a text that has no smaller limit and is not cut
 MAX_EXPLAINED_BYTES: Final = 4 << 20  # body that only the exact reading (http/proto.py) understands
 MAX_EXPLAINED_VALUES: Final = 10_000  # values of such a body; each takes it some microseconds
 MAX_GRAPHQL_BYTES: Final = 1 << 20  # body of /graphql; 50,000 experiment ids are half of that

@@ -12,6 +12,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from headrace.limits import MAX_TEXT
+
 INT64_MIN: Final = -(2**63)
 INT64_MAX: Final = 2**63 - 1
 INT32_MIN: Final = -(2**31)
@@ -28,10 +30,25 @@ class Empty(Message):
     """`{}`"""
 
 
+TOO_LONG: Final = (
+    "max_len",
+    MAX_TEXT,
+    "'{name}' exceeds the maximum length of " + str(MAX_TEXT) + " characters.",
+)
+
 # Each of these is one field of a request. `str | None` is a protobuf string with presence.
-RequiredStr = Annotated[str, Meta(min_length=1, extra={"checks": ("required", "string")})]
-OptionalStr = Annotated[str | None, Meta(extra={"checks": ("string",)})]
-UncheckedStr = str | None
+RequiredStr = Annotated[
+    str, Meta(min_length=1, max_length=MAX_TEXT, extra={"checks": ("required", "string", TOO_LONG)})
+]
+# The same where the type is checked before the presence.
+CheckedStr = Annotated[
+    str, Meta(min_length=1, max_length=MAX_TEXT, extra={"checks": ("string", "required", TOO_LONG)})
+]
+Text = Annotated[str, Meta(max_length=MAX_TEXT)]
+OptionalStr = Annotated[Text | None, Meta(extra={"checks": ("string", TOO_LONG)})]
+UncheckedStr = Annotated[Text | None, Meta(extra={"checks": (TOO_LONG,)})]
+# What is cut, or has a limit that its reader knows.
+LongStr = Annotated[str | None, Meta(extra={"checks": ("string",)})]
 Int64 = Annotated[int, Meta(ge=INT64_MIN, le=INT64_MAX)]
 # Clients write milliseconds as `time.time() * 1000`: a fraction is cut off, here only.
 Millis = Annotated[Int64, Meta(extra={"cut": True})]

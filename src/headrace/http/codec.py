@@ -30,6 +30,7 @@ KEEP_ENCODED: Final = "headrace.keep-encoded"
 codecs.register_error(KEEP_ENCODED, _keep_encoded)
 
 
+MAX_SHOWN: Final = 500  # characters of the decoder's own message
 _REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -62,12 +63,14 @@ class Decoder:
         try:
             return self._camel.decode(body)
         except _REFUSED as second:
-            if "unknown field" in str(refusal):  # the first reading did not get far
+            if str(refusal).startswith(
+                "Object contains unknown field"
+            ):  # the first reading did not get far
                 refusal = second
         if len(body) > MAX_EXPLAINED_BYTES or holds_more(body, MAX_EXPLAINED_VALUES):
             raise invalid(
-                f"The request body is wrong, and too large to be explained further: {refusal}."
-                + proto.API_DOCS
+                f"The request body is wrong, and too large to be explained further: "
+                f"{str(refusal)[:MAX_SHOWN]}." + proto.API_DOCS
             )
         return proto.read_body(self.cls, body)
 

@@ -356,7 +356,7 @@ def _run_bound(check: tuple[Any, ...], name: str, value: Any) -> None:
     kind = check[0]
     if kind == "max_len":
         if isinstance(value, list) and len(value) > check[1]:
-            raise invalid(check[2].format(len(value)) + API_DOCS)
+            raise invalid(check[2].format(len(value), name=name) + API_DOCS)
         return
     try:
         number = int(value)

@@ -118,7 +118,7 @@ def test_a_long_filter_is_refused_and_not_repeated() -> None:
         "params.a = '" + "x" * MAX_FILTER_CHARACTERS + "'",
         "attributes.run_id IN ('" + "x" * MAX_FILTER_LISTS + "')",
     ):
-        with pytest.raises(ApiError, match="more than [0-9]+ characters") as refused:
+        with pytest.raises(ApiError, match=r"more than \d+ characters") as refused:
             parse_filter(text)
         assert len(refused.value.message) < 1000
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from headrace.message import Message, OptionalInt64, OptionalStr, RequiredStr
+from headrace.message import LongStr, Message, OptionalInt64, OptionalStr, RequiredStr
 
 
 class ViewType(StrEnum):
@@ -89,7 +89,7 @@ class SetExperimentTag(Message):
 
     experiment_id: RequiredStr
     key: RequiredStr
-    value: OptionalStr = None
+    value: LongStr = None
 
 
 class DeleteExperimentTag(Message):
@@ -104,7 +104,7 @@ class SearchExperiments(Message):
 
     max_results: OptionalInt64 = None
     page_token: OptionalStr = None
-    filter: OptionalStr = None
+    filter: LongStr = None
     order_by: Annotated[list[str], Meta(extra={"checks": ("array",)})] = []
     view_type: Annotated[ViewType | None, Meta(extra={"checks": ("intlike",)})] = None
 

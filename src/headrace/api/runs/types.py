@@ -12,7 +12,9 @@ from headrace.api.experiments.types import Tag, ViewType
 from headrace.limits import SEARCH_MAX_RESULTS
 from headrace.message import (
     INT32_MIN,
+    CheckedStr,
     Int64,
+    LongStr,
     Message,
     Millis,
     OptionalMillis,
@@ -62,7 +64,7 @@ class TagIn(Message):
 class LogBatch(Message):
     """POST runs/log-batch"""
 
-    run_id: Annotated[str, Meta(min_length=1, extra={"checks": ("string", "required")})]
+    run_id: CheckedStr
     metrics: Annotated[
         list[MetricIn], Meta(extra={"checks": ("array", "present:key,value,timestamp")})
     ] = []
@@ -90,7 +92,7 @@ class LogParam(Message):
     run_id: RequiredStr
     key: RequiredStr
     run_uuid: UncheckedStr = None
-    value: OptionalStr = None
+    value: LongStr = None
 
 
 class SetTag(Message):
@@ -99,7 +101,7 @@ class SetTag(Message):
     run_id: RequiredStr
     key: RequiredStr
     run_uuid: UncheckedStr = None
-    value: OptionalStr = None
+    value: LongStr = None
 
 
 class DeleteTag(Message):
@@ -146,7 +148,7 @@ class SearchRuns(Message):
     """POST runs/search"""
 
     experiment_ids: Annotated[list[str], Meta(extra={"checks": ("array",)})] = []
-    filter: OptionalStr = None
+    filter: LongStr = None
     run_view_type: ViewType | None = None
     max_results: Annotated[
         Annotated[int, Meta(ge=INT32_MIN, le=SEARCH_MAX_RESULTS)] | None,
@@ -207,7 +209,7 @@ class LogOutputs(Message):
 class LogModel(Message):
     """POST runs/log-model; `model_json` is the JSON text of an MLmodel file"""
 
-    run_id: Annotated[str, Meta(min_length=1, extra={"checks": ("string", "required")})]
+    run_id: CheckedStr
     model_json: Annotated[str, Meta(min_length=1, extra={"checks": ("string", "required")})]
 
 
