@@ -30,23 +30,17 @@ class Empty(Message):
     """`{}`"""
 
 
-TOO_LONG: Final = (
-    "max_len",
-    MAX_TEXT,
-    "'{name}' exceeds the maximum length of " + str(MAX_TEXT) + " characters.",
-)
-
 # Each of these is one field of a request. `str | None` is a protobuf string with presence.
 RequiredStr = Annotated[
-    str, Meta(min_length=1, max_length=MAX_TEXT, extra={"checks": ("required", "string", TOO_LONG)})
+    str, Meta(min_length=1, max_length=MAX_TEXT, extra={"checks": ("required", "string")})
 ]
 # The same where the type is checked before the presence.
 CheckedStr = Annotated[
-    str, Meta(min_length=1, max_length=MAX_TEXT, extra={"checks": ("string", "required", TOO_LONG)})
+    str, Meta(min_length=1, max_length=MAX_TEXT, extra={"checks": ("string", "required")})
 ]
 Text = Annotated[str, Meta(max_length=MAX_TEXT)]
-OptionalStr = Annotated[Text | None, Meta(extra={"checks": ("string", TOO_LONG)})]
-UncheckedStr = Annotated[Text | None, Meta(extra={"checks": (TOO_LONG,)})]
+OptionalStr = Annotated[Text | None, Meta(extra={"checks": ("string",)})]
+UncheckedStr = Text | None
 # What is cut, or has a limit that its reader knows.
 LongStr = Annotated[str | None, Meta(extra={"checks": ("string",)})]
 Int64 = Annotated[int, Meta(ge=INT64_MIN, le=INT64_MAX)]

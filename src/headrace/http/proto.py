@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import msgspec.inspect as mi
 
-from headrace.errors import invalid, missing_parameter
+from headrace.errors import invalid, missing_parameter, too_long
 from headrace.http.camel import camel
 from headrace.message import INT64_MAX
 
@@ -211,6 +211,8 @@ def _parse_value(kind: Any, value: Any, path: str, depth: int) -> Any:
         return parse_message(spec_of(kind.cls), value, path, depth + 1)
     if isinstance(kind, mi.StrType):
         if isinstance(value, str) and _is_storable(value):
+            if kind.max_length is not None and len(value) > kind.max_length:
+                raise too_long(path, kind.max_length)
             return value
     elif isinstance(kind, mi.BoolType):
         if isinstance(value, bool):
@@ -356,7 +358,7 @@ def _run_bound(check: tuple[Any, ...], name: str, value: Any) -> None:
     kind = check[0]
     if kind == "max_len":
         if isinstance(value, list) and len(value) > check[1]:
-            raise invalid(check[2].format(len(value), name=name) + API_DOCS)
+            raise invalid(check[2].format(len(value)) + API_DOCS)
         return
     try:
         number = int(value)
