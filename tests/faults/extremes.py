@@ -97,6 +97,7 @@ def garbage() -> Iterator[tuple[str, bytes]]:
     yield "blanks", b" " * HUGE_CHARACTERS
     yield "quotes", b'"' * HUGE_CHARACTERS
     yield "a name of a field", ('{"' + "n" * HUGE_CHARACTERS + '":1}').encode()
+    yield "a huge field", b'{"run_id":"' + b',\\"' * (HUGE_CHARACTERS // 3) + b'"}'
     yield "a text that is not closed", b'{"a":"' + b"\\" * 10_000_001
 
 
@@ -110,6 +111,8 @@ def bodies(route: Route, known: Known) -> Iterator[tuple[str, bytes]]:
         kind = core(field.type)
         if isinstance(kind, mi.ListType):
             yield from lists(field, small, known)
+        elif isinstance(kind, mi.StrType) and kind.max_length:
+            yield f"a long {name}", encoded(small | {name: "x" * kind.max_length})
         elif isinstance(kind, mi.StrType):
             yield f"escapes in {name}", encoded(small | {name: ',"' * (HUGE_CHARACTERS // 3)})
         elif isinstance(kind, mi.IntType):
@@ -131,7 +134,6 @@ def lists(field: mi.Field, small: dict[str, Any], known: Known) -> Iterator[tupl
     )
     explained = items(field, MAX_EXPLAINED_VALUES // values_in(one) - len(small) - 8, known)
     yield f"{name} to be explained", encoded(small | {name: [*explained, {"key": [5]}]})
-    yield f"{name} with an unknown field", encoded(small | {name: explained, "unknown": 1})
     yield f"empty {name}", encoded(small | {name: [{}] * (MAX_EXPLAINED_VALUES - 20)})
     item = json.dumps(one)
     million = f"[{','.join([item] * (MANY // 2))}]"

@@ -227,6 +227,9 @@ def _float(what: str, text: str) -> float:
 
 
 def _list(text: str) -> tuple[str, ...]:
+    plain = parser.plain_list(text)
+    if plain is not None:
+        return plain
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

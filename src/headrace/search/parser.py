@@ -184,13 +184,21 @@ def spelt_set(names: Iterable[str]) -> str:
     return "{" + ", ".join(map(repr, sorted(names))) + "}"
 
 
+def plain_list(text: str) -> tuple[str, ...] | None:
+    """The strings of a list without escapes; None for any other. Refuses more than MAX_LIST_VALUES."""
+    if text.count(",") > MAX_LIST_VALUES:
+        raise invalid(f"A list in a filter can hold at most {MAX_LIST_VALUES} values.")
+    if not _PLAIN_LIST.fullmatch(text):
+        return None
+    return tuple(single or double for single, double in _PLAIN_ITEM.findall(text))
+
+
 def string_list(value: Node) -> tuple[str, ...]:
     """The strings of `('a', "b")`, spelt as in Python. Refuses an empty list and other types."""
     text = value.text
-    if text.count(",") > MAX_LIST_VALUES:
-        raise invalid(f"A list in a filter can hold at most {MAX_LIST_VALUES} values.")
-    if _PLAIN_LIST.fullmatch(text):
-        return tuple(single or double for single, double in _PLAIN_ITEM.findall(text))
+    plain = plain_list(text)
+    if plain is not None:
+        return plain
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an unknown escape is no warning of ours
