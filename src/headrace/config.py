@@ -191,7 +191,7 @@ class Settings(WebhookSettings):
         size(1 << 20, 4 << 30),
         "--max-body-bytes HEADRACE_MAX_BODY_BYTES",
         "Longest request body that is held in memory. Artifacts are streamed and have no such "
-        "limit.",
+        "limit; JSON for headrace's own routes may have 20 MiB at most.",
     )
     max_requests_in_flight: int = row(
         NETWORK,
