@@ -7,7 +7,14 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from headrace.message import LongStr, Message, OptionalInt64, OptionalStr, RequiredStr
+from headrace.message import (
+    ExperimentNumber,
+    LongStr,
+    Message,
+    OptionalInt64,
+    OptionalStr,
+    RequiredStr,
+)
 
 
 class ViewType(StrEnum):
@@ -62,7 +69,7 @@ class CreatedExperiment(Message):
 class ExperimentId(Message):
     """GET experiments/get; POST experiments/delete and restore"""
 
-    experiment_id: RequiredStr
+    experiment_id: ExperimentNumber
 
 
 class ExperimentName(Message):
@@ -80,14 +87,14 @@ class ExperimentAnswer(Message):
 class UpdateExperiment(Message):
     """POST experiments/update"""
 
-    experiment_id: RequiredStr
+    experiment_id: ExperimentNumber
     new_name: RequiredStr
 
 
 class SetExperimentTag(Message):
     """POST experiments/set-experiment-tag"""
 
-    experiment_id: RequiredStr
+    experiment_id: ExperimentNumber
     key: RequiredStr
     value: LongStr = None
 
@@ -95,7 +102,7 @@ class SetExperimentTag(Message):
 class DeleteExperimentTag(Message):
     """POST experiments/delete-experiment-tag"""
 
-    experiment_id: RequiredStr
+    experiment_id: ExperimentNumber
     key: RequiredStr
 
 

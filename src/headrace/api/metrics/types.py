@@ -26,7 +26,7 @@ class GetHistory(Message):
     metric_key: CheckedStr
     run_uuid: UncheckedStr = None
     page_token: OptionalStr = None
-    max_results: Int32 | None = None
+    max_results: Annotated[Int32, Meta(extra_json_schema={"minimum": 1})] | None = None
 
 
 class GetHistoryInterval(Message):

@@ -13,13 +13,14 @@ from headrace.limits import SEARCH_MAX_RESULTS
 from headrace.message import (
     INT32_MIN,
     CheckedStr,
+    ExperimentNumbers,
     Int64,
     LongStr,
     Message,
-    Millis,
     OptionalMillis,
     OptionalStr,
     RequiredStr,
+    Timestamp,
     UncheckedStr,
 )
 
@@ -39,7 +40,7 @@ class MetricIn(Message):
 
     key: Annotated[str, Meta(min_length=1)]
     value: float
-    timestamp: Millis
+    timestamp: Timestamp
     step: Int64 = 0
     dataset_name: str | None = None
     dataset_digest: str | None = None
@@ -78,7 +79,7 @@ class LogMetric(Message):
     run_id: RequiredStr
     key: RequiredStr
     value: Annotated[float, Meta(extra={"checks": ("required", "floatlike")})]
-    timestamp: Annotated[Millis, Meta(extra={"checks": ("intlike", "required")})]
+    timestamp: Annotated[Timestamp, Meta(extra={"checks": ("intlike", "required")})]
     run_uuid: UncheckedStr = None
     step: Annotated[Int64, Meta(extra={"checks": ("intlike",)})] = 0
     model_id: OptionalStr = None
@@ -147,11 +148,12 @@ class UpdateRun(Message):
 class SearchRuns(Message):
     """POST runs/search"""
 
-    experiment_ids: Annotated[list[str], Meta(extra={"checks": ("array",)})] = []
+    experiment_ids: Annotated[ExperimentNumbers, Meta(extra={"checks": ("array",)})] = []
     filter: LongStr = None
     run_view_type: ViewType | None = None
     max_results: Annotated[
-        Annotated[int, Meta(ge=INT32_MIN, le=SEARCH_MAX_RESULTS)] | None,
+        Annotated[int, Meta(ge=INT32_MIN, le=SEARCH_MAX_RESULTS, extra_json_schema={"minimum": 1})]
+        | None,
         Meta(extra={"checks": ("intlike", ("max", SEARCH_MAX_RESULTS))}),
     ] = None
     order_by: Annotated[list[str], Meta(extra={"checks": ("array", "item_type_string")})] = []
