@@ -5,8 +5,9 @@ import os
 from hypothesis import settings
 
 # The same examples every time, so that a change is red for what it changed; others with HYPOTHESIS_PROFILE=random.
-settings.register_profile("steady", derandomize=True, database=None)
-settings.register_profile("random", print_blob=True)
+# No deadline: how long an example takes says how busy the machine is.
+settings.register_profile("steady", derandomize=True, database=None, deadline=None)
+settings.register_profile("random", print_blob=True, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 # A module stands after those that it imports.

@@ -212,7 +212,7 @@ class Settings(WebhookSettings):
         size(1 << 20, 4 << 30),
         "--max-body-bytes HEADRACE_MAX_BODY_BYTES",
         "Longest request body that is held in memory. Artifacts are streamed and have no such "
-        "limit.",
+        "limit; JSON for headrace's own routes may have 20 MiB at most.",
     )
     max_requests_in_flight: int = row(
         NETWORK,
@@ -340,6 +340,20 @@ class Settings(WebhookSettings):
         SWITCH,
         "MLFLOW_TRUNCATE_LONG_VALUES",
         "Cut values of params and tags that are too long, instead of refusing them.",
+    )
+    graphql_max_aliases: int = row(
+        RULES,
+        10,
+        integer(0, 1_000),
+        "MLFLOW_SERVER_GRAPHQL_MAX_ALIASES",
+        "Most aliases in one selection of a GraphQL query.",
+    )
+    graphql_max_root_fields: int = row(
+        RULES,
+        10,
+        integer(0, 1_000),
+        "MLFLOW_SERVER_GRAPHQL_MAX_ROOT_FIELDS",
+        "Most root fields of a GraphQL query. headrace answers queries of one; MLflow all others.",
     )
     artifact_location_max_chars: int = row(
         RULES,

@@ -19,6 +19,7 @@ from headrace.db.direct import DirectCommit, DirectSqlite
 from headrace.db.open import is_direct, open_database, open_direct
 from headrace.db.sqlite import run_to_end
 from headrace.db.writer import GroupCommit
+from headrace.texts import refuse_nul
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -82,6 +83,7 @@ class DirectEngine:
         return run_to_end(self._db.write(fn, *args))
 
     def handle(self, handler: Callable[..., Awaitable[T]], request: Any) -> T:
+        refuse_nul(request)
         return run_to_end(cast("Coroutine[Any, Any, T]", handler(request, self._context)))
 
     def close(self) -> None:
@@ -139,6 +141,7 @@ class LoopEngine:
         return cast("T", self._call(self._db.write, fn, *args))
 
     def handle(self, handler: Callable[..., Awaitable[T]], request: Any) -> T:
+        refuse_nul(request)
         return self._call(handler, request, self._context)
 
     async def _close(self) -> None:

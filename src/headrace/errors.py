@@ -13,6 +13,7 @@ from typing import Final
 WHILE_IT_LASTS: Final = (
     0  # as `retry_after_s`: the longer an outage lasts, the later (http/outage.py)
 )
+MAX_MESSAGE: Final = 100_000  # characters; a message repeats values of the request
 CROWDED_S: Final = (2, 8)  # how long the clients of a full server wait, spread over these seconds
 
 
@@ -102,6 +103,8 @@ class ApiError(Exception):
         sqlstate: str | None = None,
         error_class: str | None = None,
     ) -> None:
+        if len(message) > MAX_MESSAGE:
+            message = message[:MAX_MESSAGE] + "…"
         super().__init__(message)
         self.code = code
         self.message = message

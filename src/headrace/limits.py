@@ -49,8 +49,23 @@ MAX_HISTORY_INTERVAL_ROWS: Final = 2500  # points per run of get-history-bulk-in
 MAX_SEARCH_DATASETS_EXPERIMENTS: Final = 20  # experiment ids per search-datasets
 MAX_SEARCH_DATASETS_ROWS: Final = 1000  # summaries per search-datasets
 
+# headrace's own, so that no request holds the event loop (http/weight.py)
+MAX_JSON_BYTES: Final = 20 << 20  # body of a JSON route; a dataset's profile may have 16 MiB
+MAX_BODY_VALUES: Final = 50_000  # of a body, counted as commas; the largest log-batch has 8,000
+MAX_TEXT: Final = 100_000  # characters of a text that has no smaller limit and is not cut
+MAX_EXPLAINED_BYTES: Final = 4 << 20  # body that only the exact reading (http/proto.py) understands
+MAX_EXPLAINED_VALUES: Final = 10_000  # values of such a body; each takes it some microseconds
+MAX_GRAPHQL_BYTES: Final = 1 << 20  # body of /graphql; 50,000 experiment ids are half of that
+MAX_PAGE_TOKEN: Final = 1000  # characters
+MAX_LOGGED_MODELS_TOKEN: Final = 3_000_000  # characters; it repeats the request
+MAX_MODEL_JSON: Final = 2_000_000  # characters of the JSON text of an MLmodel file
+
 # headrace's own: MLflow has none, and its databases give up, crash or plan for minutes instead
+MAX_FILTER_CHARACTERS: Final = 64 << 10  # of a filter, without lists of plain strings
+MAX_FILTER_LISTS: Final = 1_000_000  # characters of a filter with its lists; 25,000 run ids
+MAX_LIST_VALUES: Final = 50_000  # values of a list in a filter
 MAX_FILTER_TOKENS: Final = 10_000  # words and signs of a filter (MLflow counts spaces too)
 MAX_FILTER_COMPARISONS: Final = 500  # per filter; SQLite takes 1,000 AND-ed terms
+MAX_SORT_CHARACTERS: Final = 1000  # of one item of an order_by; a key has at most 250
 MAX_SORT_FIELDS: Final = 30  # per order_by; SQLite 3.40 crashes at 64 terms, and a metric is two
 MAX_DATASET_TESTS: Final = 500  # datasets times metric conditions of a search of logged models

@@ -11,6 +11,7 @@ from headrace.errors import invalid, too_long
 from headrace.limits import MAX_ENTITY_KEY
 
 _ALLOWED: Final = re.compile(r"^[/\w.\- :]*$")
+MAX_SHOWN: Final = 20_000  # characters of a value in a message
 MAX_KNOWN: Final = 20_000  # keys remembered as good; clients choose them, so the set is bounded
 _known: set[str] = set()
 # For callers that make the text of an error only when they must.
@@ -18,7 +19,9 @@ is_known: Final = _known.__contains__
 
 
 def invalid_value(path: str, value: object, reason: str = "") -> str:
-    """MLflow's sentence for a value that is not acceptable."""
+    """MLflow's sentence for a value that is not acceptable; a long text is cut."""
+    if isinstance(value, str) and len(value) > MAX_SHOWN:
+        value = value[:MAX_SHOWN] + "…"
     shown = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return f"Invalid value {shown} for parameter '{path}' supplied" + (
         f": {reason}" if reason else "."

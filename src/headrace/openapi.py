@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from headrace.http.messages import Response
+from headrace.openapi_requests import Requests
 from headrace.version import __version__
 
 if TYPE_CHECKING:
@@ -35,16 +36,17 @@ _ARGUMENT: Final = re.compile(r"\{([\w-]+)(?::path)?\}")
 def document(routes: tuple[Route, ...]) -> bytes:
     """The description as JSON. Made when it is first asked for: 30 ms and 300 kB."""
     schemas, components = _schemas(routes)
+    requests = Requests(SCHEMAS, components)
     paths: dict[str, Object] = {}
     for route in routes:
         path, arguments = template(route.path)
-        operation = _operation(route, arguments, schemas, components)
+        operation = _operation(route, arguments, schemas, requests)
         paths.setdefault(path, {})[route.method.lower()] = operation
     described = {
         "openapi": OPENAPI,
         "info": {"title": "headrace", "version": __version__, "description": DESCRIPTION},
         "paths": paths,
-        "components": {"schemas": components | {"Error": ERROR}},
+        "components": {"schemas": components | requests.components | {"Error": ERROR}},
     }
     return msgspec.json.format(msgspec.json.encode(ordered(described)), indent=1)
 
@@ -87,10 +89,12 @@ def _types(route: Route) -> tuple[Any, Any]:
 
 
 def _schemas(routes: tuple[Route, ...]) -> tuple[dict[Any, Object], Object]:
-    """A schema per type, and the components that they refer to."""
+    """A schema per type of answers, and the components that they refer to."""
     kinds: dict[Any, Any] = {}
     for route in routes:
-        kinds.update((kind, decodable(kind)) for kind in _types(route) if kind is not None)
+        kind = _types(route)[1]
+        if kind is not None:
+            kinds[kind] = decodable(kind)
     found, components = msgspec.json.schema_components(kinds.values(), ref_template=SCHEMAS)
     return dict(zip(kinds, found, strict=True)), components
 
@@ -135,7 +139,7 @@ def _struct(structs: list[Any], types: dict[str, Any]) -> Any:
 
 
 def _operation(
-    route: Route, arguments: list[str], schemas: dict[Any, Object], components: Object
+    route: Route, arguments: list[str], schemas: dict[Any, Object], requests: Requests
 ) -> Object:
     wanted, given = _types(route)
     parameters: list[Object] = [
@@ -144,11 +148,11 @@ def _operation(
     ]
     operation: Object = {"summary": _summary(route), "tags": [_tag(route)]}
     if wanted is not None and route.method == "GET":
-        component = components[schemas[wanted]["$ref"].rpartition("/")[2]]
-        parameters += _query(component, arguments)
+        parameters += requests.query(wanted, arguments)
     elif wanted is not None:
-        content = {"application/json": {"schema": schemas[wanted]}}
-        operation["requestBody"] = {"required": True, "content": content}
+        content = {"application/json": {"schema": requests.body(wanted)}}
+        is_wanted = any(field.required for field in msgspec.structs.fields(wanted))
+        operation["requestBody"] = {"required": is_wanted, "content": content}
     if parameters:
         operation["parameters"] = parameters
     answer: Object = {"description": "The answer."}
@@ -162,15 +166,6 @@ def _operation(
         "default": {"description": "An error, in MLflow's form.", "content": failure},
     }
     return operation
-
-
-def _query(component: Object, arguments: list[str]) -> list[Object]:
-    required = component.get("required", [])
-    return [
-        {"name": name, "in": "query", "required": name in required, "schema": schema}
-        for name, schema in component.get("properties", {}).items()
-        if name not in arguments
-    ]
 
 
 def _summary(route: Route) -> str:

@@ -35,6 +35,10 @@ CHECKED = (
     "content_type_conformance",
     "response_headers_conformance",
     "response_schema_conformance",
+    "negative_data_rejection",
+    "missing_required_header",
+    "unsupported_method",
+    "allow_header_conformance",
 )
 LONG = 10_000  # requests of a run that has the machine to itself
 PER_ROUND = (
@@ -71,10 +75,13 @@ class Attack:
     def send(self, case: Any) -> None:
         """One request, and what its answer must be."""
         known, choose = self._known, self._choose
-        case.body = with_known(case.body, known, choose)
-        for part in (case.query, case.path_parameters):
-            if part:
-                part.update(with_known(dict(part), known, choose))
+        is_right = case.meta.generation.mode is GenerationMode.POSITIVE
+        if is_right:  # a wrong value stays where it is
+            if isinstance(case.body, dict):
+                case.body = with_known(case.body, known, choose)
+            for part in (case.query, case.path_parameters):
+                if part:
+                    part.update(with_known(dict(part), known, choose))
         began_s = time.perf_counter()
         response = case.call(session=self._session)
         elapsed_s = time.perf_counter() - began_s

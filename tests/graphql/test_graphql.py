@@ -271,6 +271,40 @@ def test_the_same_in_other_words(both: Both, query: str) -> None:
     assert same(both, text)["errors"] is None
 
 
+def aliased(count: int) -> str:
+    fields = " ".join(f"a{n}: runName" for n in range(count))
+    return f'{{ mlflowGetRun(input: {{runId: "RUN"}}) {{ run {{ info {{ {fields} }} }} }} }}'
+
+
+def test_ten_aliases_are_answered_and_eleven_are_not(both: Both) -> None:
+    assert same(both, aliased(10).replace("RUN", both.run))["errors"] is None
+    refused = same(both, aliased(11).replace("RUN", both.run))
+    assert "at most 10 aliases, got 11 aliases" in refused["errors"][0]
+
+
+def test_the_settings_say_how_many_aliases_and_root_fields_there_may_be(tmp_path: Path) -> None:
+    environment = {
+        "MLFLOW_SERVER_GRAPHQL_MAX_ALIASES": "11",
+        "MLFLOW_SERVER_GRAPHQL_MAX_ROOT_FIELDS": "0",
+    }
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    with (
+        headrace(uri, tmp_path, "--no-bridge", environment=environment) as server,
+        Wire(server.url) as wire,
+    ):
+        (error,) = ask(wire, aliased(11)).json()["errors"]
+        assert error.startswith("GraphQL queries should have at most 0 root fields, got 1 root")
+
+
+def test_text_with_nul_is_refused(both: Both) -> None:
+    (error,) = ask(both.ours, GET_RUN, variables={"data": {"runId": "a\0"}}).json()["errors"]
+    assert "must not contain NUL" in error
+
+
+def test_a_body_that_is_too_large_is_refused(both: Both) -> None:
+    assert both.ours.ask("POST", "/graphql", b" " * (2 << 20), JSON).status == 400
+
+
 # What the page never asks. headrace here cannot ask stock, so 501 shows that it would.
 FOR_STOCK: list[dict[str, Any]] = [
     {"query": '{ test(inputString: "x") { output } }'},
@@ -315,7 +349,7 @@ def test_what_the_page_never_asks_is_left_to_stock(both: Both, asked: dict[str, 
 
 
 def test_a_body_that_is_no_json_is_left_to_stock(both: Both) -> None:
-    for body in (b"", b"[]", b"5", b"{", b"\xff"):
+    for body in (b"", b"[]", b"5", b"{", b"\xff", b'{"query": "\xff"}'):
         assert both.ours.ask("POST", "/graphql", body, JSON).status == 501
 
 

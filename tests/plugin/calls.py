@@ -255,6 +255,8 @@ def inputs(p: Player, run_id: str) -> None:
     two = DatasetInput(Dataset("e", "2", "local", "{}"), [])
     p.play("inputs", c.log_inputs, run_id, [one, two])
     p.play("inputs again", c.log_inputs, run_id, [one])
+    untold = DatasetInput(one.dataset, [InputTag("mlflow.data.context", None)])
+    p.play("inputs with a tag that has no value", c.log_inputs, run_id, [untold])
     p.play("inputs of none", c.log_inputs, "0" * 32, [one])
     p.play(
         "bad inputs", c.log_inputs, run_id, [DatasetInput(Dataset("n" * 501, "1", "l", "{}"), [])]

@@ -38,6 +38,7 @@ def test_a_query_with_everything_that_is_read() -> None:
                 (Field("__typename", "__typename", {}, ()), Field("leaf", "leaf", {}, ())),
             ),
         ),
+        aliases=1,
     )
 
 
@@ -96,3 +97,22 @@ def test_any_string_comes_back_as_it_was_written(text: str) -> None:
     for code in range(32):
         quoted = quoted.replace(chr(code), f"\\u{code:04x}")
     assert parse(f'{{ a(b: "{quoted}") }}').fields[0].arguments == {"b": text}
+
+
+def test_aliases_are_counted_in_the_selection_that_has_the_most() -> None:
+    assert parse("{ a: root { b: x c: y d { e: z } } }").aliases == 2
+    assert parse("{ root { x } }").aliases == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{ root(input: " + "1" * 5000 + ") { x } }",
+        '{ root(input: "\\ud800") { x } }',
+        "{ root { x } } #" + "x" * 70_000,
+    ],
+    ids=["a long number", "half a character", "a long text"],
+)
+def test_what_python_or_a_database_cannot_take_is_left_to_stock(text: str) -> None:
+    with pytest.raises(NotNative):
+        parse(text)

@@ -21,6 +21,9 @@ _TOKEN: Final = re.compile(
 )
 MAX_DEPTH: Final = 10  # as stock
 MAX_FIELDS: Final = 1000  # as stock
+MAX_CHARACTERS: Final = 64 << 10  # of a query; the page's have 2,000
+MAX_DIGITS: Final = 300  # of a number; Python refuses to read 4,301
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 LITERALS: Final = {"true": True, "false": False, "null": None}
 
 
@@ -54,15 +57,21 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One operation: the declared type of each variable as text, and the root fields."""
+    """One operation: the declared type of each variable as text, and the root fields.
+
+    `aliases` is how many there are in the selection that has the most.
+    """
 
     name: str | None
     variables: dict[str, str]
     fields: tuple[Field, ...]
+    aliases: int = 0
 
 
 def parse(text: str) -> Query:
     """The only operation of a document. Raises NotNative for anything unusual."""
+    if len(text) > MAX_CHARACTERS:
+        raise NotNative("a long text")
     return _Parser(text).document()
 
 
@@ -71,6 +80,7 @@ class _Parser:
         self._text = text
         self._at = 0
         self._count = 0
+        self._aliases = 0
         self._kind = ""
         self._value = ""
         self._advance()
@@ -115,7 +125,7 @@ class _Parser:
         fields = self._selection(1)
         if self._kind != "end":
             raise NotNative("more than one definition")
-        return Query(name, variables, fields)
+        return Query(name, variables, fields, self._aliases)
 
     def _variables(self) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -134,24 +144,29 @@ class _Parser:
             raise NotNative("too deep")
         self._expect("{")
         fields: list[Field] = []
+        aliases = 0
         while not self._take("}"):
-            fields.append(self._field(depth))
+            field, is_alias = self._field(depth)
+            fields.append(field)
+            aliases += is_alias
             self._count += 1
             if self._count > MAX_FIELDS:
                 raise NotNative("too many fields")
         if len({field.key for field in fields}) < len(fields) or not fields:
             raise NotNative("fields to be merged, or none")
+        self._aliases = max(self._aliases, aliases)
         return tuple(fields)
 
-    def _field(self, depth: int) -> Field:
+    def _field(self, depth: int) -> tuple[Field, bool]:
         key = name = self._name()
-        if self._take(":"):
+        is_alias = self._take(":")
+        if is_alias:
             name = self._name()
         arguments = self._arguments()
         if self._value == "@" and self._kind == "mark":
             raise NotNative("a directive")
         below = self._selection(depth + 1) if self._value == "{" else ()
-        return Field(key, name, arguments, below)
+        return Field(key, name, arguments, below), is_alias
 
     def _arguments(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -170,8 +185,13 @@ class _Parser:
         kind, value = self._kind, self._value
         if kind == "text":
             self._advance()
-            return json.loads(value)
+            read = json.loads(value)
+            if _SURROGATE.search(read):
+                raise NotNative("no text")
+            return read
         if kind == "number":
+            if len(value) > MAX_DIGITS:
+                raise NotNative("a long number")
             self._advance()
             return int(value) if value.lstrip("-").isdigit() else float(value)
         if kind == "name":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -22,6 +22,11 @@ from headrace.graphql.pick import pick
 from headrace.graphql.plan import Plan, arguments, plan
 from headrace.http.codec import encode
 from headrace.http.messages import Request, Response
+from headrace.limits import MAX_GRAPHQL_BYTES
+from headrace.texts import refuse_nul
+
+if TYPE_CHECKING:
+    from headrace.config import Settings
 
 Answer = dict[str, Any]
 
@@ -29,23 +34,51 @@ Answer = dict[str, Any]
 async def execute(request: Request, ctx: Context) -> Response | None:
     """POST /graphql
 
-    Always 200; what went wrong is in `errors`. None (stock MLflow answers) for all that the page
-    does not ask.
+    Always 200 but for a body that is too large; what went wrong is in `errors`. None (stock MLflow
+    answers) for all that the page does not ask.
     """
     try:
-        asked = msgspec.json.decode(await request.body())
+        asked = msgspec.json.decode(await request.body(MAX_GRAPHQL_BYTES))
         made = _plan(asked)
+        excess = _excess(made, ctx.settings)
+        if excess:
+            return Response(encode({"data": None, "errors": [excess]}))
         given = arguments(made, asked.get("variables"))
         resolve = RESOLVERS[made.root]
         problems: list[str] = []
         try:
+            refuse_nul(given)
             found = await resolve(given, made, ctx)
             data = pick(found, made.picked, problems)
         except ApiError as error:
             data, problems = None, [error.message]
-    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError, NotNative):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, NotNative):
         return None
     return Response(encode({"data": {made.key: data}, "errors": problems or None}))
+
+
+def _excess(made: Plan, settings: Settings) -> str | None:
+    """What stock says of more root fields or aliases than the settings allow."""
+    for found, most, what, variable in (
+        (
+            1,
+            settings.graphql_max_root_fields,
+            "root fields",
+            "MLFLOW_SERVER_GRAPHQL_MAX_ROOT_FIELDS",
+        ),
+        (
+            made.aliases,
+            settings.graphql_max_aliases,
+            "aliases",
+            "MLFLOW_SERVER_GRAPHQL_MAX_ALIASES",
+        ),
+    ):
+        if found > most:
+            return (
+                f"GraphQL queries should have at most {most} {what}, got {found} {what}. "
+                f"To increase the limit, set the {variable} environment variable."
+            )
+    return None
 
 
 def _plan(asked: Any) -> Plan:

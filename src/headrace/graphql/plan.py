@@ -35,7 +35,10 @@ class Picked:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A query that can be answered natively: `root` is its only root field, `key` its answer's name."""
+    """A query that can be answered natively: `root` is its only root field, `key` its answer's name.
+
+    `aliases` is how many there are in the selection that has the most.
+    """
 
     operation: str | None
     root: str
@@ -43,6 +46,7 @@ class Plan:
     argument: Any
     declared: dict[str, str]
     picked: tuple[Picked, ...]
+    aliases: int
 
     def takes(self, name: str, *below: str) -> bool:
         """Whether the field at a path of REST names is asked for."""
@@ -81,6 +85,7 @@ def _make(text: str) -> Plan:
         argument,
         query.variables,
         _pick(root.fields, response_type),
+        query.aliases,
     )
 
 

@@ -26,10 +26,12 @@ from headrace.http.ids import REQUEST_ID, is_sane
 from headrace.http.messages import JSON, Request, Response, html
 from headrace.http.outage import Outage
 from headrace.http.security import Security
+from headrace.http.weight import LIGHT_BYTES, check_weight
 from headrace.logs import without_text
 from headrace.modes import served, stays_unprefixed
 from headrace.monitor.layout import BRIDGED_CELL, REFUSED_CELL
 from headrace.monitor.monitor import Monitor, board_for, layout_of
+from headrace.texts import refuse_nul
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -285,7 +287,10 @@ class App:
         if endpoint.reads_query and request.query_string:
             message = decoder.from_query(request.query_string)
         else:
-            message = decoder.from_body(await request.body() or b"{}")
+            body = await request.body() or b"{}"
+            if len(body) > LIGHT_BYTES:
+                await check_weight(body)
+            message = decoder.from_body(body)
         if request.path_args:
             message = with_path_args(message, request.path_args)
         result = await endpoint.handler(message, self.context)
@@ -363,6 +368,8 @@ def create_app(settings: Settings, shares: Shares | None = None, board: Board | 
 def with_path_args(message: Any, arguments: dict[str, str]) -> Any:
     """The message with the fields that the path names (`/logged-models/{model_id}`)."""
     known = {k: v for k, v in arguments.items() if k in message.__struct_fields__}
+    for name, value in known.items():
+        refuse_nul(value, name)
     return msgspec.structs.replace(message, **known) if known else message
 
 

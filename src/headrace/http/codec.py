@@ -10,6 +10,10 @@ import msgspec
 
 from headrace.errors import ApiError, invalid
 from headrace.http import proto
+from headrace.http.camel import CamelDecoder
+from headrace.http.weight import holds_more
+from headrace.limits import MAX_EXPLAINED_BYTES, MAX_EXPLAINED_VALUES
+from headrace.texts import refuse_nul
 
 _encoder: Final = msgspec.json.Encoder()
 encode = _encoder.encode
@@ -26,21 +30,49 @@ KEEP_ENCODED: Final = "headrace.keep-encoded"
 codecs.register_error(KEEP_ENCODED, _keep_encoded)
 
 
+MAX_SHOWN: Final = 500  # characters of the decoder's own message
+_REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
 class Decoder:
     """Reads one request type. `from_body` is the hot path: msgspec in C, the exact reading only on refusal."""
 
-    __slots__ = ("_decode", "cls")
+    __slots__ = ("_camel", "_decode", "cls")
 
     def __init__(self, cls: type[msgspec.Struct]) -> None:
         self.cls = cls
         self._decode = msgspec.json.Decoder(cls).decode
+        self._camel: CamelDecoder | None = None  # made when it is first wanted
 
     def from_body(self, body: bytes) -> Any:
-        """A Struct of the route's request type. Raises MLflow's error for a wrong body."""
+        """A Struct of the route's request type. Raises MLflow's error for a wrong body.
+
+        A body of more than `weight.LIGHT_BYTES` has passed `weight.check_weight`.
+        """
         try:
-            return self._decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return proto.read_body(self.cls, body)
+            message = self._decode(body)
+        except _REFUSED as refusal:
+            message = self._unusual(body, refusal)
+        if b"\\" in body and b"\\u0000" in body:
+            refuse_nul(message)
+        return message
+
+    def _unusual(self, body: bytes, refusal: Exception) -> Any:
+        if self._camel is None:
+            self._camel = CamelDecoder(self.cls)
+        try:
+            return self._camel.decode(body)
+        except _REFUSED as second:
+            if str(refusal).startswith(
+                "Object contains unknown field"
+            ):  # the first reading did not get far
+                refusal = second
+        if len(body) > MAX_EXPLAINED_BYTES or holds_more(body, MAX_EXPLAINED_VALUES):
+            raise invalid(
+                f"The request body is wrong, and too large to be explained further: "
+                f"{str(refusal)[:MAX_SHOWN]}." + proto.API_DOCS
+            )
+        return proto.read_body(self.cls, body)
 
     def from_query(self, query_string: str) -> Any:
         """A Struct from a query string (`a=1&b=2`, still percent-encoded)."""
@@ -48,7 +80,10 @@ class Decoder:
             query = parse_qs(query_string, keep_blank_values=True, errors=KEEP_ENCODED)
         except ValueError as error:
             raise invalid(str(error)) from error
-        return proto.read_query(self.cls, query)
+        message = proto.read_query(self.cls, query)
+        if "%00" in query_string:
+            refuse_nul(message)
+        return message
 
 
 def check_content_type(content_type: str | None) -> None:

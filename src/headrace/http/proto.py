@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import msgspec.inspect as mi
 
-from headrace.errors import invalid, missing_parameter
+from headrace.errors import invalid, missing_parameter, too_long
+from headrace.http.camel import camel
+from headrace.message import INT64_MAX
 
 if TYPE_CHECKING:
     from enum import Enum
@@ -37,22 +39,38 @@ class ParseFailure(Exception):
         self.value = value
 
 
+class BareNumber(float):
+    """NaN, Infinity or -Infinity, written without quotes: no JSON, but what many clients send."""
+
+
 class Field:
     """One field of a message: how to read it, how to check it."""
 
-    __slots__ = ("camel", "checks", "default", "kind", "name", "repeated", "required", "type")
+    __slots__ = (
+        "camel",
+        "checks",
+        "default",
+        "is_cut",
+        "kind",
+        "name",
+        "repeated",
+        "required",
+        "type",
+    )
 
     def __init__(self, field: mi.Field) -> None:
         self.name = field.encode_name
-        head, *rest = self.name.split("_")
-        self.camel = head + "".join(word.capitalize() for word in rest)
+        self.camel = camel(self.name)
         self.checks: tuple[Any, ...] = ()
+        self.is_cut = False
         self.required = field.required
         kind: Any = field.type
         self.repeated = False
         while True:
             if isinstance(kind, mi.Metadata):
-                self.checks = (kind.extra or {}).get("checks", self.checks)
+                extra = kind.extra or {}
+                self.checks = extra.get("checks", self.checks)
+                self.is_cut = extra.get("cut", self.is_cut)
                 kind = kind.type
             elif isinstance(kind, mi.UnionType):
                 kind = next(t for t in kind.types if not isinstance(t, mi.NoneType))
@@ -103,9 +121,9 @@ def number_of(member: Enum) -> int:
 def load_json(body: bytes) -> Any:
     """The JSON value of a body, or None where stock MLflow would take the body for empty."""
     try:
-        value = json.loads(body)
+        value = json.loads(body, parse_constant=BareNumber)
         if isinstance(value, str):  # older clients encode twice
-            value = json.loads(value)
+            value = json.loads(value, parse_constant=BareNumber)
     except (ValueError, RecursionError):
         return None
     return value
@@ -172,6 +190,8 @@ def parse_message(spec: Spec, value: Any, path: str, depth: int) -> Any:
             continue
         where = f"{path}.{field.name}" if path else field.name
         if not field.repeated:
+            if field.is_cut and isinstance(item, float) and abs(item) < INT64_MAX:
+                item = int(item)
             values[field.name] = _parse_value(field.kind, item, where, depth)
             continue
         if not isinstance(item, list):
@@ -191,6 +211,8 @@ def _parse_value(kind: Any, value: Any, path: str, depth: int) -> Any:
         return parse_message(spec_of(kind.cls), value, path, depth + 1)
     if isinstance(kind, mi.StrType):
         if isinstance(value, str) and _is_storable(value):
+            if kind.max_length is not None and len(value) > kind.max_length:
+                raise too_long(path, kind.max_length)
             return value
     elif isinstance(kind, mi.BoolType):
         if isinstance(value, bool):
@@ -254,7 +276,8 @@ def _parse_double(value: Any, path: str) -> float:
         number = float(value)
     except (ValueError, OverflowError):
         raise ParseFailure(path, value) from None
-    if isinstance(value, float) and not math.isfinite(value):
+    is_bare = isinstance(value, BareNumber)
+    if isinstance(value, float) and not math.isfinite(value) and not is_bare:  # 1e400
         raise ParseFailure(path, value)
     return number
 
@@ -367,7 +390,7 @@ _TYPE_TESTS: Final = {
 
 
 def _type_name(value: Any) -> str:
-    return type(value).__name__
+    return "float" if isinstance(value, float) else type(value).__name__
 
 
 def _wrong_value(name: str, value: Any) -> str:

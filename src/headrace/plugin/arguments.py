@@ -149,7 +149,7 @@ def datasets(found: Any) -> list[DatasetInput]:
         raise Unusual
     return [
         DatasetInput(
-            tags=[Tag(key=text(tag.key), value=optional_text(tag.value)) for tag in one.tags or ()],
+            tags=[Tag(key=tag.key, value=tag.value) for tag in map(pair, one.tags or ())],
             dataset=Dataset(
                 name=text(one.dataset.name),
                 digest=text(one.dataset.digest),

@@ -77,6 +77,7 @@ def _parse_filter(text: str) -> tuple[Condition, ...]:
 
 def parse_order_by(order_by: Sequence[str]) -> tuple[SortKey, ...]:
     """The sort keys of an experiments order_by, and the tie-breaker. A field may stand twice."""
+    parser.check_sort_fields(len(order_by))
     keys: list[SortKey] = []
     for text in order_by:
         field, ascending = parser.sort_field(text)

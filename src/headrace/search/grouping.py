@@ -243,9 +243,11 @@ def _aliased(nodes: Nodes) -> Nodes:
 def _comments(nodes: Nodes) -> Nodes:
     """A comment belongs to the group before it, unless nothing follows it."""
     done: Nodes = []
+    end = len(nodes)
+    while end and nodes[end - 1].kind is Kind.COMMENT:
+        end -= 1
     for position, node in enumerate(nodes):
-        last = all(later.kind is Kind.COMMENT for later in nodes[position:])
-        if node.kind is Kind.COMMENT and not last and done and done[-1].parts:
+        if node.kind is Kind.COMMENT and position < end and done and done[-1].parts:
             before = done.pop()
             node = _join(before.kind, *before.parts, node)
             node.start = before.start

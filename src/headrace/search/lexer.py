@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import re
 from enum import IntEnum, auto
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from headrace.limits import MAX_FILTER_TOKENS
+from headrace.limits import MAX_FILTER_CHARACTERS, MAX_FILTER_LISTS, MAX_FILTER_TOKENS
 from headrace.search.keywords import KEYWORDS, TYPE_NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Kind(IntEnum):
@@ -72,8 +75,8 @@ class Node:
         return f"{self.kind.name}({self.text!r})"
 
 
-class TooManyTokens(ValueError):
-    """A text of more than MAX_FILTER_TOKENS tokens."""
+class TooLong(ValueError):
+    """A text with more characters or tokens than limits.py allows; it says which."""
 
 
 _SPACE: Final = "space"
@@ -83,19 +86,36 @@ ALWAYS_RESERVED: Final = ("CASE", "IN", "VALUES", "USING", "FROM", "AS")
 
 _PLAIN_STRING: Final = r"""(?:'[^'\\\n\r]*'|"[^"\\\n\r]*")"""
 # Nothing inside has to be looked at: no escapes, no line ends, no strings that touch. One token, so
-# that the ids of ten thousand runs cost as much as one.
+# that the ids of ten thousand runs cost as much as one; its characters do not count.
 PLAIN_LIST: Final = rf"\(\s*+{_PLAIN_STRING}(?:\s*+,\s*+{_PLAIN_STRING})*+\s*+(?:,\s*+)?\)"
 
+_LIST_ITEMS: Final = re.compile(rf"\((?:\s*+{_PLAIN_STRING}\s*+,?)*+\s*+")
+_BLOCK_COMMENT: Final = (Kind.COMMENT, r"/\*[^*]*+(?:\*(?!/)[^*]*+)*+(?:\*/|\Z)")
+
+
+def _quoted(quote: str) -> str:
+    """A name between two of `quote`; a doubled one inside belongs to it, unless none closes it."""
+    return f"{quote}[^{quote}]*+(?:{quote}{quote}[^{quote}]*+)*{quote}"
+
+
+def _escaped(quote: str) -> str:
+    r"""The same for strings, where \ before a quote makes it part of the string."""
+    run = rf"[^{quote}\\]*+"
+    return rf"{quote}{run}(?:(?:{quote}{quote}|\\{quote}|\\){run})*{quote}"
+
+
+# Each rule takes time in proportion to what it reads, whether it matches or not, and no later position
+# reads that again: the text is a client's.
 # fmt: off
 _RULES: Final[tuple[tuple[Kind | str, str], ...]] = (
     (Kind.COMMENT, r"(?:--|\#\ ).*?(?:\r\n|\r|\n|$)"),
-    (Kind.COMMENT, r"/\*[\s\S]*?\*/"),
+    _BLOCK_COMMENT,
     (_SPACE, r"\s+"),
     (Kind.ASSIGNMENT, r":="),
     (Kind.PUNCTUATION, r"::"),
     (Kind.WILDCARD, r"\*"),
-    (Kind.NAME, r"`(?:``|[^`])*`|\u00b4(?:\u00b4\u00b4|[^\u00b4])*\u00b4"),
-    (Kind.PLACEHOLDER, r"\?|%(?:\(\w+\))?s|(?<!\w)[$:?]\w+"),
+    (Kind.NAME, rf"{_quoted('`')}|{_quoted(chr(0xB4))}"),
+    (Kind.PLACEHOLDER, r"\?|%(?:\(\w++\))?s|(?<!\w)[$:?]\w+"),
     (Kind.OTHER, r"\\\w+"),
     (Kind.KEYWORD, rf"(?:{'|'.join(ALWAYS_RESERVED)})\b"),
     (Kind.NAME, rf"(?:@|\#\#|\#){_LETTER}\w+"),
@@ -105,9 +125,9 @@ _RULES: Final[tuple[tuple[Kind | str, str], ...]] = (
     (Kind.FLOAT, r"-?\d+(?:\.\d+)?E-?\d+"),
     (Kind.FLOAT, rf"-?(?:\d+\.\d*|\.\d+)(?!_|{_LETTER})"),
     (Kind.INTEGER, rf"-?\d+(?!_|{_LETTER})"),
-    (Kind.STRING, r"'(?:''|\\'|[^'])*'"),
-    (Kind.SYMBOL, r'"(?:""|\\"|[^"])*"'),
-    (Kind.NAME, r"(?<![\w\])])\[[^\]\[]+\]"),
+    (Kind.STRING, _escaped("'")),
+    (Kind.SYMBOL, _escaped('"')),
+    (Kind.NAME, r"(?<![\w\])])\[[^\]\[]++\]"),
     (Kind.KEYWORD, r"(?:NOT\s+NULL|UNION\s+ALL|(?:GROUP|ORDER)\s+BY|PRIMARY\s+KEY)\b"),
     (Kind.DIRECTION, r"(?:ASC|DESC)(?:\s+NULLS\s+(?:FIRST|LAST))?\b|NULLS\s+(?:FIRST|LAST)\b"),
     (Kind.COMPARATOR, r"(?:NOT\s+)?(?:I?LIKE|RLIKE|REGEXP(?:\s+BINARY)?)\b"),
@@ -120,23 +140,65 @@ _RULES: Final[tuple[tuple[Kind | str, str], ...]] = (
     (Kind.OTHER, r"[\s\S]"),
 )
 # fmt: on
-_TOKEN: Final = re.compile("|".join(f"({pattern})" for _, pattern in _RULES), re.IGNORECASE)
+
+
+def _compiled(rules: Sequence[tuple[Kind | str, str]]) -> re.Pattern[str]:
+    return re.compile("|".join(f"({pattern})" for _, pattern in rules), re.IGNORECASE)
+
+
+_TOKEN: Final = _compiled(_RULES)
+# For what follows a comment that is not closed: all of it was read to find that out.
+_NO_COMMENT: Final = _compiled(
+    [rule if rule is not _BLOCK_COMMENT else (Kind.COMMENT, "(?!)") for rule in _RULES]
+)
 
 
 def tokens(source: str) -> list[Node]:
-    """The tokens of `source` without white space; what fits no rule is an OTHER."""
+    """The tokens of `source` without white space; what fits no rule is an OTHER. Raises TooLong."""
+    _check_length(source)
     found: list[Node] = []
-    for match in _TOKEN.finditer(source):
+    unclosed = _take(_TOKEN, source, 0, found)
+    if unclosed is not None:
+        _take(_NO_COMMENT, source, unclosed, found)
+    return found
+
+
+def _take(pattern: re.Pattern[str], source: str, start: int, found: list[Node]) -> int | None:
+    """Adds the tokens from `start` on to `found`, up to a comment that is not closed; its place."""
+    for match in pattern.finditer(source, start):
         kind = _RULES[(match.lastindex or 1) - 1][0]
         if kind == _SPACE:
             continue
         if kind == _WORD:
             kind = _word_kind(match.group().lower())
         assert isinstance(kind, Kind)
+        if kind is Kind.COMMENT and _is_unclosed(match.group()):
+            return match.start()
         found.append(Node(kind, source, match.start(), match.end()))
         if len(found) > MAX_FILTER_TOKENS:
-            raise TooManyTokens(f"more than {MAX_FILTER_TOKENS} tokens")
-    return found
+            raise TooLong(f"more than {MAX_FILTER_TOKENS} tokens")
+    return None
+
+
+def _is_unclosed(comment: str) -> bool:
+    return comment.startswith("/*") and not (comment.endswith("*/") and len(comment) >= 4)
+
+
+def _check_length(source: str) -> None:
+    """Refuses a text that is too long, with or without its plain lists; time in proportion to it."""
+    length, place, tries = len(source), 0, 0
+    if length > MAX_FILTER_LISTS:
+        raise TooLong(f"more than {MAX_FILTER_LISTS} characters")
+    while length > MAX_FILTER_CHARACTERS:
+        place = source.find("(", place)
+        tries += 1
+        if place < 0 or tries > MAX_FILTER_TOKENS:
+            raise TooLong(f"more than {MAX_FILTER_CHARACTERS} characters")
+        items = _LIST_ITEMS.match(source, place)
+        assert items is not None, "it matches a bracket"
+        if source.startswith(")", items.end()):
+            length -= items.end() + 1 - place
+        place = items.end()
 
 
 def _word_kind(word: str) -> Kind:

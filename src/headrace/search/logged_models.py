@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from headrace.errors import ApiError, ErrorCode, invalid
-from headrace.limits import MAX_DATASET_TESTS
+from headrace.limits import MAX_DATASET_TESTS, MAX_LOGGED_MODELS_TOKEN
 from headrace.search import parser
 from headrace.search.compile import Page, Parameters, storable
 from headrace.search.grouping import statements
-from headrace.search.lexer import Kind, Node, TooManyTokens
+from headrace.search.lexer import Kind, Node, TooLong
 from headrace.search.tree import Condition
 
 if TYPE_CHECKING:
@@ -139,6 +139,10 @@ class _Request:
         return base64.b64encode(json.dumps(content).encode()).decode()
 
     def offset_of(self, token: str) -> int:
+        if len(token) > MAX_LOGGED_MODELS_TOKEN:
+            raise invalid(
+                f"Invalid page token: it has more than {MAX_LOGGED_MODELS_TOKEN} characters."
+            )
         try:
             text = base64.b64decode(token.encode()).decode()
         except ValueError as exc:  # MLflow answers this with a 500 page
@@ -165,8 +169,8 @@ def parse_filter(text: str | None) -> tuple[Condition, ...]:
         return ()
     try:
         found = statements(text)
-    except TooManyTokens as exc:
-        raise invalid(f"Invalid filter string: {text!r}. {exc}") from exc
+    except TooLong as exc:
+        raise invalid(f"Invalid filter string: {parser.shortened(text)}. {exc}") from exc
     if len(found) != 1:
         raise invalid(f"Invalid filter string: {text!r}. Expected a single SQL expression.")
     nodes = parser.joined(found[0])
@@ -199,7 +203,7 @@ def _parse_condition(node: Node) -> Condition:
             f"Expected one of {allowed}."
         )
     if is_number:
-        return Condition(entity, key, operator, _float(value))
+        return Condition(entity, key, operator, _float(f"{entity}.{key}", value))
     if value.startswith("(") and value.endswith(")"):
         return Condition(entity, key, operator, _list(value))
     return Condition(entity, key, operator, value.strip("'"))
@@ -215,14 +219,17 @@ def _identifier(text: str) -> tuple[str, str]:
     return entity, key.strip("`")
 
 
-def _float(text: str) -> float:
+def _float(what: str, text: str) -> float:
     try:
         return float(text)
     except ValueError as exc:
-        raise ApiError(ErrorCode.INTERNAL_ERROR, str(exc)) from exc
+        raise invalid(f"Invalid value for {what}: {text}. Expected a number.") from exc
 
 
 def _list(text: str) -> tuple[str, ...]:
+    plain = parser.plain_list(text)
+    if plain is not None:
+        return plain
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -262,9 +269,7 @@ def _condition(
 def _attribute_condition(condition: Condition, parameters: Parameters) -> str:
     key, operator, value = condition.key, condition.operator, condition.value
     if key not in LOGGED_MODEL_COLUMNS:
-        raise ApiError(
-            ErrorCode.INTERNAL_ERROR, f"type object 'SqlLoggedModel' has no attribute '{key}'"
-        )
+        raise invalid(f"Invalid attribute: {key!r}. Expected one of {list(LOGGED_MODEL_COLUMNS)}.")
     column = f"m.{key}"
     if isinstance(value, float):
         return parameters.compares_integer(column, operator, value)

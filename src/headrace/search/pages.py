@@ -6,6 +6,7 @@ import base64
 import json
 
 from headrace.errors import ApiError, ErrorCode, invalid
+from headrace.limits import MAX_PAGE_TOKEN
 
 MAX_OFFSET = 2**63 - 1  # rows; what both databases take in OFFSET
 
@@ -19,6 +20,8 @@ def offset_of(token: str | None) -> int:
     """Rows before the page that `token` asks for; 0 without one."""
     if not token:
         return 0
+    if len(token) > MAX_PAGE_TOKEN:
+        raise invalid(f"Invalid page token, it has more than {MAX_PAGE_TOKEN} characters")
     try:
         decoded = base64.b64decode(token)
     except ValueError as exc:  # wrong padding, or not ASCII

@@ -13,15 +13,22 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from headrace.errors import ApiError, ErrorCode, invalid
-from headrace.limits import MAX_FILTER_COMPARISONS, MAX_SORT_FIELDS
+from headrace.limits import (
+    MAX_FILTER_COMPARISONS,
+    MAX_LIST_VALUES,
+    MAX_SORT_CHARACTERS,
+    MAX_SORT_FIELDS,
+)
 from headrace.search.grouping import Nodes, statements
-from headrace.search.lexer import PLAIN_LIST, Kind, Node, TooManyTokens
+from headrace.search.lexer import PLAIN_LIST, Kind, Node, TooLong
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 T = TypeVar("T")
 MAX_REMEMBERED: Final = 2_000  # characters of a text whose meaning is kept for the next time
+MAX_DIGITS: Final = 300  # of an integer; Python refuses to read 4,301
+MAX_SHOWN: Final = 500  # characters of a text that is refused for its length
 NUMBERS: Final = frozenset((Kind.INTEGER, Kind.FLOAT))
 STRINGS: Final = frozenset((Kind.STRING, Kind.IDENTIFIER))
 _PREFIXES: Final = ("attribute", "tag", "tags")
@@ -29,12 +36,17 @@ _PLAIN_LIST: Final = re.compile(PLAIN_LIST)
 _PLAIN_ITEM: Final = re.compile(r"""'([^']*)'|"([^"]*)\"""")
 
 
+def shortened(text: str) -> str:
+    """The beginning of a text that is too long to be repeated, in quotes."""
+    return f"'{text[:MAX_SHOWN]}…'" if len(text) > MAX_SHOWN else f"'{text}'"
+
+
 def one_statement(text: str) -> Nodes:
     """The top-level nodes of a filter. Errors: nothing but white space; more than one statement."""
     try:
         found = statements(text)
-    except TooManyTokens as exc:
-        raise invalid(f"Error on parsing filter '{text}'") from exc
+    except TooLong as exc:
+        raise invalid(f"Error on parsing filter {shortened(text)}: {exc}") from exc
     if not found:
         raise invalid(f"Invalid filter '{text}'. Could not be parsed.")
     if len(found) > 1:
@@ -172,11 +184,21 @@ def spelt_set(names: Iterable[str]) -> str:
     return "{" + ", ".join(map(repr, sorted(names))) + "}"
 
 
+def plain_list(text: str) -> tuple[str, ...] | None:
+    """The strings of a list without escapes; None for any other. Refuses more than MAX_LIST_VALUES."""
+    if text.count(",") > MAX_LIST_VALUES:
+        raise invalid(f"A list in a filter can hold at most {MAX_LIST_VALUES} values.")
+    if not _PLAIN_LIST.fullmatch(text):
+        return None
+    return tuple(single or double for single, double in _PLAIN_ITEM.findall(text))
+
+
 def string_list(value: Node) -> tuple[str, ...]:
     """The strings of `('a', "b")`, spelt as in Python. Refuses an empty list and other types."""
     text = value.text
-    if _PLAIN_LIST.fullmatch(text):
-        return tuple(single or double for single, double in _PLAIN_ITEM.findall(text))
+    plain = plain_list(text)
+    if plain is not None:
+        return plain
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an unknown escape is no warning of ours
@@ -201,8 +223,9 @@ def string_list(value: Node) -> tuple[str, ...]:
 
 
 def number(value: Node) -> int | float:
-    """The number an INTEGER or FLOAT node spells."""
-    return int(value.text) if value.kind is Kind.INTEGER else float(value.text)
+    """The number an INTEGER or FLOAT node spells; infinite beyond the range of doubles."""
+    is_integer = value.kind is Kind.INTEGER and len(value.text) <= MAX_DIGITS
+    return int(value.text) if is_integer else float(value.text)
 
 
 def check_sort_fields(number: int) -> None:
@@ -236,10 +259,12 @@ def sort_field(text: str) -> tuple[str, bool]:
 
 
 def _sort_text(text: str) -> str:
-    try:
-        found = statements(text)
-    except TooManyTokens as exc:
-        raise invalid(f"Error on parsing order_by clause '{text}'") from exc
+    if len(text) > MAX_SORT_CHARACTERS:  # shlex needs a microsecond for each
+        raise invalid(
+            f"Error on parsing order_by clause {shortened(text)}: "
+            f"more than {MAX_SORT_CHARACTERS} characters"
+        )
+    found = statements(text)
     if len(found) != 1:
         raise _unparsed(text)
     nodes = found[0]

@@ -260,6 +260,7 @@ def _asks_for_prompts(tags: Iterable[Condition]) -> bool:
 
 
 def _model_order(order_by: Sequence[str]) -> str:
+    parser.check_sort_fields(len(order_by))
     keys: list[SortKey] = []
     for text in order_by:
         field, ascending = parser.sort_field(text)
@@ -271,6 +272,7 @@ def _model_order(order_by: Sequence[str]) -> str:
 
 
 def _version_order(order_by: Sequence[str]) -> str:
+    parser.check_sort_fields(len(order_by))
     keys: list[SortKey] = []
     for text in order_by:
         field, ascending = parser.sort_field(text)

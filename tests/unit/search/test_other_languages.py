@@ -207,15 +207,14 @@ def test_an_unknown_field_of_logged_models_has_a_class_of_its_own() -> None:
     }
 
 
-def test_what_mlflow_trips_over_in_logged_models_stays_its_internal_error() -> None:
-    """Its answer is JSON with this code, which the contract names."""
-    assert refusal(logged_models, filter="attributes.bogus = 'a'") == (
-        ErrorCode.INTERNAL_ERROR,
-        "type object 'SqlLoggedModel' has no attribute 'bogus'",
-    )
+def test_what_mlflow_trips_over_in_logged_models_is_the_clients_mistake() -> None:
+    """MLflow answers 500 with the text of its Python exception, and clients retry for minutes."""
+    code, message = refusal(logged_models, filter="attributes.bogus = 'a'")
+    assert code == ErrorCode.INVALID_PARAMETER_VALUE
+    assert message.startswith("Invalid attribute: 'bogus'. Expected one of ['model_id', ")
     assert refusal(logged_models, filter="metrics.m > 'a'") == (
-        ErrorCode.INTERNAL_ERROR,
-        "could not convert string to float: \"'a'\"",
+        ErrorCode.INVALID_PARAMETER_VALUE,
+        "Invalid value for metrics.m: 'a'. Expected a number.",
     )
 
 

@@ -39,7 +39,10 @@ REFUSALS = {
     base64.b64encode(b'{"offset": [1]}').decode(): "Invalid page token, not stringable [1]",
     base64.b64encode(b'{"offset": -1}').decode(): "Invalid page token, parsed value={'offset': -1}",
     base64.b64encode(b"[1]").decode(): "Invalid page token, parsed value=[1]",
-    base64.b64encode(b"[" * 100_000).decode(): "Invalid page token, decoded value=b'[[[",
+    base64.b64encode(b"[" * 700).decode(): "Invalid page token, decoded value=b'[[[",
+    base64.b64encode(
+        b"[" * 100_000
+    ).decode(): "Invalid page token, it has more than 1000 characters",
 }
 
 

@@ -7,7 +7,14 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from headrace.message import Message, OptionalInt64, OptionalStr, RequiredStr
+from headrace.message import (
+    ExperimentNumber,
+    LongStr,
+    Message,
+    OptionalInt64,
+    OptionalStr,
+    RequiredStr,
+)
 
 
 class ViewType(StrEnum):
@@ -62,7 +69,7 @@ class CreatedExperiment(Message):
 class ExperimentId(Message):
     """GET experiments/get; POST experiments/delete and restore"""
 
-    experiment_id: RequiredStr
+    experiment_id: ExperimentNumber
 
 
 class ExperimentName(Message):
@@ -80,22 +87,22 @@ class ExperimentAnswer(Message):
 class UpdateExperiment(Message):
     """POST experiments/update"""
 
-    experiment_id: RequiredStr
+    experiment_id: ExperimentNumber
     new_name: RequiredStr
 
 
 class SetExperimentTag(Message):
     """POST experiments/set-experiment-tag"""
 
-    experiment_id: RequiredStr
+    experiment_id: ExperimentNumber
     key: RequiredStr
-    value: OptionalStr = None
+    value: LongStr = None
 
 
 class DeleteExperimentTag(Message):
     """POST experiments/delete-experiment-tag"""
 
-    experiment_id: RequiredStr
+    experiment_id: ExperimentNumber
     key: RequiredStr
 
 
@@ -104,7 +111,7 @@ class SearchExperiments(Message):
 
     max_results: OptionalInt64 = None
     page_token: OptionalStr = None
-    filter: OptionalStr = None
+    filter: LongStr = None
     order_by: Annotated[list[str], Meta(extra={"checks": ("array",)})] = []
     view_type: Annotated[ViewType | None, Meta(extra={"checks": ("intlike",)})] = None
 

@@ -9,9 +9,8 @@ import msgspec
 from msgspec import Meta
 
 from headrace.api.experiments.types import Tag
-from headrace.api.model_versions.types import CheckedStr
 from headrace.api.runs.types import KeyValue
-from headrace.message import Int32, Message, OptionalStr, UncheckedStr
+from headrace.message import CheckedStr, Int32, LongStr, Message, OptionalStr, UncheckedStr
 
 
 class LoggedModelStatus(StrEnum):
@@ -102,11 +101,11 @@ class SearchLoggedModels(Message):
     experiment_ids: Annotated[
         list[str], Meta(extra={"checks": ("array", "item_type_string", "required")})
     ]
-    filter: OptionalStr = None
+    filter: LongStr = None
     datasets: Annotated[list[DatasetFilter], Meta(extra={"checks": ("array",)})] = []
     max_results: Annotated[Int32 | None, Meta(extra={"checks": ("intlike",)})] = None
     order_by: Annotated[list[OrderBy], Meta(extra={"checks": ("array",)})] = []
-    page_token: OptionalStr = None
+    page_token: LongStr = None
 
 
 # Answers.

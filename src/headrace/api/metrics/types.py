@@ -8,17 +8,25 @@ import msgspec
 from msgspec import Meta
 
 from headrace.limits import MAX_HISTORY_BULK_RUNS, MAX_HISTORY_INTERVAL_ROWS
-from headrace.message import Int32, Message, OptionalInt32, OptionalStr, UncheckedStr
+from headrace.message import (
+    CheckedStr,
+    Int32,
+    Message,
+    OptionalInt32,
+    OptionalStr,
+    RequiredStr,
+    UncheckedStr,
+)
 
 
 class GetHistory(Message):
     """GET metrics/get-history"""
 
-    run_id: Annotated[str, Meta(min_length=1, extra={"checks": ("string", "required")})]
-    metric_key: Annotated[str, Meta(min_length=1, extra={"checks": ("string", "required")})]
+    run_id: CheckedStr
+    metric_key: CheckedStr
     run_uuid: UncheckedStr = None
     page_token: OptionalStr = None
-    max_results: Int32 | None = None
+    max_results: Annotated[Int32, Meta(extra_json_schema={"minimum": 1})] | None = None
 
 
 class GetHistoryInterval(Message):
@@ -44,7 +52,7 @@ class GetHistoryInterval(Message):
             },
         ),
     ]
-    metric_key: Annotated[str, Meta(min_length=1, extra={"checks": ("required", "string")})]
+    metric_key: RequiredStr
     start_step: OptionalInt32 = None
     end_step: OptionalInt32 = None
     max_results: Annotated[

@@ -10,10 +10,7 @@ from msgspec import Meta
 from headrace.api.experiments.types import Tag
 from headrace.api.runs.types import KeyValue
 from headrace.limits import SEARCH_MAX_MODEL_VERSIONS
-from headrace.message import INT64_MIN, Message, OptionalStr, UncheckedStr
-
-# A required text field whose type is checked before its presence.
-CheckedStr = Annotated[str, Meta(min_length=1, extra={"checks": ("string", "required")})]
+from headrace.message import INT64_MIN, CheckedStr, LongStr, Message, OptionalStr, UncheckedStr
 
 
 class CreateModelVersion(Message):
@@ -65,7 +62,7 @@ class SetModelVersionTag(Message):
     name: CheckedStr
     version: CheckedStr
     key: CheckedStr
-    value: OptionalStr = None
+    value: LongStr = None
 
 
 class DeleteModelVersionTag(Message):
@@ -79,7 +76,7 @@ class DeleteModelVersionTag(Message):
 class SearchModelVersions(Message):
     """GET model-versions/search"""
 
-    filter: OptionalStr = None
+    filter: LongStr = None
     max_results: Annotated[
         Annotated[int, Meta(ge=INT64_MIN, le=SEARCH_MAX_MODEL_VERSIONS)] | None,
         Meta(extra={"checks": ("intlike", ("max", SEARCH_MAX_MODEL_VERSIONS))}),

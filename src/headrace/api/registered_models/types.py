@@ -8,10 +8,10 @@ import msgspec
 from msgspec import Meta
 
 from headrace.api.experiments.types import Tag
-from headrace.api.model_versions.types import CheckedStr, ModelVersion
+from headrace.api.model_versions.types import ModelVersion
 from headrace.api.runs.types import KeyValue
 from headrace.limits import SEARCH_MAX_REGISTERED_MODELS
-from headrace.message import INT64_MIN, Message, OptionalStr, UncheckedStr
+from headrace.message import INT64_MIN, CheckedStr, LongStr, Message, OptionalStr, UncheckedStr
 
 
 class CreateRegisteredModel(Message):
@@ -56,7 +56,7 @@ class SetRegisteredModelTag(Message):
 
     name: CheckedStr
     key: CheckedStr
-    value: OptionalStr = None
+    value: LongStr = None
 
 
 class DeleteRegisteredModelTag(Message):
@@ -84,7 +84,7 @@ class AliasKey(Message):
 class SearchRegisteredModels(Message):
     """GET registered-models/search"""
 
-    filter: OptionalStr = None
+    filter: LongStr = None
     max_results: Annotated[
         Annotated[int, Meta(ge=INT64_MIN, le=SEARCH_MAX_REGISTERED_MODELS)] | None,
         Meta(extra={"checks": ("intlike", ("max", SEARCH_MAX_REGISTERED_MODELS))}),

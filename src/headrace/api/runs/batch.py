@@ -27,6 +27,7 @@ from headrace.limits import (
     MAX_TAGS_PER_BATCH,
 )
 from headrace.names import check_length, check_name, invalid_value, is_known
+from headrace.texts import refuse_nul
 
 RUN_NAME: Final = "mlflow.runName"
 MAX_DOUBLE: Final = 1.7976931348623157e308  # MLflow stores ±Infinity as this
@@ -126,6 +127,7 @@ def fitted(what: str, limit: int, value: str | None) -> str:
     """A value cut to `limit` characters, or an error when cutting is switched off."""
     if value is None:
         return ""
+    refuse_nul(value, what)
     if len(value) > limit:
         if os.environ.get(TRUNCATE_VARIABLE, "true").lower() not in ("true", "1"):
             raise errors.too_long(what, limit)

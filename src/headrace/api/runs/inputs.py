@@ -34,6 +34,7 @@ from headrace.limits import (
     MAX_DATASET_SOURCE,
     MAX_INPUT_TAG_KEY,
     MAX_INPUT_TAG_VALUE,
+    MAX_MODEL_JSON,
     MAX_SEARCH_DATASETS_EXPERIMENTS,
     MAX_SEARCH_DATASETS_ROWS,
 )
@@ -226,5 +227,6 @@ async def log_model(req: LogModel, ctx: Context) -> Empty:
 
     Appends to the JSON list in the tag mlflow.log-model.history.
     """
+    check_length("model_json", MAX_MODEL_JSON, req.model_json)
     await ctx.db.write(_append_model, req.run_id, _model_info(req.model_json))
     return EMPTY

@@ -12,11 +12,15 @@ from headrace.api.experiments.types import Tag, ViewType
 from headrace.limits import SEARCH_MAX_RESULTS
 from headrace.message import (
     INT32_MIN,
+    CheckedStr,
+    ExperimentNumbers,
     Int64,
+    LongStr,
     Message,
-    OptionalInt64,
+    OptionalMillis,
     OptionalStr,
     RequiredStr,
+    Timestamp,
     UncheckedStr,
 )
 
@@ -36,7 +40,7 @@ class MetricIn(Message):
 
     key: Annotated[str, Meta(min_length=1)]
     value: float
-    timestamp: Int64
+    timestamp: Timestamp
     step: Int64 = 0
     dataset_name: str | None = None
     dataset_digest: str | None = None
@@ -61,7 +65,7 @@ class TagIn(Message):
 class LogBatch(Message):
     """POST runs/log-batch"""
 
-    run_id: Annotated[str, Meta(min_length=1, extra={"checks": ("string", "required")})]
+    run_id: CheckedStr
     metrics: Annotated[
         list[MetricIn], Meta(extra={"checks": ("array", "present:key,value,timestamp")})
     ] = []
@@ -75,7 +79,7 @@ class LogMetric(Message):
     run_id: RequiredStr
     key: RequiredStr
     value: Annotated[float, Meta(extra={"checks": ("required", "floatlike")})]
-    timestamp: Annotated[Int64, Meta(extra={"checks": ("intlike", "required")})]
+    timestamp: Annotated[Timestamp, Meta(extra={"checks": ("intlike", "required")})]
     run_uuid: UncheckedStr = None
     step: Annotated[Int64, Meta(extra={"checks": ("intlike",)})] = 0
     model_id: OptionalStr = None
@@ -89,7 +93,7 @@ class LogParam(Message):
     run_id: RequiredStr
     key: RequiredStr
     run_uuid: UncheckedStr = None
-    value: OptionalStr = None
+    value: LongStr = None
 
 
 class SetTag(Message):
@@ -98,7 +102,7 @@ class SetTag(Message):
     run_id: RequiredStr
     key: RequiredStr
     run_uuid: UncheckedStr = None
-    value: OptionalStr = None
+    value: LongStr = None
 
 
 class DeleteTag(Message):
@@ -114,7 +118,7 @@ class CreateRun(Message):
     experiment_id: OptionalStr = None
     user_id: UncheckedStr = None
     run_name: OptionalStr = None
-    start_time: OptionalInt64 = None
+    start_time: OptionalMillis = None
     tags: list[Tag] = []
 
 
@@ -137,18 +141,19 @@ class UpdateRun(Message):
     run_id: RequiredStr
     run_uuid: UncheckedStr = None
     status: Annotated[RunStatus | None, Meta(extra={"checks": ("string",)})] = None
-    end_time: OptionalInt64 = None
+    end_time: OptionalMillis = None
     run_name: OptionalStr = None
 
 
 class SearchRuns(Message):
     """POST runs/search"""
 
-    experiment_ids: Annotated[list[str], Meta(extra={"checks": ("array",)})] = []
-    filter: OptionalStr = None
+    experiment_ids: Annotated[ExperimentNumbers, Meta(extra={"checks": ("array",)})] = []
+    filter: LongStr = None
     run_view_type: ViewType | None = None
     max_results: Annotated[
-        Annotated[int, Meta(ge=INT32_MIN, le=SEARCH_MAX_RESULTS)] | None,
+        Annotated[int, Meta(ge=INT32_MIN, le=SEARCH_MAX_RESULTS, extra_json_schema={"minimum": 1})]
+        | None,
         Meta(extra={"checks": ("intlike", ("max", SEARCH_MAX_RESULTS))}),
     ] = None
     order_by: Annotated[list[str], Meta(extra={"checks": ("array", "item_type_string")})] = []
@@ -206,7 +211,7 @@ class LogOutputs(Message):
 class LogModel(Message):
     """POST runs/log-model; `model_json` is the JSON text of an MLmodel file"""
 
-    run_id: Annotated[str, Meta(min_length=1, extra={"checks": ("string", "required")})]
+    run_id: CheckedStr
     model_json: Annotated[str, Meta(min_length=1, extra={"checks": ("string", "required")})]
 
 

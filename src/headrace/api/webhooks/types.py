@@ -8,8 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from headrace.api.model_versions.types import CheckedStr
-from headrace.message import Int32, Message, OptionalStr, UncheckedStr
+from headrace.message import CheckedStr, Int32, Message, OptionalStr, UncheckedStr
 
 
 class WebhookStatus(StrEnum):

@@ -1,0 +1,132 @@
+"""The JSON schemas of requests, as the routes read them: protobuf's JSON has several spellings of a value.
+
+Integers may be text, enums numbers, fields null or unknown; so a schema of the decoder's types would be
+stricter than the route.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import msgspec.inspect as mi
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+Object = dict[str, Any]  # JSON
+_WHOLE: Final = {"type": "string", "pattern": r"^[+-]?[0-9]+(\.0*)?$"}
+_DECIMAL: Final = {"type": "string", "minLength": 1}
+_NULL: Final = {"type": "null"}
+
+
+class Requests:
+    """Makes schemas, and collects the components that they refer to.
+
+    `reference` is the format of a reference; `taken` are names of other components.
+    """
+
+    def __init__(self, reference: str, taken: Collection[str] = ()) -> None:
+        self._reference = reference
+        self._taken = taken
+        self.components: dict[str, Object] = {}
+
+    def body(self, cls: type[msgspec.Struct]) -> Object:
+        """The schema of a body of this type."""
+        info = mi.type_info(cls)
+        assert isinstance(info, mi.StructType), "a request type is a Struct"
+        reference = self._struct(info)
+        if any(field.required for field in info.fields):
+            return reference
+        return {"anyOf": [reference, _NULL]}
+
+    def query(self, cls: type[msgspec.Struct], arguments: list[str]) -> list[Object]:
+        """The parameters of a query of this type; `arguments` stand in the path."""
+        info = mi.type_info(cls)
+        assert isinstance(info, mi.StructType), "a request type is a Struct"
+        return [
+            {
+                "name": field.encode_name,
+                "in": "query",
+                "required": field.required,
+                "schema": self._value(field.type, in_query=True),
+            }
+            for field in info.fields
+            if field.encode_name not in arguments
+        ]
+
+    def _struct(self, info: mi.StructType) -> Object:
+        name = info.cls.__name__
+        if name in self._taken:
+            name += "Input"
+        if name not in self.components:
+            made: Object = {"title": name, "type": "object"}
+            self.components[name] = made  # before its fields: they may hold it
+            if info.cls.__doc__:
+                made["description"] = " ".join(info.cls.__doc__.split())
+            made["properties"] = {field.encode_name: self._field(field) for field in info.fields}
+            required = [field.encode_name for field in info.fields if field.required]
+            if required:
+                made["required"] = required
+        return {"$ref": self._reference.format(name=name)}
+
+    def _field(self, field: mi.Field) -> Object:
+        schema = self._value(field.type)
+        if field.required:
+            return schema
+        known = schema.get("anyOf", [schema])
+        return {"anyOf": [*known, _NULL]}
+
+    def _value(self, kind: Any, *, in_query: bool = False) -> Object:
+        told: Object = {}
+        is_cut = False
+        while isinstance(kind, mi.Metadata | mi.UnionType):
+            if isinstance(kind, mi.Metadata):
+                told |= kind.extra_json_schema or {}
+                is_cut |= bool((kind.extra or {}).get("cut"))
+                kind = kind.type
+            else:
+                kind = next(t for t in kind.types if not isinstance(t, mi.NoneType))
+        if isinstance(kind, mi.IntType):
+            return _integer(kind, told, is_cut=is_cut)
+        if isinstance(kind, mi.FloatType):
+            return {"anyOf": [{"type": "number"} | told, _DECIMAL, {"type": "boolean"}]}
+        return self._other(kind, in_query=in_query) | told
+
+    def _other(self, kind: Any, *, in_query: bool) -> Object:
+        if isinstance(kind, mi.StructType):
+            return self._struct(kind)
+        if isinstance(kind, mi.ListType):
+            items = self._value(kind.item_type, in_query=in_query)
+            return {"type": "array", "items": items} | _bounds(kind, "Items")
+        if isinstance(kind, mi.StrType):
+            bounds = _bounds(kind, "Length")
+            if in_query:  # a request's head is shorter than any text may be
+                bounds.pop("maxLength", None)
+            return {"type": "string"} | bounds
+        if isinstance(kind, mi.EnumType):
+            names = [{"type": "string", "enum": [member.value for member in kind.cls]}]
+            first = getattr(kind.cls, "__first_number__", 1)
+            last = first + len(kind.cls) - 1
+            numbers = {"type": "integer", "minimum": first, "maximum": last}
+            return {"anyOf": [*names, numbers, _WHOLE]}
+        if isinstance(kind, mi.DictType):
+            return {"type": "object", "additionalProperties": self._value(kind.value_type)}
+        assert isinstance(kind, mi.BoolType), f"no schema for {kind}"
+        if in_query:
+            return {"type": "string", "pattern": "^([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee])$"}
+        return {"type": "boolean"}
+
+
+def _integer(kind: mi.IntType, told: Object, *, is_cut: bool) -> Object:
+    number: Object = {"type": "number" if is_cut else "integer"}
+    if kind.ge is not None:
+        number["minimum"] = kind.ge
+    if kind.le is not None:
+        number["maximum"] = kind.le
+    return {"anyOf": [number | told, _WHOLE]}
+
+
+def _bounds(kind: mi.ListType | mi.StrType, what: str) -> Object:
+    found = {f"min{what}": kind.min_length, f"max{what}": kind.max_length}
+    return {name: bound for name, bound in found.items() if bound is not None}

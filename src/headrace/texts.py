@@ -1,0 +1,36 @@
+"""Texts that not every database can hold, refused before they reach one."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from headrace.errors import invalid
+from headrace.names import invalid_value
+
+NUL: Final = "\x00"
+SHOWN: Final = 50  # characters on each side of a NUL
+
+
+def refuse_nul(message: Any, path: str = "") -> None:
+    """Raise INVALID_PARAMETER_VALUE for the first text of a request that holds NUL.
+
+    PostgreSQL stores none, and SQLite's functions end a text there. `message` is a Struct, or a value of
+    one at `path`.
+    """
+    if isinstance(message, str):
+        if NUL in message:
+            place = message.index(NUL)
+            shown = message[max(place - SHOWN, 0) : place + SHOWN]
+            raise invalid(invalid_value(path, shown, "Text must not contain NUL."))
+    elif isinstance(message, msgspec.Struct):
+        for name in message.__struct_fields__:
+            refuse_nul(getattr(message, name), f"{path}.{name}" if path else name)
+    elif isinstance(message, list):
+        for n, item in enumerate(message):
+            refuse_nul(item, f"{path}[{n}]")
+    elif isinstance(message, dict):
+        for key, item in message.items():
+            refuse_nul(key, path)
+            refuse_nul(item, f"{path}.{key}" if path else key)

@@ -1,0 +1,162 @@
+"""No request holds the event loop: every native route is sent its largest bodies, right and wrong ones.
+
+A probe asks /livez all the while. What counts is the CPU time that the loop's thread took for other things
+while a probe waited, so the measure is the same on a busy machine: the budget is what this Python takes to
+read some megabytes of plain JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from pathlib import Path
+from time import sleep, thread_time_ns
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.faults import extremes
+from tests.faults.fuzzed import ENVIRONMENT, OPTIONS, is_meant, populate
+from tests.faults.load import GONE, JSON, Once
+from tests.fix_server import Server, headrace
+
+from headrace.routes import ROUTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from headrace.route import Route
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="reads a thread's CPU time from /proc"),
+    pytest.mark.timeout(300),
+]
+BUDGET_YARDSTICKS = 1.0
+# Each would be sent what the test asks for itself.
+SELF = ("/livez", "/metrics")
+
+
+def yardstick_ns() -> int:
+    """The CPU time of reading ten megabytes of JSON: about 100 ms on an idle machine."""
+    text = "[" + ",".join(['{"key":"a","value":0.5,"step":1}'] * 300_000) + "]"
+    found = []
+    for _ in range(3):
+        began = thread_time_ns()
+        json.loads(text)
+        found.append(thread_time_ns() - began)
+    return min(found)
+
+
+class Probe(threading.Thread):
+    """Asks /livez until it is told to stop; `worst_ns` is the most CPU time that the loop took meanwhile."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(daemon=True)
+        self._url = server.url
+        pid = server.process.pid
+        self._clock = Path(f"/proc/{pid}/task/{pid}/schedstat")
+        self._stopped = threading.Event()
+        self.worst_ns = 0
+        self.answers = 0
+
+    def _spent_ns(self) -> int:
+        return int(self._clock.read_text().split()[0])
+
+    def run(self) -> None:
+        with Once(self._url) as wire:
+            while not self._stopped.is_set():
+                before = self._spent_ns()
+                assert wire.ask("GET", "/livez").status == 200
+                self.worst_ns = max(self.worst_ns, self._spent_ns() - before)
+                self.answers += 1
+                sleep(0.002)
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self.join()
+        assert self.answers, "it was never answered"
+
+
+class Target:
+    """A server with something in it, and the CPU time that none of its requests may take at a stretch."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.known = populate(server.url)
+        self.budget_ns = int(BUDGET_YARDSTICKS * yardstick_ns())
+
+    def send(self, method: str, path: str, body: bytes | None, what: str) -> str | None:
+        """What is wrong with how the server took it."""
+        probe = Probe(self.server)
+        probe.start()
+        status, text = 0, b""
+        try:
+            with Once(self.server.url) as wire:
+                answer = wire.ask(method, path, body, headers=JSON if body is not None else {})
+                status, text = answer.status, answer.body
+        except GONE:
+            pass  # the server refused it by its size, and closed
+        finally:
+            probe.stop()
+        assert self.server.process.poll() is None, f"{what} ended the server"
+        if status >= 500 and not is_meant(status, text):
+            return f"{what}: {status} {text[:300]!r}"
+        if probe.worst_ns > self.budget_ns:
+            return f"{what}: {probe.worst_ns / 1e6:.0f} of {self.budget_ns / 1e6:.0f} ms, {status}"
+        return None
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    directory = tmp_path_factory.mktemp("large")
+    uri = f"sqlite:///{directory}/mlflow.db"
+    with headrace(uri, directory, *OPTIONS, environment=ENVIRONMENT) as server:
+        yield Target(server)
+
+
+def route_name(route: Route) -> str:
+    return f"{route.method} {route.path}"
+
+
+WITH_BODIES = [r for r in ROUTES if r.method in ("POST", "PUT", "PATCH", "DELETE")]
+WITH_QUERIES = [r for r in ROUTES if r.method == "GET" and r.path not in SELF]
+
+
+@pytest.mark.parametrize("route", WITH_BODIES, ids=route_name)
+def test_no_body_holds_the_event_loop(target: Target, route: Route) -> None:
+    path = extremes.path_of(route, target.known)
+    wrong = []
+    for what, body in extremes.bodies(route, target.known):
+        wrong.append(target.send(route.method, path, body, what))
+    for what, request in extremes.filters(route, target.known):
+        wrong.append(target.send(route.method, path, extremes.encoded(request), what))
+    assert not any(wrong), "\n".join(filter(None, wrong))
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/2.0/mlflow/runs/log-batch", "/api/2.0/mlflow/runs/search", "/graphql"]
+)
+def test_no_body_that_is_no_request_holds_the_event_loop(target: Target, path: str) -> None:
+    wrong = [target.send("POST", path, body, what) for what, body in extremes.garbage()]
+    assert not any(wrong), "\n".join(filter(None, wrong))
+
+
+@pytest.mark.parametrize("route", WITH_QUERIES, ids=route_name)
+def test_no_query_holds_the_event_loop(target: Target, route: Route) -> None:
+    wrong = []
+    path = extremes.path_of(route, target.known)
+    for what, query in extremes.queries(route, target.known):
+        wrong.append(target.send("GET", f"{path}?{query}", None, what))
+    for what, text in (("long", "x" * 40_000), ("nul", "%00"), ("deep", "a/" * 20_000)):
+        long = extremes.path_of(route, {}, lambda _, text=text: text)  # type: ignore[misc]
+        wrong.append(target.send("GET", long, None, f"a {what} path"))
+    assert not any(wrong), "\n".join(filter(None, wrong))
+
+
+def test_a_small_request_is_within_the_budget(target: Target) -> None:
+    """And a loop that is held is noticed: the probe counts what the server does besides."""
+    assert target.send("GET", "/health", None, "a probe") is None
+    tight = Target.__new__(Target)
+    tight.server, tight.known, tight.budget_ns = target.server, target.known, 1
+    body = extremes.encoded({"experiment_ids": ["0"] * 40_000})
+    assert tight.send("POST", "/api/2.0/mlflow/runs/search", body, "a search")
