@@ -20,8 +20,9 @@ from tests.fix_server import headrace
 
 from headrace.config import load
 from headrace.http.app import create_app
-from headrace.http.bounds import Limits
-from headrace.http.server import Connection, Server
+from headrace.http.limits import Limits
+from headrace.http.connection import Connection
+from headrace.http.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -141,7 +142,7 @@ async def test_slow_clients_are_cut_off(tmp_path: Path) -> None:
             assert (await answer(swift[0]))[0] == 200
             number += 1
             await asyncio.sleep(0.05)
-        assert server.held_bytes == 0
+        assert server.app.budget.held == 0
         assert server.in_flight == 0
         for task in tasks:
             task.cancel()
