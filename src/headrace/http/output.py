@@ -21,6 +21,8 @@ if sys.platform == "linux":
     def unacknowledged_bytes(transport: Any) -> int:
         """What the kernel holds of the bytes written to a socket, because its peer has not taken them."""
         descriptor = transport.get_extra_info("socket").fileno()
+        if descriptor < 0:  # closed
+            return 0
         queued: int = struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)))[0]
         return queued
 
