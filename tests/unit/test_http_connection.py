@@ -369,3 +369,26 @@ async def test_the_requests_in_flight_are_bounded_and_streams_are_not_counted() 
     gate.opened.set()
     assert bodies(await first.settle()) == [b"first"]
     assert bodies(await second.send(post(WRITE, b"{}"))) == [b"first"]
+
+
+async def test_streamed_answers_are_counted_before_they_have_anything_to_send() -> None:
+    app = ScriptedApp(1 << 20)
+    begun: list[Request] = []
+
+    async def stream(request: Request) -> Response:
+        async def chunks() -> AsyncIterator[bytes]:
+            begun.append(request)
+            await asyncio.Event().wait()
+            yield b"never"
+
+        return StreamingResponse(chunks())
+
+    app.answers["/get"] = stream
+    clients = [Client(app) for _ in range(5)]
+    answers = [(await client.send(get("/get")))[9:12] for client in clients]
+    assert answers == [b"200"] * 3 + [b"429"] * 2
+    assert len(begun) == 3
+    for client in clients:
+        assert client.connection._task is None or client.connection._task.cancel()
+        await client.leave()
+    assert app.budget.held == 0

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from headrace.http.limits import Account
-
 HIGH_WATER_BYTES: Final = 256 << 10  # of what its reader has not taken yet
 
 
@@ -31,11 +29,10 @@ class Source(Protocol):
 class Body:
     """The body of a streamed request: the protocol feeds it, the route reads it, back-pressure in between."""
 
-    __slots__ = ("_account", "_chunks", "_failure", "_size", "_source", "_waiter", "ended")
+    __slots__ = ("_chunks", "_failure", "_size", "_source", "_waiter", "ended")
 
-    def __init__(self, source: Source, account: Account) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
-        self._account = account
         self._chunks: deque[bytes] = deque()
         self._size = 0
         self.ended = False
@@ -46,7 +43,6 @@ class Body:
         """Append a piece."""
         self._chunks.append(chunk)
         self._size += len(chunk)
-        self._account.take(len(chunk))
         if self._size > HIGH_WATER_BYTES:
             self._source.pause()
         self._wake()
@@ -76,7 +72,6 @@ class Body:
             if self._chunks:
                 chunk = self._chunks.popleft()
                 self._size -= len(chunk)
-                self._account.give(len(chunk))
                 if self._size <= HIGH_WATER_BYTES // 2:
                     self._source.unpause()
                 yield chunk

@@ -30,6 +30,8 @@ SKIPPED_BYTES: Final = 64 << 10
 # A draining server closes a connection that has been idle that long: the next request of a busy client may be on
 # its way, and is answered with "connection: close".
 LINGER_S: Final = 0.5
+# Counted as held for a streamed body or answer from its start: hundreds may begin before the first has moved a piece.
+STREAM_BYTES: Final = 256 << 10
 FOREVER: Final = float("inf")
 TOO_MANY_LONG: Final = "Too many long requests at once. Please try again."
 
@@ -183,8 +185,12 @@ class Connection(asyncio.Protocol):
         if length == 0:
             return  # `end` follows
         if request.endpoint is None or request.endpoint.decoder is None:
+            held = STREAM_BYTES if length is None else min(length, STREAM_BYTES)
+            if not self._account.admits(held, held):
+                raise overloaded(TOO_MANY_LONG)
+            self._account.take(held)
             request.account = self._account
-            self._body = Body(self, self._account)
+            self._body = Body(self)
             request.receive = self._body.chunks
             self._start(request)
             # A client that asked for permission sends nothing before the route reads.
@@ -320,11 +326,15 @@ class Connection(asyncio.Protocol):
             parser.keep_alive = False
         size = len(response.body)
         streams = isinstance(response, StreamingResponse)
-        if (streams or size > SMALL_BYTES) and not self._account.admits(SMALL_BYTES + 1, size):
-            refusal = self._refusal_of(request)
-            if refusal is not None:
-                await close_chunks(response)
-                response, streams, size = refusal, False, len(refusal.body)
+        held = STREAM_BYTES if streams else size
+        if held > SMALL_BYTES:
+            if not self._account.admits(held, held):
+                refusal = self._refusal_of(request)
+                if refusal is not None:
+                    await close_chunks(response)
+                    response, size = refusal, len(refusal.body)
+            elif streams:
+                self._account.take(held)
         if isinstance(response, StreamingResponse):
             try:
                 await self._send_chunks(request, response)
