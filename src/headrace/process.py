@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, cast
 
 from headrace.db.open import open_database
 from headrace.db.schema.facts import Facts, UnusableDatabase
-from headrace.http import bounds
+from headrace.http import limits
 from headrace.http.app import create_app
 from headrace.http.server import Server
 from headrace.listening import CannotStart
@@ -91,11 +91,11 @@ async def _answer(
     try:
         server = Server(
             app,
-            bounds.Limits(
+            limits.Limits(
                 body_bytes=settings.max_body_bytes,
                 keep_alive_s=settings.keep_alive_timeout_s,
                 in_flight=settings.max_requests_in_flight,
-                max_connections=min(bounds.MOST_CONNECTIONS, bounds.connections()),
+                max_connections=min(limits.MOST_CONNECTIONS, limits.connections()),
             ),
         )
         app.monitor.watch_server = lambda: (server.in_flight, len(server.connections))

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+READING: Final = (
+    "search",
+    "get-",
+)  # how the last part of the path of a POST that only reads begins
 
 
 class Route:
     """JSON in, JSON out, in MLflow's protobuf-JSON dialect. `{name}` in the path is an argument.
 
-    `handler` is `async def name(req: Struct, ctx: Context) -> Struct | Response`.
+    `handler` is `async def name(req: Struct, ctx: Context) -> Struct | Response`. One that `only_reads` may be
+    cancelled when its client has left.
     """
 
     raw = False
@@ -20,6 +26,8 @@ class Route:
         self.method = method
         self.path = path
         self.handler = handler
+        last = path.rpartition("/")[2]
+        self.only_reads = not self.raw and (method == "GET" or last.startswith(READING))
 
 
 class Raw(Route):

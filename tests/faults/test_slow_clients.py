@@ -20,8 +20,9 @@ from tests.fix_server import headrace
 
 from headrace.config import load
 from headrace.http.app import create_app
-from headrace.http.bounds import Limits
-from headrace.http.server import Connection, Server
+from headrace.http.connection import Connection
+from headrace.http.limits import Limits
+from headrace.http.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -141,7 +142,7 @@ async def test_slow_clients_are_cut_off(tmp_path: Path) -> None:
             assert (await answer(swift[0]))[0] == 200
             number += 1
             await asyncio.sleep(0.05)
-        assert server.held_bytes == 0
+        assert server.app.budget.held == 0
         assert server.in_flight == 0
         for task in tasks:
             task.cancel()
@@ -178,6 +179,23 @@ async def test_a_client_that_goes_on_has_all_the_time(tmp_path: Path) -> None:
             taken += len(chunk)
             if taken < 200 << 10:
                 await asyncio.sleep(0.02)
+        await leave([(reader, writer)])
+
+
+async def test_a_reader_that_the_server_cannot_see_advance_is_not_cut_off(tmp_path: Path) -> None:
+    """It takes several times what is asked for, from the kernel's buffers, which hide it for many timeouts."""
+    async with impatient(tmp_path) as server:
+        reader, writer = await connect(server)
+        writer.write(get(f"{ARTIFACT}large"))
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        (connection,) = server.connections
+        before = unsent = connection._transport.get_write_buffer_size()
+        for _ in range(50):
+            assert await reader.readexactly(8 << 10)
+            await asyncio.sleep(STALL_S / 10)
+            unsent = min(unsent, connection._transport.get_write_buffer_size())
+        assert connection in server.connections
+        assert before - unsent < 50 * (8 << 10), "the buffer showed it, so this test shows nothing"
         await leave([(reader, writer)])
 
 

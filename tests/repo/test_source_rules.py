@@ -37,7 +37,7 @@ BROAD_EXCEPTS = {
     "src/headrace/db/writer.py": 2,  # the loops that commit groups
     "src/headrace/engine.py": 1,  # a call on the loop hands every fault to its caller
     "src/headrace/http/app.py": 1,  # the 500 answer
-    "src/headrace/http/server.py": 1,  # an answer that breaks off after its head was sent
+    "src/headrace/http/connection.py": 1,  # an answer that cannot be sent, or breaks off
     "src/headrace/supervisor.py": 1,  # a worker process must say why it ends
 }
 # Branches on the database outside of its places: functions that take the transaction and belong there.

@@ -1,6 +1,7 @@
 """The application: match, decode, call, encode. The one place that turns exceptions into answers.
 
-`App.respond` is what `http.server` calls; `App.__call__` is the same as a plain ASGI application.
+A server calls `App.route` when it has the head of a request, then `App.answer`; `App.__call__` is the same as a plain
+ASGI application.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import sys
 import typing
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final, cast
-from urllib.parse import unquote
 
 import msgspec
 
@@ -23,6 +23,7 @@ from headrace.db.writer import GroupCommit
 from headrace.errors import WHILE_IT_LASTS, ApiError, ErrorCode, overloaded
 from headrace.http import codec
 from headrace.http.ids import REQUEST_ID, is_sane
+from headrace.http.limits import HELD_BYTES, Budget
 from headrace.http.messages import JSON, Request, Response, html
 from headrace.http.outage import Outage
 from headrace.http.security import Security
@@ -150,6 +151,7 @@ class App:
         self.answer: Callable[[Request], Awaitable[Response]] = self._answer
         self._encode = codec.encode
         self._outage = Outage()
+        self.budget = Budget(max(HELD_BYTES, 4 * settings.max_body_bytes))
         self.security = Security(
             settings.allowed_hosts,
             settings.cors_allowed_origins,
@@ -195,14 +197,21 @@ class App:
             await self._bridge.close()
         await self.context.close()
 
-    def streams_body(self, method: str, path: str) -> bool:
-        """Whether the route of a request (its path still encoded) reads its body as a stream."""
-        found = self.router.find(method, self._local(method, unquote(path)))
-        return found[0].route.raw if found else True
+    def route(self, request: Request) -> None:
+        """Find the endpoint of a request, once: `endpoint` and `path_args`, and the path without the prefix."""
+        path = request.path
+        if path.startswith("//"):
+            path = "/" + path.lstrip("/")
+        if self._prefix:
+            path = self._local(request.method, path)
+        request.path = path
+        found = self.router.find(request.method, path)
+        if found is not None:
+            request.endpoint, request.path_args = found
 
     def _local(self, method: str, path: str) -> str:
         """The path without the static prefix; a path outside the prefix matches nothing."""
-        if not self._prefix or stays_unprefixed(method, path):
+        if stays_unprefixed(method, path):
             return path
         return (
             path.removeprefix(self._prefix) if path.startswith(self._prefix + "/") else "!" + path
@@ -211,9 +220,7 @@ class App:
     async def _answer(self, request: Request) -> Response:
         """`respond` behind the security checks, counted, with the headers that every answer carries."""
         began_ns = perf_counter_ns()
-        if request.path.startswith("//"):
-            request.path = "/" + request.path.lstrip("/")
-        request.path = path = self._local(request.method, request.path)
+        path = request.path
         refusal = self.security.refuse(request.method, path, request.headers)
         if refusal is not None:
             self.monitor.finish(REFUSED_CELL, refusal.status, perf_counter_ns() - began_ns)
@@ -271,10 +278,9 @@ class App:
     async def _respond(self, request: Request) -> Response:
         if workspaces.HEADER in request.headers:
             workspaces.check_header(request)
-        found = self.router.find(request.method, request.path)
-        if found is None:
+        endpoint = request.endpoint
+        if endpoint is None:
             return await self._unmatched(request)
-        endpoint, request.path_args = found
         request.cell = endpoint.cell
         decoder = endpoint.decoder
         if decoder is None:
@@ -293,7 +299,10 @@ class App:
             message = decoder.from_body(body)
         if request.path_args:
             message = with_path_args(message, request.path_args)
-        result = await endpoint.handler(message, self.context)
+        return self._response(await endpoint.handler(message, self.context))
+
+    def _response(self, result: Any) -> Response:
+        """What a handler returned, as an answer."""
         if isinstance(result, Response):
             return result
         return Response(self._encode(result))
@@ -303,6 +312,7 @@ class App:
             found = self.router.find("GET", request.path)
             if found is not None:
                 request.method = "GET"
+                request.endpoint, request.path_args = found
                 if found[0].decoder is not None:
                     request.query_string = ""  # stock does not read it for HEAD either
                 try:

@@ -6,7 +6,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from headrace.http.messages import Request, StreamingResponse
+from headrace.errors import ApiError, ErrorCode
+from headrace.http import head as heads
+from headrace.http.app import error_response
+from headrace.http.limits import Account
+from headrace.http.messages import Request, Response, StreamingResponse
+from headrace.http.parse import Refused, add_header, check_host
 
 if TYPE_CHECKING:
     from headrace.http.app import App
@@ -20,21 +25,39 @@ async def serve(app: App, scope: dict[str, Any], receive: Receive, send: Send) -
     if scope["type"] == "lifespan":
         await _lifespan(app, receive, send)
     elif scope["type"] == "http":
-        request = _request(scope, receive)
+        account = Account(app.budget)
         try:
-            response = await app.answer(request)
+            await _send(await _answer(app, scope, receive, account), scope["method"], send)
         except ConnectionResetError:
             return  # the client went away in the middle of its body
-        headers = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in response.headers]
-        streaming = isinstance(response, StreamingResponse)
-        length = response.length if isinstance(response, StreamingResponse) else len(response.body)
-        if length is not None and response.status not in (204, 304):
-            headers.append((b"content-length", str(length).encode()))
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
-        if isinstance(response, StreamingResponse):
-            await _stream(response, scope["method"], send)
-        body = b"" if streaming or scope["method"] == "HEAD" else response.body
-        await send({"type": "http.response.body", "body": body})
+        finally:
+            account.close()
+
+
+async def _answer(app: App, scope: dict[str, Any], receive: Receive, account: Account) -> Response:
+    try:
+        request = _request(scope, receive, account)
+    except Refused as refused:
+        response = error_response(ApiError(ErrorCode.BAD_REQUEST, refused.sentence))
+        response.status = refused.status
+        return response
+    app.route(request)
+    return await app.answer(request)
+
+
+async def _send(response: Response, method: str, send: Send) -> None:
+    for name, value in response.headers:
+        heads.check(name, value)
+    headers = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in response.headers]
+    streaming = isinstance(response, StreamingResponse)
+    length = response.length if isinstance(response, StreamingResponse) else len(response.body)
+    if length is not None and response.status not in heads.WITHOUT_LENGTH:
+        headers.append((b"content-length", str(length).encode()))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    if isinstance(response, StreamingResponse):
+        await _stream(response, method, send)
+    body = b"" if streaming or method == "HEAD" else response.body
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _stream(response: StreamingResponse, method: str, send: Send) -> None:
@@ -48,10 +71,12 @@ async def _stream(response: StreamingResponse, method: str, send: Send) -> None:
             await close()
 
 
-def _request(scope: dict[str, Any], receive: Receive) -> Request:
+def _request(scope: dict[str, Any], receive: Receive, account: Account) -> Request:
     headers: dict[str, str] = {}
     for name, value in scope["headers"]:
-        headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+        add_header(headers, name.decode("latin-1").lower(), value.decode("latin-1"))
+    if scope.get("http_version") == "1.1" or "host" in headers:
+        check_host(headers.get("host"))
 
     async def chunks() -> AsyncIterator[bytes]:
         while True:
@@ -76,6 +101,7 @@ def _request(scope: dict[str, Any], receive: Receive) -> Request:
         target=target,
         scheme=scope.get("scheme", "http"),
         client=client[0] if client else "",
+        account=account,
     )
 
 

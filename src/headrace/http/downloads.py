@@ -9,7 +9,6 @@ import hashlib
 import mimetypes
 import unicodedata
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
@@ -19,9 +18,9 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 from zlib import adler32
 
-from headrace.http import ranges
+from headrace.http import conditions
+from headrace.http.conditions import Span
 from headrace.http.messages import Request, Response, StreamingResponse, html
-from headrace.http.ranges import Span
 
 if TYPE_CHECKING:
     from headrace.storage.base import StoredFile
@@ -129,11 +128,11 @@ async def native(request: Request, file: StoredFile, path: str) -> Response:
     if wanted is None or (valid_for is not None and valid_for not in (modified, entity)):
         return await _answer(file, Span(0, file.size), 200, [*headers, ("content-type", kind)])
     try:
-        spans = ranges.several(wanted, file.size)
-    except ranges.Malformed as error:
+        spans = conditions.several(wanted, file.size)
+    except conditions.Malformed as error:
         await file.close()
         return Response(str(error).encode(), status=400, content_type=TEXT)
-    except ranges.Unsatisfiable:
+    except conditions.Unsatisfiable:
         await file.close()
         return Response(
             status=416, content_type=TEXT, headers=[("content-range", f"bytes */{file.size}")]
@@ -182,7 +181,7 @@ async def page(request: Request, file: StoredFile, path: str) -> Response:
         ("accept-ranges", "bytes"),
         ("etag", entity),
     ]
-    modified = datetime.fromtimestamp(int(file.modified), UTC)
+    modified_s = int(file.modified)
     headers = [
         *kept,
         ("content-type", media_type(name)),
@@ -190,47 +189,47 @@ async def page(request: Request, file: StoredFile, path: str) -> Response:
     ]
     whole = Span(0, file.size)
     wanted = request.headers.get("range")
-    if wanted is not None and file.size and _range_holds(request, entity, modified):
+    if wanted is not None and file.size and _range_holds(request, entity, modified_s):
         try:
-            span = ranges.single(wanted, file.size)
-        except ranges.Unsatisfiable:
+            span = conditions.single(wanted, file.size)
+        except conditions.Unsatisfiable:
             await file.close()
             refusal = html(416, _phrase(416), "The server cannot provide the requested range.")
             refusal.headers.append(("content-range", f"bytes */{file.size}"))
             return refusal
         headers.append(("content-range", _content_range(span, file.size)))
         return await _answer(file, span, 206, headers)
-    if not _unmodified(request, entity, modified):
+    if not _unmodified(request, entity, modified_s):
         return await _answer(file, whole, 200, headers)
-    if ranges.tags(request.headers.get("if-match")) or request.headers.get("if-match") == "*":
+    if conditions.tags(request.headers.get("if-match")) or request.headers.get("if-match") == "*":
         return await _answer(file, whole, 412, headers)
     await file.close()
     return Response(status=304, content_type=None, headers=kept)
 
 
-def _range_holds(request: Request, entity: str, modified: datetime) -> bool:
+def _range_holds(request: Request, entity: str, modified_s: int) -> bool:
     condition = request.headers.get("if-range")
     if condition is None:
         return True
-    since = ranges.date(condition)
+    since = conditions.date(condition)
     if since is not None:
-        return modified <= since
+        return modified_s <= since
     return condition.removeprefix("W/").strip('"') == entity.removeprefix("W/").strip('"')
 
 
-def _unmodified(request: Request, entity: str, modified: datetime) -> bool:
-    since = ranges.date(request.headers.get("if-modified-since"))
-    unmodified = since is not None and modified <= since
+def _unmodified(request: Request, entity: str, modified_s: int) -> bool:
+    since = conditions.date(request.headers.get("if-modified-since"))
+    unmodified = since is not None and modified_s <= since
     own = entity.removeprefix("W/").strip('"')
     none_match = request.headers.get("if-none-match")
     if none_match == "*":
         unmodified = True
-    elif none := ranges.tags(none_match):
+    elif none := conditions.tags(none_match):
         unmodified = own in [tag for _, tag in none]
     match = request.headers.get("if-match")
     if match == "*":
         unmodified = True  # stock refuses this one as well: 412
-    elif known := ranges.tags(match):
+    elif known := conditions.tags(match):
         unmodified = (False, own) not in known
     return unmodified
 

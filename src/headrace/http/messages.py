@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
-from headrace.errors import ApiError, ErrorCode
+from headrace.errors import ApiError, ErrorCode, overloaded
+from headrace.http.body import gathered, whole
 from headrace.monitor.layout import UNMATCHED_CELL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from io import BytesIO
+
+    from headrace.http.app import Endpoint
+    from headrace.http.limits import Account
 
 JSON: Final = "application/json"
 MAX_BODY_BYTES: Final = (
@@ -17,23 +22,33 @@ MAX_BODY_BYTES: Final = (
 )  # a body that must be held whole: the largest log-batch is far below
 
 
+class TooLong(ApiError):
+    """BAD_REQUEST: a body is longer than its route takes."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(ErrorCode.BAD_REQUEST, f"Request body exceeds {limit_bytes} bytes")
+
+
 class Request:
     """One HTTP request. `headers` has lower-case names; of a repeated header the first value counts.
 
     `path` is percent-decoded once and has no static prefix; `target` is the raw request target as it came
-    (path and query, still encoded, prefix included). `path_args` holds the `{name}` parts of the route.
+    (path and query, still encoded, prefix included). `App.route` sets `endpoint` and `path_args`, the `{name}` parts
+    of its path; without a route `endpoint` is None. A body that is gathered here is counted on `account`.
     """
 
     __slots__ = (
         "_body",
-        "_receive",
+        "account",
         "cell",
         "client",
+        "endpoint",
         "headers",
         "method",
         "path",
         "path_args",
         "query_string",
+        "receive",
         "scheme",
         "target",
     )
@@ -45,11 +60,11 @@ class Request:
         query_string: str,
         headers: dict[str, str],
         *,
-        body: bytes | None = None,
         receive: Callable[[], AsyncIterator[bytes]] | None = None,
         target: str = "",
         scheme: str = "http",
         client: str = "",
+        account: Account | None = None,
     ) -> None:
         self.cell = UNMATCHED_CELL  # of the route that answers, where it is counted
         self.method = method
@@ -60,31 +75,34 @@ class Request:
         self.target = target or path
         self.scheme = scheme
         self.client = client
-        self._body = body
-        self._receive = receive
+        self.endpoint: Endpoint | None = None
+        self.receive = receive
+        self.account = account
+        self._body: bytes | None = None
 
-    @property
-    def size(self) -> int:
-        """Bytes of the body that are in memory."""
-        return len(self._body) if self._body is not None else 0
+    def give_body(self, body: bytes) -> None:
+        """Set the body, which was gathered already."""
+        self._body = body
 
     def query(self) -> dict[str, list[str]]:
         """The query parameters in order of appearance, blank values kept."""
         return parse_qs(self.query_string, keep_blank_values=True)
 
     async def body(self, limit_bytes: int = MAX_BODY_BYTES) -> bytes:
-        """The whole body. Raises BAD_REQUEST beyond `limit_bytes`."""
+        """The whole body. Raises TooLong beyond `limit_bytes`, and `overloaded` when there is no room for it."""
         if self._body is None:
-            parts: list[bytes] = []
+            so_far: bytes | BytesIO = b""
             size = 0
             async for chunk in self.stream():
                 size += len(chunk)
                 if size > limit_bytes:
-                    raise ApiError(
-                        ErrorCode.BAD_REQUEST, f"Request body exceeds {limit_bytes} bytes"
-                    )
-                parts.append(chunk)
-            self._body = b"".join(parts)
+                    raise TooLong(limit_bytes)
+                if self.account is not None:
+                    self.account.take(len(chunk))
+                    if not self.account.admits(size):
+                        raise overloaded("Too many long requests at once. Please try again.")
+                so_far = gathered(so_far, chunk)
+            self._body = whole(so_far)
         return self._body
 
     async def stream(self) -> AsyncIterator[bytes]:
@@ -92,8 +110,8 @@ class Request:
         if self._body is not None:
             if self._body:
                 yield self._body
-        elif self._receive is not None:
-            async for chunk in self._receive():
+        elif self.receive is not None:
+            async for chunk in self.receive():
                 yield chunk
 
 

@@ -7,7 +7,7 @@ from email.utils import formatdate
 from functools import cache
 from typing import TYPE_CHECKING
 
-from headrace.http.conditions import byte_range, not_modified
+from headrace.http.conditions import Span, Unsatisfiable, byte_range, not_modified
 from headrace.http.messages import Request, Response, StreamingResponse
 from headrace.web.spool import CHUNK_BYTES, Spool
 
@@ -41,11 +41,11 @@ async def send(request: Request, file: File, cache_control: str) -> Response:
     common += [("etag", file.etag), ("accept-ranges", "bytes")]
     try:
         window = byte_range(headers, file.size, file.etag, file.modified_s)
-    except ValueError as unsatisfiable:
+    except Unsatisfiable:
         return Response(
-            status=416, content_type=None, headers=[("content-range", str(unsatisfiable))]
+            status=416, content_type=None, headers=[("content-range", f"bytes */{file.size}")]
         )
-    start, stop = window or (0, file.size)
+    start, stop = window or Span(0, file.size)
     if window is not None:
         common.append(("content-range", f"bytes {start}-{stop - 1}/{file.size}"))
     return StreamingResponse(

@@ -17,7 +17,7 @@ from headrace.api.artifacts.types import (
 from headrace.context import Context
 from headrace.errors import ApiError, ErrorCode, invalid
 from headrace.http import codec, downloads
-from headrace.http.messages import Request, Response, StreamingResponse, html
+from headrace.http.messages import Request, Response, StreamingResponse, TooLong, html
 from headrace.message import Empty
 from headrace.modes import mounted
 from headrace.storage import paths
@@ -268,7 +268,7 @@ async def upload_artifact(request: Request, ctx: Context) -> Response:
     form = request.headers.get("content-type", "").split(";")[0].strip().lower() in FORMS
     try:
         data = await request.body(MAX_PAGE_UPLOAD_BYTES)
-    except ApiError:
+    except TooLong:
         await discard(request)
         raise too_large from None
     if not data or form:

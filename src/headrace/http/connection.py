@@ -1,0 +1,469 @@
+"""One client connection: requests are read one at a time, answered, and written in one place.
+
+While a request is being answered nothing behind it is parsed: bytes that a pipelining client sends on are kept, and
+reading pauses. So a refusal or `100 Continue` can never come before or into another answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum, auto
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from headrace.errors import ApiError, ErrorCode, overloaded
+from headrace.http import head as heads
+from headrace.http.app import error_response
+from headrace.http.body import Body, gathered, whole
+from headrace.http.limits import LEAST_PROGRESS_BYTES, SMALL_BYTES, Account
+from headrace.http.messages import Request, Response, StreamingResponse
+from headrace.http.output import CONNECTION_LOST, Output
+from headrace.http.parse import Parser, Refused
+
+if TYPE_CHECKING:
+    from io import BytesIO
+
+    from headrace.http.server import Server
+
+# Unread bodies up to this size are drained, so that the connection can be used again.
+SKIPPED_BYTES: Final = 64 << 10
+# A draining server closes a connection that has been idle that long: the next request of a busy client may be on
+# its way, and is answered with "connection: close".
+LINGER_S: Final = 0.5
+# Counted as held for a streamed body or answer from its start: hundreds may begin before the first has moved a piece.
+STREAM_BYTES: Final = 256 << 10
+FOREVER: Final = float("inf")
+TOO_MANY_LONG: Final = "Too many long requests at once. Please try again."
+
+
+class State(Enum):
+    """Where a connection is. HEAD and BODY: of a request that is not being answered yet."""
+
+    IDLE = auto()
+    HEAD = auto()
+    BODY = auto()
+    ANSWERING = auto()  # the body of a streamed request may still be on its way
+    CLOSING = auto()  # the last answer is written; what the client sends on is dropped
+
+
+IDLE, HEAD, BODY, ANSWERING, CLOSING = State  # a look-up in the class costs five times as much
+
+
+class Connection(asyncio.Protocol):
+    """One client connection."""
+
+    __slots__ = (
+        "_account",
+        "_at",
+        "_body",
+        "_fresh",
+        "_gathered",
+        "_output",
+        "_parser",
+        "_request",
+        "_rest",
+        "_size",
+        "_state",
+        "_task",
+        "_transport",
+        "deadline",
+        "idle_since",
+        "server",
+    )
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.deadline = monotonic() + server.limits.head_timeout_s
+        self.idle_since = monotonic()
+        self._state = IDLE
+        self._account = Account(server.app.budget)
+        self._parser = Parser(self)
+        self._transport: Any = None
+        self._output: Output
+        self._task: asyncio.Task[None] | None = None
+        self._rest = b""  # what came behind the request being answered, from `_at` on
+        self._at = 0
+        self._begin_request()
+
+    def _begin_request(self) -> None:
+        self._request: Request | None = None
+        self._body: Body | None = None
+        self._gathered: bytes | BytesIO = b""
+        self._size = 0  # of the body, bytes that have come
+        self._fresh = 0  # of these, bytes since the client was given time
+
+    # transport callbacks
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        self._output = Output(transport, self.server.app.budget)
+        peer = transport.get_extra_info("peername")
+        self._parser.client = peer[0] if isinstance(peer, tuple) else ""
+        self.server.connections.add(self)
+        if len(self.server.connections) > self.server.limits.max_connections:
+            self._fail(overloaded("Too many connections."))
+            self._transport.close()  # it is one too many already: do not wait for it
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.server.connections.discard(self)
+        self._account.close()
+        self._output.lose()
+        lost = ConnectionResetError(CONNECTION_LOST)
+        if self._body is not None:
+            self._body.fail(lost)
+        endpoint = self._request.endpoint if self._request is not None else None
+        if self._task is not None and endpoint is not None and endpoint.route.only_reads:
+            self._task.cancel()  # nobody waits for it; a write goes on, it may be committed already
+        self._state = CLOSING
+        self._rest = b""
+        self._parser.close()
+        self._body = self._task = None
+
+    def data_received(self, data: bytes) -> None:
+        body = self._body
+        if self._state is CLOSING or (body is not None and body.failed):
+            return
+        if self._parser.complete:
+            self._keep(self._rest[self._at :] + data, 0)
+            return
+        if self._state is IDLE:
+            self._begin_head()
+        self._read(data, 0)
+
+    def pause_writing(self) -> None:
+        self._output.pause()
+        self._give_time(self.server.limits.stall_timeout_s)
+
+    def resume_writing(self) -> None:
+        if self._state is ANSWERING:
+            self.deadline = FOREVER
+        self._output.resume()
+
+    # reading
+
+    def _begin_head(self) -> None:
+        self._state = HEAD
+        self._give_time(self.server.limits.head_timeout_s)
+
+    def _read(self, data: bytes, at: int) -> None:
+        try:
+            end = self._parser.feed(data, at)
+        except (Refused, ApiError) as error:
+            self._fail(error)
+            return
+        if end < len(data):
+            self._keep(data, end)
+        elif self._state is HEAD:  # it is torn, and held until it is complete
+            self._account.take(len(data) - at)
+            if not self._account.admits(0):
+                self._fail(overloaded(TOO_MANY_LONG))
+        elif self._state is BODY:
+            self.want_body()
+
+    def _keep(self, data: bytes, at: int) -> None:
+        """Keep what came behind the request being answered, and read no further."""
+        self._account.take(len(data) - at - (len(self._rest) - self._at))
+        self._rest, self._at = data, at
+        if not self._account.admits(0):
+            self._parser.keep_alive = False
+            self._account.give(len(data) - at)
+            self._rest, self._at = data[-1:], 0  # `_close` must know that there was more
+        self._transport.pause_reading()
+
+    def _give_time(self, seconds: float) -> None:
+        """The client has this long to send the next piece of its request, or to take one of its answer."""
+        self.deadline = monotonic() + seconds
+
+    # what the parser reports
+
+    def begin(self, request: Request) -> None:
+        """The head of a request is here: find its route, and what becomes of its body."""
+        self._request = request
+        app, parser = self.server.app, self._parser
+        app.route(request)
+        length = parser.length
+        if length == 0:
+            return  # `end` follows
+        if request.endpoint is None or request.endpoint.decoder is None:
+            held = STREAM_BYTES if length is None else min(length, STREAM_BYTES)
+            if not self._account.admits(held, held):
+                raise overloaded(TOO_MANY_LONG)
+            self._account.take(held)
+            request.account = self._account
+            self._body = Body(self)
+            request.receive = self._body.chunks
+            self._start(request)
+            # A client that asked for permission sends nothing before the route reads.
+            if not parser.expects_continue:
+                self._give_time(self.server.limits.stall_timeout_s)
+            return
+        length = length or 0
+        if length > self.server.limits.body_bytes:
+            raise Refused(413, "The request body is too large.")
+        if not self._account.admits(length, length):
+            raise overloaded(TOO_MANY_LONG)
+        self._state = BODY
+        self._give_time(self.server.limits.stall_timeout_s)
+
+    def take(self, chunk: bytes) -> None:
+        """A piece of the body."""
+        size = len(chunk)
+        self._parser.expects_continue = False  # the client did not wait for permission
+        self._fresh += size
+        if self._fresh >= LEAST_PROGRESS_BYTES and self._output.drained is None:
+            # A client that goes on sending is given more time, one that trickles is not.
+            self._fresh = 0
+            self._give_time(self.server.limits.stall_timeout_s)
+        if self._body is not None:
+            self._body.feed(chunk)
+            return
+        self._account.take(size)
+        self._size += size
+        if self._size > self.server.limits.body_bytes:
+            raise Refused(413, "The request body is too large.")
+        if not self._account.admits(self._size):
+            raise overloaded(TOO_MANY_LONG)
+        self._gathered = gathered(self._gathered, chunk)
+
+    def end(self) -> None:
+        """The request is complete."""
+        if self._body is not None:
+            self._body.end()
+            if self._output.drained is None:
+                self.deadline = FOREVER
+            return
+        request = self._request
+        assert request is not None, "a request ends after its head"
+        request.give_body(whole(self._gathered))
+        self._gathered = b""
+        self._start(request)
+
+    # the source of a streamed body
+
+    def pause(self) -> None:
+        """Stop reading from the client; the time it takes is ours."""
+        if self._output.drained is None:
+            self.deadline = FOREVER
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def unpause(self) -> None:
+        """Read from the client again; if it was paused in the middle of a body, its time begins anew."""
+        if self._transport.is_closing() or self._rest:
+            return
+        self._transport.resume_reading()
+        if self.deadline == FOREVER and not self._parser.complete:
+            self._give_time(self.server.limits.stall_timeout_s)
+
+    def want_body(self) -> None:
+        """Tell a client that waits for permission (Expect: 100-continue) to send its body."""
+        if self._parser.expects_continue and not self._transport.is_closing():
+            self._parser.expects_continue = False
+            self._output.write(heads.CONTINUE)
+            self._give_time(self.server.limits.stall_timeout_s)
+
+    # answering
+
+    def _start(self, request: Request) -> None:
+        self._state = ANSWERING
+        self.deadline = FOREVER
+        self._task = self.server.loop.create_task(self._answer(request))
+
+    async def _answer(self, request: Request) -> None:
+        server = self.server
+        server.in_flight += 1
+        answered = False
+        try:
+            endpoint = request.endpoint
+            if self._body is not None or endpoint is None or endpoint.decoder is None:
+                response = await server.app.answer(request)  # streams have bounds of their own
+            elif server.gathered >= server.limits.in_flight:
+                response = server.app.turn_away()
+            else:
+                server.gathered += 1
+                try:
+                    response = await server.app.answer(request)
+                finally:
+                    server.gathered -= 1
+            if self._body is not None:
+                await self._finish_body(self._body)
+            await self._send(request, response)
+            answered = True
+        except ConnectionResetError:
+            pass  # the client is gone, or its answer broke off: there is nobody to tell
+        except Exception as error:  # noqa: BLE001 it is logged, without its text
+            server.app.note_failure(request, error, " in the middle of its answer")
+        finally:
+            server.in_flight -= 1
+            self._task = None
+            self._account.close()
+            if not answered:
+                self._transport.abort()
+        if answered and not self._transport.is_closing():
+            self._go_on()
+
+    async def _finish_body(self, body: Body) -> None:
+        """Drain the small rest of a body that the route did not read, so that another request can follow.
+
+        After a large one the answer says that the connection closes: a client would send its next request in vain.
+        """
+        parser = self._parser
+        if body.ended:
+            return
+        if body.failed or parser.expects_continue or not 0 < (parser.length or 0) <= SKIPPED_BYTES:
+            parser.keep_alive = False
+            return
+        try:
+            async for _ in body.chunks():
+                pass
+        except ApiError:  # the rest is not HTTP
+            parser.keep_alive = False
+
+    async def _send(self, request: Request, response: Response) -> None:
+        parser = self._parser
+        parser.expects_continue = False  # from here on only the answer is written
+        if self.server.draining:
+            parser.keep_alive = False
+        size = len(response.body)
+        streams = isinstance(response, StreamingResponse)
+        held = STREAM_BYTES if streams else size
+        if held > SMALL_BYTES:
+            if not self._account.admits(held, held):
+                refusal = self._refusal_of(request)
+                if refusal is not None:
+                    await close_chunks(response)
+                    response, size = refusal, len(refusal.body)
+            elif streams:
+                self._account.take(held)
+        if isinstance(response, StreamingResponse):
+            try:
+                await self._send_chunks(request, response)
+            finally:
+                await close_chunks(response)
+            return
+        if request.method == "HEAD":
+            self._output.write(self._head(response, size))
+        elif size <= SMALL_BYTES:
+            self._output.write(self._head(response, size) + response.body)
+        else:  # no second copy of a long body
+            self._output.write(self._head(response, size))
+            self._output.write(response.body)
+        if self._output.drained is not None:
+            await self._output.drained
+
+    def _refusal_of(self, request: Request) -> Response | None:
+        """Instead of an answer that there is no room for; None where something may have been written."""
+        if request.method in ("GET", "HEAD") or (
+            request.endpoint is not None and request.endpoint.route.only_reads
+        ):
+            return self.server.app.turn_away()
+        return None
+
+    async def _send_chunks(self, request: Request, response: StreamingResponse) -> None:
+        parser = self._parser
+        chunked = response.length is None and not parser.is_http_1_0
+        if response.length is None and not chunked:
+            parser.keep_alive = False  # the body ends with the connection
+        self._output.write(self._head(response, response.length, chunked=chunked))
+        if request.method == "HEAD":
+            return
+        async for chunk in response.chunks:
+            if chunk:
+                self._output.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
+            if self._output.drained is not None:
+                await self._output.drained
+        if chunked:
+            self._output.write(b"0\r\n\r\n")
+
+    def _head(self, response: Response, length: int | None, *, chunked: bool = True) -> bytes:
+        return heads.head(
+            response,
+            length,
+            self.server.date_line,
+            keep_alive=self._parser.keep_alive,
+            chunked=chunked,
+        )
+
+    def _go_on(self) -> None:
+        """The answer is written: close, or turn to the next request."""
+        if not self._parser.keep_alive:
+            self._close()
+            return
+        if self._body is not None or self._rest:
+            self._transport.resume_reading()
+        self._begin_request()
+        self._parser.restart()
+        self._state = IDLE
+        self.idle_since = monotonic()
+        self._give_time(self.server.limits.keep_alive_s)
+        if self._rest:
+            rest, at = self._rest, self._at
+            self._rest, self._at = b"", 0
+            self._begin_head()
+            self._read(rest, at)
+
+    # ending
+
+    def _fail(self, error: Refused | ApiError) -> None:
+        """The request cannot be read any further: answer that, and close."""
+        self._parser.keep_alive = False
+        answer = (
+            ApiError(ErrorCode.BAD_REQUEST, error.sentence) if isinstance(error, Refused) else error
+        )
+        if self._state is ANSWERING:
+            assert self._body is not None, "only a streamed body is read beside its answer"
+            self._body.fail(answer)
+            return
+        response = error_response(answer, answer.retry_after_s)
+        if isinstance(error, Refused):
+            response.status = error.status
+        if not self._transport.is_closing():
+            self._output.write(self._head(response, len(response.body)) + response.body)
+            self._close()
+
+    def _close(self) -> None:
+        """Close once the client has taken what was sent to it; the sweep ends one that does not.
+
+        While it is still sending, that is dropped: closed at once, it would find its connection reset, and the
+        answer unread.
+        """
+        self._state = CLOSING
+        self.idle_since = monotonic()
+        self._output.mark()
+        self._give_time(self.server.limits.close_timeout_s)
+        if self._parser.complete and not self._rest:
+            self._transport.close()
+        else:
+            self._transport.write_eof()
+            self._transport.resume_reading()
+        self._account.close()
+        self._rest = self._gathered = b""
+
+    def expire(self) -> None:
+        """The deadline has passed: the client is idle, or neither sends nor takes what is due."""
+        is_taking = self._output.drained is not None or self._state is CLOSING
+        if is_taking and self._output.has_advanced():
+            self._give_time(self.server.limits.stall_timeout_s)
+            return
+        if self._state in (ANSWERING, CLOSING):
+            self._transport.abort()
+        else:
+            self._end()
+
+    def end_if_idle(self) -> None:
+        """Close a connection that has had no request in progress for a moment."""
+        is_idle = self._state is not ANSWERING and not self._transport.is_closing()
+        if is_idle and monotonic() - self.idle_since > LINGER_S:
+            self._end()
+
+    def _end(self) -> None:
+        self._state = CLOSING
+        self._give_time(self.server.limits.close_timeout_s)
+        self._transport.close()
+
+
+async def close_chunks(response: Response) -> None:
+    """Give up what a streamed answer holds."""
+    close = getattr(getattr(response, "chunks", None), "aclose", None)
+    if close is not None:
+        await close()

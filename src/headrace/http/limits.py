@@ -1,0 +1,116 @@
+"""How much one process takes on, how long it waits for a client, and what it holds for clients."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+RESERVED_DESCRIPTORS: Final = 256  # for databases, files, the bridge; the rest may be connections
+MOST_DESCRIPTORS: Final = 65_536
+MOST_CONNECTIONS: Final = 10_000
+# What must move per `stall_timeout_s`: slower clients are disconnected.
+LEAST_PROGRESS_BYTES: Final = 16 << 10
+# Bodies and answers up to this size may use the whole budget, longer ones only a part of it.
+SMALL_BYTES: Final = 64 << 10
+HELD_BYTES: Final = 256 << 20
+
+
+class Limits:
+    """Bounds of a server; times in seconds, sizes in bytes.
+
+    At most `in_flight` requests are worked on concurrently; further ones are refused. A client has
+    `stall_timeout_s` to send or to take each LEAST_PROGRESS_BYTES of a body.
+    """
+
+    __slots__ = (
+        "body_bytes",
+        "close_timeout_s",
+        "head_timeout_s",
+        "in_flight",
+        "keep_alive_s",
+        "max_connections",
+        "stall_timeout_s",
+    )
+
+    def __init__(
+        self,
+        *,
+        body_bytes: int = 64 << 20,
+        head_timeout_s: float = 30.0,
+        stall_timeout_s: float = 30.0,
+        close_timeout_s: float = 30.0,
+        keep_alive_s: float = 120.0,
+        in_flight: int = 512,
+        max_connections: int = MOST_CONNECTIONS,
+    ) -> None:
+        self.body_bytes = body_bytes
+        self.head_timeout_s = head_timeout_s
+        self.stall_timeout_s = stall_timeout_s
+        self.close_timeout_s = close_timeout_s
+        self.keep_alive_s = keep_alive_s
+        self.in_flight = in_flight
+        self.max_connections = max_connections
+
+
+class Budget:
+    """The bytes that one process holds for its clients: bodies being received or worked on, answers being sent.
+
+    Nothing is admitted beyond `limit` bytes. An eighth of it is for small bodies and answers alone, so that a few
+    long ones do not turn everybody away.
+    """
+
+    __slots__ = ("_limit_long", "held", "limit")
+
+    def __init__(self, limit: int = HELD_BYTES) -> None:
+        self.held = 0
+        self.limit = limit
+        self._limit_long = limit - limit // 8
+
+    def admits(self, size: int, more: int = 0) -> bool:
+        """Whether something of `size` bytes may be held; `more` of them are not counted as held yet."""
+        return self.held + more <= (self.limit if size <= SMALL_BYTES else self._limit_long)
+
+
+class Account:
+    """What is held for one client. Every byte taken here is given back here."""
+
+    __slots__ = ("_budget", "_held")
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._held = 0
+
+    def take(self, size: int) -> None:
+        """Count bytes that are held now."""
+        self._held += size
+        self._budget.held += size
+
+    def give(self, size: int) -> None:
+        """Count bytes that are no longer held. After `close` there are none."""
+        size = min(size, self._held)
+        self._held -= size
+        self._budget.held -= size
+
+    def close(self) -> None:
+        """Nothing is held any more."""
+        self._budget.held -= self._held
+        self._held = 0
+
+    def admits(self, size: int, more: int = 0) -> bool:
+        """See `Budget.admits`."""
+        return self._budget.admits(size, more)
+
+
+def connections() -> int:
+    """How many connections the descriptors of this process allow, after taking all it may have."""
+    if sys.platform == "win32":
+        return 500
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    have = most if soft == resource.RLIM_INFINITY else soft
+    return max(have - RESERVED_DESCRIPTORS, have // 2)

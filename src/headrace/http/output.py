@@ -1,0 +1,96 @@
+"""The bytes on their way to one client: the one place that writes to it, and what it has taken."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from headrace.http.limits import LEAST_PROGRESS_BYTES
+
+if TYPE_CHECKING:
+    from headrace.http.limits import Budget
+
+CONNECTION_LOST: Final = "the client went away"
+
+if sys.platform == "linux":
+    import fcntl
+    import struct
+    import termios
+
+    def unacknowledged_bytes(transport: Any) -> int:
+        """What the kernel holds of the bytes written to a socket, because its peer has not taken them."""
+        descriptor = transport.get_extra_info("socket").fileno()
+        if descriptor < 0:  # closed
+            return 0
+        queued: int = struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)))[0]
+        return queued
+
+else:
+
+    def unacknowledged_bytes(transport: Any) -> int:
+        """Not known here: progress is seen when the kernel takes more from our buffer."""
+        return 0
+
+
+class Output:
+    """Writes to a transport. `drained` is a future while the client takes less than there is to send, else None."""
+
+    __slots__ = ("_acknowledged", "_budget", "_held", "_sent", "_transport", "drained")
+
+    def __init__(self, transport: Any, budget: Budget) -> None:
+        self._transport = transport
+        self._budget = budget
+        self._held = 0  # bytes of answers in our buffer when writing paused
+        self._sent = 0
+        self._acknowledged = 0  # of these, bytes that the client had taken when `mark` was called
+        self.drained: asyncio.Future[None] | None = None
+
+    def write(self, data: bytes) -> None:
+        """Send. Raises ConnectionResetError when the client is gone."""
+        if self._transport.is_closing():
+            raise ConnectionResetError(CONNECTION_LOST)
+        self._sent += len(data)
+        self._transport.write(data)
+
+    def pause(self) -> None:
+        """The buffer is full: its bytes count as held for the client until it is not."""
+        self.drained = asyncio.get_running_loop().create_future()
+        self._hold(self._transport.get_write_buffer_size())
+        self.mark()
+
+    def resume(self) -> None:
+        """The client has taken most of it."""
+        self._hold(0)
+        if self.drained is not None and not self.drained.done():
+            self.drained.set_result(None)
+        self.drained = None
+
+    def lose(self) -> None:
+        """The client is gone."""
+        self._hold(0)
+        if self.drained is not None and not self.drained.done():
+            self.drained.set_exception(ConnectionResetError(CONNECTION_LOST))
+
+    def _hold(self, size: int) -> None:
+        self._budget.held += size - self._held
+        self._held = size
+
+    def mark(self) -> None:
+        """Note how much the client has taken."""
+        self._acknowledged = self._count_acknowledged()
+
+    def has_advanced(self) -> bool:
+        """Whether the client has taken enough since `mark`, which is moved on then.
+
+        The kernel knows: its own buffer may be so large that a client takes minutes before we can write again.
+        """
+        acknowledged = self._count_acknowledged()
+        if acknowledged - self._acknowledged < LEAST_PROGRESS_BYTES:
+            return False
+        self._acknowledged = acknowledged
+        return True
+
+    def _count_acknowledged(self) -> int:
+        transport = self._transport
+        return self._sent - int(transport.get_write_buffer_size()) - unacknowledged_bytes(transport)

@@ -1,0 +1,287 @@
+"""Bytes of a connection to requests: httptools (llhttp) parses, this file decides how far it may read. No answers.
+
+The parser never sees a byte behind the request that it reads. It is fed up to the next blank line while it reads a
+head or a chunked body, and by count while it reads a body of known length; llhttp alone decides where a message ends.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, Protocol
+from urllib.parse import unquote
+
+import httptools
+
+from headrace.errors import ApiError
+from headrace.http.messages import Request
+
+MAX_HEAD_BYTES: Final = 64 << 10  # request line and headers together
+BLANK_LINE: Final = b"\r\n\r\n"
+MAX_HOST_LENGTH: Final = 300
+MAX_KNOWN: Final = 1000  # names and hosts that are remembered; clients choose them
+LONGEST_KNOWN_NAME: Final = 50
+_HOST: Final = re.compile(r"(?:[\w.~!$&'()*+,;=%-]*|\[[\w.:%-]+\])(?::\d*)?", re.ASCII)
+_ABSOLUTE: Final = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE)
+_names: dict[bytes, str] = {}  # headers' names as they are written, and in lower case
+_hosts: set[str] = set()  # that are well-formed
+
+
+class Refused(Exception):
+    """A request that is not served, and the status that says so. Its connection cannot be used any further."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.sentence = sentence
+
+
+class Sink(Protocol):
+    """Takes a request as it is parsed. May raise Refused or ApiError, which `Parser.feed` raises again."""
+
+    def begin(self, request: Request) -> None:
+        """The head is complete."""
+
+    def take(self, chunk: bytes) -> None:
+        """A piece of the body."""
+
+    def end(self) -> None:
+        """The request is complete."""
+
+
+def check_host(value: str | None) -> None:
+    """Raise Refused unless a Host header has the form that RFC 9112 §3.2 demands."""
+    if value in _hosts:
+        return
+    if value is None:
+        raise Refused(400, "The request has no Host header.")
+    if len(value) > MAX_HOST_LENGTH or _HOST.fullmatch(value) is None:
+        raise Refused(400, "The Host header is malformed.")
+    if len(_hosts) < MAX_KNOWN:
+        _hosts.add(value)
+
+
+def lower(name: bytes) -> str:
+    """A header's name in lower case. Known names are looked up: clients send the same ones in every request."""
+    known = _names.get(name)
+    if known is None:
+        known = name.decode("latin-1").lower()
+        if len(_names) < MAX_KNOWN and len(name) <= LONGEST_KNOWN_NAME:
+            _names[name] = known
+    return known
+
+
+def add_header(headers: dict[str, str], name: str, value: str) -> None:
+    """Add a header with a lower-case name; the first value counts. Raises Refused for a second Host."""
+    if name not in headers:
+        headers[name] = value
+    elif name == "host":
+        raise Refused(400, "The request has more than one Host header.")
+
+
+class Parser:
+    """Parses the requests of one connection, one at a time.
+
+    The attributes describe the request that was read last, until `restart`.
+    """
+
+    __slots__ = (
+        "_declines_upgrade",
+        "_head_bytes",
+        "_headers",
+        "_in_head",
+        "_left",
+        "_llhttp",
+        "_sink",
+        "_tail",
+        "_url",
+        "client",
+        "complete",
+        "expects_continue",
+        "is_http_1_0",
+        "keep_alive",
+        "length",
+    )
+
+    def __init__(self, sink: Sink, client: str = "") -> None:
+        self.client = client
+        self._sink: Any = sink
+        self._llhttp: Any = httptools.HttpRequestParser(self)
+        self._declines_upgrade = False
+        self.restart()
+
+    def restart(self) -> None:
+        """Make ready for the next request."""
+        if self._declines_upgrade:
+            self._llhttp = httptools.HttpRequestParser(self)
+            self._declines_upgrade = False
+        self._url = b""
+        self._headers: dict[str, str] = {}
+        self._head_bytes = 0
+        self._in_head = True
+        self._tail = b""  # of what was read, as long as a blank line may begin there
+        self._left = 0  # bytes of a body of known length that have not been read
+        self.complete = False
+        self.keep_alive = True
+        self.is_http_1_0 = False
+        self.expects_continue = False
+        self.length: int | None = 0  # of the body; None: chunked
+
+    def close(self) -> None:
+        """Break the reference cycles, so that memory is freed now and not at the next collection."""
+        self._llhttp = self._sink = None
+
+    def feed(self, data: bytes, at: int = 0) -> int:
+        """Read a request from `data[at:]`; where the unread rest begins. Raises Refused, ApiError."""
+        size = len(data)
+        while at < size and not self.complete:
+            if self._in_head:
+                end = self._behind_blank_line(data, at)
+                self._head_bytes += end - at
+                if self._head_bytes > MAX_HEAD_BYTES:
+                    raise self._too_large(data[at:end])
+            elif self.length is None:
+                end = self._behind_blank_line(data, at)
+            else:
+                end = min(size, at + self._left)
+                self._left -= end - at
+            self._execute(data if end - at == size else data[at:end])
+            at = end
+        return at
+
+    def _behind_blank_line(self, data: bytes, at: int) -> int:
+        """The end of the first blank line, or of the data."""
+        tail = self._tail
+        if tail:
+            found = (tail + data[at : at + 3]).find(BLANK_LINE)
+            if found >= 0:
+                self._tail = b""
+                return at + found + len(BLANK_LINE) - len(tail)
+        found = data.find(BLANK_LINE, at)
+        if found >= 0:
+            self._tail = b""
+            return found + len(BLANK_LINE)
+        self._tail = (tail + data[max(at, len(data) - 3) :])[-3:]
+        return len(data)
+
+    def _too_large(self, data: bytes) -> Refused:
+        if not self._headers and b"\r\n" not in data:
+            return Refused(414, "The request target is too long.")
+        return Refused(431, "The request headers are too large.")
+
+    def _execute(self, data: bytes) -> None:
+        try:
+            self._llhttp.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._go_on_without_upgrade()
+        except httptools.HttpParserCallbackError as error:
+            if isinstance(error.__context__, (Refused, ApiError)):
+                raise error.__context__ from None
+            raise
+        except httptools.HttpParserError as error:
+            raise Refused(400, f"Malformed HTTP request: {error}") from None
+
+    def _go_on_without_upgrade(self) -> None:
+        """Serve a request that offers another protocol as if it did not (RFC 9110 §7.8).
+
+        llhttp takes what follows its head for the other protocol, so a new parser reads the body.
+        """
+        if self.length == 0:
+            self.complete = True
+            self._sink.end()
+            return
+        self._llhttp = httptools.HttpRequestParser(_BodyOnly(self))
+        framing = (
+            "transfer-encoding: chunked"
+            if self.length is None
+            else f"content-length: {self.length}"
+        )
+        self._llhttp.feed_data(f"POST / HTTP/1.1\r\n{framing}\r\n\r\n".encode())
+
+    # callbacks of httptools
+
+    def on_message_begin(self) -> None:
+        if self.complete:
+            raise Refused(400, "Malformed HTTP request: the end of the request is ambiguous.")
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # trailers are not headers
+            lowered = _names.get(name) or lower(name)
+            if lowered in self._headers:
+                add_header(self._headers, lowered, "")
+            else:
+                self._headers[lowered] = value.decode("latin-1")
+            return
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise Refused(431, "The trailers are too large.")
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        llhttp, headers = self._llhttp, self._headers
+        method = llhttp.get_method().decode("latin-1")
+        version = llhttp.get_http_version()
+        if version == "1.1":
+            check_host(headers.get("host"))
+        elif version == "1.0":
+            self.is_http_1_0 = True
+            check_host(headers.get("host", ""))
+        else:
+            raise Refused(505, "This server speaks HTTP/1.1.")
+        self.keep_alive = llhttp.should_keep_alive()
+        if llhttp.should_upgrade():
+            if method == "CONNECT":
+                raise Refused(400, "This server is not a proxy.")
+            self._declines_upgrade = True
+        announced = headers.get("content-length")
+        if announced is not None:
+            self.length = self._left = int(announced)
+        elif "transfer-encoding" in headers:
+            self.length = None
+        if self.length != 0:
+            expected = headers.get("expect")
+            if expected is not None and not self.is_http_1_0:
+                self.expects_continue = expected.lower() == "100-continue"
+        target = self._url.decode("latin-1")
+        if target[0] != "/":
+            target = self._origin_form(target)
+        path, _, query = target.partition("?")
+        if "%" in path:
+            path = unquote(path)
+        self._sink.begin(Request(method, path, query, headers, target=target, client=self.client))
+
+    def _origin_form(self, target: str) -> str:
+        """The path and query of an absolute target; its authority counts as Host (RFC 9112 §3.2.2)."""
+        if target == "*":
+            return target
+        absolute = _ABSOLUTE.fullmatch(target)
+        if absolute is None:
+            raise Refused(400, "The request target is malformed.")
+        host, rest = absolute.groups()
+        check_host(host)
+        self._headers["host"] = host
+        return str(rest) if rest.startswith("/") else "/" + str(rest)
+
+    def on_body(self, chunk: bytes) -> None:
+        self._sink.take(chunk)
+
+    def on_message_complete(self) -> None:
+        if self._declines_upgrade:
+            return  # llhttp did not read the body
+        self.complete = True
+        self._sink.end()
+
+    def on_whole_body(self) -> None:
+        """The body of a request that offered an upgrade is complete."""
+        self.complete = True
+        self._sink.end()
+
+
+class _BodyOnly:
+    """Passes on the body of a request whose head was read by another parser."""
+
+    def __init__(self, parser: Parser) -> None:
+        self.on_body = parser.on_body
+        self.on_message_complete = parser.on_whole_body

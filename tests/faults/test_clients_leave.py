@@ -1,0 +1,75 @@
+"""Clients that leave in the middle: their reads are given up, their writes are not, and nothing is left behind."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from tests.faults.crowd import get, post
+from tests.faults.load import API, Once, eventually, point
+from tests.faults.stored import rows
+from tests.faults.test_killed import database_uri
+from tests.fix_server import headrace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+    from tests.fix_server import Server
+
+ROUNDS = 60
+
+
+def leave(server: Server, sent: bytes) -> None:
+    """Ask, and break the connection at once."""
+    parts = urlsplit(server.url)
+    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=20) as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        raw.sendall(sent)
+
+
+def test_clients_that_leave_take_nothing_with_them(
+    database: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Every connection to the database is free afterwards, and shared reads go on for those who stay."""
+    uri = database_uri(database, request, tmp_path)
+    with headrace(uri, tmp_path) as server, Once(server.url) as wire:
+        run_id = wire.new_run()
+        wire.made("runs/log-batch", {"run_id": run_id, "metrics": [point("m", 1, 1)] * 500})
+        for number in range(ROUNDS):
+            same = {"experiment_ids": ["0"], "filter": "metrics.m > 0"}
+            leave(server, post("runs/search", same))
+            leave(server, post("runs/search", same | {"filter": f"metrics.m > {number}"}))
+            leave(server, get(f"{API}runs/get?run_id={run_id}"))
+            leave(server, get(f"{API}metrics/get-history?run_id={run_id}&metric_key=m"))
+            if number % 10 == 0:
+                assert wire.made("runs/search", same)["runs"]
+
+        def idle() -> bool:
+            figures = wire.ask("GET", "/metrics").body.decode().splitlines()
+            busy = [line for line in figures if "in_use" in line or "requests_in_flight" in line]
+            return all(float(line.rsplit(" ", 1)[1]) <= 1 for line in busy if line[0] != "#")
+
+        eventually(idle, 20)
+        for number in range(30):
+            wire.made("runs/search", {"experiment_ids": ["0"], "filter": f"metrics.m > -{number}"})
+        assert "Traceback" not in server.log()
+
+
+def test_a_write_goes_on_when_its_client_leaves(
+    database: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """What reached the server whole is committed whole."""
+    uri = database_uri(database, request, tmp_path)
+    with headrace(uri, tmp_path) as server, Once(server.url) as wire:
+        run_id = wire.new_run()
+        parts = urlsplit(server.url)
+        for number in range(ROUNDS):
+            sent = post("runs/log-parameter", {"run_id": run_id, "key": f"{number}", "value": "v"})
+            with socket.create_connection((parts.hostname or "", parts.port or 0)) as raw:
+                raw.sendall(sent)  # and closed without a look at the answer
+        stored = "SELECT count(*) FROM params"
+        eventually(lambda: rows(uri, stored) == [(ROUNDS,)], 20)
+        assert "Traceback" not in server.log()
