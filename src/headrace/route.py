@@ -7,19 +7,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from headrace.auth.rules import Rule
+
 
 class Route:
     """JSON in, JSON out, in MLflow's protobuf-JSON dialect. `{name}` in the path is an argument.
 
-    `handler` is `async def name(req: Struct, ctx: Context) -> Struct | Response`.
+    `handler` is `async def name(req: Struct, ctx: Context) -> Struct | Response`; `rule` says who may call it
+    and has no default, so that a row without one does not load.
     """
 
     raw = False
 
-    def __init__(self, method: str, path: str, handler: Callable[..., Any]) -> None:
+    def __init__(self, method: str, path: str, handler: Callable[..., Any], rule: Rule) -> None:
         self.method = method
         self.path = path
         self.handler = handler
+        self.rule = rule
 
 
 class Raw(Route):
