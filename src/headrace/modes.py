@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from headrace import stores
+from headrace.auth.rules import OPEN
 from headrace.bridge.routes import listing
 from headrace.http.messages import Request, Response
 from headrace.route import Raw, Route
@@ -80,13 +81,13 @@ def served(routes: Iterable[Route], settings: Settings) -> Iterator[Route]:
         if route.path.startswith(ARTIFACTS):
             yield route if settings.serve_artifacts else _without_artifacts(route, settings)
         elif settings.artifacts_only and not _in_every_mode(route.path):
-            yield Raw(route.method, route.path, _refusing(route.path, settings, ONLY))
+            yield Raw(route.method, route.path, _refusing(route.path, settings, ONLY), route.rule)
         else:
             yield route
     if settings.artifacts_only:
         for method, path, is_native in listing(native):
             if not is_native:
-                yield Raw(method, path, _refusing(path, settings, ONLY))
+                yield Raw(method, path, _refusing(path, settings, ONLY), OPEN)
 
 
 def registry_apart(settings: Settings) -> bool:
@@ -102,8 +103,8 @@ def _in_every_mode(path: str) -> bool:
 
 def _without_artifacts(route: Route, settings: Settings) -> Route:
     if route.path.startswith(OBJECTS) and route.method in ("GET", "PUT"):
-        return Raw(route.method, route.path, _no_objects)
-    return Raw(route.method, route.path, _refusing(route.path, settings, NO_SERVE))
+        return Raw(route.method, route.path, _no_objects, route.rule)
+    return Raw(route.method, route.path, _refusing(route.path, settings, NO_SERVE), route.rule)
 
 
 async def _no_objects(request: Request, ctx: Context) -> Response:

@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from headrace.bridge.routes import Table, listing, rows, spellings
+from headrace.bridge.rules import RULES
 from headrace.routes import ROUTES
 
 if TYPE_CHECKING:
@@ -49,9 +50,9 @@ def url_map_of_stock(directory: Path) -> set[tuple[str, str]]:
 def test_the_table_is_the_url_map_of_mlflow(tmp_path: Path) -> None:
     table = {
         (method, spelling)
-        for methods, path, _ in rows()
-        for method in methods
-        for spelling in spellings(path)
+        for line in rows()
+        for method in line.methods
+        for spelling in spellings(line.path)
     }
     stock = url_map_of_stock(tmp_path)
     assert len(stock) > 400
@@ -64,7 +65,7 @@ def test_every_route_is_listed_once_as_native_or_bridged() -> None:
     assert len({(method, path) for method, path, _ in listed}) == len(listed)
     ours = {(route.method, route.path) for route in ROUTES}
     assert {(method, path) for method, path, native in listed if native} == ours
-    of_stock = sum(len(methods) for methods, _, _ in rows())
+    of_stock = sum(len(line.methods) for line in rows())
     added = [path for method, path, native in listed if native and not is_stocks(method, path)]
     assert len(listed) == of_stock + len(added)
 
@@ -109,3 +110,20 @@ def test_only_what_starts_a_job_asks_for_job_runners() -> None:
         found = table.find(path)
         assert found is not None, path
         assert found.job_methods == expected, path
+
+
+def test_every_bridged_route_has_a_rule_and_no_native_one_has_two() -> None:
+    native = {(method, path) for method, path, is_native in listing(ROUTES) if is_native}
+    shapes = {(method, re.sub(r"\{[\w-]+(:path)?\}", "{}", path)) for method, path in native}
+    for line in rows():
+        for method in line.methods:
+            shape = method, re.sub(r"\{[\w-]+(:path)?\}", "{}", line.path)
+            assert (line.rule is None) == (shape in shapes), (method, line.path)
+            found = Table().find(re.sub(r"\{[\w-]+(:path)?\}", "x", line.path))
+            assert found is not None
+            assert line.rule is None or method in found.rules
+
+
+def test_every_rule_of_the_bridge_is_used() -> None:
+    used = {id(line.rule) for line in rows()}
+    assert not [name for name, rule in RULES.items() if id(rule) not in used]

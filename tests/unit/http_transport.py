@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
+from headrace.auth.rules import OPEN
 from headrace.errors import ApiError
 from headrace.http.app import Router, error_response
 from headrace.http.connection import Connection
@@ -29,7 +30,11 @@ async def handle(req: Empty, ctx: Any) -> None:
 WRITE = "/write"
 SEARCH = "/search"
 STREAM = "/stream"
-ROUTES = (Route("POST", WRITE, handle), Route("POST", SEARCH, handle), Raw("POST", STREAM, handle))
+ROUTES = (
+    Route("POST", WRITE, handle, OPEN),
+    Route("POST", SEARCH, handle, OPEN),
+    Raw("POST", STREAM, handle, OPEN),
+)
 
 
 class ScriptedApp:

@@ -1,8 +1,9 @@
 """Every route of stock MLflow 3.17.2, whether headrace answers it itself or not.
 
 Paths under /api are answered under /ajax-api as well. What headrace.routes has too is native; the
-rest is bridged. A test compares this table with the URL map of the installed mlflow package.
-`+jobs` marks what needs MLflow's job runners, which are too large to start for anything else.
+rest is bridged and names its rule, the same column as in headrace.routes (bridge/rules.py). A test compares
+this table with the URL map of the installed mlflow package. `+jobs` marks what needs MLflow's job
+runners, which are too large to start for anything else.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+from headrace.bridge.rules import RULES
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from headrace.auth.rules import Rule
     from headrace.route import Route
 
 _TABLE: Final = """
@@ -22,7 +26,8 @@ GET /
 GET /api/3.0/mlflow/server-info
 GET POST /ajax-api/3.0/mlflow/ui-telemetry
 GET /build/{filename:path}
-GET POST /graphql
+GET /graphql anyone
+POST /graphql
 GET /health
 GET /static-files/{path:path}
 GET /version
@@ -37,10 +42,10 @@ GET POST /api/2.0/mlflow/experiments/search
 POST /ajax-api/2.0/mlflow/experiments/search-datasets
 POST /api/2.0/mlflow/experiments/set-experiment-tag
 POST /api/2.0/mlflow/experiments/update
-POST /api/2.0mlflow/experiments/search-datasets
+POST /api/2.0mlflow/experiments/search-datasets datasets.of-experiments
 # runs
 POST /api/2.0/mlflow/runs/create
-POST /ajax-api/2.0/mlflow/runs/create-promptlab-run
+POST /ajax-api/2.0/mlflow/runs/create-promptlab-run run.create
 POST /api/2.0/mlflow/runs/delete
 POST /api/2.0/mlflow/runs/delete-tag
 GET /api/2.0/mlflow/runs/get
@@ -105,166 +110,183 @@ GET POST /api/2.0/mlflow/webhooks
 DELETE GET PATCH /api/2.0/mlflow/webhooks/{webhook_id}
 POST /api/2.0/mlflow/webhooks/{webhook_id}/test
 # traces and assessments
-GET /api/2.0/mlflow/get-online-trace-details
-GET /ajax-api/2.0/mlflow/get-trace-artifact
-GET POST /api/2.0/mlflow/traces
-POST /api/2.0/mlflow/traces/delete-traces
-POST /api/2.0/mlflow/traces/link-prompts
-POST /api/2.0/mlflow/traces/link-to-run
-PATCH /api/2.0/mlflow/traces/{request_id}
-GET /api/2.0/mlflow/traces/{request_id}/info
-DELETE PATCH /api/2.0/mlflow/traces/{request_id}/tags
-GET /api/2.0/mlflow/unified-traces
-GET /ajax-api/3.0/mlflow/get-trace-artifact
-POST /api/3.0/mlflow/traces
-GET /api/3.0/mlflow/traces/batchGet
-POST /api/3.0/mlflow/traces/batchGetInfos
-POST /api/3.0/mlflow/traces/calculate-filter-correlation
-POST /api/3.0/mlflow/traces/delete-traces
-GET /api/3.0/mlflow/traces/get
-POST /api/3.0/mlflow/traces/metrics
-POST /api/3.0/mlflow/traces/search
-GET /api/3.0/mlflow/traces/{trace_id}
-POST /api/3.0/mlflow/traces/{trace_id}/assessments
-DELETE GET PATCH /api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id}
-DELETE PATCH /api/3.0/mlflow/traces/{trace_id}/tags
-POST /v1/traces
+GET /api/2.0/mlflow/get-online-trace-details trace.read
+GET /ajax-api/2.0/mlflow/get-trace-artifact trace.read
+GET /api/2.0/mlflow/traces traces.of-experiments
+POST /api/2.0/mlflow/traces trace.start
+POST /api/2.0/mlflow/traces/delete-traces traces.delete
+POST /api/2.0/mlflow/traces/link-prompts trace.update
+POST /api/2.0/mlflow/traces/link-to-run traces.link
+PATCH /api/2.0/mlflow/traces/{request_id} trace.update
+GET /api/2.0/mlflow/traces/{request_id}/info trace.read
+DELETE PATCH /api/2.0/mlflow/traces/{request_id}/tags trace.update
+GET /api/2.0/mlflow/unified-traces traces.of-experiments
+GET /ajax-api/3.0/mlflow/get-trace-artifact trace.read
+POST /api/3.0/mlflow/traces trace.start-v3
+GET /api/3.0/mlflow/traces/batchGet traces.read
+POST /api/3.0/mlflow/traces/batchGetInfos traces.read
+POST /api/3.0/mlflow/traces/calculate-filter-correlation traces.of-experiments
+POST /api/3.0/mlflow/traces/delete-traces traces.delete
+GET /api/3.0/mlflow/traces/get trace.read
+POST /api/3.0/mlflow/traces/metrics traces.of-experiments
+POST /api/3.0/mlflow/traces/search traces.search
+GET /api/3.0/mlflow/traces/{trace_id} trace.read
+POST /api/3.0/mlflow/traces/{trace_id}/assessments assessment.create
+DELETE /api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id} assessment.delete
+GET /api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id} assessment.read
+PATCH /api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id} assessment.update
+DELETE PATCH /api/3.0/mlflow/traces/{trace_id}/tags trace.update
+POST /v1/traces trace.start
 # evaluation datasets
-POST /api/3.0/mlflow/datasets/create
-GET POST /api/3.0/mlflow/datasets/search
-DELETE GET /api/3.0/mlflow/datasets/{dataset_id}
-POST /api/3.0/mlflow/datasets/{dataset_id}/add-experiments
-GET /api/3.0/mlflow/datasets/{dataset_id}/experiment-ids
-DELETE GET POST /api/3.0/mlflow/datasets/{dataset_id}/records
-POST /api/3.0/mlflow/datasets/{dataset_id}/remove-experiments
-PATCH /api/3.0/mlflow/datasets/{dataset_id}/tags
-DELETE /api/3.0/mlflow/datasets/{dataset_id}/tags/{key}
+POST /api/3.0/mlflow/datasets/create dataset.create
+GET POST /api/3.0/mlflow/datasets/search datasets.of-experiments
+DELETE /api/3.0/mlflow/datasets/{dataset_id} dataset.delete
+GET /api/3.0/mlflow/datasets/{dataset_id} dataset.read
+POST /api/3.0/mlflow/datasets/{dataset_id}/add-experiments dataset.link
+GET /api/3.0/mlflow/datasets/{dataset_id}/experiment-ids dataset.read
+DELETE POST /api/3.0/mlflow/datasets/{dataset_id}/records dataset.update
+GET /api/3.0/mlflow/datasets/{dataset_id}/records dataset.read
+POST /api/3.0/mlflow/datasets/{dataset_id}/remove-experiments dataset.update
+PATCH /api/3.0/mlflow/datasets/{dataset_id}/tags dataset.update
+DELETE /api/3.0/mlflow/datasets/{dataset_id}/tags/{key} dataset.update
 # scorers and evaluation
-POST /ajax-api/3.0/mlflow/genai/evaluate/invoke +jobs
-POST /ajax-api/3.0/mlflow/scorer/invoke +jobs
-DELETE /api/3.0/mlflow/scorers/delete
-GET /api/3.0/mlflow/scorers/get
-GET /api/3.0/mlflow/scorers/list
-PUT /api/3.0/mlflow/scorers/online-config
-GET /api/3.0/mlflow/scorers/online-configs
-POST /api/3.0/mlflow/scorers/register
-GET /api/3.0/mlflow/scorers/versions
+POST /ajax-api/3.0/mlflow/genai/evaluate/invoke trace.start +jobs
+POST /ajax-api/3.0/mlflow/scorer/invoke trace.start +jobs
+DELETE /api/3.0/mlflow/scorers/delete scorer.delete
+GET /api/3.0/mlflow/scorers/get scorer.read
+GET /api/3.0/mlflow/scorers/list scorers.list
+PUT /api/3.0/mlflow/scorers/online-config experiment.update
+GET /api/3.0/mlflow/scorers/online-configs scorers.online
+POST /api/3.0/mlflow/scorers/register scorer.register
+GET /api/3.0/mlflow/scorers/versions scorer.read
 # issues
-POST /api/3.0/mlflow/issues
-POST /ajax-api/3.0/mlflow/issues/invoke +jobs
-POST /api/3.0/mlflow/issues/search
-GET PATCH /api/3.0/mlflow/issues/{issue_id}
+POST /api/3.0/mlflow/issues experiment.update
+POST /ajax-api/3.0/mlflow/issues/invoke issues.detect +jobs
+POST /api/3.0/mlflow/issues/search experiment.read
+GET /api/3.0/mlflow/issues/{issue_id} issue.read
+PATCH /api/3.0/mlflow/issues/{issue_id} issue.update
 # label schemas and review queues
-POST /api/3.0/mlflow/label-schemas/create
-DELETE /api/3.0/mlflow/label-schemas/delete
-GET /api/3.0/mlflow/label-schemas/get
-GET /api/3.0/mlflow/label-schemas/get-by-name
-GET /api/3.0/mlflow/label-schemas/list
-PATCH /api/3.0/mlflow/label-schemas/update
-POST /api/3.0/mlflow/review-queues/create
-POST /api/3.0/mlflow/review-queues/delete
-GET /api/3.0/mlflow/review-queues/get
-GET /api/3.0/mlflow/review-queues/get-by-name
-POST /api/3.0/mlflow/review-queues/get-or-create-user
-POST /api/3.0/mlflow/review-queues/items/add
-GET /api/3.0/mlflow/review-queues/items/list
-POST /api/3.0/mlflow/review-queues/items/remove
-POST /api/3.0/mlflow/review-queues/items/set-status
-GET /api/3.0/mlflow/review-queues/list
-POST /api/3.0/mlflow/review-queues/update
+POST /api/3.0/mlflow/label-schemas/create experiment.manage
+DELETE /api/3.0/mlflow/label-schemas/delete schema.manage
+GET /api/3.0/mlflow/label-schemas/get schema.read
+GET /api/3.0/mlflow/label-schemas/get-by-name experiment.read
+GET /api/3.0/mlflow/label-schemas/list experiment.read
+PATCH /api/3.0/mlflow/label-schemas/update schema.manage
+POST /api/3.0/mlflow/review-queues/create queue.create
+POST /api/3.0/mlflow/review-queues/delete queue.manage
+GET /api/3.0/mlflow/review-queues/get queue.read
+GET /api/3.0/mlflow/review-queues/get-by-name queue.read-by-name
+POST /api/3.0/mlflow/review-queues/get-or-create-user queue.create
+POST /api/3.0/mlflow/review-queues/items/add queue.update
+GET /api/3.0/mlflow/review-queues/items/list queue.read
+POST /api/3.0/mlflow/review-queues/items/remove queue.update
+POST /api/3.0/mlflow/review-queues/items/set-status queue.update
+GET /api/3.0/mlflow/review-queues/list queues.list
+POST /api/3.0/mlflow/review-queues/update queue.manage
 # jobs
-POST /ajax-api/3.0/jobs/ +jobs
-PATCH /ajax-api/3.0/jobs/cancel/{job_id}
-POST /ajax-api/3.0/jobs/search
-GET /ajax-api/3.0/jobs/{job_id}
-PATCH /ajax-api/3.0/mlflow/jobs/cancel/{job_id}
-GET /ajax-api/3.0/mlflow/jobs/{job_id}
-POST /api/3.0/mlflow/prompt-optimization/jobs +jobs
-GET POST /api/3.0/mlflow/prompt-optimization/jobs/search
-DELETE GET /api/3.0/mlflow/prompt-optimization/jobs/{job_id}
-POST /api/3.0/mlflow/prompt-optimization/jobs/{job_id}/cancel
+POST /ajax-api/3.0/jobs/ anyone +jobs
+PATCH /ajax-api/3.0/jobs/cancel/{job_id} job.own
+POST /ajax-api/3.0/jobs/search jobs.list
+GET /ajax-api/3.0/jobs/{job_id} job.own
+PATCH /ajax-api/3.0/mlflow/jobs/cancel/{job_id} job.own
+GET /ajax-api/3.0/mlflow/jobs/{job_id} job.own
+POST /api/3.0/mlflow/prompt-optimization/jobs job.optimize +jobs
+GET POST /api/3.0/mlflow/prompt-optimization/jobs/search experiment.read
+DELETE GET /api/3.0/mlflow/prompt-optimization/jobs/{job_id} job.own
+POST /api/3.0/mlflow/prompt-optimization/jobs/{job_id}/cancel job.own
 # AI gateway
 GET POST /ajax-api/2.0/mlflow/gateway-proxy
-POST /api/3.0/mlflow/gateway/budgets/create
-DELETE /api/3.0/mlflow/gateway/budgets/delete
-GET /api/3.0/mlflow/gateway/budgets/get
-GET /api/3.0/mlflow/gateway/budgets/list
-POST /api/3.0/mlflow/gateway/budgets/update
-GET /api/3.0/mlflow/gateway/budgets/windows
-POST /api/3.0/mlflow/gateway/endpoints/bindings/create
-DELETE /api/3.0/mlflow/gateway/endpoints/bindings/delete
-GET /api/3.0/mlflow/gateway/endpoints/bindings/list
-POST /api/3.0/mlflow/gateway/endpoints/create
-DELETE /api/3.0/mlflow/gateway/endpoints/delete
-DELETE /api/3.0/mlflow/gateway/endpoints/delete-tag
-GET /api/3.0/mlflow/gateway/endpoints/get
-GET /api/3.0/mlflow/gateway/endpoints/list
-POST /api/3.0/mlflow/gateway/endpoints/models/attach
-POST /api/3.0/mlflow/gateway/endpoints/models/detach
-POST /api/3.0/mlflow/gateway/endpoints/set-tag
-POST /api/3.0/mlflow/gateway/endpoints/update
-POST /api/3.0/mlflow/gateway/guardrails/add-to-endpoint
-POST /api/3.0/mlflow/gateway/guardrails/create
-DELETE /api/3.0/mlflow/gateway/guardrails/delete
-GET /api/3.0/mlflow/gateway/guardrails/get
-GET /api/3.0/mlflow/gateway/guardrails/list
-GET /api/3.0/mlflow/gateway/guardrails/list-for-endpoint
-DELETE /api/3.0/mlflow/gateway/guardrails/remove-from-endpoint
-PATCH /api/3.0/mlflow/gateway/guardrails/update-config
-POST /api/3.0/mlflow/gateway/model-definitions/create
-DELETE /api/3.0/mlflow/gateway/model-definitions/delete
-GET /api/3.0/mlflow/gateway/model-definitions/get
-GET /api/3.0/mlflow/gateway/model-definitions/list
-POST /api/3.0/mlflow/gateway/model-definitions/update
-GET /ajax-api/3.0/mlflow/gateway/provider-config
-GET /ajax-api/3.0/mlflow/gateway/secrets/config
-POST /api/3.0/mlflow/gateway/secrets/create
-DELETE /api/3.0/mlflow/gateway/secrets/delete
-GET /api/3.0/mlflow/gateway/secrets/get
-GET /api/3.0/mlflow/gateway/secrets/list
-POST /api/3.0/mlflow/gateway/secrets/update
-GET /ajax-api/3.0/mlflow/gateway/supported-models
-GET /ajax-api/3.0/mlflow/gateway/supported-providers
-POST /gateway/anthropic/v1/messages
-POST /gateway/gemini/v1beta/models/{endpoint_name}:generateContent
-POST /gateway/gemini/v1beta/models/{endpoint_name}:streamGenerateContent
-POST /gateway/mlflow/v1/chat/completions
-GET /gateway/mlflow/v1/models
-POST /gateway/openai/v1/chat/completions
-POST /gateway/openai/v1/embeddings
-POST /gateway/openai/v1/responses
-POST /gateway/openai/v1/responses/compact
-POST /gateway/proxy/{endpoint_name}/{path:path}
-POST /gateway/typesafe/v1/systemone
-POST /gateway/{endpoint_name}/mlflow/invocations
+POST /api/3.0/mlflow/gateway/budgets/create admin
+DELETE /api/3.0/mlflow/gateway/budgets/delete admin
+GET /api/3.0/mlflow/gateway/budgets/get anyone
+GET /api/3.0/mlflow/gateway/budgets/list anyone
+POST /api/3.0/mlflow/gateway/budgets/update admin
+GET /api/3.0/mlflow/gateway/budgets/windows anyone
+POST /api/3.0/mlflow/gateway/endpoints/bindings/create endpoint.update
+DELETE /api/3.0/mlflow/gateway/endpoints/bindings/delete endpoint.update
+GET /api/3.0/mlflow/gateway/endpoints/bindings/list endpoints.list
+POST /api/3.0/mlflow/gateway/endpoints/create endpoint.create
+DELETE /api/3.0/mlflow/gateway/endpoints/delete endpoint.delete
+DELETE /api/3.0/mlflow/gateway/endpoints/delete-tag endpoint.update
+GET /api/3.0/mlflow/gateway/endpoints/get endpoint.read
+GET /api/3.0/mlflow/gateway/endpoints/list endpoints.list
+POST /api/3.0/mlflow/gateway/endpoints/models/attach endpoint.update
+POST /api/3.0/mlflow/gateway/endpoints/models/detach endpoint.update
+POST /api/3.0/mlflow/gateway/endpoints/set-tag endpoint.update
+POST /api/3.0/mlflow/gateway/endpoints/update endpoint.update
+POST /api/3.0/mlflow/gateway/guardrails/add-to-endpoint admin
+POST /api/3.0/mlflow/gateway/guardrails/create admin
+DELETE /api/3.0/mlflow/gateway/guardrails/delete admin
+GET /api/3.0/mlflow/gateway/guardrails/get admin
+GET /api/3.0/mlflow/gateway/guardrails/list admin
+GET /api/3.0/mlflow/gateway/guardrails/list-for-endpoint admin
+DELETE /api/3.0/mlflow/gateway/guardrails/remove-from-endpoint admin
+PATCH /api/3.0/mlflow/gateway/guardrails/update-config admin
+POST /api/3.0/mlflow/gateway/model-definitions/create definition.create
+DELETE /api/3.0/mlflow/gateway/model-definitions/delete definition.delete
+GET /api/3.0/mlflow/gateway/model-definitions/get definition.read
+GET /api/3.0/mlflow/gateway/model-definitions/list definitions.list
+POST /api/3.0/mlflow/gateway/model-definitions/update definition.update
+GET /ajax-api/3.0/mlflow/gateway/provider-config anyone
+GET /ajax-api/3.0/mlflow/gateway/secrets/config anyone
+POST /api/3.0/mlflow/gateway/secrets/create secret.create
+DELETE /api/3.0/mlflow/gateway/secrets/delete secret.delete
+GET /api/3.0/mlflow/gateway/secrets/get secret.read
+GET /api/3.0/mlflow/gateway/secrets/list secrets.list
+POST /api/3.0/mlflow/gateway/secrets/update secret.update
+GET /ajax-api/3.0/mlflow/gateway/supported-models anyone
+GET /ajax-api/3.0/mlflow/gateway/supported-providers anyone
+POST /gateway/anthropic/v1/messages endpoint.use
+POST /gateway/gemini/v1beta/models/{endpoint_name}:generateContent endpoint.use
+POST /gateway/gemini/v1beta/models/{endpoint_name}:streamGenerateContent endpoint.use
+POST /gateway/mlflow/v1/chat/completions endpoint.use
+GET /gateway/mlflow/v1/models endpoints.list
+POST /gateway/openai/v1/chat/completions endpoint.use
+POST /gateway/openai/v1/embeddings endpoint.use
+POST /gateway/openai/v1/responses endpoint.use
+POST /gateway/openai/v1/responses/compact endpoint.use
+POST /gateway/proxy/{endpoint_name}/{path:path} endpoint.use
+POST /gateway/typesafe/v1/systemone endpoint.use
+POST /gateway/{endpoint_name}/mlflow/invocations endpoint.use
 # MCP servers
-GET POST /api/3.0/mlflow/mcp-servers
-GET /api/3.0/mlflow/mcp-servers/endpoints
-DELETE GET PATCH /api/3.0/mlflow/mcp-servers/{name:path}
-POST /api/3.0/mlflow/mcp-servers/{name:path}/aliases
-DELETE GET /api/3.0/mlflow/mcp-servers/{name:path}/aliases/{alias:path}
-GET POST /api/3.0/mlflow/mcp-servers/{name:path}/endpoints
-DELETE GET PATCH /api/3.0/mlflow/mcp-servers/{name:path}/endpoints/{endpoint_id}
-POST /api/3.0/mlflow/mcp-servers/{name:path}/tags
-DELETE /api/3.0/mlflow/mcp-servers/{name:path}/tags/{key:path}
-GET POST /api/3.0/mlflow/mcp-servers/{name:path}/versions
-DELETE GET PATCH /api/3.0/mlflow/mcp-servers/{name:path}/versions/{version:path}
-POST /api/3.0/mlflow/mcp-servers/{name:path}/versions/{version:path}/tags
-DELETE /api/3.0/mlflow/mcp-servers/{name:path}/versions/{version:path}/tags/{key:path}
+GET /api/3.0/mlflow/mcp-servers mcps.list
+POST /api/3.0/mlflow/mcp-servers mcp.create
+GET /api/3.0/mlflow/mcp-servers/endpoints mcps.list
+DELETE /api/3.0/mlflow/mcp-servers/{name:path} mcp.delete
+GET /api/3.0/mlflow/mcp-servers/{name:path} mcp.read
+PATCH /api/3.0/mlflow/mcp-servers/{name:path} mcp.update
+POST /api/3.0/mlflow/mcp-servers/{name:path}/aliases mcp.update
+DELETE /api/3.0/mlflow/mcp-servers/{name:path}/aliases/{alias:path} mcp.delete
+GET /api/3.0/mlflow/mcp-servers/{name:path}/aliases/{alias:path} mcp.read
+GET /api/3.0/mlflow/mcp-servers/{name:path}/endpoints mcp.read
+POST /api/3.0/mlflow/mcp-servers/{name:path}/endpoints mcp.update
+DELETE /api/3.0/mlflow/mcp-servers/{name:path}/endpoints/{endpoint_id} mcp.delete
+GET /api/3.0/mlflow/mcp-servers/{name:path}/endpoints/{endpoint_id} mcp.read
+PATCH /api/3.0/mlflow/mcp-servers/{name:path}/endpoints/{endpoint_id} mcp.update
+POST /api/3.0/mlflow/mcp-servers/{name:path}/tags mcp.update
+DELETE /api/3.0/mlflow/mcp-servers/{name:path}/tags/{key:path} mcp.delete
+GET /api/3.0/mlflow/mcp-servers/{name:path}/versions mcp-version.read
+POST /api/3.0/mlflow/mcp-servers/{name:path}/versions mcp-version.update
+DELETE /api/3.0/mlflow/mcp-servers/{name:path}/versions/{version:path} mcp-version.delete
+GET /api/3.0/mlflow/mcp-servers/{name:path}/versions/{version:path} mcp-version.read
+PATCH /api/3.0/mlflow/mcp-servers/{name:path}/versions/{version:path} mcp-version.update
+POST /api/3.0/mlflow/mcp-servers/{name:path}/versions/{version:path}/tags mcp-version.update
+DELETE /api/3.0/mlflow/mcp-servers/{name:path}/versions/{version:path}/tags/{key:path} mcp-version.delete
 # assistant
-GET PUT /ajax-api/3.0/mlflow/assistant/config
-POST /ajax-api/3.0/mlflow/assistant/message
+GET /ajax-api/3.0/mlflow/assistant/config
+PUT /ajax-api/3.0/mlflow/assistant/config anyone
+POST /ajax-api/3.0/mlflow/assistant/message anyone
 GET /ajax-api/3.0/mlflow/assistant/providers
-GET /ajax-api/3.0/mlflow/assistant/providers/{provider}/health
-GET /ajax-api/3.0/mlflow/assistant/providers/{provider}/models
-PATCH /ajax-api/3.0/mlflow/assistant/sessions/{session_id}
-POST /ajax-api/3.0/mlflow/assistant/sessions/{session_id}/permission
-GET /ajax-api/3.0/mlflow/assistant/sessions/{session_id}/stream
-POST /ajax-api/3.0/mlflow/assistant/sessions/{session_id}/tool-result
-POST /ajax-api/3.0/mlflow/assistant/skills/install
+GET /ajax-api/3.0/mlflow/assistant/providers/{provider}/health anyone
+GET /ajax-api/3.0/mlflow/assistant/providers/{provider}/models anyone
+PATCH /ajax-api/3.0/mlflow/assistant/sessions/{session_id} anyone
+POST /ajax-api/3.0/mlflow/assistant/sessions/{session_id}/permission anyone
+GET /ajax-api/3.0/mlflow/assistant/sessions/{session_id}/stream anyone
+POST /ajax-api/3.0/mlflow/assistant/sessions/{session_id}/tool-result anyone
+POST /ajax-api/3.0/mlflow/assistant/skills/install anyone
 # demo data
-POST /ajax-api/3.0/mlflow/demo/delete
-POST /ajax-api/3.0/mlflow/demo/generate
+POST /ajax-api/3.0/mlflow/demo/delete admin
+POST /ajax-api/3.0/mlflow/demo/generate anyone
 # workspaces
 GET POST /api/3.0/mlflow/workspaces
 DELETE GET PATCH /api/3.0/mlflow/workspaces/{workspace_name}
@@ -276,49 +298,64 @@ _ARGUMENT: Final = re.compile(r"\{[\w-]+(:path)?\}")
 
 @dataclass(frozen=True, slots=True)
 class Bridged:
-    """What stock answers at a path: its methods, and those of them that need its job runners."""
+    """What stock answers at a path: its methods, those that need its job runners, the rules of bridged ones."""
 
     methods: frozenset[str]
     job_methods: frozenset[str]
+    rules: Mapping[str, Rule]
 
 
 class Table:
     """Finds what stock MLflow answers at a path (without static prefix). Takes 30 ms to make."""
 
     def __init__(self) -> None:
-        self._fixed: dict[str, Bridged] = {}
+        self._fixed: dict[str, list[Bridged]] = {}
         self._shaped: list[tuple[re.Pattern[str], Bridged]] = []
-        for methods, path, needs_jobs in rows():
-            row = Bridged(methods, methods if needs_jobs else frozenset())
-            for spelling in spellings(path):
+        for line in rows():
+            jobs = line.methods if line.needs_jobs else frozenset()
+            rules = dict.fromkeys(line.methods, line.rule) if line.rule is not None else {}
+            row = Bridged(line.methods, jobs, rules)
+            for spelling in spellings(line.path):
                 if "{" in spelling:
                     self._shaped.append((re.compile(_pattern(spelling)), row))
                 else:
-                    self._fixed[spelling] = row
+                    self._fixed.setdefault(spelling, []).append(row)
 
     def find(self, path: str) -> Bridged | None:
         """The row of a path, or None where stock answers 404; several that fit count as one."""
-        fixed = self._fixed.get(path)
         fitting = [row for pattern, row in self._shaped if pattern.fullmatch(path)]
-        if fixed is not None:
-            fitting.append(fixed)
+        fitting += self._fixed.get(path, [])
         if not fitting:
             return None
         return Bridged(
             frozenset().union(*(row.methods for row in fitting)),
             frozenset().union(*(row.job_methods for row in fitting)),
+            {method: rule for row in fitting for method, rule in row.rules.items()},
         )
 
 
-def rows() -> Iterator[tuple[frozenset[str], str, bool]]:
-    """Methods, path and whether it needs job runners, of each line of the table."""
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the table; a line of native routes has no rule here."""
+
+    methods: frozenset[str]
+    path: str
+    rule: Rule | None
+    needs_jobs: bool
+
+
+def rows() -> Iterator[Line]:
+    """The lines of the table. Raises KeyError for a rule that there is not."""
     for line in _TABLE.splitlines():
         words = line.split()
         if not words or words[0] == "#":
             continue
         needs_jobs = words[-1] == "+jobs"
-        *methods, path = words[:-1] if needs_jobs else words
-        yield frozenset(methods), path, needs_jobs
+        if needs_jobs:
+            words.pop()
+        rule = None if words[-1].startswith("/") else RULES[words.pop()]
+        *methods, path = words
+        yield Line(frozenset(methods), path, rule, needs_jobs)
 
 
 def listing(native: Iterable[Route]) -> list[tuple[str, str, bool]]:
@@ -329,10 +366,10 @@ def listing(native: Iterable[Route]) -> list[tuple[str, str, bool]]:
         for path in spellings(route.path)
     }
     listed: dict[tuple[str, str], bool] = {}
-    for methods, path, _ in rows():
-        for method in sorted(methods):
-            found = ours.get((method, _shape(path)))
-            listed[method, found or path] = found is not None
+    for line in rows():
+        for method in sorted(line.methods):
+            found = ours.get((method, _shape(line.path)))
+            listed[method, found or line.path] = found is not None
     listed.update({(method, path): True for (method, _), path in ours.items()})
     return [(method, path, is_native) for (method, path), is_native in listed.items()]
 

@@ -1,0 +1,120 @@
+"""The rules of routes that stock MLflow answers for us, by the name that the table in bridge/routes.py uses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from headrace.auth.rules import (
+    ADMIN,
+    ANYONE,
+    Need,
+    assessment,
+    create,
+    every,
+    experiment,
+    needs,
+    run,
+    scoped,
+    trace,
+    undenied,
+)
+
+if TYPE_CHECKING:
+    from headrace.auth.rules import Action, Rule
+
+
+def _dataset(action: Action) -> Need:
+    """An action on an evaluation dataset: on every experiment that it is linked to."""
+    return Need("evaluation_dataset", action, "dataset_id", "experiment")
+
+
+RULES: Final[dict[str, Rule]] = {
+    "anyone": ANYONE,
+    "admin": ADMIN,
+    "trace.start-v3": needs(experiment("update"), undenied("trace"), undenied("assessment")),
+    "trace.start": needs(experiment("update"), undenied("trace")),
+    "trace.read": needs(trace("read")),
+    "traces.read": needs(trace("read", "trace_ids[]")),
+    "trace.update": needs(trace("update")),
+    "traces.link": needs(run("update", "run_id"), trace("read", "trace_ids[]")),
+    "traces.of-experiments": needs(every("trace", "read", "experiment", "experiment_ids[]")),
+    "traces.search": needs(
+        every("trace", "read", "experiment", "locations[].mlflow_experiment.experiment_id")
+    ),
+    "traces.delete": needs(
+        experiment("read"),
+        every("trace", "delete", "experiment", "experiment_id"),
+        Need("assessment", "delete", "experiment_id", "experiment", "update"),
+    ),
+    "assessment.read": needs(trace("read"), assessment("read")),
+    "assessment.create": needs(trace("read"), undenied("assessment"), trace("update")),
+    "assessment.update": needs(trace("read"), assessment("update")),
+    "assessment.delete": needs(trace("read"), assessment("delete", "update")),
+    "dataset.create": needs(experiment("update", "experiment_ids[]")),
+    "datasets.of-experiments": needs(experiment("read", "experiment_ids[]")),
+    "dataset.read": needs(_dataset("read")),
+    "dataset.update": needs(_dataset("update")),
+    "dataset.link": needs(_dataset("update"), experiment("update", "experiment_ids[]")),
+    "dataset.delete": needs(_dataset("delete")),
+    "scorer.register": needs(experiment("update"), undenied("scorer"), undenied("scorer_version")),
+    "scorer.read": needs(
+        Need("scorer", "read", "experiment_id", "experiment"), undenied("scorer_version")
+    ),
+    "scorer.delete": needs(Need("scorer", "delete", "experiment_id", "experiment")),
+    "scorers.list": scoped("experiment", experiment("read")),
+    "experiment.update": needs(experiment("update")),
+    "scorers.online": scoped("scorer"),
+    "issues.detect": needs(
+        experiment("update"), undenied("trace"), Need("gateway_secret", "use", "secret_id")
+    ),
+    "experiment.read": needs(experiment("read")),
+    "issue.read": needs(Need("issue", "read", "issue_id", "experiment")),
+    "issue.update": needs(Need("issue", "update", "issue_id", "experiment")),
+    "experiment.manage": needs(experiment("manage")),
+    "schema.manage": needs(Need("label_schema", "manage", "schema_id", "experiment")),
+    "schema.read": needs(Need("label_schema", "read", "schema_id", "experiment")),
+    "queue.create": needs(experiment("update"), undenied("review_queue")),
+    "queue.read": needs(Need("review_queue", "read", "queue_id", "experiment")),
+    "queue.read-by-name": needs(Need("review_queue", "read", "experiment_id", "experiment")),
+    "queue.manage": needs(Need("review_queue", "manage", "queue_id", "experiment")),
+    "queue.update": needs(Need("review_queue", "update", "queue_id", "experiment")),
+    "queues.list": scoped("review_queue", experiment("read")),
+    "run.create": needs(experiment("update"), undenied("run")),
+    "job.own": needs(Need("job", "own", "job_id")),
+    "jobs.list": scoped("job"),
+    "job.optimize": needs(
+        experiment("update"), undenied("run"), undenied("scorer"), undenied("scorer_version")
+    ),
+    "endpoint.update": needs(Need("gateway_endpoint", "update", "endpoint_id")),
+    "endpoint.read": needs(Need("gateway_endpoint", "read", "endpoint_id")),
+    "endpoint.delete": needs(Need("gateway_endpoint", "delete", "endpoint_id")),
+    "endpoint.create": needs(
+        create("gateway_endpoint"),
+        undenied("gateway_endpoint"),
+        Need("gateway_model_definition", "use", "model_configs[].model_definition_id"),
+    ),
+    "endpoints.list": scoped("gateway_endpoint"),
+    "definition.create": needs(
+        create("gateway_model_definition"),
+        undenied("gateway_model_definition"),
+        Need("gateway_secret", "use", "secret_id"),
+    ),
+    "definition.delete": needs(Need("gateway_model_definition", "delete", "model_definition_id")),
+    "definition.read": needs(Need("gateway_model_definition", "read", "model_definition_id")),
+    "definitions.list": scoped("gateway_model_definition"),
+    "definition.update": needs(Need("gateway_model_definition", "update", "model_definition_id")),
+    "secret.create": needs(create("gateway_secret"), undenied("gateway_secret")),
+    "secret.delete": needs(Need("gateway_secret", "delete", "secret_id")),
+    "secret.read": needs(Need("gateway_secret", "read", "secret_id")),
+    "secrets.list": scoped("gateway_secret"),
+    "secret.update": needs(Need("gateway_secret", "update", "secret_id")),
+    "endpoint.use": needs(Need("gateway_endpoint", "use", "endpoint_name|model")),
+    "mcp.read": needs(Need("mcp_server", "read", "name")),
+    "mcp.update": needs(Need("mcp_server", "update", "name")),
+    "mcp.delete": needs(Need("mcp_server", "delete", "name")),
+    "mcp.create": needs(create("mcp_server")),
+    "mcps.list": scoped("mcp_server"),
+    "mcp-version.read": needs(Need("mcp_server_version", "read", "name", "mcp_server")),
+    "mcp-version.update": needs(Need("mcp_server_version", "update", "name", "mcp_server")),
+    "mcp-version.delete": needs(Need("mcp_server_version", "delete", "name", "mcp_server")),
+}

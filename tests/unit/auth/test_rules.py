@@ -1,0 +1,117 @@
+"""The rule column: every row has one, and its ids are fields of the request that the handler gets."""
+
+from __future__ import annotations
+
+import re
+import typing
+from typing import Any
+
+import pytest
+
+from headrace.api.runs.types import LogBatch, MetricIn
+from headrace.auth.rules import (
+    ADMIN,
+    ANYONE,
+    OPEN,
+    Demand,
+    Needs,
+    Scoped,
+    experiment,
+    logged_model,
+    needs,
+    run,
+    undenied,
+)
+from headrace.route import Raw, Route
+from headrace.routes import ROUTES
+
+# Fields that raw handlers read from the query string (MLflow's contract), besides arguments of the path.
+QUERY_FIELDS = {"run_id", "run_uuid", "name", "path"}
+
+
+async def handler(req: Any, ctx: Any) -> None:
+    """Answers nothing."""
+
+
+def test_a_row_without_a_rule_does_not_load() -> None:
+    with pytest.raises(TypeError, match="rule"):
+        Route("GET", "/x", handler)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="rule"):
+        Raw("GET", "/x", handler)  # type: ignore[call-arg]
+
+
+def test_the_ids_of_a_rule_are_fields_of_the_request() -> None:
+    checked = 0
+    for route in ROUTES:
+        if not isinstance(route.rule, Needs):
+            assert route.rule in (OPEN, ANYONE, ADMIN)
+            continue
+        for need in route.rule.needs:
+            if need.ids is not None:
+                assert_fields(route, need.ids)
+                checked += 1
+    assert checked > 60
+
+
+def assert_fields(route: Route, path: str) -> None:
+    head, many, rest = path.partition("[]")
+    arguments = set(re.findall(r"\{(\w+)(?::path)?\}", route.path))
+    if route.raw:
+        assert set(head.split("|")) & (QUERY_FIELDS | arguments) or "artifacts/" in route.path
+        return
+    fields = typing.get_type_hints(typing.get_type_hints(route.handler)["req"])
+    known = [fields[name] for name in head.split("|") if name in fields]
+    assert known, (route.method, route.path, path)
+    for field in known:
+        assert (typing.get_origin(field) is list) == bool(many), (route.path, path)
+        if rest:
+            (item,) = typing.get_args(field)
+            assert rest.removeprefix(".") in typing.get_type_hints(item)
+
+
+def test_the_conditions_of_a_request_name_each_id_in_it() -> None:
+    rule = needs(run("update"), logged_model("update", "metrics[].model_id"), undenied("trace"))
+    request = LogBatch(
+        run_id="r1",
+        metrics=[
+            MetricIn(key="a", value=1.0, timestamp=1, model_id="m-1"),
+            MetricIn(key="b", value=1.0, timestamp=1),
+            MetricIn(key="c", value=1.0, timestamp=1, model_id="m-2"),
+        ],
+    )
+    assert list(rule.demands(request)) == [
+        Demand("run", "update", "r1", "experiment"),
+        Demand("logged_model", "update", "m-1", "experiment"),
+        Demand("logged_model", "update", "m-2", "experiment"),
+        Demand("trace", "undenied", "*"),
+    ]
+
+
+def test_the_first_alternative_that_is_set_is_the_id() -> None:
+    rule = needs(run("read"))
+    assert [d.id for d in rule.demands({"run_id": "", "run_uuid": "old"})] == ["old"]
+    assert [d.id for d in rule.demands({"run_id": "new", "run_uuid": "old"})] == ["new"]
+    assert [d.id for d in rule.demands({}, {"run_id": "new"})] == ["new"]
+    assert list(rule.demands({})) == []
+
+
+def test_each_id_of_a_list_is_a_condition() -> None:
+    rule = needs(experiment("read", "experiment_ids[]"))
+    assert [d.id for d in rule.demands({"experiment_ids": ["1", "2"]})] == ["1", "2"]
+
+
+def test_searches_say_which_rows_they_are_narrowed_to() -> None:
+    scoped = {route.path: route.rule.rows for route in ROUTES if isinstance(route.rule, Scoped)}
+    assert scoped["/api/2.0/mlflow/experiments/search"] == "experiment"
+    assert scoped["/api/2.0/mlflow/runs/search"] == "experiment"
+    assert scoped["/api/2.0/mlflow/model-versions/search"] == "registered_model"
+
+
+def test_only_probes_and_static_files_are_open() -> None:
+    assert {route.path for route in ROUTES if route.rule is OPEN} == {
+        "/health",
+        "/livez",
+        "/readyz",
+        "/static-files/{path:path}",
+        "/api/3.0/mlflow/server-info",
+    }
