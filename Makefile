@@ -34,8 +34,16 @@ compat-postgres: install
 	.venv-mlflow2/bin/python -m pip install --quiet 'mlflow==2.22.*' 'sqlalchemy<2.1' psycopg2-binary scikit-learn
 	touch $@
 
-# Real trainings with mlflow 3.17 and mlflow 2.22, each in an environment of its own.
-clients: install .venv-mlflow2/.installed
+# The package mlflow holds the files of mlflow-skinny and mlflow-tracing, too. Not every index has these two of 3.18,
+# so 3.17 brings the dependencies, and 3.18 replaces its files.
+.venv-mlflow318/.installed:
+	$(PYTHON) -m venv .venv-mlflow318
+	.venv-mlflow318/bin/python -m pip install --quiet 'mlflow==3.17.2' psycopg2-binary scikit-learn
+	.venv-mlflow318/bin/python -m pip install --quiet --no-deps 'mlflow==3.18.*'
+	touch $@
+
+# Real trainings with mlflow 2.22, 3.17 and 3.18, each in an environment of its own.
+clients: install .venv-mlflow2/.installed .venv-mlflow318/.installed
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile -m clients $(CLIENTS)
 
 # The long versions of the tests of faults: hundreds of kills, outages of 30 s, a quarter of an hour of load.
