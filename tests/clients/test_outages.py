@@ -65,14 +65,14 @@ class Trainings:
         )
 
     @contextmanager
-    def calm(self) -> Iterator[None]:
-        """Meanwhile they send only what every client repeats after silence."""
-        (self._directory / "calm").touch()
-        files = [self._directory / f"{name}.calm" for name in self._running]
+    def told(self, word: str) -> Iterator[None]:
+        """Meanwhile they all do as that file says: `hold` or `calm`."""
+        (self._directory / word).touch()
+        files = [self._directory / f"{name}.{word}" for name in self._running]
         eventually(lambda: all(file.exists() for file in files), WITHIN_S)
         self._check_alive()
         yield
-        (self._directory / "calm").unlink()
+        (self._directory / word).unlink()
 
     def finish(self, uri: str) -> None:
         """Let them end: they raised nothing, and all that they logged is there, once."""
@@ -128,6 +128,11 @@ def check_story(uri: str, name: str, told: dict[str, Any]) -> None:
     assert column(models) == once(f"{name} model", told["models"])
     experiments = f"SELECT name FROM experiments WHERE name LIKE '{name}%'"
     assert column(experiments) == once(f"{name} experiment", rounds)
+    versions = (
+        "SELECT name FROM registered_models LEFT JOIN model_versions USING (name)"
+        f" LEFT JOIN registered_model_aliases a USING (name) WHERE name LIKE '{name}%' AND alias = 'best'"
+    )
+    assert column(versions) == once(f"{name} registered", rounds)
 
 
 @contextmanager
@@ -145,12 +150,16 @@ def trainings(url: str, directory: Path) -> Iterator[Trainings]:
 def test_trainings_outlive_a_database_that_is_away(
     outage_s: float, own_postgres: PostgresServer, tmp_path: Path
 ) -> None:
-    """PostgreSQL is killed under whatever they do just then, and started again."""
+    """PostgreSQL is killed under all that they do, and once more before they begin runs, models, experiments."""
     uri = with_database(own_postgres.uri, "trainings")
     with psycopg.connect(own_postgres.uri, autocommit=True) as admin:
         admin.execute("CREATE DATABASE trainings")
     with headrace(uri, tmp_path) as server, trainings(server.url, tmp_path) as trained:
         own_postgres.kill()
+        own_postgres.start()
+        trained.wait_for_rounds()
+        with trained.told("hold"):
+            own_postgres.kill()
         time.sleep(outage_s)
         own_postgres.start()
         trained.wait_for_rounds()
@@ -159,14 +168,16 @@ def test_trainings_outlive_a_database_that_is_away(
 
 @LENGTHS
 def test_trainings_outlive_a_server_that_is_killed(outage_s: float, tmp_path: Path) -> None:
-    """They begin runs, experiments and models while it is away. Clients from 3.18 on raise when it dies in the middle
-    of one of these, as they do with any server; so none is under way at the kill."""
+    """They begin runs, models, experiments while it is away.
+
+    Nothing is under way at the kill: then clients from 3.18 on raise, whatever the server is.
+    """
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     port = free_port()
     with ExitStack() as stack:
         server = stack.enter_context(headrace(uri, tmp_path, port=port))
         trained = stack.enter_context(trainings(server.url, tmp_path))
-        with trained.calm():
+        with trained.told("hold"):
             server.kill()
         time.sleep(outage_s)
         stack.enter_context(headrace(uri, tmp_path, port=port))
@@ -182,7 +193,7 @@ def test_trainings_outlive_answers_that_are_lost(tmp_path: Path) -> None:
         Proxy(*address_of(server.url)) as proxy,
         trainings(f"http://127.0.0.1:{proxy.port}", tmp_path) as trained,
     ):
-        with trained.calm():
+        with trained.told("calm"):
             for number in range(LOST_ANSWERS):
                 route = ("runs/log-metric", "runs/log-batch", "runs/set-tag", "runs/get")[
                     number % 4
