@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: install serve test test-fast lint fix types docs compat compat-sqlite compat-postgres clients soak bench bench-quick bench-client browser browser-times azurite
+.PHONY: install serve test test-fast lint fix types docs compat compat-sqlite compat-postgres clients clients-soak soak endurance bench bench-quick bench-client browser browser-times azurite
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -34,14 +34,31 @@ compat-postgres: install
 	.venv-mlflow2/bin/python -m pip install --quiet 'mlflow==2.22.*' 'sqlalchemy<2.1' psycopg2-binary scikit-learn
 	touch $@
 
-# Real trainings with mlflow 3.17 and mlflow 2.22, each in an environment of its own.
-clients: install .venv-mlflow2/.installed
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile -m clients $(CLIENTS)
+# The package mlflow holds the files of mlflow-skinny and mlflow-tracing, too. Not every index has these two of 3.18,
+# so 3.17 brings the dependencies, and 3.18 replaces its files.
+.venv-mlflow318/.installed:
+	$(PYTHON) -m venv .venv-mlflow318
+	.venv-mlflow318/bin/python -m pip install --quiet 'mlflow==3.17.2' psycopg2-binary scikit-learn
+	.venv-mlflow318/bin/python -m pip install --quiet --no-deps 'mlflow==3.18.*'
+	touch $@
 
-# The long versions of the tests of faults: hundreds of kills, outages of 30 s, a quarter of an hour of load.
-# SOAK='-k killed' and other options of pytest.
+# Real trainings with mlflow 2.22, 3.17 and 3.18, each in an environment of its own.
+clients: install .venv-mlflow2/.installed .venv-mlflow318/.installed
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile -m 'clients and not soak' $(CLIENTS)
+
+# The same clients through outages of 30 s.
+clients-soak: install .venv-mlflow2/.installed .venv-mlflow318/.installed
+	$(BIN)/python -m pytest -m 'clients and soak' $(CLIENTS)
+
+# The long versions of the tests of faults: hundreds of kills, outages of 30 s, an hour of load on each database.
+# SOAK='-k killed' and other options of pytest; SOAK_SECONDS=900 for a shorter load.
 soak: install
-	HYPOTHESIS_PROFILE=random $(BIN)/python -m pytest -m soak $(SOAK)
+	HYPOTHESIS_PROFILE=random $(BIN)/python -m pytest -m 'soak and not clients' $(SOAK)
+
+# The hour of load alone, on both databases at the same time; its memory becomes the curve in docs/endurance.md.
+endurance: install
+	ENDURANCE=$(CURDIR)/docs/endurance $(BIN)/python -m pytest --numprocesses=2 -m soak -k at_work_does_not_grow
+	$(BIN)/python -m tests.faults.memory_curve docs/endurance
 
 .venv/.browser: .venv/.installed
 	$(BIN)/python -m pip install --quiet --group browser

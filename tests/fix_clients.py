@@ -1,7 +1,7 @@
 """Real mlflow clients, each in an environment of its own, run as separate processes.
 
-mlflow 3.17.2 is in the environment of the tests; mlflow 2.22 in .venv-mlflow2 (`make clients` makes it) or where
-HEADRACE_TEST_MLFLOW2 says its Python is.
+mlflow 3.17.2 is in the environment of the tests, mlflow 2.22 in .venv-mlflow2 and mlflow 3.18 in .venv-mlflow318
+(`make clients` makes both), or where HEADRACE_TEST_MLFLOW2 and HEADRACE_TEST_MLFLOW318 say that their Python is.
 """
 
 from __future__ import annotations
@@ -28,16 +28,30 @@ class Client:
     name: str
     python: Path
 
-    def run(self, program: str, *args: str, uri: str, directory: Path) -> Any:
-        """What a program of tests/clients/programs prints as JSON. `uri` is a server or a database."""
+    @staticmethod
+    def _environment(uri: str) -> dict[str, str]:
         environment = base_environment() | STOCK_ENVIRONMENT
-        environment |= {
-            "MLFLOW_TRACKING_URI": stock_uri(uri),
-            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # an error must not hide behind retries
-            "GIT_PYTHON_REFRESH": "quiet",
-        }
         # The program sees its own environment only, not this repository.
         del environment["PYTHONPATH"]
+        return environment | {"MLFLOW_TRACKING_URI": stock_uri(uri), "GIT_PYTHON_REFRESH": "quiet"}
+
+    def begin(
+        self, program: str, *args: str | Path, uri: str, directory: Path
+    ) -> subprocess.Popen[str]:
+        """A program of tests/clients/programs at work, with the client's own settings."""
+        return subprocess.Popen(
+            [self.python, PROGRAMS / program, *args],
+            cwd=directory,
+            env=self._environment(uri),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, program: str, *args: str, uri: str, directory: Path) -> Any:
+        """What a program of tests/clients/programs prints as JSON. `uri` is a server or a database."""
+        # An error must not hide behind retries.
+        environment = self._environment(uri) | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
         done = subprocess.run(
             [self.python, PROGRAMS / program, *args],
             cwd=directory,
@@ -55,16 +69,29 @@ def mlflow3() -> Client:
     return Client("mlflow 3.17", Path(sys.executable))
 
 
+def installed_apart(version: str, directory: str) -> Client:
+    """A client in an environment of its own; skips the test where that is not installed."""
+    given = os.environ.get(f"HEADRACE_TEST_{directory.upper()}")
+    python = Path(given) if given else ROOT / f".venv-{directory}" / "bin" / "python"
+    if not python.exists():
+        pytest.skip(f"no mlflow {version} at {python}: `make clients` installs it")
+    return Client(f"mlflow {version}", python)
+
+
 def mlflow2() -> Client:
     """The last client of the 2.x line."""
-    given = os.environ.get("HEADRACE_TEST_MLFLOW2")
-    python = Path(given) if given else ROOT / ".venv-mlflow2" / "bin" / "python"
-    if not python.exists():
-        pytest.skip(f"no mlflow 2.22 at {python}: `make clients` installs it")
-    return Client("mlflow 2.22", python)
+    return installed_apart("2.22", "mlflow2")
 
 
-@pytest.fixture(params=["mlflow3", "mlflow2"])
+def mlflow318() -> Client:
+    """The first client that does not repeat every request: not those that make something, unless after 429."""
+    return installed_apart("3.18", "mlflow318")
+
+
+CLIENTS = {"mlflow3": mlflow3, "mlflow2": mlflow2, "mlflow318": mlflow318}
+
+
+@pytest.fixture(params=CLIENTS)
 def client(request: pytest.FixtureRequest) -> Client:
     """Each of the clients in turn."""
-    return mlflow3() if request.param == "mlflow3" else mlflow2()
+    return CLIENTS[request.param]()

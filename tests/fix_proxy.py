@@ -7,7 +7,8 @@ import socket
 import struct
 import threading
 import time
-from typing import TYPE_CHECKING, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 from tests.fix_server import headrace
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from tests.fix_server import Server
 
 CHUNK = 65536
+Pair: TypeAlias = tuple[socket.socket, socket.socket]
 
 
 class Proxy:
@@ -31,14 +33,14 @@ class Proxy:
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
-        self._pairs: set[tuple[socket.socket, socket.socket]] = set()
+        self._pairs: set[Pair] = set()
         self._lock = threading.Lock()
         self._flowing = threading.Event()
         self._flowing.set()
         self.delay_s = 0.0
         self.lost_answers = 0
         self._bait: tuple[bytes, Callable[[], None]] | None = None
-        self._traps: dict[tuple[socket.socket, socket.socket], Callable[[], None]] = {}
+        self._traps: dict[Pair, Callable[[], None]] = {}
         self._closed = False
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -80,7 +82,7 @@ class Proxy:
         self,
         source: socket.socket,
         sink: socket.socket,
-        pair: tuple[socket.socket, socket.socket],
+        pair: Pair,
         forth: bool,
     ) -> None:
         with contextlib.suppress(OSError):
@@ -94,15 +96,22 @@ class Proxy:
                     self.lost_answers += 1
                     self._traps.pop(pair)()
                     return
-                sink.sendall(chunk)
+                passes = self._passes(chunk, pair, forth)
+                sink.sendall(chunk[:passes])
+                if passes is not None:
+                    break
         self._flowing.wait()
         self._drop(pair)
+
+    def _passes(self, chunk: bytes, pair: Pair, forth: bool) -> int | None:
+        """How much of a chunk passes before its connection ends; None: all of it, and the connection goes on."""
+        return None
 
     def lose_answer_to(self, text: bytes, then: Callable[[], None]) -> None:
         """The next chunk with `text` goes to the server; when its answer comes, keep it and call `then`."""
         self._bait = (text, then)
 
-    def _set_trap(self, chunk: bytes, pair: tuple[socket.socket, socket.socket]) -> None:
+    def _set_trap(self, chunk: bytes, pair: Pair) -> None:
         with self._lock:
             if self._bait is not None and self._bait[0] in chunk:
                 self._traps[pair] = self._bait[1]
@@ -113,7 +122,7 @@ class Proxy:
         """Whether it takes new connections."""
         return self._listener.fileno() != -1
 
-    def _drop(self, pair: tuple[socket.socket, socket.socket], *, reset: bool = False) -> None:
+    def _drop(self, pair: Pair, *, reset: bool = False) -> None:
         with self._lock:
             if pair not in self._pairs:
                 return
@@ -163,12 +172,70 @@ class Proxy:
         self._flowing.set()
 
 
+@dataclass(frozen=True, order=True)
+class Stream:
+    """One direction of one connection; connections are numbered in the order in which they carry something."""
+
+    connection: int
+    forth: bool
+
+
+@dataclass(frozen=True, order=True)
+class Cut:
+    """The place where a connection ends: when more than so many bytes of one of its directions have come."""
+
+    stream: Stream
+    after_bytes: int
+
+
+class Cutter(Proxy):
+    """A proxy that notes all that it carries, and ends one connection at a given byte. New connections pass."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._cut: Cut | None = None
+        self._order: list[Pair] = []
+        self.carried: dict[Stream, bytes] = {}
+        self.has_cut = False
+        super().__init__(host, port)
+
+    def arm(self, cut: Cut | None) -> None:
+        """Note and count from here on; end the first connection that reaches `cut`."""
+        with self._lock:
+            self._cut, self._order, self.carried, self.has_cut = cut, [], {}, False
+
+    def _passes(self, chunk: bytes, pair: Pair, forth: bool) -> int | None:
+        with self._lock:
+            if pair not in self._order:
+                self._order.append(pair)
+            stream = Stream(self._order.index(pair), forth)
+            before = self.carried.get(stream, b"")
+            self.carried[stream] = before + chunk
+            cut = self._cut
+            if cut is None or self.has_cut or cut.stream != stream:
+                return None
+            passes = cut.after_bytes - len(before)
+            self.has_cut = passes < len(chunk)
+            return passes if self.has_cut else None
+
+
+@contextlib.contextmanager
+def behind(proxy: Proxy, uri: str, directory: Path, **environment: str) -> Iterator[Server]:
+    """A headrace server that reaches its database through that proxy."""
+    netloc = f"{urlsplit(uri).username}@127.0.0.1:{proxy.port}"
+    through = urlunsplit(urlsplit(uri)._replace(netloc=netloc))
+    with headrace(through, directory, environment=environment) as server:
+        yield server
+
+
+def address_of(uri: str) -> tuple[str, int]:
+    """Host and port of a database or a server."""
+    parts = urlsplit(uri)
+    assert parts.hostname and parts.port, f"need a host and a port: {uri}"
+    return parts.hostname, parts.port
+
+
 @contextlib.contextmanager
 def behind_proxy(uri: str, directory: Path) -> Iterator[tuple[Proxy, Server]]:
     """A headrace server that reaches its database through a proxy."""
-    parts = urlsplit(uri)
-    assert parts.hostname and parts.port
-    with Proxy(parts.hostname, parts.port) as proxy:
-        through = urlunsplit(parts._replace(netloc=f"{parts.username}@127.0.0.1:{proxy.port}"))
-        with headrace(through, directory) as server:
-            yield proxy, server
+    with Proxy(*address_of(uri)) as proxy, behind(proxy, uri, directory) as server:
+        yield proxy, server

@@ -57,8 +57,9 @@ def point(key: str, value: float, step: int) -> dict[str, Any]:
 class Writer(threading.Thread):
     """One client in a loop: a batch (metric, param, tag), and now and then a run. It never sends anything twice.
 
-    `batches` and `runs` are what was acknowledged; `answers` counts every status, and "gone" for a broken connection;
-    `slowest_s` is the longest that any request took.
+    `batches` and `runs` are what was acknowledged; `unwritten` is what was refused with 429, batches by number and runs
+    by name; `answers` counts every status, and "gone" for a broken connection; `slowest_s` is the longest that any
+    request took.
     """
 
     def __init__(self, number: int, url: str, run_id: str, first: int = 0) -> None:
@@ -67,6 +68,7 @@ class Writer(threading.Thread):
         self.run_id = run_id
         self.batches: list[int] = []
         self.runs: list[str] = []
+        self.unwritten: list[int | str] = []
         self.answers: dict[str, int] = {}
         self.refusals: list[Answer] = []
         self.slowest_s = 0.0
@@ -107,6 +109,8 @@ class Writer(threading.Thread):
                 kept.append(what)
             else:
                 self.refusals.append(answer)
+                if answer.status == 429:
+                    self.unwritten.append(what)
                 time.sleep(0.05)
         self.slowest_s = max(self.slowest_s, time.monotonic() - started)
         self.answers[outcome] = self.answers.get(outcome, 0) + 1

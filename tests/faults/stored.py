@@ -57,7 +57,7 @@ def check_latest(uri: str) -> None:
 
 
 def check_acknowledged(uri: str, run_id: str, writers: Sequence[Writer]) -> None:
-    """Whatever the writers were told is written is there, whole, and no run is there twice."""
+    """What was acknowledged is there, whole; what was refused with 429 is not there; no run is there twice."""
     points = {
         (key, step)
         for key, step in rows(uri, f"SELECT key, step FROM metrics WHERE run_uuid = '{run_id}'")
@@ -74,6 +74,8 @@ def check_acknowledged(uri: str, run_id: str, writers: Sequence[Writer]) -> None
         assert int(tags[mine]) == max(stored), "the tag of one batch, the metric of another"
         for name in writer.runs:
             assert runs[name] == 1, name
+        written = [one for one in writer.unwritten if one in stored or one in runs]
+        assert not written, f"refused with 429, which says that nothing is written: {written}"
     doubled = {n: c for n, c in runs.items() if c > 1}
     assert not doubled
     check_latest(uri)

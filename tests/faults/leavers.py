@@ -1,0 +1,103 @@
+"""Clients that leave in the middle: of a body that they send, of an answer that they read, or before it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import threading
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
+
+from tests.faults.crowd import get, post
+from tests.faults.load import API, Once, point
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts/"
+FILE_BYTES = 8 << 20
+POINTS = 10_000
+TAKEN_BYTES = 64 << 10  # of an answer, before its reader leaves
+PATIENCE_S = 30
+PAUSE_S = 0.02  # so that those who stay are served, too
+AT_ONCE = 4
+
+
+class Leavers:
+    """Clients that come and leave, one kind after the other, in a thread of their own, until the block is left.
+
+    `left` counts how often each kind has left.
+    """
+
+    def __init__(self, url: str, run_ids: Sequence[str]) -> None:
+        parts = urlsplit(url)
+        self._address = (parts.hostname, parts.port)
+        self._stop_now = threading.Event()
+        self.left: Counter[str] = Counter()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._work()), daemon=True)
+        with Once(url) as wire:
+            answer = wire.ask("PUT", f"{ARTIFACTS}large", b"x" * FILE_BYTES)
+            assert answer.status == 200, str(answer)
+            for first in range(0, POINTS, 1000):
+                points = [point("long", n, n) for n in range(first, first + 1000)]
+                wire.made("runs/log-batch", {"run_id": run_ids[0], "metrics": points})
+        batch = post("runs/log-batch", {"run_id": run_ids[0], "metrics": [point("left", 1, 1)]})
+        upload = f"PUT {ARTIFACTS}never HTTP/1.1\r\nhost: localhost\r\ncontent-length: {FILE_BYTES}\r\n\r\n"
+        wanted = {"experiment_ids": ["0"], "max_results": 1000}
+        # What is sent, and how much of the answer is read.
+        self.kinds = {
+            "in a body": (batch[: len(batch) // 2], 0),
+            "in an upload": (upload.encode() + b"x" * (FILE_BYTES // 8), 0),
+            "before the answer": (batch, 0),
+            "in a search": (post("runs/search", wanted), 0),
+            "in a page of runs": (post("runs/search", wanted), 1024),
+            "in a download": (get(f"{ARTIFACTS}large"), TAKEN_BYTES),
+            "in a history": (
+                get(f"{API}metrics/get-history?run_id={run_ids[0]}&metric_key=long"),
+                TAKEN_BYTES,
+            ),
+        }
+
+    async def _work(self) -> None:
+        dice = random.Random(0)
+        turns = itertools.cycle(self.kinds)
+
+        async def one() -> None:
+            while not self._stop_now.is_set() or len(self.left) < len(self.kinds):
+                name = next(turns)
+                await self._leave(*self.kinds[name], abruptly=dice.random() < 0.5)
+                self.left[name] += 1
+                await asyncio.sleep(PAUSE_S)
+
+        await asyncio.gather(*(one() for _ in range(AT_ONCE)))
+
+    async def _leave(self, sent: bytes, taken_bytes: int, *, abruptly: bool) -> None:
+        reader, writer = await asyncio.open_connection(*self._address)
+        try:
+            with suppress(ConnectionError):  # the server may close first, with a refusal
+                # An answer that is shorter than what is read, a refusal perhaps, ends the connection.
+                writer.write(sent.replace(b"\r\n", b"\r\nconnection: close\r\n", 1))
+                await writer.drain()
+                while taken_bytes > 0 and (
+                    some := await asyncio.wait_for(reader.read(taken_bytes), PATIENCE_S)
+                ):
+                    taken_bytes -= len(some)
+        finally:
+            if abruptly:
+                writer.transport.abort()
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop_now.set()
+        self._thread.join(2 * PATIENCE_S)
+        assert not self._thread.is_alive(), "a client could not leave"
+        assert set(self.left) == set(self.kinds), "the thread failed"

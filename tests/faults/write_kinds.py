@@ -1,0 +1,322 @@
+"""Every kind of write, once: its request, the rows that it leaves, and whether clients send it again after silence.
+
+Texts hold `$names`: `$u` is new for every attempt; the others name what `STAGES` makes for this attempt, or what
+`SHARED` made once. `$answer` is what the server answered.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from dataclasses import dataclass, field
+from string import Template
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.faults.load import API, JSON
+from tests.faults.stored import rows
+
+if TYPE_CHECKING:
+    from tests.faults.load import Once
+    from tests.wire import Answer
+
+# Private addresses are allowed so that a webhook can have one; none of the webhooks here is active.
+ENVIRONMENT: Final = {
+    "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http",
+    "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+}
+
+# POST requests that read, or that write files only.
+NOT_WRITES: Final = frozenset(
+    {
+        "POST experiments/search",
+        "POST experiments/search-datasets",
+        "POST runs/search",
+        "POST logged-models/search",
+        "POST registered-models/get-latest-versions",
+        "POST webhooks/*/test",
+        "POST artifacts/presigned-upload-url",
+        "POST artifacts/presigned-download-url",
+        "POST mpu/create/*",
+        "POST mpu/complete/*",
+        "POST mpu/abort/*",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A request that makes something; `answer` is the way to its id in the answer."""
+
+    request: str
+    body: dict[str, Any]
+    answer: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of write. `stored` is a query that gives `rows` once it is written, and others before.
+
+    `repeatable`: MLflow's clients, also those from 3.18 on, send it again when its answer did not arrive.
+    """
+
+    request: str
+    body: dict[str, Any]
+    stored: str
+    rows: list[tuple[str, ...]]
+    stages: tuple[str, ...] = ()
+    answer: tuple[str, ...] = ()
+    repeatable: bool = False
+
+    @property
+    def name(self) -> str:
+        """Method and path, with `*` for what differs from one to the next."""
+        return generic(self.request)
+
+
+def generic(request: str) -> str:
+    """A request, or the row of a route, with `*` for each of its arguments."""
+    return re.sub(r"\$\w+|\{[^}]*\}", "*", request)
+
+
+RUN: Final = ("run", "info", "run_id")
+MODEL: Final = ("model", "info", "model_id")
+VERSION: Final = ("model_version", "version")
+WEBHOOK: Final = ("webhook", "webhook_id")
+HOOK: Final = {
+    "name": "$u",
+    "url": "http://127.0.0.1:9/",
+    "status": "DISABLED",
+    "events": [{"entity": "REGISTERED_MODEL", "action": "CREATED"}],
+}
+TAG: Final = {"key": "$u", "value": "1"}
+NEW_MODEL: Final = {"experiment_id": "0", "name": "m", "tags": [{"key": "token", "value": "$u"}]}
+NEW_RUN: Final = {
+    "experiment_id": "0",
+    "start_time": 1,
+    "tags": [{"key": "token", "value": "$u"}],
+}
+
+SHARED: Final = {
+    "run": Step("POST runs/create", {"experiment_id": "0", "start_time": 1}, RUN),
+    "logged": Step("POST logged-models", {"experiment_id": "0", "name": "shared"}, MODEL),
+    "registered": Step(
+        "POST registered-models/create", {"name": "shared"}, ("registered_model", "name")
+    ),
+    "version": Step(
+        "POST model-versions/create", {"name": "shared", "source": "s3://bucket/shared"}, VERSION
+    ),
+}
+STAGES: Final = {
+    "experiment": Step("POST experiments/create", {"name": "of $u"}, ("experiment_id",)),
+    "deleted experiment": Step("POST experiments/delete", {"experiment_id": "$experiment"}),
+    "experiment tag": Step(
+        "POST experiments/set-experiment-tag", {"experiment_id": "$experiment", **TAG}
+    ),
+    "own_run": Step("POST runs/create", {"experiment_id": "0", "start_time": 1}, RUN),
+    "deleted run": Step("POST runs/delete", {"run_id": "$own_run"}),
+    "run tag": Step("POST runs/set-tag", {"run_id": "$run", **TAG}),
+    "own_logged": Step("POST logged-models", {"experiment_id": "0", "name": "m"}, MODEL),
+    "logged tag": Step("PATCH logged-models/$logged/tags", {"tags": [TAG]}),
+    "own_model": Step(
+        "POST registered-models/create", {"name": "of-$u"}, ("registered_model", "name")
+    ),
+    "own_version": Step(
+        "POST model-versions/create", {"name": "$own_model", "source": "s3://b/v"}, VERSION
+    ),
+    "model tag": Step("POST registered-models/set-tag", {"name": "shared", **TAG}),
+    "version tag": Step("POST model-versions/set-tag", {"name": "shared", "version": "1", **TAG}),
+    "alias": Step(
+        "POST registered-models/alias", {"name": "shared", "alias": "$u", "version": "1"}
+    ),
+    "hook": Step("POST webhooks", HOOK, WEBHOOK),
+}
+
+POINTS: Final = [{"key": "$u", "value": n, "timestamp": 5, "step": n} for n in (1, 2)]
+DATASET: Final = {"name": "data", "digest": "d-$short", "source_type": "local", "source": "s"}
+MODEL_JSON: Final = json.dumps(
+    {"run_id": "r", "artifact_path": "$u", "flavors": {}, "utc_time_created": "now"}
+)
+
+KINDS: Final = (
+    # experiments
+    Kind("POST experiments/create", {"name": "$u"},
+         "SELECT experiment_id FROM experiments WHERE name = '$u'", [("$answer",)], answer=("experiment_id",)),
+    Kind("POST experiments/update", {"experiment_id": "$experiment", "new_name": "new $u"},
+         "SELECT name FROM experiments WHERE experiment_id = $experiment", [("new $u",)], ("experiment",)),
+    Kind("POST experiments/delete", {"experiment_id": "$experiment"},
+         "SELECT lifecycle_stage FROM experiments WHERE experiment_id = $experiment", [("deleted",)], ("experiment",)),
+    Kind("POST experiments/restore", {"experiment_id": "$experiment"},
+         "SELECT lifecycle_stage FROM experiments WHERE experiment_id = $experiment", [("active",)],
+         ("experiment", "deleted experiment")),
+    Kind("POST experiments/set-experiment-tag", {"experiment_id": "0", **TAG},
+         "SELECT value FROM experiment_tags WHERE key = '$u'", [("1",)], repeatable=True),
+    Kind("POST experiments/delete-experiment-tag", {"experiment_id": "$experiment", "key": "$u"},
+         "SELECT value FROM experiment_tags WHERE key = '$u'", [], ("experiment", "experiment tag")),
+    # runs
+    Kind("POST runs/create", NEW_RUN,
+         "SELECT run_uuid FROM tags WHERE key = 'token' AND value = '$u'", [("$answer",)], answer=RUN),
+    Kind("POST runs/update", {"run_id": "$own_run", "status": "FINISHED", "end_time": 7, "run_name": "$u"},
+         "SELECT status, end_time, name FROM runs WHERE run_uuid = '$own_run'", [("FINISHED", "7", "$u")],
+         ("own_run",), repeatable=True),
+    Kind("POST runs/delete", {"run_id": "$own_run"},
+         "SELECT lifecycle_stage FROM runs WHERE run_uuid = '$own_run'", [("deleted",)], ("own_run",), repeatable=True),
+    Kind("POST runs/restore", {"run_id": "$own_run"},
+         "SELECT lifecycle_stage FROM runs WHERE run_uuid = '$own_run'", [("active",)], ("own_run", "deleted run"),
+         repeatable=True),
+    Kind("POST runs/log-batch", {"run_id": "$run", "metrics": POINTS, "params": [TAG], "tags": [TAG]},
+         "SELECT m.step, p.value, t.value, l.step FROM metrics m LEFT JOIN params p USING (key) LEFT JOIN tags t"
+         " USING (key) LEFT JOIN latest_metrics l USING (key) WHERE m.key = '$u' ORDER BY 1",
+         [("1", "1", "1", "2"), ("2", "1", "1", "2")], repeatable=True),
+    Kind("POST runs/log-metric", {"run_id": "$run", **POINTS[1]},
+         "SELECT m.step, l.step FROM metrics m LEFT JOIN latest_metrics l USING (key) WHERE m.key = '$u'",
+         [("2", "2")], repeatable=True),
+    Kind("POST runs/log-parameter", {"run_id": "$run", **TAG},
+         "SELECT value FROM params WHERE key = '$u'", [("1",)], repeatable=True),
+    Kind("POST runs/set-tag", {"run_id": "$run", **TAG},
+         "SELECT value FROM tags WHERE key = '$u'", [("1",)], repeatable=True),
+    Kind("POST runs/delete-tag", {"run_id": "$run", "key": "$u"},
+         "SELECT value FROM tags WHERE key = '$u'", [], ("run tag",)),
+    Kind("POST runs/log-inputs",
+         {"run_id": "$own_run", "datasets": [{"tags": [{"key": "context", "value": "$u"}], "dataset": DATASET}]},
+         "SELECT d.digest, t.value FROM inputs i JOIN datasets d ON d.dataset_uuid = i.source_id"
+         " LEFT JOIN input_tags t USING (input_uuid) WHERE i.destination_id = '$own_run'",
+         [("d-$short", "$u")], ("own_run",)),
+    Kind("POST runs/outputs", {"run_id": "$own_run", "models": [{"model_id": "$logged", "step": 3}]},
+         "SELECT destination_id, step FROM inputs WHERE source_id = '$own_run'", [("$logged", "3")], ("own_run",)),
+    Kind("POST runs/log-model", {"run_id": "$own_run", "model_json": MODEL_JSON},
+         "SELECT length(value) - length(replace(value, '$u', '')) FROM tags"
+         " WHERE run_uuid = '$own_run' AND key = 'mlflow.log-model.history'", [("33",)], ("own_run",)),
+    # logged models
+    Kind("POST logged-models", NEW_MODEL,
+         "SELECT model_id FROM logged_model_tags WHERE tag_key = 'token' AND tag_value = '$u'", [("$answer",)],
+         answer=MODEL),
+    Kind("PATCH logged-models/$own_logged", {"model_id": "$own_logged", "status": "LOGGED_MODEL_READY"},
+         "SELECT status FROM logged_models WHERE model_id = '$own_logged'", [("2",)], ("own_logged",),
+         repeatable=True),
+    Kind("DELETE logged-models/$own_logged", {},
+         "SELECT lifecycle_stage FROM logged_models WHERE model_id = '$own_logged'", [("deleted",)], ("own_logged",)),
+    Kind("POST logged-models/$logged/params", {"model_id": "$logged", "params": [TAG]},
+         "SELECT param_value FROM logged_model_params WHERE param_key = '$u'", [("1",)]),
+    Kind("PATCH logged-models/$logged/tags", {"tags": [TAG]},
+         "SELECT tag_value FROM logged_model_tags WHERE tag_key = '$u'", [("1",)], repeatable=True),
+    Kind("DELETE logged-models/$logged/tags/$u", {},
+         "SELECT tag_value FROM logged_model_tags WHERE tag_key = '$u'", [], ("logged tag",)),
+    # registered models
+    Kind("POST registered-models/create", {"name": "$u", "tags": [TAG]},
+         "SELECT name, t.value FROM registered_models LEFT JOIN registered_model_tags t USING (name)"
+         " WHERE name = '$u'", [("$answer", "1")], answer=("registered_model", "name")),
+    Kind("POST registered-models/rename", {"name": "$own_model", "new_name": "$u"},
+         "SELECT name FROM registered_models WHERE name IN ('$own_model', '$u')", [("$u",)], ("own_model",)),
+    Kind("PATCH registered-models/update", {"name": "$own_model", "description": "$u"},
+         "SELECT description FROM registered_models WHERE name = '$own_model'", [("$u",)], ("own_model",),
+         repeatable=True),
+    Kind("DELETE registered-models/delete", {"name": "$own_model"},
+         "SELECT name FROM registered_models WHERE name = '$own_model'", [], ("own_model",)),
+    Kind("POST registered-models/set-tag", {"name": "shared", **TAG},
+         "SELECT value FROM registered_model_tags WHERE key = '$u'", [("1",)], repeatable=True),
+    Kind("DELETE registered-models/delete-tag", {"name": "shared", "key": "$u"},
+         "SELECT value FROM registered_model_tags WHERE key = '$u'", [], ("model tag",)),
+    Kind("POST registered-models/alias", {"name": "shared", "alias": "$u", "version": "1"},
+         "SELECT version FROM registered_model_aliases WHERE alias = '$u'", [("1",)], repeatable=True),
+    Kind("DELETE registered-models/alias", {"name": "shared", "alias": "$u"},
+         "SELECT version FROM registered_model_aliases WHERE alias = '$u'", [], ("alias",)),
+    # model versions
+    Kind("POST model-versions/create", {"name": "$own_model", "source": "s3://b/$u"},
+         "SELECT version FROM model_versions WHERE name = '$own_model'", [("$answer",)], ("own_model",),
+         answer=VERSION),
+    Kind("PATCH model-versions/update", {"name": "$own_model", "version": "1", "description": "$u"},
+         "SELECT description FROM model_versions WHERE name = '$own_model'", [("$u",)],
+         ("own_model", "own_version"), repeatable=True),
+    Kind("POST model-versions/transition-stage",
+         {"name": "$own_model", "version": "1", "stage": "Production", "archive_existing_versions": False},
+         "SELECT current_stage FROM model_versions WHERE name = '$own_model'", [("Production",)],
+         ("own_model", "own_version")),
+    Kind("DELETE model-versions/delete", {"name": "$own_model", "version": "1"},
+         "SELECT current_stage FROM model_versions WHERE name = '$own_model'", [("Deleted_Internal",)],
+         ("own_model", "own_version")),
+    Kind("POST model-versions/set-tag", {"name": "shared", "version": "1", **TAG},
+         "SELECT value FROM model_version_tags WHERE key = '$u'", [("1",)], repeatable=True),
+    Kind("DELETE model-versions/delete-tag", {"name": "shared", "version": "1", "key": "$u"},
+         "SELECT value FROM model_version_tags WHERE key = '$u'", [], ("version tag",)),
+    # webhooks
+    Kind("POST webhooks", HOOK,
+         "SELECT webhook_id, entity, action FROM webhooks JOIN webhook_events USING (webhook_id) WHERE name = '$u'",
+         [("$answer", "registered_model", "created")], answer=WEBHOOK),
+    Kind("PATCH webhooks/$hook", {"name": "new-$short"},
+         "SELECT name FROM webhooks WHERE webhook_id = '$hook'", [("new-$short",)], ("hook",), repeatable=True),
+    Kind("DELETE webhooks/$hook", {},
+         "SELECT webhook_id FROM webhooks WHERE webhook_id = '$hook' AND deleted_timestamp IS NULL", [], ("hook",)),
+)  # fmt: skip
+
+
+def filled(value: Any, known: dict[str, str]) -> Any:
+    """A text, or everything in a body, with its `$names` replaced."""
+    return json.loads(Template(json.dumps(value)).substitute(known))
+
+
+def send(wire: Once, step: Step | Kind, known: dict[str, str]) -> Answer:
+    """Send the request of a step or a kind once."""
+    method, path = filled(step.request, known).split(" ")
+    body = json.dumps(filled(step.body, known)).encode()
+    return wire.ask(method, API + path, body, headers=JSON)
+
+
+def found_in(answer: Answer, way: tuple[str, ...]) -> str:
+    """A value of a JSON answer."""
+    value = answer.json()
+    for name in way:
+        value = value[name]
+    return str(value)
+
+
+def do(wire: Once, step: Step, known: dict[str, str]) -> str:
+    """Take a step that must succeed; the id that it gives, if any."""
+    answer = send(wire, step, known)
+    assert answer.status == 200, f"{step.request}: {answer}"
+    return found_in(answer, step.answer) if step.answer else ""
+
+
+def shared_things(wire: Once) -> dict[str, str]:
+    """What all attempts share, by name."""
+    known: dict[str, str] = {}
+    for name, step in SHARED.items():
+        known[name] = do(wire, step, known)
+    return known
+
+
+@dataclass
+class Attempt:
+    """One write of a kind, with all that it needs in place."""
+
+    kind: Kind
+    uri: str
+    known: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def prepared(cls, kind: Kind, wire: Once, uri: str, shared: dict[str, str]) -> Attempt:
+        """What the write needs is made; the write itself has not happened."""
+        token = "u" + uuid.uuid4().hex
+        one = cls(kind, uri, shared | {"u": token, "short": token[:20], "answer": "?"})
+        for name in kind.stages:
+            made = do(wire, STAGES[name], one.known)
+            if made:
+                one.known[name] = made
+        assert one.stored() != one.wanted(), "there is nothing to do"
+        return one
+
+    def stored(self) -> list[tuple[str, ...]]:
+        """The rows that are there."""
+        found = rows(self.uri, filled(self.kind.stored, self.known))
+        return [tuple(str(value) for value in row) for row in found]
+
+    def wanted(self) -> list[tuple[str, ...]]:
+        """The rows that must be there."""
+        return [tuple(filled(value, self.known) for value in row) for row in self.kind.rows]
+
+    def check(self, answer: Answer) -> None:
+        """The write is there, once, and the answer speaks of it."""
+        if self.kind.answer:
+            self.known["answer"] = found_in(answer, self.kind.answer)
+        stored, wanted = self.stored(), self.wanted()
+        assert stored == wanted, f"{self.kind.request} left {stored} instead of {wanted}: {answer}"
