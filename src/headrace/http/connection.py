@@ -223,7 +223,7 @@ class Connection(asyncio.Protocol):
             raise Refused(413, "The request body is too large.")
         if not self._account.admits(self._size):
             raise overloaded(TOO_MANY_LONG)
-        self._gathered = gathered(self._gathered, chunk)
+        self._gathered = gathered(self._gathered, chunk) if self._gathered else chunk
 
     def end(self) -> None:
         """The request is complete."""
@@ -234,7 +234,8 @@ class Connection(asyncio.Protocol):
             return
         request = self._request
         assert request is not None, "a request ends after its head"
-        request.give_body(whole(self._gathered))
+        body = self._gathered
+        request.give_body(body if type(body) is bytes else whole(body))
         self._gathered = b""
         self._start(request)
 
@@ -394,8 +395,8 @@ class Connection(asyncio.Protocol):
         self._begin_request()
         self._parser.restart()
         self._state = IDLE
-        self.idle_since = monotonic()
-        self._give_time(self.server.limits.keep_alive_s)
+        self.idle_since = now = monotonic()
+        self.deadline = now + self.server.limits.keep_alive_s
         if self._rest:
             rest, at = self._rest, self._at
             self._rest, self._at = b"", 0

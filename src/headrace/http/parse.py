@@ -144,7 +144,14 @@ class Parser:
             else:
                 end = min(size, at + self._left)
                 self._left -= end - at
-            self._execute(data if end - at == size else data[at:end])
+            try:
+                self._llhttp.feed_data(data if end - at == size else data[at:end])
+            except httptools.HttpParserUpgrade:
+                self._go_on_without_upgrade()
+            except httptools.HttpParserError as error:
+                if (reason := _reason(error)) is None:
+                    raise
+                raise reason from None
             at = end
         return at
 
@@ -167,18 +174,6 @@ class Parser:
         if not self._headers and b"\r\n" not in data:
             return Refused(414, "The request target is too long.")
         return Refused(431, "The request headers are too large.")
-
-    def _execute(self, data: bytes) -> None:
-        try:
-            self._llhttp.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._go_on_without_upgrade()
-        except httptools.HttpParserCallbackError as error:
-            if isinstance(error.__context__, (Refused, ApiError)):
-                raise error.__context__ from None
-            raise
-        except httptools.HttpParserError as error:
-            raise Refused(400, f"Malformed HTTP request: {error}") from None
 
     def _go_on_without_upgrade(self) -> None:
         """Serve a request that offers another protocol as if it did not (RFC 9110 §7.8).
@@ -277,6 +272,14 @@ class Parser:
         """The body of a request that offered an upgrade is complete."""
         self.complete = True
         self._sink.end()
+
+
+def _reason(error: httptools.HttpParserError) -> Refused | ApiError | None:
+    """Why httptools stopped: what a callback raised, or what it cannot read. None: a callback failed."""
+    if isinstance(error, httptools.HttpParserCallbackError):
+        raised = error.__context__
+        return raised if isinstance(raised, (Refused, ApiError)) else None
+    return Refused(400, f"Malformed HTTP request: {error}")
 
 
 class _BodyOnly:
