@@ -106,3 +106,16 @@ async def test_many_awaited_calls_at_once(uri: str) -> None:
         *(tracking.log_batch(run_id, {"loss": float(n)}, step=n) for n in range(40))
     )
     assert len(await tracking.metric_history(run_id, "loss")) == 40
+
+
+def test_text_with_nul_is_refused_on_every_database(uri: str) -> None:
+    tracking = headrace.connect(uri)
+    run_id = tracking.create_run("0")
+    for written in (
+        lambda: tracking.log_batch(run_id, params={"a": "x\0"}),
+        lambda: tracking.create_run("0", "x\0"),
+        lambda: tracking.create_run("0", "run", {"a": "x\0"}),
+    ):
+        with pytest.raises(ApiError, match="must not contain NUL"):
+            written()
+    assert tracking.run(run_id).data.params == []

@@ -16,6 +16,7 @@ from headrace.artifact_uri import append_path
 from headrace.db.base import Tx
 from headrace.db.writer import Kind
 from headrace.errors import ApiError, ErrorCode, invalid
+from headrace.texts import refuse_nul
 
 
 class NewRun:
@@ -33,6 +34,7 @@ class NewRun:
     )
 
     def __init__(self, req: CreateRun) -> None:
+        refuse_nul(req)  # the Python API comes here without a decoder
         self.experiment_id = parse_id(req.experiment_id) if req.experiment_id else 0
         self.run_id = uuid4().hex
         self.user_id = req.user_id or ""

@@ -13,6 +13,7 @@ from headrace.api.runs.types import RunStatus
 from headrace.db.base import Row, Tx
 from headrace.db.writer import Kind
 from headrace.errors import ApiError
+from headrace.texts import refuse_nul
 
 
 class Change:
@@ -23,6 +24,7 @@ class Change:
     def __init__(
         self, run_id: str, status: RunStatus | None, end_time: int | None, name: str | None
     ) -> None:
+        refuse_nul(name, "run_name")  # the Python API comes here without a decoder
         self.run_id = run_id
         self.status = status.value if status else None
         self.end_time = end_time
