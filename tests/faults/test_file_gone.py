@@ -12,6 +12,13 @@ from tests.faults.load import Once, eventually
 from tests.faults.stored import rows
 from tests.fix_server import headrace
 
+from headrace.db.base import Sql, Tx
+from headrace.db.direct import DirectSqlite
+from headrace.db.schema.commands import init
+from headrace.db.schema.facts import Facts
+from headrace.db.sqlite import run_to_end
+from headrace.db.sqlite_file import FileGone
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -110,3 +117,32 @@ def test_a_server_that_ends_leaves_the_log_of_another_alone(tmp_path: Path) -> N
             second.kill()
     assert rows(uri, "SELECT name FROM runs ORDER BY name") == [("new",), ("newer",)]
     assert rows(f"sqlite:///{tmp_path}/old.db", "SELECT name FROM runs") == [("old",)]
+
+
+def test_the_python_api_writes_into_no_file_that_is_gone_and_goes_on_after_a_fork(
+    tmp_path: Path,
+) -> None:
+    """Without a server the engine looks, too. Around a fork all connections close: that is no loss of the log."""
+    path = tmp_path / "mlflow.db"
+    assert init(f"sqlite:///{path}").created
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    db = DirectSqlite(str(path), Facts("", {}))
+    insert = Sql("INSERT INTO experiments (name, lifecycle_stage) VALUES ($1, 'active')")
+
+    async def made(tx: Tx, name: str) -> int:
+        return await tx.execute(insert, name)
+
+    assert run_to_end(db.write(made, "before")) == 1
+    assert db.let_go()
+    db.resume()
+    assert run_to_end(db.write(made, "after the fork")) == 1
+    moved(path)
+    with pytest.raises(FileGone):
+        run_to_end(db.write(made, "lost"))
+    assert not path.exists()
+    path.with_name("elsewhere.db").rename(path)
+    assert run_to_end(db.write(made, "back")) == 1
+    run_to_end(db.close())
+    names = "SELECT name FROM experiments WHERE experiment_id > 0 ORDER BY experiment_id"
+    assert rows(f"sqlite:///{path}", names) == [("before",), ("after the fork",), ("back",)]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PROGRAM = Path(__file__).parent / "programs" / "recorded.py"
 SOAK = [pytest.mark.soak, pytest.mark.timeout(3600)]
-SIZES = [pytest.param(450, 40, id="short"), pytest.param(3000, 2000, id="long", marks=SOAK)]
+SIZES = [pytest.param(450, 40, id="short"), pytest.param(3000, 1000, id="long", marks=SOAK)]
 CLIENTS = 4
 
 

@@ -295,13 +295,16 @@ def copies(
 
 
 def ours(
-    uri: str, *options: str, directory: Path | None = None
+    uri: str,
+    *options: str,
+    directory: Path | None = None,
+    environment: dict[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """`headrace gc`."""
     return subprocess.run(
         [sys.executable, "-m", "headrace.cli", "gc", uri, *options],
         cwd=directory,
-        env=base_environment(),
+        env=base_environment() | (environment or {}),
         capture_output=True,
         text=True,
         timeout=LIMIT_S,

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 from tests.faults.load import Once
-from tests.fix_server import base_environment, headrace, stock
+from tests.fix_s3 import BUCKET
+from tests.fix_server import base_environment, free_port, headrace, stock
 from tests.ops.test_gc import files, ours, rows, run_sql
 
 from headrace.config import Settings
@@ -23,6 +24,8 @@ from headrace.storage.locations import Locations
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
+
+    from tests.fix_s3 import S3
 
     from headrace.db.base import Database
 
@@ -174,6 +177,31 @@ def test_artifacts_that_cannot_be_removed_are_tried_again_by_the_next(
     elsewhere.rename(directory / "artifacts")
     assert ours(uri).returncode == 0
     assert files(tmp_path / "art") == rows(uri, "SELECT 1 FROM runs") == []
+
+
+def test_objects_of_a_bucket_that_is_away_go_with_the_next_collection(
+    s3: S3, tmp_path: Path
+) -> None:
+    """The row is gone, what it named is not forgotten."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    place = ("--artifacts-destination", f"s3://{BUCKET}/gc")
+    with (
+        headrace(uri, tmp_path, *place, environment=s3.environment) as process,
+        Once(process.url) as wire,
+    ):
+        run_id = wire.new_run()
+        put = f"/api/2.0/mlflow-artifacts/artifacts/0/{run_id}/artifacts/model.bin"
+        assert wire.ask("PUT", put, b"weights").status == 200
+        wire.made("runs/delete", {"run_id": run_id})
+    assert len(s3.keys("gc/")) == 1
+    away = s3.environment | {"MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}
+    done = ours(uri, *place, environment=away)
+    assert (done.returncode, f"kept: run {run_id}: its artifacts stay" in done.stdout) == (1, True)
+    assert len(s3.keys("gc/")) == 1
+    done = ours(uri, *place, environment=s3.environment)
+    assert done.returncode == 0, done.stdout
+    assert s3.keys("gc/") == {}
+    assert rows(uri, "SELECT 1 FROM runs") == []
 
 
 def test_stock_beside_it_does_not_see_what_is_noted_for_the_next_collection(tmp_path: Path) -> None:
