@@ -24,6 +24,15 @@ TAKEN_BYTES = 64 << 10  # of an answer, before its reader leaves
 PATIENCE_S = 30
 PAUSE_S = 0.02  # so that those who stay are served, too
 AT_ONCE = 4
+KINDS = (
+    "in a body",
+    "in an upload",
+    "before the answer",
+    "in a search",
+    "in a page of runs",
+    "in a download",
+    "in a history",
+)
 
 
 class Leavers:
@@ -47,30 +56,38 @@ class Leavers:
         batch = post("runs/log-batch", {"run_id": run_ids[0], "metrics": [point("left", 1, 1)]})
         upload = f"PUT {ARTIFACTS}never HTTP/1.1\r\nhost: localhost\r\ncontent-length: {FILE_BYTES}\r\n\r\n"
         wanted = {"experiment_ids": ["0"], "max_results": 1000}
+        history = f"{API}metrics/get-history?run_id={run_ids[0]}&metric_key=long"
         # What is sent, and how much of the answer is read.
-        self.kinds = {
-            "in a body": (batch[: len(batch) // 2], 0),
-            "in an upload": (upload.encode() + b"x" * (FILE_BYTES // 8), 0),
-            "before the answer": (batch, 0),
-            "in a search": (post("runs/search", wanted), 0),
-            "in a page of runs": (post("runs/search", wanted), 1024),
-            "in a download": (get(f"{ARTIFACTS}large"), TAKEN_BYTES),
-            "in a history": (
-                get(f"{API}metrics/get-history?run_id={run_ids[0]}&metric_key=long"),
-                TAKEN_BYTES,
-            ),
-        }
+        ways = (
+            (batch[: len(batch) // 2], 0),
+            (upload.encode() + b"x" * (FILE_BYTES // 8), 0),
+            (batch, 0),
+            (post("runs/search", wanted), 0),
+            (post("runs/search", wanted), 1024),
+            (get(f"{ARTIFACTS}large"), TAKEN_BYTES),
+            (get(history), TAKEN_BYTES),
+        )
+        self._ways = dict(zip(KINDS, ways, strict=True))
 
     async def _work(self) -> None:
         dice = random.Random(0)
-        turns = itertools.cycle(self.kinds)
+        turns = itertools.cycle(KINDS)
 
         async def one() -> None:
-            while not self._stop_now.is_set() or len(self.left) < len(self.kinds):
-                name = next(turns)
-                await self._leave(*self.kinds[name], abruptly=dice.random() < 0.5)
-                self.left[name] += 1
+            while not self._stop_now.is_set() or len(self.left) < len(KINDS):
+                kind = next(turns)
+                await self._leave(*self._ways[kind], abruptly=dice.random() < 0.5)
+                self.left[kind] += 1
                 await asyncio.sleep(PAUSE_S)
+
+        await asyncio.gather(*(one() for _ in range(AT_ONCE)))
+
+    async def leave(self, kind: str, times: int) -> None:
+        """So many clients of one kind, some of them at once."""
+
+        async def one() -> None:
+            for turn in range(times // AT_ONCE):
+                await self._leave(*self._ways[kind], abruptly=turn % 2 == 0)
 
         await asyncio.gather(*(one() for _ in range(AT_ONCE)))
 
@@ -100,4 +117,4 @@ class Leavers:
         self._stop_now.set()
         self._thread.join(2 * PATIENCE_S)
         assert not self._thread.is_alive(), "a client could not leave"
-        assert set(self.left) == set(self.kinds), "the thread failed"
+        assert set(self.left) == set(KINDS), "the thread failed"

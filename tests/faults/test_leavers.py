@@ -1,0 +1,46 @@
+"""Clients that leave in the middle of anything leave no memory behind."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.faults.leavers import KINDS, Leavers
+from tests.faults.load import Once
+from tests.faults.test_slow_clients import resident_bytes
+from tests.fix_server import headrace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.fix_server import Server
+
+FIRST = 60  # of a kind: buffers and caches grow to their size
+TIMES = 160
+GROWTH_BYTES = 10 << 20  # what each of them had in hand is over 100 kB
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Leavers]]:
+    """A server, and clients that will leave it."""
+    directory = tmp_path_factory.mktemp("leavers")
+    with headrace(f"sqlite:///{directory}/mlflow.db", directory) as server:
+        with Once(server.url) as wire:
+            run_ids = [wire.new_run(name=f"run {n}") for n in range(50)]
+        yield server, Leavers(server.url, run_ids)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_clients_that_leave_in_the_middle_leave_no_memory_behind(
+    served: tuple[Server, Leavers], kind: str
+) -> None:
+    """Memory would grow until the collector of cycles looked, which it does once in thousands of connections."""
+    server, leavers = served
+    asyncio.run(leavers.leave(kind, FIRST))
+    before = resident_bytes(server.process.pid)
+    asyncio.run(leavers.leave(kind, TIMES))
+    time.sleep(0.3)  # the last of them are noticed
+    grown = resident_bytes(server.process.pid) - before
+    assert grown < GROWTH_BYTES, f"{grown / 2**20:.1f} MiB by {TIMES} clients"
