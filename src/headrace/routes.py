@@ -78,7 +78,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/api/2.0/mlflow/runs/log-model", inputs.log_model),
     # metric histories
     Route("GET", "/api/2.0/mlflow/metrics/get-history", metrics.get_history),
-    Raw("GET", "/ajax-api/2.0/mlflow/metrics/get-history-bulk", metrics.get_history_bulk),
+    Route("GET", "/ajax-api/2.0/mlflow/metrics/get-history-bulk", metrics.get_history_bulk),
     Route("GET", "/api/2.0/mlflow/metrics/get-history-bulk-interval", metrics.get_history_interval),
     # logged models; {-}: the id in the path is not read, the body's counts
     Route("POST", "/api/2.0/mlflow/logged-models", logged_models.create),

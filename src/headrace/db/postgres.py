@@ -1,4 +1,4 @@
-"""PostgreSQL through asyncpg: reads, streams, and transactions that retry deadlocks."""
+"""PostgreSQL through asyncpg: reads, and transactions that retry deadlocks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from headrace.db.postgres_pool import Connection, Pool, notice_silence
 from headrace.db.pulse import Pulse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from headrace.db.base import Copy, Dialect, Load, Row, Schema, Sql
 
@@ -36,7 +36,6 @@ RETRIES: Final = (
     6  # runs of one transaction when the database reports a deadlock or serialization failure
 )
 WRITE_CONNECTIONS: Final = 3
-STREAM_CONNECTIONS: Final = 4  # metric histories being streamed at once; more wait their turn
 # Compiling a page of search takes longer than running it; a user's own option in the URI wins.
 SESSION: Final = {"jit": "off"}
 # A plan that ignores the values (PostgreSQL may choose one from the sixth execution on) took 297 ms instead of
@@ -144,13 +143,12 @@ class PostgresDatabase:
         self._probe: Connection | None = None
         self._connect_args = connect_args
         self._statement_timeout_s = statement_timeout_s
-        # Apart, so that long searches cannot keep writes waiting, nor slow readers of streams anyone.
+        # Apart, so that long searches cannot keep writes waiting.
         self._pulse = Pulse(self._answers, self._oldest, self._lost, self._found)
         self._readers = Pool(partial(self._open, SEARCH_SESSION), pool_size, self._pulse.watch)
         self._points = Pool(self._open, POINT_CONNECTIONS, self._pulse.watch)
         self._writers = Pool(self._open, WRITE_CONNECTIONS, self._pulse.watch)
-        self._streamers = Pool(self._open, STREAM_CONNECTIONS, self._pulse.watch)
-        self._pools = (self._writers, self._readers, self._points, self._streamers)
+        self._pools = (self._writers, self._readers, self._points)
 
     async def _answers(self) -> bool:
         """Whether the database gives a connection, or at least a reason that proves it alive."""
@@ -286,21 +284,6 @@ class PostgresDatabase:
                 await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))
         raise AssertionError("unreachable")
 
-    async def stream(
-        self, sql: Sql, *args: Any, batch: int = 5000
-    ) -> AsyncGenerator[list[Row], None]:
-        """See `Database.stream`."""
-        connection = await self._streamers.acquire()
-        try:
-            async with connection.transaction(readonly=True):
-                cursor = await connection.cursor(sql.postgres, *args)
-                while rows := await cursor.fetch(batch):
-                    yield cast("list[Row]", rows)
-        except (asyncpg.PostgresError, *GONE) as error:
-            raise translate(error) from error
-        finally:
-            self._streamers.release(connection)
-
     async def ping(self) -> None:
         """See `Database.ping`. On a connection of its own, so that a busy pool does not look like an outage."""
         connection, self._probe = self._probe, None  # whatever happens to it, nobody else has it
@@ -322,7 +305,6 @@ class PostgresDatabase:
             "read": self._readers.load,
             "point": self._points.load,
             "write": self._writers.load,
-            "stream": self._streamers.load,
         }
 
     async def close(self) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from headrace.api.results import Chunks, Encoded
 from headrace.api.workspaces import handlers as workspaces
 from headrace.context import Context
 from headrace.db import errors as db_errors
@@ -21,7 +22,7 @@ from headrace.db.writer import GroupCommit
 from headrace.errors import WHILE_IT_LASTS, ApiError, ErrorCode, overloaded, unavailable
 from headrace.http import codec
 from headrace.http.ids import REQUEST_ID, is_sane
-from headrace.http.messages import JSON, Request, Response, html
+from headrace.http.messages import JSON, Request, Response, StreamingResponse, html
 from headrace.http.outage import Outage
 from headrace.http.security import Security
 from headrace.logs import without_text
@@ -284,7 +285,14 @@ class App:
             message = decoder.from_body(await request.body() or b"{}")
         if request.path_args:
             message = with_path_args(message, request.path_args)
-        result = await endpoint.handler(message, self.context)
+        return self._response(await endpoint.handler(message, self.context))
+
+    def _response(self, result: Any) -> Response:
+        """The result of a handler as it is sent."""
+        if isinstance(result, Encoded):
+            return Response(result.body)
+        if isinstance(result, Chunks):
+            return StreamingResponse(result.iterator, length=result.length)
         if isinstance(result, Response):
             return result
         return Response(self._encode(result))

@@ -1,0 +1,108 @@
+"""Long lists, read and encoded in pieces of bounded size.
+
+A page that is small, as most are, is read at once and encoded at once. Of a large one the keys are read first; then,
+for some keys at a time, how much there is (`weigh`), and as many items as make one piece. Each step is a short read of
+its own, so that no connection and no snapshot waits for a client. An item that is changed meanwhile comes as it
+was at the moment of its piece; one that is deleted meanwhile is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from headrace.api.results import TooLong, encode
+from headrace.db.base import Database, Row, Tx
+
+K = TypeVar("K")
+# A page of at most so many items is read at once when its parts are within `MOST_ROWS`; one of more is weighed first.
+FEW_ITEMS: Final = 100
+# Items of a page that are read before their number is known; a longer page begins with its keys.
+FIRST_ITEMS: Final = 1000
+MOST_ROWS: Final = 10_000  # rows of one table that belong to the items of a page read at once
+# Bytes of an answer that is made at once: about 20 ms of the event loop.
+AT_ONCE_BYTES: Final = 2 << 20
+PIECE_BYTES: Final = 512 << 10
+HUGE_BYTES: Final = (
+    4 << 20
+)  # an item beyond it comes in pieces itself, where its resource can do that
+ITEM_BYTES: Final = 300  # of an item's own columns
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[K]):
+    """How the items of a list are read: each function gets the keys of some items."""
+
+    field: bytes  # of the answer, as JSON
+    weigh: Callable[[Tx, Sequence[K]], Awaitable[Mapping[K, int]]]  # bytes of what belongs to items
+    read: Callable[[Tx, Sequence[K]], Awaitable[list[Any]]]  # Structs of those that exist, in order
+    parts: Callable[[Database, K], AsyncGenerator[bytes, None]] | None = (
+        None  # the JSON of a huge item
+    )
+
+
+def at_most(rows: list[Row], most: int) -> list[Row]:
+    """The rows, unless there are more than `most`. Raises `TooLong`."""
+    if len(rows) > most:
+        raise TooLong
+    return rows
+
+
+async def check(tx: Tx, listing: Listing[K], keys: Sequence[K]) -> None:
+    """Raise `TooLong` unless the items may be read at once, as far as their number says."""
+    if len(keys) > FEW_ITEMS:
+        weights = await listing.weigh(tx, keys)
+        if sum(weights.values()) + ITEM_BYTES * len(keys) > AT_ONCE_BYTES:
+            raise TooLong
+
+
+def groups(keys: Sequence[K], weights: Mapping[K, int]) -> Iterator[Sequence[K]]:
+    """The keys in their order, as many at a time as make a piece; one that is larger alone."""
+    start = size = 0
+    for end, key in enumerate(keys):
+        weight = ITEM_BYTES + weights.get(key, 0)
+        if size and size + weight > PIECE_BYTES:
+            yield keys[start:end]
+            start, size = end, 0
+        size += weight
+    yield keys[start:]
+
+
+async def pieces(
+    db: Database, listing: Listing[K], keys: Sequence[K], token: str | None
+) -> AsyncGenerator[bytes, None]:
+    """The JSON of a page: the items with those keys, and the token of the next page."""
+    before = b'{"%b":[' % listing.field
+    async with aclosing(_items(db, listing, keys)) as items:
+        async for item in items:
+            yield before + item
+            before = b""
+    end = b'"next_page_token":' + encode(token) if token else b""
+    if before:
+        yield b"{" + end + b"}"
+    else:
+        yield b"]" + (b"," + end if end else b"") + b"}"
+
+
+async def _items(
+    db: Database, listing: Listing[K], keys: Sequence[K]
+) -> AsyncGenerator[bytes, None]:
+    comma = b""
+    for start in range(0, len(keys), FEW_ITEMS):
+        some = keys[start : start + FEW_ITEMS]
+        weights = await db.read(listing.weigh, some)
+        for group in groups(some, weights):
+            if listing.parts is not None and weights.get(group[0], 0) > HUGE_BYTES:
+                found = False
+                async with aclosing(listing.parts(db, group[0])) as parts:
+                    async for part in parts:
+                        yield part if found else comma + part
+                        found = True
+            else:
+                items = await db.read(listing.read, group)
+                found = bool(items)
+                if found:
+                    yield comma + encode(items)[1:-1]
+            comma = b"," if found else comma
