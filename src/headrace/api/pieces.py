@@ -11,12 +11,16 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from headrace.api.results import TooLong, encode
+from headrace.api.results import Chunks, TooLong, encode
 from headrace.db.base import Database, Row, Tx
 
+if TYPE_CHECKING:
+    from headrace.search import Page
+
 K = TypeVar("K")
+Weigh = Callable[[Tx, Sequence[K]], Awaitable[Mapping[K, int]]]  # bytes of what belongs to items
 # A page of at most so many items is read at once when its parts are within `MOST_ROWS`; one of more is weighed first.
 FEW_ITEMS: Final = 100
 # Items of a page that are read before their number is known; a longer page begins with its keys.
@@ -36,8 +40,9 @@ class Listing(Generic[K]):
     """How the items of a list are read: each function gets the keys of some items."""
 
     field: bytes  # of the answer, as JSON
-    weigh: Callable[[Tx, Sequence[K]], Awaitable[Mapping[K, int]]]  # bytes of what belongs to items
-    read: Callable[[Tx, Sequence[K]], Awaitable[list[Any]]]  # Structs of those that exist, in order
+    weigh: Weigh[K]
+    read: Callable[[Tx, Sequence[K]], Awaitable[Any]]  # the rows of those that exist, in order
+    show: Callable[[Any], list[Any]]  # these rows as Structs
     parts: Callable[[Database, K], AsyncGenerator[bytes, None]] | None = (
         None  # the JSON of a huge item
     )
@@ -50,10 +55,10 @@ def at_most(rows: list[Row], most: int) -> list[Row]:
     return rows
 
 
-async def check(tx: Tx, listing: Listing[K], keys: Sequence[K]) -> None:
-    """Raise `TooLong` unless the items may be read at once, as far as their number says."""
+async def check(tx: Tx, weigh: Weigh[K], keys: Sequence[K]) -> None:
+    """Raise `TooLong` for more than `FEW_ITEMS` items that are too large together to be read at once."""
     if len(keys) > FEW_ITEMS:
-        weights = await listing.weigh(tx, keys)
+        weights = await weigh(tx, keys)
         if sum(weights.values()) + ITEM_BYTES * len(keys) > AT_ONCE_BYTES:
             raise TooLong
 
@@ -68,6 +73,18 @@ def groups(keys: Sequence[K], weights: Mapping[K, int]) -> Iterator[Sequence[K]]
             start, size = end, 0
         size += weight
     yield keys[start:]
+
+
+async def keys_of(tx: Tx, page: Page) -> tuple[list[Any], str | None]:
+    """The keys of a page, of which `page` selects nothing else, and the token of the next page."""
+    rows, token = page.cut(await tx.fetch(page.sql, *page.args))
+    return [row[0] if len(row) == 1 else tuple(row) for row in rows], token
+
+
+async def long_page(db: Database, listing: Listing[K], page: Page) -> Chunks:
+    """The answer of a page whose keys `page` selects."""
+    keys, token = await db.read(keys_of, page)
+    return Chunks(pieces(db, listing, keys, token))
 
 
 async def pieces(
@@ -101,7 +118,7 @@ async def _items(
                         yield part if found else comma + part
                         found = True
             else:
-                items = await db.read(listing.read, group)
+                items = listing.show(await db.read(listing.read, group))
                 found = bool(items)
                 if found:
                     yield comma + encode(items)[1:-1]

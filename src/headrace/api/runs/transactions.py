@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace import errors
-from headrace.api.runs import sql
+from headrace.api.pieces import FEW_ITEMS, FIRST_ITEMS, check
+from headrace.api.results import TooLong
+from headrace.api.runs import pieces_sql, sql
 from headrace.api.runs.batch import not_active
 from headrace.db.base import Row, Tx
 from headrace.search import Page
@@ -36,9 +38,26 @@ async def delete_tag(tx: Tx, run_id: str, key: str) -> None:
         raise errors.not_found(f"No tag with name: {key} in run with id {run_id}")
 
 
-async def search(tx: Tx, page: Page) -> tuple[Sequence[Row], sql.Logged, str | None]:
+PageFound = tuple[Sequence[Row], sql.Logged, str | None]
+
+
+async def search(tx: Tx, page: Page) -> PageFound:
     """One page of runs, what was logged to them, and the token of the next page."""
     rows, token = page.cut(await tx.fetch(page.sql, *page.args))
     ids = [row[0] for row in rows]
     logged = await sql.logged(tx, ids, inputs_of_models=False) if ids else sql.Logged()
     return rows, logged, token
+
+
+async def small_page(tx: Tx, page: Page) -> PageFound:
+    """As `search`. Raises `TooLong` for a page that is too large to be held at once."""
+    first = page.beginning(FIRST_ITEMS)
+    rows, token = first.cut(await tx.fetch(first.sql, *first.args))
+    if token is not None and first is not page:
+        raise TooLong
+    ids = [row[0] for row in rows]
+    if not ids:
+        return rows, sql.Logged(), token
+    await check(tx, pieces_sql.weigh, ids)
+    most = sql.AT_ONCE if len(ids) <= FEW_ITEMS else sql.ALL
+    return rows, await sql.logged(tx, ids, inputs_of_models=False, most=most), token
