@@ -26,13 +26,16 @@ FEW_ITEMS: Final = 100
 # Items of a page that are read before their number is known; a longer page begins with its keys.
 FIRST_ITEMS: Final = 1000
 MOST_ROWS: Final = 10_000  # rows of one table that belong to the items of a page read at once
+MOST_LARGE_ROWS: Final = 500  # where a row may have 100,000 characters, as tags in the registry
 # Bytes of an answer that is made at once: about 20 ms of the event loop.
 AT_ONCE_BYTES: Final = 2 << 20
 PIECE_BYTES: Final = 512 << 10
 HUGE_BYTES: Final = (
     4 << 20
 )  # an item beyond it comes in pieces itself, where its resource can do that
+ALL_ROWS: Final = 2**62  # a LIMIT that limits nothing, also when one is added
 ITEM_BYTES: Final = 300  # of an item's own columns
+PAIR_BYTES: Final = 30  # of a param or tag, beside its key and value
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,15 @@ def at_most(rows: list[Row], most: int) -> list[Row]:
     if len(rows) > most:
         raise TooLong
     return rows
+
+
+async def first_rows(tx: Tx, page: Page) -> tuple[Sequence[Row], str | None]:
+    """The rows of a page and the token of the next. Raises `TooLong` for more than `FIRST_ITEMS` rows."""
+    first = page.beginning(FIRST_ITEMS)
+    rows, token = first.cut(await tx.fetch(first.sql, *first.args))
+    if token is not None and first is not page:
+        raise TooLong
+    return rows, token
 
 
 async def check(tx: Tx, weigh: Weigh[K], keys: Sequence[K]) -> None:

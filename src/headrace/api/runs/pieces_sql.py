@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from headrace.api.pieces import ALL_ROWS, PAIR_BYTES
 from headrace.api.runs import sql
 from headrace.db.base import Row, Sql, Tx
 
 METRIC_BYTES: Final = 100  # of a metric as JSON, beside its key
-PAIR_BYTES: Final = 30  # of a param or tag, beside key and value
 
 _WEIGHTS: Final = (
     "SELECT run_uuid, sum(bytes) FROM ("
@@ -31,7 +31,10 @@ WEIGHTS = Sql(
 
 
 def _part(table: str, columns: str, place: str) -> Sql:
-    """Rows of one run after a place ($2), at most $3; the place of each is its first column."""
+    """Rows of one run after a place ($2), at most $3; the place of each is its first column.
+
+    On PostgreSQL by key: a row that is changed between two parts would move behind them in the order of the table.
+    """
     return Sql(
         postgres=f'SELECT key, {columns} FROM {table} WHERE run_uuid = $1 AND key COLLATE "C" > $2'
         ' ORDER BY key COLLATE "C" LIMIT $3',
@@ -103,6 +106,6 @@ async def models(tx: Tx, run_id: str, inputs_of_models: bool) -> sql.Logged:
     if tx.schema.has("inputs", "step"):
         ids = tx.array([run_id])
         if inputs_of_models:
-            found.models_in = await tx.fetch(sql.MODELS_IN, ids, sql.ALL.rows)
-        found.models_out = await tx.fetch(sql.MODELS_OUT, ids, sql.ALL.rows)
+            found.models_in = await tx.fetch(sql.MODELS_IN, ids, ALL_ROWS)
+        found.models_out = await tx.fetch(sql.MODELS_OUT, ids, ALL_ROWS)
     return found

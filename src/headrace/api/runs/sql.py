@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from headrace.api.pieces import AT_ONCE_BYTES, MOST_ROWS, at_most
+from headrace.api.pieces import ALL_ROWS, AT_ONCE_BYTES, MOST_ROWS, at_most
 from headrace.api.results import TooLong
 from headrace.db.base import Row, Sql, Tx
 from headrace.message import INT64_MAX
@@ -39,13 +39,12 @@ RUNS = _of_runs(f"SELECT {_COLUMNS} FROM runs WHERE run_uuid")
 STAGES = _of_runs("SELECT run_uuid, lifecycle_stage, experiment_id FROM runs WHERE run_uuid")
 
 
-# What belongs to a run comes in an order that is total: on SQLite that of logging, as stock's, which its index on the
-# run gives for nothing; PostgreSQL keeps no such order, so there it is by key (bytes, whatever the collation).
+# What belongs to a run comes in the order of its rows in the table, which is that of logging until a row is changed
+# (on PostgreSQL; on SQLite also then). MLflow states no order, but this is what its own statements find.
 def _logged(table: str, columns: str) -> Sql:
     select = f"SELECT run_uuid, {columns} FROM {table} WHERE run_uuid"
     return Sql(
-        postgres=f"{select} = ANY($1::varchar[])"
-        ' ORDER BY run_uuid COLLATE "C", key COLLATE "C" LIMIT $2',
+        postgres=f"{select} = ANY($1::varchar[]) ORDER BY ctid LIMIT $2",
         sqlite=f"{select} IN (SELECT value FROM json_each($1)) ORDER BY run_uuid, rowid LIMIT $2",
     )
 
@@ -168,7 +167,7 @@ class Logged:
 class Most(NamedTuple):
     """How much may be read at once; a read of more raises `TooLong`."""
 
-    rows: int = INT64_MAX - 1  # of each kind
+    rows: int = ALL_ROWS  # of each kind
     dataset_bytes: int = INT64_MAX
 
 
@@ -209,7 +208,7 @@ def _arrays(table: str, columns: Sequence[str]) -> str:
     aggregated = ", ".join(f"array_agg({column}) AS {column}" for column in columns)
     return (
         f" LEFT JOIN LATERAL (SELECT {aggregated} FROM (SELECT {', '.join(columns)} FROM {table}"
-        f' WHERE {table}.run_uuid = r.run_uuid ORDER BY key COLLATE "C" LIMIT {MOST_ROWS + 1}) AS sorted)'
+        f" WHERE {table}.run_uuid = r.run_uuid ORDER BY ctid LIMIT {MOST_ROWS + 1}) AS sorted)"
         f" AS {table} ON true"
     )
 

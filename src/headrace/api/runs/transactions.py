@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace import errors
-from headrace.api.pieces import FEW_ITEMS, FIRST_ITEMS, check
-from headrace.api.results import TooLong
+from headrace.api.pieces import FEW_ITEMS, check, first_rows
 from headrace.api.runs import pieces_sql, sql
 from headrace.api.runs.batch import not_active
 from headrace.db.base import Row, Tx
@@ -51,10 +50,7 @@ async def search(tx: Tx, page: Page) -> PageFound:
 
 async def small_page(tx: Tx, page: Page) -> PageFound:
     """As `search`. Raises `TooLong` for a page that is too large to be held at once."""
-    first = page.beginning(FIRST_ITEMS)
-    rows, token = first.cut(await tx.fetch(first.sql, *first.args))
-    if token is not None and first is not page:
-        raise TooLong
+    rows, token = await first_rows(tx, page)
     ids = [row[0] for row in rows]
     if not ids:
         return rows, sql.Logged(), token
