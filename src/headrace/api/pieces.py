@@ -9,7 +9,7 @@ was at the moment of its piece; one that is deleted meanwhile is left out.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -20,13 +20,17 @@ if TYPE_CHECKING:
     from headrace.search import Page
 
 K = TypeVar("K")
+M = TypeVar("M")
+R = TypeVar("R")
 Weigh = Callable[[Tx, Sequence[K]], Awaitable[Mapping[K, int]]]  # bytes of what belongs to items
-# A page of at most so many items is read at once when its parts are within `MOST_ROWS`; one of more is weighed first.
+# A page of at most so many items is read without being weighed, up to so many rows; one of more is weighed first.
 FEW_ITEMS: Final = 100
 # Items of a page that are read before their number is known; a longer page begins with its keys.
 FIRST_ITEMS: Final = 1000
-MOST_ROWS: Final = 10_000  # rows of one table that belong to the items of a page read at once
-MOST_LARGE_ROWS: Final = 500  # where a row may have 100,000 characters, as tags in the registry
+# Rows of one table that belong to a few items and are read without being weighed, by the characters of a row:
+MOST_ROWS: Final = 10_000  # hundreds
+MOST_VALUES: Final = 2000  # up to 8,000: params and tags of runs
+MOST_LARGE_ROWS: Final = 500  # up to 100,000: tags in the registry
 # Bytes of an answer that is made at once: about 20 ms of the event loop.
 AT_ONCE_BYTES: Final = 2 << 20
 PIECE_BYTES: Final = 512 << 10
@@ -67,12 +71,21 @@ async def first_rows(tx: Tx, page: Page) -> tuple[Sequence[Row], str | None]:
     return rows, token
 
 
-async def check(tx: Tx, weigh: Weigh[K], keys: Sequence[K]) -> None:
-    """Raise `TooLong` for more than `FEW_ITEMS` items that are too large together to be read at once."""
-    if len(keys) > FEW_ITEMS:
-        weights = await weigh(tx, keys)
-        if sum(weights.values()) + ITEM_BYTES * len(keys) > AT_ONCE_BYTES:
-            raise TooLong
+async def at_once(
+    tx: Tx, weigh: Weigh[K], keys: Sequence[K], read: Callable[[M], Awaitable[R]], few: M, every: M
+) -> R:
+    """What `read` finds for the items of a page, when that is little enough to be held at once.
+
+    For a few items that is tried with the limit `few`. Beyond it, and for more items, they are weighed first, then read
+    with the limit `every`. Raises `TooLong`.
+    """
+    if len(keys) <= FEW_ITEMS:
+        with suppress(TooLong):  # many rows, perhaps of few bytes: their weight decides
+            return await read(few)
+    weights = await weigh(tx, keys)
+    if sum(weights.values()) + ITEM_BYTES * len(keys) > AT_ONCE_BYTES:
+        raise TooLong
+    return await read(every)
 
 
 def groups(keys: Sequence[K], weights: Mapping[K, int]) -> Iterator[Sequence[K]]:

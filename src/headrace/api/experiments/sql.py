@@ -8,14 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from headrace.api.pieces import (
-    ALL_ROWS,
-    FEW_ITEMS,
-    PAIR_BYTES,
-    at_most,
-    check,
-    first_rows,
-)
+from headrace.api.pieces import ALL_ROWS, PAIR_BYTES, at_most, at_once, first_rows
 from headrace.db.base import Row, Sql, Tx
 
 if TYPE_CHECKING:
@@ -93,10 +86,13 @@ async def small_page(tx: Tx, page: Page) -> tuple[Sequence[Row], list[Row], str 
     """As `search`. Raises `TooLong` for a page that is too large to be held at once."""
     rows, token = await first_rows(tx, page)
     numbers = [row[0] for row in rows]
-    await check(tx, weigh, numbers)
-    most = MOST_TAGS if len(rows) <= FEW_ITEMS else ALL_ROWS
-    tags = await tx.fetch(TAGS, tx.array(numbers), most + 1) if rows else []
-    return rows, at_most(tags, most), token
+    if not numbers:
+        return rows, [], token
+
+    async def read_tags(most: int) -> list[Row]:
+        return at_most(await tx.fetch(TAGS, tx.array(numbers), most + 1), most)
+
+    return rows, await at_once(tx, weigh, numbers, read_tags, MOST_TAGS, ALL_ROWS), token
 
 
 async def weigh(tx: Tx, numbers: Sequence[int]) -> Mapping[int, int]:

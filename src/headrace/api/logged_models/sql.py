@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from headrace.api.pieces import (
-    ALL_ROWS,
-    FEW_ITEMS,
-    MOST_ROWS,
-    PAIR_BYTES,
-    at_most,
-    check,
-    first_rows,
-)
+from headrace.api.pieces import ALL_ROWS, MOST_VALUES, PAIR_BYTES, at_most, at_once, first_rows
 from headrace.db.base import Row, Sql, Tx
 
 if TYPE_CHECKING:
@@ -158,8 +151,8 @@ async def small_page(tx: Tx, page: Page) -> tuple[Sequence[Row], Logged, str | N
     ids = [row[0] for row in rows]
     if not ids:
         return rows, Logged([], [], []), token
-    await check(tx, weigh, ids)
-    return rows, await logged(tx, ids, MOST_ROWS if len(ids) <= FEW_ITEMS else ALL_ROWS), token
+    found = await at_once(tx, weigh, ids, partial(logged, tx, ids), MOST_VALUES, ALL_ROWS)
+    return rows, found, token
 
 
 async def weigh(tx: Tx, model_ids: Sequence[str]) -> Mapping[str, int]:

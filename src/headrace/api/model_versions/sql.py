@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from headrace.api.pieces import (
-    ALL_ROWS,
-    FEW_ITEMS,
-    MOST_LARGE_ROWS,
-    PAIR_BYTES,
-    at_most,
-    check,
-    first_rows,
-)
+from headrace.api.pieces import ALL_ROWS, MOST_LARGE_ROWS, PAIR_BYTES, at_most, at_once, first_rows
 from headrace.api.registered_models.sql import Scoped
 from headrace.db.base import Row, Sql, Tx
 
@@ -221,8 +214,9 @@ async def search(tx: Tx, page: Page) -> tuple[list[Whole], str | None]:
 async def small_page(tx: Tx, page: Page) -> tuple[list[Whole], str | None]:
     """As `search`. Raises `TooLong` for a page that is too large to be held at once."""
     rows, token = await first_rows(tx, page)
-    await check(tx, weigh, [(row[0], row[1]) for row in rows])
-    return await with_tags(tx, rows, MOST_LARGE_ROWS if len(rows) <= FEW_ITEMS else ALL_ROWS), token
+    keys = [(row[0], row[1]) for row in rows]
+    read_tags = partial(with_tags, tx, rows)
+    return await at_once(tx, weigh, keys, read_tags, MOST_LARGE_ROWS, ALL_ROWS), token
 
 
 async def weigh(tx: Tx, keys: Sequence[Key]) -> Mapping[Key, int]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from headrace.api.model_versions import sql as versions_sql
-from headrace.api.pieces import ALL_ROWS, FEW_ITEMS, MOST_LARGE_ROWS, check, first_rows
+from headrace.api.pieces import ALL_ROWS, MOST_LARGE_ROWS, at_once, first_rows
 from headrace.api.registered_models import sql
 from headrace.api.registered_models.lookup import existing
 from headrace.db.base import Row, Tx
@@ -66,9 +67,8 @@ async def small_page(tx: Tx, page: Page) -> tuple[Sequence[Row], Belongings, str
     """As `search`. Raises `TooLong` for a page that is too large to be held at once."""
     rows, token = await first_rows(tx, page)
     names = [row[0] for row in rows]
-    await check(tx, versions_sql.weigh_models, names)
-    most = MOST_LARGE_ROWS if len(names) <= FEW_ITEMS else ALL_ROWS
-    return rows, await _searched(tx, names, most), token
+    weigh, read_all = versions_sql.weigh_models, partial(_searched, tx, names)
+    return rows, await at_once(tx, weigh, names, read_all, MOST_LARGE_ROWS, ALL_ROWS), token
 
 
 async def read(tx: Tx, names: Sequence[str]) -> Found:

@@ -62,7 +62,8 @@ async def create(req: CreateRun, ctx: Context) -> RunAnswer:
 async def get(req: GetRun, ctx: Context) -> RunAnswer | Chunks:
     """GET /2.0/mlflow/runs/get
 
-    Deleted runs are returned too. A run with more than 10,000 metrics, params or tags is read in pieces.
+    Deleted runs are returned too. A run with more than 10,000 metrics or 2,000 params or tags is
+    read in pieces.
     Errors: RESOURCE_DOES_NOT_EXIST.
     """
     found = await ctx.runs.get(req.run_id)

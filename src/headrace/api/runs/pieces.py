@@ -6,18 +6,17 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Final
 
-from headrace.api.pieces import MOST_ROWS, Listing
+from headrace.api.pieces import MOST_ROWS, MOST_VALUES, Listing
 from headrace.api.results import encode
 from headrace.api.runs import pieces_sql, view
 from headrace.api.runs.types import ModelInput, ModelOutput, RunInputs, RunOutputs
 from headrace.db.base import Database
 
-VALUE_ROWS: Final = 2000  # params or tags of 6,000 and 8,000 characters that are held at once
 # Of `data`: name, statement, rows at a time, and a row as a Struct.
 DATA: Final = (
     (b"metrics", pieces_sql.METRICS_PART, MOST_ROWS, view.metric),
-    (b"params", pieces_sql.PARAMS_PART, VALUE_ROWS, view.pair),
-    (b"tags", pieces_sql.TAGS_PART, VALUE_ROWS, view.pair),
+    (b"params", pieces_sql.PARAMS_PART, MOST_VALUES, view.pair),
+    (b"tags", pieces_sql.TAGS_PART, MOST_VALUES, view.pair),
 )
 
 

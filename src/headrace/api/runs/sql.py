@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from headrace.api.pieces import ALL_ROWS, AT_ONCE_BYTES, MOST_ROWS, at_most
+from headrace.api.pieces import ALL_ROWS, AT_ONCE_BYTES, MOST_ROWS, MOST_VALUES, at_most
 from headrace.api.results import TooLong
 from headrace.db.base import Row, Sql, Tx
 from headrace.message import INT64_MAX
@@ -168,11 +168,12 @@ class Most(NamedTuple):
     """How much may be read at once; a read of more raises `TooLong`."""
 
     rows: int = ALL_ROWS  # of each kind
+    values: int = ALL_ROWS  # params, tags
     dataset_bytes: int = INT64_MAX
 
 
 ALL: Final = Most()
-AT_ONCE: Final = Most(MOST_ROWS, AT_ONCE_BYTES)
+AT_ONCE: Final = Most(MOST_ROWS, MOST_VALUES, AT_ONCE_BYTES)
 
 
 async def logged(
@@ -181,10 +182,9 @@ async def logged(
     """What was logged to the runs: a fixed number of statements, whatever the number of runs."""
     ids = tx.array(run_ids)
     found = await links(tx, ids, inputs_of_models=inputs_of_models, most=most)
-    limit = most.rows + 1
-    found.metrics = at_most(await tx.fetch(METRICS, ids, limit), most.rows)
-    found.params = at_most(await tx.fetch(PARAMS, ids, limit), most.rows)
-    found.tags = at_most(await tx.fetch(TAGS, ids, limit), most.rows)
+    found.metrics = at_most(await tx.fetch(METRICS, ids, most.rows + 1), most.rows)
+    found.params = at_most(await tx.fetch(PARAMS, ids, most.values + 1), most.values)
+    found.tags = at_most(await tx.fetch(TAGS, ids, most.values + 1), most.values)
     return found
 
 
@@ -204,11 +204,11 @@ async def links(tx: Tx, ids: Any, *, inputs_of_models: bool, most: Most = ALL) -
     return found
 
 
-def _arrays(table: str, columns: Sequence[str]) -> str:
+def _arrays(table: str, columns: Sequence[str], most: int = MOST_VALUES) -> str:
     aggregated = ", ".join(f"array_agg({column}) AS {column}" for column in columns)
     return (
         f" LEFT JOIN LATERAL (SELECT {aggregated} FROM (SELECT {', '.join(columns)} FROM {table}"
-        f" WHERE {table}.run_uuid = r.run_uuid ORDER BY ctid LIMIT {MOST_ROWS + 1}) AS sorted)"
+        f" WHERE {table}.run_uuid = r.run_uuid ORDER BY ctid LIMIT {most + 1}) AS sorted)"
         f" AS {table} ON true"
     )
 
@@ -226,7 +226,7 @@ WHOLE_RUNS = Sql(
     " OR EXISTS (SELECT FROM inputs i WHERE i.source_type IN ('RUN_INPUT', 'RUN_OUTPUT')"
     " AND i.source_id = r.run_uuid)"
     " FROM runs r"
-    + _arrays("latest_metrics", _METRIC_COLUMNS)
+    + _arrays("latest_metrics", _METRIC_COLUMNS, MOST_ROWS)
     + _arrays("params", _PAIR_COLUMNS)
     + _arrays("tags", _PAIR_COLUMNS)
     + " WHERE r.run_uuid = ANY($1::varchar[])",
@@ -245,7 +245,8 @@ async def get_many(tx: Tx, run_ids: Sequence[str]) -> Found:
     linked: list[str] = []
     for row in await tx.fetch(WHOLE_RUNS, run_ids):
         run_id = row[0]
-        if any(len(keys or ()) > MOST_ROWS for keys in (row[9], row[14], row[16])):
+        many = ((row[9], MOST_ROWS), (row[14], MOST_VALUES), (row[16], MOST_VALUES))
+        if any(len(keys or ()) > most for keys, most in many):
             found[run_id] = (row[:9], None)
             continue
         what = Logged()

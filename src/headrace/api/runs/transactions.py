@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace import errors
-from headrace.api.pieces import FEW_ITEMS, check, first_rows
+from headrace.api.pieces import at_once, first_rows
 from headrace.api.runs import pieces_sql, sql
 from headrace.api.runs.batch import not_active
 from headrace.db.base import Row, Tx
@@ -54,6 +54,9 @@ async def small_page(tx: Tx, page: Page) -> PageFound:
     ids = [row[0] for row in rows]
     if not ids:
         return rows, sql.Logged(), token
-    await check(tx, pieces_sql.weigh, ids)
-    most = sql.AT_ONCE if len(ids) <= FEW_ITEMS else sql.ALL
-    return rows, await sql.logged(tx, ids, inputs_of_models=False, most=most), token
+
+    async def read(most: sql.Most) -> sql.Logged:
+        return await sql.logged(tx, ids, inputs_of_models=False, most=most)
+
+    found = await at_once(tx, pieces_sql.weigh, ids, read, sql.AT_ONCE, sql.ALL)
+    return rows, found, token
