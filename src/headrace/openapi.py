@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from headrace.api.results import Chunks, Encoded
-from headrace.http.messages import Response
 from headrace.version import __version__
 
 if TYPE_CHECKING:
@@ -82,7 +80,7 @@ def _types(route: Route) -> tuple[Any, Any]:
     answers = [
         part
         for part in (typing.get_args(hints["return"]) or (hints["return"],))
-        if isinstance(part, type) and not issubclass(part, Encoded | Chunks | Response | type(None))
+        if isinstance(part, type) and not issubclass(part, msgspec.Struct)
     ]
     return hints["req"], answers[0] if answers else None
 
