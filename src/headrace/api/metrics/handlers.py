@@ -47,9 +47,10 @@ async def get_history(req: GetHistory, ctx: Context) -> Encoded | Chunks:
             "It must be a positive integer."
         )
     offset = search.offset_of(req.page_token)
-    rows, parts = await ctx.db.read(sql.beginning, req.run_id, req.metric_key, limit, offset)
-    if parts:
-        return Chunks(_in_parts(req, rows, parts, limit, offset, ctx))
+    most = min(limit, sql.PART_ROWS)
+    rows = await ctx.db.read(sql.page, req.run_id, req.metric_key, most + 1, offset)
+    if most < limit and len(rows) > most:
+        return Chunks(_in_parts(req, rows[:most], limit, offset, ctx))
     if not rows:
         return Encoded(b"{}")
     token = _token(offset + limit if len(rows) > limit else None)
@@ -73,13 +74,15 @@ def _token(next_offset: int | None) -> bytes:
 
 
 async def _in_parts(
-    req: GetHistory, rows: list[Row], parts: list[sql.Part], limit: int, offset: int, ctx: Context
+    req: GetHistory, rows: list[Row], limit: int, offset: int, ctx: Context
 ) -> AsyncGenerator[bytes, None]:
-    """The points `rows`, then those of `parts`: each a short read that begins after the last point."""
+    """The points `rows`, then the others by parts: each a short read that begins after the last point."""
     run_id, key = req.run_id, req.metric_key
-    goes_on = len(rows) + sum(part.points for part in parts) > limit
     yield b'{"metrics":[' + _points(key, rows)
     left, last = limit - len(rows), rows[-1]
+    start = offset + len(rows)
+    parts = await ctx.db.read(sql.parts, run_id, key, start, min(left, INT64_MAX - 1) + 1)
+    goes_on = sum(part.points for part in parts) > left
     for part in parts:
         more = True
         while more and left:

@@ -71,20 +71,10 @@ async def page(tx: Tx, run_id: str, key: str, limit: int, offset: int) -> list[R
     return await tx.fetch(HISTORY_PAGE, run_id, key, limit, offset)
 
 
-async def beginning(
-    tx: Tx, run_id: str, key: str, limit: int, offset: int
-) -> tuple[list[Row], list[Part]]:
-    """The first points from `offset` on, and the parts in which the others are.
-
-    At most `limit` points in all. Where the points go on after them, there is one more: in the first, or in the parts.
-    """
-    rows = await page(tx, run_id, key, min(limit, PART_ROWS) + 1, offset)
-    if limit <= PART_ROWS or len(rows) <= PART_ROWS:
-        return rows, []
-    rows = rows[:PART_ROWS]
-    start, left = offset + PART_ROWS, limit - PART_ROWS + 1
-    parts = await tx.fetch(HISTORY_PARTS, run_id, key, start, left, PART_ROWS)
-    return rows, [Part(*row) for row in parts]
+async def parts(tx: Tx, run_id: str, key: str, start: int, points: int) -> list[Part]:
+    """The parts in which the points from the place `start` on are, of at most so many points."""
+    rows = await tx.fetch(HISTORY_PARTS, run_id, key, start, points, PART_ROWS)
+    return [Part(*row) for row in rows]
 
 
 async def after(
