@@ -80,7 +80,7 @@ def _types(route: Route) -> tuple[Any, Any]:
     answers = [
         part
         for part in (typing.get_args(hints["return"]) or (hints["return"],))
-        if isinstance(part, type) and not issubclass(part, msgspec.Struct)
+        if isinstance(part, type) and issubclass(part, msgspec.Struct)
     ]
     return hints["req"], answers[0] if answers else None
 
