@@ -148,10 +148,10 @@ class Connection:
 
     def run(self, run_id: str) -> Run:
         """One run with what was logged to it."""
-        found = self._engine().read(sql.get_many, [run_id])
-        if run_id not in found:
+        found = self._engine().read(sql.get_whole, run_id)
+        if found is None:
             raise run_not_found(run_id)
-        row, logged = found[run_id]
+        row, logged = found
         return view.runs([row], logged)[0]
 
     def search_runs(

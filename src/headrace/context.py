@@ -41,7 +41,7 @@ class Context:
         self.artifacts = Locations(settings)
         self._deliveries = Deliveries(db, settings) if monitor is not None else None
         self.shared = SharedReads()
-        self.runs: BatchedReads[str, tuple[Row, runs_sql.Logged]] = BatchedReads(
+        self.runs: BatchedReads[str, tuple[Row, runs_sql.Logged | None]] = BatchedReads(
             partial(db.read_point, runs_sql.get_many)
         )
 

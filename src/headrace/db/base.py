@@ -1,4 +1,4 @@
-"""What the rest of headrace may ask of a database: statements, transactions, streams.
+"""What the rest of headrace may ask of a database: statements and transactions.
 
 A function that runs inside a transaction is `async def name(tx, …)` and awaits nothing but `tx`. PostgreSQL
 awaits it on the event loop; SQLite drives the same coroutine to its end inside a worker thread, where no
@@ -8,7 +8,7 @@ await ever suspends. So one text of Python serves both.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -133,7 +133,11 @@ class Database(Protocol):
     tally: Tally
 
     async def read(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """Run `fn(tx, *args)` in a read-only snapshot and return what it returns."""
+        """Run `fn(tx, *args)` in a read-only snapshot and return what it returns.
+
+        Reads are short: what takes a client long to receive is read in several, so that no snapshot and no
+        connection waits for a client.
+        """
         ...
 
     async def read_point(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
@@ -152,10 +156,6 @@ class Database(Protocol):
         """As `write`, for a `fn` that runs exactly one statement: it needs no BEGIN and no COMMIT of its own."""
         ...
 
-    def stream(self, sql: Sql, *args: Any, batch: int = 5000) -> AsyncGenerator[list[Row], None]:
-        """Rows in batches through a cursor: memory is bounded by `batch`, whatever the result's size."""
-        ...
-
     async def ping(self) -> None:
         """Ask the database for nothing, apart from all other work. Raises `Unavailable`.
 
@@ -164,7 +164,7 @@ class Database(Protocol):
         ...
 
     def load(self) -> Mapping[str, Load]:
-        """How busy the connections are, by pool: `read`, `point`, `write`, `stream`."""
+        """How busy the connections are, by pool: `read`, `point`, `write`."""
         ...
 
     async def close(self) -> None:

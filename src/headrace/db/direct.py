@@ -20,9 +20,9 @@ from headrace.db.sqlite_file import DatabaseFile
 from headrace.db.writer import MAX_GROUP_OPS, GroupCommit, Kind, Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+    from collections.abc import Awaitable, Callable, Generator
 
-    from headrace.db.base import Database, Dialect, Row, Schema, Sql
+    from headrace.db.base import Database, Dialect, Schema
 
 T = TypeVar("T")
 PATIENCE_S: Final = 120.0  # for other processes that write to the file, one after the other
@@ -148,20 +148,6 @@ class DirectSqlite:
                     raise
             else:
                 return connection
-
-    async def stream(
-        self, sql: Sql, *args: Any, batch: int = 5000
-    ) -> AsyncGenerator[list[Row], None]:
-        """See `Database.stream`."""
-        connection = self._connect(read_only=True)
-        try:
-            cursor = connection.execute(sql.sqlite, args)
-            while rows := cursor.fetchmany(batch):
-                yield cast("list[Row]", rows)
-        except sqlite3.Error as error:
-            raise translate(error) from error
-        finally:
-            connection.close()
 
     def let_go(self) -> bool:
         """Take the turn, let reads end and close all connections before this process forks.

@@ -1,4 +1,4 @@
-"""PostgreSQL through asyncpg: reads, streams, and transactions that retry deadlocks."""
+"""PostgreSQL through asyncpg: reads, and transactions that retry deadlocks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from headrace.db.postgres_pool import Connection, Pool, notice_silence
 from headrace.db.pulse import Pulse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from headrace.db.base import Copy, Dialect, Load, Row, Schema, Sql
 
@@ -37,7 +37,6 @@ RETRIES: Final = (
     6  # runs of one transaction when the database reports a deadlock or serialization failure
 )
 WRITE_CONNECTIONS: Final = 3
-STREAM_CONNECTIONS: Final = 4  # metric histories being streamed at once; more wait their turn
 STATEMENT_TIMEOUT_S: Final = 60.0
 # Compiling a page of search takes longer than running it; a user's own option in the URI wins.
 SESSION: Final = {"jit": "off"}
@@ -143,14 +142,13 @@ class PostgresDatabase:
         self.tally = Tally()
         self._probe: Connection | None = None
         self._link = link
-        # Apart, so that long searches cannot keep writes waiting, nor slow readers of streams anyone.
+        # Apart, so that long searches cannot keep writes waiting.
         self._pulse = Pulse(self._answers, self._oldest, self._lost, self._found)
         search = partial(self._open, SEARCH_SESSION, SEARCH_STATEMENTS)
         self._readers = Pool(search, pool_size, self._pulse.watch)
         self._points = Pool(self._open, POINT_CONNECTIONS, self._pulse.watch)
         self._writers = Pool(self._open, WRITE_CONNECTIONS, self._pulse.watch)
-        self._streamers = Pool(self._open, STREAM_CONNECTIONS, self._pulse.watch)
-        self._pools = (self._writers, self._readers, self._points, self._streamers)
+        self._pools = (self._writers, self._readers, self._points)
 
     async def _answers(self) -> bool:
         """Whether the database gives a connection, or at least a reason that proves it alive.
@@ -289,21 +287,6 @@ class PostgresDatabase:
                 await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))
         raise AssertionError("unreachable")
 
-    async def stream(
-        self, sql: Sql, *args: Any, batch: int = 5000
-    ) -> AsyncGenerator[list[Row], None]:
-        """See `Database.stream`."""
-        connection = await self._streamers.acquire()
-        try:
-            async with connection.transaction(readonly=True):
-                cursor = await connection.cursor(sql.postgres, *args)
-                while rows := await cursor.fetch(batch):
-                    yield cast("list[Row]", rows)
-        except (asyncpg.PostgresError, *GONE) as error:
-            raise translate(error) from error
-        finally:
-            self._streamers.release(connection)
-
     async def ping(self) -> None:
         """See `Database.ping`. On a connection of its own, so that a busy pool does not look like an outage.
 
@@ -334,7 +317,6 @@ class PostgresDatabase:
             "read": self._readers.load,
             "point": self._points.load,
             "write": self._writers.load,
-            "stream": self._streamers.load,
         }
 
     async def close(self) -> None:

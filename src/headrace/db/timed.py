@@ -11,9 +11,9 @@ from headrace.timing import Times, times
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
-    from headrace.db.base import Database, Load, Row, Sql
+    from headrace.db.base import Database, Load
     from headrace.db.reader import BatchedReads, SharedReads
     from headrace.db.writer import Kind, Waiting
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class TimedDatabase:
-    """A `Database`, its calls timed. What streams is not: the client sets its pace."""
+    """A `Database`, its calls timed."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -45,9 +45,6 @@ class TimedDatabase:
     async def write_statement(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         with times().in_database():
             return await self._db.write_statement(fn, *args)
-
-    def stream(self, sql: Sql, *args: Any, batch: int = 5000) -> AsyncGenerator[list[Row], None]:
-        return self._db.stream(sql, *args, batch=batch)
 
     async def ping(self) -> None:
         await self._db.ping()

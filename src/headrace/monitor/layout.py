@@ -47,7 +47,7 @@ BRIDGED: Final = ("", "(bridged)")
 REFUSED: Final = ("", "(refused)")  # by the checks of Host and Origin
 OTHERS: Final = (UNMATCHED, BRIDGED, REFUSED)
 
-POOLS: Final = ("read", "point", "write", "stream")  # `point`: reads by key, on PostgreSQL
+POOLS: Final = ("read", "point", "write")  # `point`: reads by key, on PostgreSQL
 ERROR_KINDS: Final = (
     "DatabaseError",
     "DataRejected",

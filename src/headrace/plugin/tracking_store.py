@@ -117,10 +117,10 @@ class TrackingStore(SqlAlchemyStore):
 
     @native
     def get_run(self, run_id: str) -> Run:
-        found = self._headrace.read(sql.get_many, [arguments.text(run_id)])
-        if run_id not in found:
+        found = self._headrace.read(sql.get_whole, arguments.text(run_id))
+        if found is None:
             raise run_not_found(run_id)
-        row, logged = found[run_id]
+        row, logged = found
         return entities.runs([row], logged, with_models=True)[0]
 
     @native
