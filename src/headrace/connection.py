@@ -116,7 +116,7 @@ class Connection:
             tags=[Tag(key=key, value=value) for key, value in (tags or {}).items()],
         )
         new = create.NewRun(request)
-        self._engine().submit(create.KIND, new, 600 + 64 * len(new.tags))
+        self._engine().submit(create.KIND, new, new.cost_bytes())
         return new.run_id
 
     def log_batch(

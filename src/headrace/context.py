@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from headrace.api.runs import sql as runs_sql
 from headrace.api.webhooks.delivery import Deliveries
 from headrace.api.webhooks.sql import Event
+from headrace.commit.group import GroupCommit
 from headrace.config import Settings
 from headrace.db.base import Database, Row
 from headrace.db.reader import BatchedReads, SharedReads
-from headrace.db.writer import GroupCommit
 from headrace.monitor.readiness import Readiness
 from headrace.storage.locations import Locations
 

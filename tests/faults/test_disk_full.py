@@ -34,7 +34,7 @@ def limit_files(server: Server, limit_bytes: int) -> None:
 
 def check_refusal(answer: Answer) -> None:
     """A server error in MLflow's JSON form that names the database's reason."""
-    assert answer.status in (500, 503), str(answer)
+    assert answer.status in (429, 500, 503), str(answer)
     assert answer.json()["error_code"]
     assert "sqlite3" in answer.json()["message"]
 

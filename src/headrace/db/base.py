@@ -147,13 +147,21 @@ class Database(Protocol):
     async def write(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         """Run `fn(tx, *args)` in a transaction of its own; returns after COMMIT.
 
-        An exception rolls everything back. A deadlock or serialization failure is retried, so `fn` may run
-        more than once. Raises `ApiError` 503 when the write queue is full or the database is away.
+        An exception rolls everything back. A deadlock, a serialization failure or a lock that another session
+        holds is waited out, so `fn` may run more than once. Raises `Unavailable` when nothing is written, and
+        `InDoubt` when it could not be learned whether the COMMIT took place.
         """
         ...
 
-    async def write_statement(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """As `write`, for a `fn` that runs exactly one statement: it needs no BEGIN and no COMMIT of its own."""
+    async def write_group(
+        self, fn: Callable[..., Awaitable[T]], *args: Any, lock_s: float, alone: bool = False
+    ) -> T:
+        """As `write`, for the group commit, which decides itself what a failure means.
+
+        Raises `Blocked` when another session holds a lock for longer than `lock_s` seconds, and `InDoubt` at once
+        when a COMMIT gets no answer. `alone`: `fn` runs exactly one statement, which needs no BEGIN and no COMMIT
+        of its own, and limits its wait for locks itself.
+        """
         ...
 
     async def ping(self) -> None:

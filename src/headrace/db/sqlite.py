@@ -7,6 +7,7 @@ it to its end with one `send`. Results go back to the event loop in one call eac
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import threading
 from collections import deque
@@ -21,6 +22,7 @@ from headrace.db.errors import (
     DatabaseError,
     DataRejected,
     ForeignKeyViolation,
+    InDoubt,
     Unavailable,
     UniqueViolation,
 )
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
     from headrace.db.base import Copy, Dialect, Load, Row, Schema, Sql
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 BUSY_TIMEOUT_MS: Final = (
     20_000  # as stock MLflow sets it: another process may hold the file that long
@@ -47,7 +50,7 @@ BUSY_TIMEOUT_MS: Final = (
 MAX_POINT_ROWS: Final = 500  # per statement: about 0.5 ms of the event loop; more goes to a thread
 CACHED_STATEMENTS: Final = 512  # statement texts per connection; search makes one per filter shape
 # A stock search of 100 runs takes 5 to 15 ms, so that the last in a full line waits half a second or so.
-MAX_WAITING: Final = 40  # reads in line for one reader thread; more get 503 at once
+MAX_WAITING: Final = 40  # reads in line for one reader thread; more get 429 at once
 FEW_ROWS: Final = 500  # fetched without a turn: see `SqliteDatabase._fetching`
 ALONE: Final = nullcontext()  # for a connection beside which no other thread fetches
 _to_json: Final = msgspec.json.Encoder().encode
@@ -81,6 +84,14 @@ def translate(error: sqlite3.Error) -> DatabaseError:
     if isinstance(error, sqlite3.IntegrityError | sqlite3.DataError | sqlite3.InterfaceError):
         return DataRejected(text)
     return DatabaseError(text)
+
+
+def translate_commit(error: sqlite3.Error) -> DatabaseError:
+    """The error of a COMMIT. One of the file leaves open whether it took place, unless it could not be written to."""
+    name = getattr(error, "sqlite_errorname", "") or ""
+    if name.startswith("SQLITE_IOERR") and name != "SQLITE_IOERR_WRITE":
+        return InDoubt(f"(sqlite3.{type(error).__name__}) {error}")
+    return translate(error)
 
 
 class SqliteTx:
@@ -207,6 +218,15 @@ def connect(
     return connection
 
 
+def _roll_back(connection: sqlite3.Connection) -> None:
+    """End a transaction that failed; a failure of that must not replace the reason."""
+    if connection.in_transaction:
+        try:
+            connection.execute("ROLLBACK")
+        except sqlite3.Error as error:  # the next BEGIN says so, too
+            log.warning("a rollback failed: %s", error)
+
+
 class SqliteDatabase:
     """One SQLite file. `readers` threads serve reads, one thread serves writes."""
 
@@ -295,25 +315,21 @@ class SqliteDatabase:
 
         def job(connection: sqlite3.Connection) -> T:
             changes = connection.total_changes
+            in_commit = False
             try:
                 self._check_file(connection)
                 connection.execute("BEGIN IMMEDIATE")
-                try:
-                    result = run_to_end(
-                        cast("Coroutine[Any, Any, T]", fn(SqliteTx(connection, self.schema), *args))
-                    )
-                except BaseException:
-                    connection.execute("ROLLBACK")
-                    raise
-                try:
-                    connection.execute("COMMIT")
-                except BaseException:
-                    # A COMMIT that fails (disk full) may leave the transaction open.
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
-                    raise
-            except sqlite3.Error as error:
-                raise translate(error) from error
+                result = run_to_end(
+                    cast("Coroutine[Any, Any, T]", fn(SqliteTx(connection, self.schema), *args))
+                )
+                in_commit = True
+                connection.execute("COMMIT")
+            except BaseException as error:
+                # A COMMIT that fails (disk full) may leave the transaction open.
+                _roll_back(connection)
+                if isinstance(error, sqlite3.Error):
+                    raise (translate_commit if in_commit else translate)(error) from error
+                raise
             self.tally.rows += connection.total_changes - changes  # this thread alone writes it
             return result
 
@@ -328,8 +344,10 @@ class SqliteDatabase:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             raise
 
-    async def write_statement(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """See `Database.write_statement`; SQLite gains nothing from it."""
+    async def write_group(
+        self, fn: Callable[..., Awaitable[T]], *args: Any, lock_s: float, alone: bool = False
+    ) -> T:
+        """See `Database.write_group`. One transaction at a time waits for no lock but the file's."""
         return await self.write(fn, *args)
 
     async def ping(self) -> None:

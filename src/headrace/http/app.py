@@ -16,11 +16,11 @@ import msgspec
 
 from headrace.api.results import Chunks, Encoded
 from headrace.api.workspaces import handlers as workspaces
+from headrace.commit.group import GroupCommit
 from headrace.context import Context
 from headrace.db import errors as db_errors
 from headrace.db.answers import answer as answer_to
 from headrace.db.answers import cause_of
-from headrace.db.writer import GroupCommit
 from headrace.errors import WHILE_IT_LASTS, ApiError, ErrorCode, overloaded
 from headrace.http import codec
 from headrace.http.ids import REQUEST_ID, is_sane

@@ -108,7 +108,7 @@ class TrackingStore(SqlAlchemyStore):
         )
         if len(dict(new.tags)) != len(new.tags):
             raise Unusual
-        self._headrace.submit(create.KIND, new, 600 + 64 * len(new.tags))
+        self._headrace.submit(create.KIND, new, new.cost_bytes())
         row = (
             new.run_id, new.experiment_id, new.name, new.user_id, "RUNNING", new.start_time, None,
             new.artifact_uri, "active",

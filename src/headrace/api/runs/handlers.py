@@ -50,7 +50,7 @@ async def create(req: CreateRun, ctx: Context) -> RunAnswer:
     Errors: RESOURCE_DOES_NOT_EXIST (no such experiment), INVALID_PARAMETER_VALUE (it is deleted; two names).
     """
     new = creation.NewRun(req)
-    await ctx.writer.submit(creation.KIND, new, 600 + 64 * len(new.tags))
+    await ctx.writer.submit(creation.KIND, new, new.cost_bytes())
     row = (
         new.run_id, new.experiment_id, new.name, new.user_id, "RUNNING", new.start_time, None,
         new.artifact_uri, "active",

@@ -36,6 +36,9 @@ def _of_runs(select: str) -> Sql:
 
 
 RUNS = _of_runs(f"SELECT {_COLUMNS} FROM runs WHERE run_uuid")
+LOCKED_RUNS = Sql(
+    postgres=f"{RUNS.postgres} ORDER BY run_uuid FOR NO KEY UPDATE", sqlite=RUNS.sqlite
+)
 STAGES = _of_runs("SELECT run_uuid, lifecycle_stage, experiment_id FROM runs WHERE run_uuid")
 
 
@@ -119,7 +122,7 @@ INSERT_RUN = Sql(
     " $4::varchar[], $5::bigint[], $6::varchar[]) ON CONFLICT DO NOTHING",
     sqlite="INSERT INTO runs (run_uuid, experiment_id, name, user_id, start_time, artifact_uri, source_type,"
     " source_name, entry_point_name, status, source_version, lifecycle_stage)"
-    " VALUES ($1, $2, $3, $4, $5, $6, 'UNKNOWN', '', '', 'RUNNING', '', 'active')",
+    " VALUES ($1, $2, $3, $4, $5, $6, 'UNKNOWN', '', '', 'RUNNING', '', 'active') ON CONFLICT DO NOTHING",
 )
 INSERT_TAG = Sql(
     postgres="INSERT INTO tags (run_uuid, key, value)"
