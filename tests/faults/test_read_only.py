@@ -41,7 +41,7 @@ def test_a_postgres_that_becomes_read_only(tmp_path: Path, postgres_uri: str) ->
                 refusal = wire.post(name, body)
                 assert refusal.status == 429, str(refusal)
                 assert refusal.json()["error_code"] == "REQUEST_LIMIT_EXCEEDED"
-                assert "read-only" in refusal.json()["message"]
+                assert "ReadOnlySQLTransactionError" in refusal.json()["message"]
                 assert refusal.headers["retry-after"].isdigit()
             assert wire.ask("GET", f"{API}runs/get?run_id={run_id}").status == 200
             make_read_only(postgres_uri, "off")

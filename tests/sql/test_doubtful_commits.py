@@ -21,6 +21,7 @@ from headrace.db import uri as uris
 from headrace.db.base import Sql
 from headrace.db.errors import DatabaseError, InDoubt
 from headrace.db.postgres import PostgresDatabase
+from headrace.db.postgres_link import Link
 from headrace.db.schema.postgres import prepare
 from headrace.errors import ApiError, invalid
 
@@ -44,9 +45,8 @@ async def database(uri: str, statement_timeout_s: float = 60.0) -> AsyncIterator
         schema = await prepare(connection, uri, "mlflow-artifacts:/0")
     finally:
         await connection.close()
-    made = PostgresDatabase(
-        uris.parse(uri).connect_args, schema, statement_timeout_s=statement_timeout_s
-    )
+    link = Link(uris.parse(uri).connect_args, statement_timeout_s=statement_timeout_s)
+    made = PostgresDatabase(link, schema)
     try:
         yield made
     finally:
