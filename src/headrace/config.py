@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from headrace import checks, stores
 from headrace.accepted import ACCEPTED
 from headrace.file_names import from_native
+from headrace.rule_settings import RULES, RuleSettings
 from headrace.setting import (
     SWITCH,
     TEXT,
@@ -22,15 +23,13 @@ from headrace.setting import (
     choice,
     directories,
     integer,
-    json_object,
-    pattern,
     prefix,
     row,
     seconds,
     shown,
     size,
 )
-from headrace.webhook_settings import WEBHOOKS, WebhookSettings
+from headrace.webhook_settings import WEBHOOKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,11 +38,10 @@ STORAGE: Final = "Storage"
 NETWORK: Final = "Network"
 SECURITY: Final = "Security"
 RUNNING: Final = "Running"
-RULES: Final = "MLflow's rules"
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class Settings(WebhookSettings):
+class Settings(RuleSettings):
     """Every setting of one server, resolved and checked; never changes after it is made.
 
     `registry_store_uri` and `default_artifact_root` are filled in when they are empty.
@@ -163,7 +161,7 @@ class Settings(WebhookSettings):
         10_000,
         integer(1, 10_000_000),
         "--write-queue-operations HEADRACE_WRITE_QUEUE_OPERATIONS",
-        "Most writes of one process that wait for their commit. Beyond it the answer is 503 with "
+        "Most writes of one process that wait for their commit. Beyond it the answer is 429 with "
         "Retry-After, which the client obeys.",
     )
     write_queue_bytes: int = row(
@@ -172,7 +170,7 @@ class Settings(WebhookSettings):
         size(1 << 20, 16 << 30),
         "--write-queue-bytes HEADRACE_WRITE_QUEUE_BYTES",
         "Most bytes of request bodies of one process that wait for their commit. Beyond it the "
-        "answer is 503 with Retry-After.",
+        "answer is 429 with Retry-After.",
     )
 
     # who is served, and where
@@ -220,7 +218,7 @@ class Settings(WebhookSettings):
         integer(1, 1_000_000),
         "--max-requests-in-flight HEADRACE_MAX_REQUESTS_IN_FLIGHT",
         "Requests that one process answers at the same time, artifacts and web pages not counted. "
-        "Beyond it the answer is 503 with Retry-After, at once, so that those in hand stay quick.",
+        "Beyond it the answer is 429 with Retry-After, at once, so that those in hand stay quick.",
     )
     keep_alive_timeout_s: float = row(
         NETWORK,
@@ -333,95 +331,6 @@ class Settings(WebhookSettings):
         "How long MLflow is kept running when no route needs it.",
     )
 
-    # what MLflow lets only the environment say
-    truncate_long_values: bool = row(
-        RULES,
-        True,
-        SWITCH,
-        "MLFLOW_TRUNCATE_LONG_VALUES",
-        "Cut values of params and tags that are too long, instead of refusing them.",
-    )
-    graphql_max_aliases: int = row(
-        RULES,
-        10,
-        integer(0, 1_000),
-        "MLFLOW_SERVER_GRAPHQL_MAX_ALIASES",
-        "Most aliases in one selection of a GraphQL query.",
-    )
-    graphql_max_root_fields: int = row(
-        RULES,
-        10,
-        integer(0, 1_000),
-        "MLFLOW_SERVER_GRAPHQL_MAX_ROOT_FIELDS",
-        "Most root fields of a GraphQL query. headrace answers queries of one; MLflow all others.",
-    )
-    artifact_location_max_chars: int = row(
-        RULES,
-        2048,
-        integer(1, 1_000_000),
-        "MLFLOW_ARTIFACT_LOCATION_MAX_LENGTH",
-        "Longest artifact location of an experiment, in characters.",
-    )
-    allowed_host_addressed_artifact_schemes: str | None = row(
-        RULES,
-        None,
-        TEXT,
-        "MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES",
-        "Schemes, separated by commas, that a client may name in an artifact location although the "
-        "server would connect to whatever host stands there (sftp, http, hdfs and the like).",
-    )
-    model_version_source_pattern: str | None = row(
-        RULES,
-        None,
-        Kind("PATTERN", pattern),
-        "MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX",
-        "A regular expression that the source of every new model version must match.",
-    )
-    presigned_download_url_ttl_s: int = row(
-        RULES,
-        300,
-        integer(1, 604_800),
-        "MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS",
-        "How long a link for downloading an artifact from the store itself is good.",
-    )
-
-    s3_endpoint_url: str | None = row(
-        RULES,
-        None,
-        URI,
-        "MLFLOW_S3_ENDPOINT_URL",
-        "Address of a server that speaks S3, in place of Amazon's. Everything else about s3:// "
-        "comes from the variables and files that boto3 reads (AWS_ACCESS_KEY_ID, ~/.aws …).",
-    )
-    s3_ignore_tls: bool = row(
-        RULES,
-        False,
-        SWITCH,
-        "MLFLOW_S3_IGNORE_TLS",
-        "Do not check the certificate of the S3 server.",
-    )
-    s3_addressing_style: str = row(
-        RULES,
-        "auto",
-        choice("auto", "path", "virtual"),
-        "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE",
-        "Whether a bucket's name stands in the host (virtual) or in the path of an S3 URL.",
-    )
-    s3_upload_extra_args: str | None = row(
-        RULES,
-        None,
-        Kind("JSON", json_object),
-        "MLFLOW_S3_UPLOAD_EXTRA_ARGS",
-        'What is asked of S3 with every upload, such as {"ServerSideEncryption": "aws:kms"}.',
-    )
-    s3_expected_bucket_owner: str | None = row(
-        RULES,
-        None,
-        TEXT,
-        "MLFLOW_S3_EXPECTED_BUCKET_OWNER",
-        "Account that a bucket must belong to. Goes through MLflow's own repository, with boto3.",
-    )
-
     def __post_init__(self) -> None:
         registry = self.registry_store_uri or self.backend_store_uri
         root = self.default_artifact_root or stores.default_artifact_root(self.serve_artifacts)
@@ -436,7 +345,7 @@ class Settings(WebhookSettings):
         return f"Settings({given})"
 
 
-_LATE: Final = (WEBHOOKS, ACCEPTED)  # rows that are inherited come first otherwise
+_LATE: Final = (RULES, WEBHOOKS, ACCEPTED)  # rows that are inherited come first otherwise
 
 
 def _comes_late(field: dataclasses.Field[Any]) -> int:

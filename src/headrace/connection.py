@@ -116,7 +116,7 @@ class Connection:
             tags=[Tag(key=key, value=value) for key, value in (tags or {}).items()],
         )
         new = create.NewRun(request)
-        self._engine().submit(create.KIND, new, 600 + 64 * len(new.tags))
+        self._engine().submit(create.KIND, new, new.cost_bytes())
         return new.run_id
 
     def log_batch(
@@ -148,10 +148,10 @@ class Connection:
 
     def run(self, run_id: str) -> Run:
         """One run with what was logged to it."""
-        found = self._engine().read(sql.get_many, [run_id])
-        if run_id not in found:
+        found = self._engine().read(sql.get_whole, run_id)
+        if found is None:
             raise run_not_found(run_id)
-        row, logged = found[run_id]
+        row, logged = found
         return view.runs([row], logged)[0]
 
     def search_runs(

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from headrace.api.runs import sql as runs_sql
 from headrace.api.webhooks.delivery import Deliveries
 from headrace.api.webhooks.sql import Event
+from headrace.commit.group import GroupCommit
 from headrace.config import Settings
 from headrace.db.base import Database, Row
 from headrace.db.reader import BatchedReads, SharedReads
-from headrace.db.writer import GroupCommit
 from headrace.monitor.readiness import Readiness
 from headrace.storage.locations import Locations
 
@@ -41,7 +41,7 @@ class Context:
         self.artifacts = Locations(settings)
         self._deliveries = Deliveries(db, settings) if monitor is not None else None
         self.shared = SharedReads()
-        self.runs: BatchedReads[str, tuple[Row, runs_sql.Logged]] = BatchedReads(
+        self.runs: BatchedReads[str, tuple[Row, runs_sql.Logged | None]] = BatchedReads(
             partial(db.read_point, runs_sql.get_many)
         )
 

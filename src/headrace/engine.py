@@ -13,19 +13,20 @@ import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
+from headrace.commit.group import GroupCommit
+from headrace.commit.threads import DirectCommit
 from headrace.config import Settings, load
 from headrace.context import Context
-from headrace.db.direct import DirectCommit, DirectSqlite
 from headrace.db.open import is_direct, open_database, open_direct
 from headrace.db.sqlite import run_to_end
-from headrace.db.writer import GroupCommit
 from headrace.texts import refuse_nul
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
+    from headrace.commit.kinds import Kind
     from headrace.db.base import Database, Dialect, Schema
-    from headrace.db.writer import Kind
+    from headrace.db.direct import DirectSqlite
 
 T = TypeVar("T")
 CLOSE_TIMEOUT_S: Final = (

@@ -87,7 +87,7 @@ SERVER_FAULTS: Final = frozenset(
 
 
 class ApiError(Exception):
-    """An answer other than 200, in MLflow's JSON form. Nothing has been written when it is raised.
+    """An answer other than 200, in MLflow's JSON form. Nothing has been written, except perhaps where it is 503.
 
     `retry_after_s` becomes a `Retry-After` header (WHILE_IT_LASTS: as long as the server finds right);
     stock clients obey it on 429 and 503.
@@ -163,12 +163,20 @@ def too_long(name: str, limit: int) -> ApiError:
 
 
 def unavailable(message: str) -> ApiError:
-    """The database or a store is away; a client may try again."""
+    """503: a store is away, or it is not known whether the request was carried out.
+
+    Clients from MLflow 3.18 on then repeat only what is harmless to repeat.
+    """
     return ApiError(ErrorCode.TEMPORARILY_UNAVAILABLE, message, retry_after_s=WHILE_IT_LASTS)
 
 
+def away(message: str) -> ApiError:
+    """429: the database is away and nothing was written; every client repeats the request."""
+    return ApiError(ErrorCode.REQUEST_LIMIT_EXCEEDED, message, retry_after_s=WHILE_IT_LASTS)
+
+
 def overloaded(message: str) -> ApiError:
-    """More is asked than this process can carry; a client may try again in a few seconds."""
+    """429: more is asked than this process can carry, and nothing was written; repeat it in a few seconds."""
     return ApiError(
-        ErrorCode.TEMPORARILY_UNAVAILABLE, message, retry_after_s=random.randint(*CROWDED_S)
+        ErrorCode.REQUEST_LIMIT_EXCEEDED, message, retry_after_s=random.randint(*CROWDED_S)
     )

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from headrace.http.messages import Response
 from headrace.openapi_requests import Requests
 from headrace.version import __version__
 
@@ -83,7 +82,7 @@ def _types(route: Route) -> tuple[Any, Any]:
     answers = [
         part
         for part in (typing.get_args(hints["return"]) or (hints["return"],))
-        if isinstance(part, type) and not issubclass(part, Response | type(None))
+        if isinstance(part, type) and issubclass(part, msgspec.Struct)
     ]
     return hints["req"], answers[0] if answers else None
 

@@ -186,7 +186,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/api/2.0/mlflow/runs/log-model", inputs.log_model, needs(run("update"))),
     # metric histories
     Route("GET", "/api/2.0/mlflow/metrics/get-history", metrics.get_history, needs(run("read"))),
-    Raw(
+    Route(
         "GET",
         "/ajax-api/2.0/mlflow/metrics/get-history-bulk",
         metrics.get_history_bulk,

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 pytestmark = pytest.mark.compat
+# Where stock repeats its driver's text about a foreign key, headrace looks the model up and says which one is missing.
+SAID_BY_US = {195: "$.message: \"Logged model with ID 'm-nope' not found.\" instead of"}
 
 # Areas whose routes are native; the rest of the file waits for theirs.
 NATIVE_AREAS = ("general", "tracking-core", "logged-models", "model-registry")
@@ -35,6 +37,8 @@ def complaints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Example], 
             if differences and any(rule.applies(recorded) for rule in RULES.values()):
                 refused = ours.answer.status in (400, 404) and ours.answer.is_json
                 differences = [] if refused else [f"should be refused: {ours.answer}"]
+            if example.number in SAID_BY_US and len(differences) == 1:
+                differences = [] if SAID_BY_US[example.number] in differences[0] else differences
             found[example.number] = differences
     return lambda example: found[example.number]
 

@@ -81,7 +81,7 @@ async def client(
             writer.write(make(number, turn))
             status, headers = await asyncio.wait_for(answer(reader), ANSWER_WITHIN_S)
             seen.note(status, time.perf_counter() - started)
-            if status in (429, 503):
+            if status == 429:
                 await asyncio.sleep(pause_s(headers))
             turn += 1
         writer.close()
@@ -100,7 +100,7 @@ def crowd(
 ) -> Seen:
     """What `count` clients saw, each sending `make(client, turn)` again and again for that long.
 
-    After a refusal a client waits as `pause_s` finds in the headers.
+    After a 429 a client waits as `pause_s` finds in the headers.
     """
     seen = Seen()
 

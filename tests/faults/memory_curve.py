@@ -105,7 +105,7 @@ def svg(curves: Sequence[Curve]) -> str:
         )
         parts.append(f'<text x="{LEFT - 8}" y="{y(mib) + 4:.1f}" text-anchor="end">{mib}</text>')
     for share in range(5):
-        text = f"{longest_s / 60 * share / 4:.3g} min"
+        text = f"{round(longest_s / 60 * share / 4, 1):g} min"
         parts.append(
             f'<text x="{x(longest_s * share / 4):.1f}" y="{HEIGHT - 12}" text-anchor="middle">{text}</text>'
         )

@@ -26,10 +26,10 @@ def again(headers: dict[str, str]) -> float:
 
 def line(what: str, clients: int, seen: Seen, server: Server) -> str:
     """A row of the table."""
-    refused = f"{1000 * seen.quantile(503, 0.99):.0f} ms" if seen.count(503) else "none"
+    refused = f"{1000 * seen.quantile(429, 0.99):.0f} ms" if seen.count(429) else "none"
     return (
         f"| {what} | {clients} | {seen.count(200) / SECONDS:.0f} | {1000 * seen.quantile(200, 0.5):.0f} ms"
-        f" | {1000 * seen.quantile(200, 0.99):.0f} ms | {seen.count(503) / SECONDS:.0f} | {refused}"
+        f" | {1000 * seen.quantile(200, 0.99):.0f} ms | {seen.count(429) / SECONDS:.0f} | {refused}"
         f" | {resident_bytes(server.process.pid) >> 20} MB |"
     )
 

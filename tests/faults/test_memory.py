@@ -91,7 +91,9 @@ def test_unfinished_bodies_stay_within_the_budget(
             assert resident_bytes(server.process.pid) - before < GROWTH_BYTES
             assert wire.ask("GET", "/livez").status == 200
         statuses = [first_status(raw) for raw in raws]
-        if "no-such" not in path:
+        if path == "/graphql":  # whose own limit is smaller
+            assert set(statuses) == {400}
+        elif "no-such" not in path:
             assert set(statuses) == {None, REFUSED}
         wire.made("experiments/create", {"name": "beside"})
     with Once(server.url) as wire:
@@ -112,7 +114,7 @@ def test_answers_that_are_not_taken_stay_within_the_budget(server: Server) -> No
         for raw in raws:
             raw.sendall(search)
         statuses = [int(raw.recv(12).split(b" ")[1]) for raw in raws]
-        assert set(statuses) == {200, REFUSED}
+        assert set(statuses) <= {200, REFUSED}
         assert resident_bytes(server.process.pid) - before < GROWTH_BYTES
         wire.made("experiments/create", {"name": "beside"})
     with Once(server.url) as wire:

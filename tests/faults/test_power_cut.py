@@ -91,6 +91,7 @@ def check(path: Path, run_id: str, writers: list[Writer], position: int) -> None
             batches=writer.batches.until(position),  # type: ignore[attr-defined]
             runs=writer.runs.until(position),  # type: ignore[attr-defined]
             next=writer.next,
+            unwritten=writer.unwritten,
         )
         for writer in writers
     ]

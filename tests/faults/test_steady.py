@@ -34,12 +34,13 @@ SHORT_GROWTH = 1.25  # in seconds, when caches are still being filled
 SAMPLE_EVERY_S = 0.5
 # SQLite keeps the descriptor of a connection that was closed while another one had a lock, and uses it for the next.
 SPARE_DESCRIPTORS = 8
+SPARE_CONNECTIONS = 4  # pools open one when so many requests meet for the first time
 LONG_S = float(os.environ.get("SOAK_SECONDS", "3600"))
-WARM_UP_SHARE = 1 / 30  # of the long load: two minutes of an hour
+WARM_UP_S = min(120.0, LONG_S / 2)  # before the long load
 SOAK = [pytest.mark.soak, pytest.mark.timeout(LONG_S + 600)]
 CASES = [
     pytest.param(2.0, 4.0, SHORT_GROWTH, id="short"),
-    pytest.param(LONG_S * WARM_UP_SHARE, LONG_S, GROWTH, id="long", marks=SOAK),
+    pytest.param(WARM_UP_S, LONG_S, GROWTH, id="long", marks=SOAK),
 ]
 
 
@@ -148,7 +149,7 @@ def test_a_server_at_work_does_not_grow(
         assert after[1] <= before[1] + SPARE_DESCRIPTORS, (
             f"{before[1]} descriptors, then {after[1]}"
         )
-        assert after[2] == before[2], "database connections"
+        assert after[2] <= before[2] + SPARE_CONNECTIONS, "database connections"
         first, last = memory.samples[0], memory.last()
         assert last <= growth * first, f"{first >> 20} MB, then {last / 2**20:.0f} MB"
         check_latest(uri)
@@ -166,7 +167,7 @@ def at_work(server: Server, make: Callable[[int, int], bytes], seconds: float) -
     while (left := until - time.monotonic()) > 0:
         seen = crowd(server.url, CLIENTS, min(left, 2.0), make)
         assert not seen.broken
-        assert set(seen.times) <= {200, 503}
+        assert set(seen.times) <= {200, 429}
 
 
 def figures(server: Server, uri: str) -> tuple[int, int, int]:

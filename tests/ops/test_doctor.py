@@ -235,7 +235,7 @@ def test_a_database_that_is_not_there_is_said(postgres_empty_uri: str, tmp_path:
     assert not (tmp_path / "none.db").exists()
     empty = command("doctor", postgres_empty_uri)
     assert empty.returncode == 1
-    assert "is empty" in empty.stderr
+    assert "has none of MLflow's tables" in empty.stderr
     with psycopg.connect(postgres_empty_uri) as connection:
         assert connection.execute(
             "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"

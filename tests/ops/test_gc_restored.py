@@ -111,7 +111,7 @@ async def test_what_is_restored_while_its_page_is_collected_keeps_rows_and_files
                 f"UPDATE runs SET lifecycle_stage = 'active', deleted_time = NULL WHERE run_uuid = '{restored}'",
                 f"UPDATE logged_models SET lifecycle_stage = 'active' WHERE model_id = '{model}'",
             )
-            locations = Locations(settings)
+            locations = Locations(settings, anywhere=True)
             changed: Any = Interleaved(db, between)
             removed = await Garbage(changed, locations, Wanted()).collect()
             locations.close()

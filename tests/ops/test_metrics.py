@@ -93,7 +93,7 @@ def test_two_workers_under_load(postgres_uri: str, tmp_path: Path) -> None:
         for key, value in during.items():
             if key[0].endswith(("_total", "_count", "_bucket", "_sum")):
                 assert after[key] >= value, key
-    for pool in ("read", "point", "write", "stream"):
+    for pool in ("read", "point", "write"):
         assert total(after, "headrace_pool_connections", pool=pool, state="max") > 0
     assert total(after, "headrace_process_resident_memory_bytes") > 20 << 20
     assert total(after, "headrace_process_open_files") > 10

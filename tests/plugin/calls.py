@@ -29,8 +29,11 @@ UNORDERED = (
     "_dataset_inputs",
     "_latest_version",
 )  # neither store promises an order
-# A driver's own words; the sentence before them is compared.
-DRIVER = re.compile(r"(\((?:sqlite3|psycopg2?|asyncpg)[\w.]*\)|Error: ).*", re.DOTALL)
+# A driver's own words; the sentence before them is compared. headrace looks a logged model up and says so itself.
+DRIVER = re.compile(
+    r"(\((?:sqlite3|psycopg2?|asyncpg)[\w.]*\)|Error: ).*|^Logged model with ID '[^']*' not found\.$",
+    re.DOTALL,
+)
 SET = re.compile(r"\{('[^{}:]*')\}")  # a set is printed in any order
 NOW = 1_700_000_000_000
 

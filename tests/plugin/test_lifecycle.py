@@ -201,13 +201,13 @@ def test_threads_that_log_at_once_share_transactions(script: Script, uri: str) -
     text = """
 import sys, threading
 from mlflow import MlflowClient
-from headrace.db import writer
+from headrace.commit import group as groups_of
 groups = []
-take = writer.GroupCommit._commit
-async def commit(self, group):
+settle = groups_of.GroupCommit._settle
+async def noted(self, group, *rest):
     groups.append(len(group))
-    await take(self, group)
-writer.GroupCommit._commit = commit
+    await settle(self, group, *rest)
+groups_of.GroupCommit._settle = noted
 client = MlflowClient(sys.argv[1])
 run_id = client.create_run("0").info.run_id
 def work(n):

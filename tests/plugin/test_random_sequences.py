@@ -59,8 +59,10 @@ STATUSES = st.one_of(st.none(), st.integers(1, 5))
 FILTERS = st.sampled_from(
     ["", "metrics.a > 0", "params.a = '1'", "tags.b != '2'", "status = 'RUNNING'", "nonsense"]
 )
-# A database's own refusal: the driver's text, to which SQLAlchemy adds the statement.
-DRIVER = re.compile(r"\((?:sqlite3|psycopg2?|asyncpg)[\w.]*\).*", re.DOTALL)
+# A database's own refusal: the driver's text, to which SQLAlchemy adds the statement; headrace's sentence instead.
+DRIVER = re.compile(
+    r"(?:\((?:sqlite3|psycopg2?|asyncpg)[\w.]*\)|The database (?:holds|rejected)\b).*", re.DOTALL
+)
 TABLES = {  # what is compared; columns that only say when or by what random id are left out
     "experiments": "SELECT experiment_id, name, artifact_location, lifecycle_stage FROM experiments",
     "experiment_tags": "SELECT experiment_id, key, value FROM experiment_tags",

@@ -32,9 +32,9 @@ URL = re.compile(r"/(ajax-)?api/\d\.0/|\d\.0/mlflow/")
 # Handlers of any exception that do not raise it again, by file: answers that must be given and
 # loops that must go on, whatever went wrong.
 BROAD_EXCEPTS = {
+    "src/headrace/commit/group.py": 1,  # the loop that commits groups
     "src/headrace/db/reader.py": 2,  # every waiting caller gets the fault
     "src/headrace/db/sqlite_worker.py": 1,  # a thread hands every fault to its caller
-    "src/headrace/db/writer.py": 2,  # the loops that commit groups
     "src/headrace/engine.py": 1,  # a call on the loop hands every fault to its caller
     "src/headrace/http/app.py": 1,  # the 500 answer
     "src/headrace/http/connection.py": 1,  # an answer that cannot be sent, or breaks off

@@ -10,10 +10,10 @@ import pytest
 
 from headrace.api.runs import batch
 from headrace.api.runs.types import MetricIn, ParamIn, TagIn
+from headrace.commit.group import GroupCommit
 from headrace.config import Settings
 from headrace.db.base import COPY_ROWS, Sql
 from headrace.db.open import open_database
-from headrace.db.writer import GroupCommit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

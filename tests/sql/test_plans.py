@@ -40,8 +40,14 @@ EVERY_STEP = (INT64_MIN, INT64_MAX)
 POSTGRES_ONLY = "whole runs"  # SQLite has the single statements
 # Statement, arguments, rows of the tables that it is about.
 HOT: dict[str, tuple[Sql, tuple[Any, ...], int]] = {
-    "history": (sql.HISTORY, (RUN, "loss"), POINTS),
+    "history": (sql.HISTORY_PAGE, (RUN, "loss", 10_001, 0), POINTS),
     "a page of a history": (sql.HISTORY_PAGE, (RUN, "loss", 100, 100), POINTS),
+    "parts of a history": (sql.HISTORY_PARTS, (RUN, "loss", 100, 1000, 50), POINTS),
+    "a part of a history": (
+        sql.HISTORY_PART,
+        (RUN, "loss", 100, 149, 149, 99, 99, 99.0, False, 1000),
+        50,
+    ),
     "histories of two runs": (sql.BULK, ([RUN, OTHER], "loss", 25_000), 2 * POINTS),
     "sampled history": (sampling_sql.SORTED, (RUN, "loss", 20, *EVERY_STEP), POINTS),
     "length of a history": (sampling_sql.COUNT, (RUN, "loss", *EVERY_STEP), POINTS),
@@ -50,9 +56,9 @@ HOT: dict[str, tuple[Sql, tuple[Any, ...], int]] = {
     "newest point of a history": (health.LATEST_AND_NEWEST, (RUN, "loss"), 3),
     "runs": (runs_sql.RUNS, ([RUN, OTHER],), 2),
     "stages of runs": (runs_sql.STAGES, ([RUN, OTHER],), 2),
-    "latest metrics of runs": (runs_sql.METRICS, ([RUN, OTHER],), 2 * len(KEYS)),
-    "params of runs": (runs_sql.PARAMS, ([RUN, OTHER],), 2 * len(KEYS)),
-    "tags of runs": (runs_sql.TAGS, ([RUN, OTHER],), 2 * len(KEYS)),
+    "latest metrics of runs": (runs_sql.METRICS, ([RUN, OTHER], 10_001), 2 * len(KEYS)),
+    "params of runs": (runs_sql.PARAMS, ([RUN, OTHER], 10_001), 2 * len(KEYS)),
+    "tags of runs": (runs_sql.TAGS, ([RUN, OTHER], 10_001), 2 * len(KEYS)),
     POSTGRES_ONLY: (runs_sql.WHOLE_RUNS, ([RUN, OTHER],), 2 + 6 * len(KEYS)),
     "params that are there": (batch_sql.STORED_PARAMS, ([RUN], ["loss"]), 1),
     "an experiment": (experiments_sql.BY_ID, (3,), 1),

@@ -1,4 +1,4 @@
-"""What SQLite's errors become: only what a second try may mend is answered with 503."""
+"""What SQLite's errors become: only what a second try may mend is answered with 429."""
 
 from __future__ import annotations
 

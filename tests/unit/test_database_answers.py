@@ -32,13 +32,13 @@ def test_no_kind_of_database_error_carries_the_drivers_text_to_clients(
 @pytest.mark.parametrize(
     ("cause", "status"),
     [
-        (ConnectionRefusedError(111, "Connect call failed ('10.0.0.7', 5432)"), 503),
-        (TimeoutError("db.internal"), 503),
+        (ConnectionRefusedError(111, "Connect call failed ('10.0.0.7', 5432)"), 429),
+        (TimeoutError("db.internal"), 429),
         (pg.InvalidPasswordError('password authentication failed for user "alice"'), 500),
-        (pg.DeadlockDetectedError("Process 7 waits"), 503),
+        (pg.DeadlockDetectedError("Process 7 waits"), 429),
         (pg.UniqueViolationError("Key (name)=(alice) already exists"), 400),
         (pg.StringDataRightTruncationError("value too long"), 400),
-        (sqlite3.OperationalError("unable to open /home/alice/m.db"), 503),
+        (sqlite3.OperationalError("unable to open /home/alice/m.db"), 429),
         (sqlite3.IntegrityError("NOT NULL constraint failed: runs.alice"), 400),
     ],
 )

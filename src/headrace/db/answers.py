@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from headrace.db.errors import (
+    Blocked,
     Crowded,
     DatabaseError,
     DataRejected,
@@ -17,11 +18,12 @@ from headrace.db.errors import (
     Unavailable,
     UniqueViolation,
 )
-from headrace.errors import ApiError, ErrorCode, overloaded, unavailable
+from headrace.errors import ApiError, ErrorCode, away, overloaded, unavailable
 
 # The first that fits counts.
 SENTENCES: Final[tuple[tuple[type[DatabaseError], str], ...]] = (
     (Crowded, "The database has too many requests waiting. Please try again."),
+    (Blocked, "Another session of the database has locked a row for too long. Please try again."),
     (InDoubt, "The database did not confirm the write, which may be stored or not."),
     (Unavailable, "The database is not available. Please try again."),
     (Retryable, "The database stopped the transaction because of another one. Please try again."),
@@ -52,10 +54,22 @@ def cause_of(error: DatabaseError) -> str:
 
 def answer(error: DatabaseError) -> ApiError:
     """What a client is told of a database error that no handler translated."""
-    if isinstance(error, Crowded):
-        return overloaded(sentence(error))
+    if isinstance(error, InDoubt):
+        return in_doubt(error)
     if isinstance(error, Unavailable | Retryable):
-        return unavailable(sentence(error))
+        return not_written(error)
     if isinstance(error, UniqueViolation | ForeignKeyViolation | DataRejected):
         return ApiError(ErrorCode.BAD_REQUEST, sentence(error))
     return ApiError(ErrorCode.INTERNAL_ERROR, sentence(error))
+
+
+def not_written(error: Unavailable | Retryable) -> ApiError:
+    """429 for a request of which certainly nothing was written."""
+    if isinstance(error, Crowded | Blocked | Retryable):
+        return overloaded(sentence(error))
+    return away(sentence(error))
+
+
+def in_doubt(error: Unavailable | Retryable) -> ApiError:
+    """503 for a write that may be stored or not."""
+    return unavailable(sentence(error))

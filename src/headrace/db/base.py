@@ -1,4 +1,4 @@
-"""What the rest of headrace may ask of a database: statements, transactions, streams.
+"""What the rest of headrace may ask of a database: statements and transactions.
 
 A function that runs inside a transaction is `async def name(tx, …)` and awaits nothing but `tx`. PostgreSQL
 awaits it on the event loop; SQLite drives the same coroutine to its end inside a worker thread, where no
@@ -8,7 +8,7 @@ await ever suspends. So one text of Python serves both.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -133,7 +133,11 @@ class Database(Protocol):
     tally: Tally
 
     async def read(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """Run `fn(tx, *args)` in a read-only snapshot and return what it returns."""
+        """Run `fn(tx, *args)` in a read-only snapshot and return what it returns.
+
+        Reads are short: what takes a client long to receive is read in several, so that no snapshot and no
+        connection waits for a client.
+        """
         ...
 
     async def read_point(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
@@ -143,17 +147,21 @@ class Database(Protocol):
     async def write(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         """Run `fn(tx, *args)` in a transaction of its own; returns after COMMIT.
 
-        An exception rolls everything back. A deadlock or serialization failure is retried, so `fn` may run
-        more than once. Raises `ApiError` 503 when the write queue is full or the database is away.
+        An exception rolls everything back. A deadlock, a serialization failure or a lock that another session
+        holds is waited out, so `fn` may run more than once. Raises `Unavailable` when nothing is written, and
+        `InDoubt` when it could not be learned whether the COMMIT took place.
         """
         ...
 
-    async def write_statement(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """As `write`, for a `fn` that runs exactly one statement: it needs no BEGIN and no COMMIT of its own."""
-        ...
+    async def write_group(
+        self, fn: Callable[..., Awaitable[T]], *args: Any, lock_s: float, alone: bool = False
+    ) -> T:
+        """As `write`, for the group commit, which decides itself what a failure means.
 
-    def stream(self, sql: Sql, *args: Any, batch: int = 5000) -> AsyncGenerator[list[Row], None]:
-        """Rows in batches through a cursor: memory is bounded by `batch`, whatever the result's size."""
+        Raises `Blocked` when another session holds a lock for longer than `lock_s` seconds, and `InDoubt` at once
+        when a COMMIT gets no answer. `alone`: `fn` runs exactly one statement, which needs no BEGIN and no COMMIT
+        of its own, and limits its wait for locks itself.
+        """
         ...
 
     async def ping(self) -> None:
@@ -164,7 +172,7 @@ class Database(Protocol):
         ...
 
     def load(self) -> Mapping[str, Load]:
-        """How busy the connections are, by pool: `read`, `point`, `write`, `stream`."""
+        """How busy the connections are, by pool: `read`, `point`, `write`."""
         ...
 
     async def close(self) -> None:

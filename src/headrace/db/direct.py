@@ -1,29 +1,28 @@
 """SQLite in the caller's thread, for a process that is no server: no event loop, no hop.
 
 `DirectSqlite` is a `Database` whose awaits never suspend, so `run_to_end` drives any transaction function in
-the thread that calls. `DirectCommit` is the group commit for threads: whoever holds the lock commits
-everything that is queued; the others find their answer ready when the lock is theirs.
+the thread that calls.
 """
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 import time
 from collections import deque
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from headrace import errors
-from headrace.db.sqlite import SqliteTx, connect, run_to_end, translate
+from headrace.db.sqlite import SqliteTx, connect, translate, translate_commit
 from headrace.db.sqlite_file import DatabaseFile
-from headrace.db.writer import MAX_GROUP_OPS, GroupCommit, Kind, Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+    from collections.abc import Awaitable, Callable
 
-    from headrace.db.base import Database, Dialect, Row, Schema, Sql
+    from headrace.db.base import Dialect, Schema
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 PATIENCE_S: Final = 120.0  # for other processes that write to the file, one after the other
 MAX_IDLE_READERS: Final = 8
@@ -49,6 +48,9 @@ class DirectSqlite:
         self._turn = threading.Lock()
         self._holder = 0  # thread that has the turn
         self._closed = False
+        self._prepared: tuple[Any] | None = (
+            None  # what the transaction returns if its COMMIT takes place
+        )
 
     def __enter__(self) -> DirectSqlite:
         me = threading.get_ident()
@@ -116,24 +118,48 @@ class DirectSqlite:
             return await self.write_in_turn(fn, *args)
 
     async def write_in_turn(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """As `write`, by a caller that has the turn (`with db:`)."""
+        """As `write`, by a caller that has the turn (`with db:`). See `take_committed` for interruptions."""
+        self._prepared = None
         try:
             connection = self._begun()
-            try:
-                result = await fn(SqliteTx(connection, self.schema), *args)
-                connection.execute("COMMIT")
-            except BaseException:
-                # A COMMIT that fails (disk full) may leave the transaction open.
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+            result = await fn(SqliteTx(connection, self.schema), *args)
+            self._prepared = (result,)
+            connection.execute("COMMIT")
         except sqlite3.Error as error:
-            raise translate(error) from error
+            known = (translate_commit if self._prepared else translate)(error)
+            self._prepared = None
+            self._roll_back()
+            raise known from error
+        except BaseException:
+            self._roll_back()
+            raise
         return result
 
-    write_statement = write
+    def take_committed(self) -> tuple[Any] | None:
+        """After an interruption (Ctrl-C) of `write_in_turn`: what `fn` returned, if the COMMIT took place."""
+        self._roll_back()
+        prepared, self._prepared = self._prepared, None
+        return prepared
+
+    def forget_committed(self) -> None:
+        """The answers of the last `write_in_turn` are given."""
+        self._prepared = None
+
+    def _roll_back(self) -> None:
+        """End a transaction that is open. A connection that cannot is closed."""
+        connection = self._writer
+        if connection is None or not connection.in_transaction:
+            return
+        self._prepared = None
+        try:
+            connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            log.warning("a rollback failed, its connection is closed: %s", error)
+            self._writer = None
+            connection.close()
 
     def _begun(self) -> sqlite3.Connection:
+        self._roll_back()  # an interruption of a rollback left it open
         connection = self._writer
         if connection is None:
             connection = self._writer = self._connect(read_only=False)
@@ -148,20 +174,6 @@ class DirectSqlite:
                     raise
             else:
                 return connection
-
-    async def stream(
-        self, sql: Sql, *args: Any, batch: int = 5000
-    ) -> AsyncGenerator[list[Row], None]:
-        """See `Database.stream`."""
-        connection = self._connect(read_only=True)
-        try:
-            cursor = connection.execute(sql.sqlite, args)
-            while rows := cursor.fetchmany(batch):
-                yield cast("list[Row]", rows)
-        except sqlite3.Error as error:
-            raise translate(error) from error
-        finally:
-            connection.close()
 
     def let_go(self) -> bool:
         """Take the turn, let reads end and close all connections before this process forks.
@@ -196,94 +208,3 @@ class DirectSqlite:
         with self:
             self._closed = True
             self._close_idle()
-
-
-class Answer:
-    """What became of an operation. Awaiting it never suspends: it is there when `submit` returns."""
-
-    __slots__ = ("_error", "_value", "settled")
-
-    def __init__(self) -> None:
-        self.settled = False
-        self._value: Any = None
-        self._error: BaseException | None = None
-
-    def done(self) -> bool:
-        """Whether there is an answer yet."""
-        return self.settled
-
-    def set_result(self, value: Any) -> None:
-        """Settle it."""
-        self._value = value
-        self.settled = True
-
-    def set_exception(self, error: BaseException) -> None:
-        """Settle it with an error."""
-        self._error = error
-        self.settled = True
-
-    def result(self) -> Any:
-        """The value, or raises the error."""
-        if self._error is not None:
-            raise self._error
-        return self._value
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        yield from ()
-        return self.result()
-
-
-class _InTurn:
-    """What the group commit asks of a database, by the thread that has the turn."""
-
-    def __init__(self, db: DirectSqlite) -> None:
-        self.write_lanes = 1
-        self.write = db.write_in_turn
-        self.write_statement = db.write_in_turn
-
-
-class DirectCommit(GroupCommit):
-    """The group commit of threads. `submit` returns when the operation is committed or refused."""
-
-    def __init__(self, db: DirectSqlite) -> None:
-        super().__init__(cast("Database", _InTurn(db)))
-        self._turns = db
-        self._line: deque[Waiting] = deque()  # its append and popleft are atomic
-
-    @property
-    def depth(self) -> int:
-        """Operations that wait for the next group."""
-        return len(self._line)
-
-    def submit(self, kind: Kind, op: Any, cost_bytes: int = 256) -> Any:
-        """As `GroupCommit.submit`, in the calling thread."""
-        answer = Answer()
-        mine = Waiting(kind, op, cost_bytes, cast("Any", answer), 0.0)
-        self._line.append(mine)
-        try:
-            with self._turns:
-                while not answer.settled:
-                    self._commit_next()
-        except BaseException:
-            # Interrupted (Ctrl-C): what nobody waits for any more is not written behind their back.
-            with suppress(ValueError):
-                self._line.remove(mine)
-            raise
-        return answer
-
-    def _commit_next(self) -> None:
-        group: list[Waiting] = []
-        while self._line and len(group) < MAX_GROUP_OPS:
-            group.append(self._line.popleft())
-        try:
-            run_to_end(self._commit(group))
-        except BaseException:
-            # Interrupted in the middle: nothing is written, and the others still wait for theirs.
-            self._line.extendleft(w for w in reversed(group) if not w.future.done())
-            raise
-
-    async def close(self) -> None:
-        """Commit what is queued."""
-        with self._turns:
-            while self._line:
-                self._commit_next()

@@ -49,20 +49,28 @@ class DataRejected(DatabaseError):
 
 
 class Retryable(DatabaseError):
-    """Deadlock or serialization failure: the same transaction may succeed when run again."""
+    """Deadlock or serialization failure, rolled back: the same transaction may succeed when run again."""
 
 
 class Unavailable(DatabaseError):
-    """The database is away, full, read-only or shutting down."""
+    """The database is away, full, read-only or shutting down. Nothing of the transaction is written."""
 
 
 class Crowded(Unavailable):
     """The database is there, but too many wait for it."""
 
 
+class Blocked(Unavailable):
+    """Another session holds a lock, or a statement met its time limit: the transaction is rolled back."""
+
+    kind = "Blocked"
+
+
 class Lost(Unavailable):
-    """The connection broke in the middle of a statement."""
+    """The connection broke in the middle of a statement, before the COMMIT."""
 
 
-class InDoubt(Lost):
-    """The connection broke in the middle of a COMMIT: it may have been written or not."""
+class InDoubt(Unavailable):
+    """No answer to a COMMIT: it may have taken place or not."""
+
+    kind = "InDoubt"

@@ -1,4 +1,4 @@
-"""PostgreSQL through asyncpg: reads, streams, and transactions that retry deadlocks."""
+"""PostgreSQL through asyncpg: reads, and transactions that retry deadlocks."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import asyncio
 import logging
 import random
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import asyncpg
 from asyncpg import exceptions as pg
 
+from headrace.db import postgres_doubt
 from headrace.db.base import COPY_ROWS, PING_TIMEOUT_S, Tally
 from headrace.db.errors import (
+    Blocked,
     DatabaseError,
     InDoubt,
     Lost,
@@ -21,24 +25,34 @@ from headrace.db.errors import (
     Unavailable,
     UniqueViolation,
 )
-from headrace.db.postgres_errors import GONE, translate
+from headrace.db.postgres_errors import GONE, is_rolled_back, translate
 from headrace.db.postgres_link import SEARCH_STATEMENTS, STATEMENTS, Link
 from headrace.db.postgres_pool import Connection, Pool, notice_silence
 from headrace.db.pulse import Pulse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from headrace.db.base import Copy, Dialect, Load, Row, Schema, Sql
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-RETRIES: Final = (
-    6  # runs of one transaction when the database reports a deadlock or serialization failure
-)
-WRITE_CONNECTIONS: Final = 3
-STREAM_CONNECTIONS: Final = 4  # metric histories being streamed at once; more wait their turn
+# Runs of one transaction when the database reports a deadlock or serialization failure.
+RETRIES: Final = 6
+WRITE_CONNECTIONS: Final = 3  # of the group commit: two lanes, and one for runs that are set aside
+OTHER_WRITE_CONNECTIONS: Final = 2  # apart, so that locks of those do not hold up the group commit
 STATEMENT_TIMEOUT_S: Final = 60.0
+# A write of its own waits so long for a lock, shorter when it is tried again, and is tried again for so long. It holds
+# no connection in between.
+LOCK_S: Final = 0.5
+NEXT_LOCK_S: Final = 0.1
+LOCK_PATIENCE_S: Final = 10.0
+LOCK_PAUSE_S: Final = (0.1, 1.0)  # between two tries: the first, and at most
+# Our statements are written for READ COMMITTED, whatever the role's default is.
+BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '{}ms'"
+CANCEL_S: Final = 2.0  # for the server to confirm that it has cancelled a statement
+DOUBT_S: Final = 50.0  # less than the 60 s after which a proxy in front gives up by default
+DOUBT_PAUSE_S: Final = 0.5
 # Compiling a page of search takes longer than running it; a user's own option in the URI wins.
 SESSION: Final = {"jit": "off"}
 # A plan that ignores the values (PostgreSQL may choose one from the sixth execution on) took 297 ms instead of
@@ -48,9 +62,14 @@ SEARCH_SESSION: Final = {**SESSION, "plan_cache_mode": "force_custom_plan"}
 POINT_CONNECTIONS: Final = 3  # for look-ups by id, which are batched before they come here
 
 
-def _in_doubt(error: DatabaseError) -> DatabaseError:
-    """The error of a COMMIT: where the database went away with it, nobody knows what became of it."""
-    return InDoubt(error.text) if isinstance(error, Lost) else error
+class _Attempt:
+    """One try of a transaction whose answer must be exact: its mark and its result, once it is to be committed."""
+
+    __slots__ = ("mark", "result")
+
+    def __init__(self) -> None:
+        self.mark: postgres_doubt.Mark | None = None
+        self.result: Any = None
 
 
 class PostgresTx:
@@ -126,6 +145,37 @@ class PostgresTx:
         return values
 
 
+async def _roll_back(connection: Connection, reason: BaseException) -> None:
+    """End a transaction that failed. A connection that cannot is dropped; `reason` stays the error."""
+    if connection.is_closed():
+        return
+    if isinstance(reason, TimeoutError):
+        await _drop(connection)  # a ROLLBACK would wait behind the statement that does not end
+        return
+    try:
+        await connection.execute("ROLLBACK")
+    except (asyncpg.PostgresError, *GONE) as error:
+        log.warning("a rollback failed, its connection is dropped: %s", type(error).__name__)
+        connection.terminate()
+
+
+async def _drop(connection: Connection) -> None:
+    """Close a connection whose statement does not end. The server is told to cancel it, if it can be reached.
+
+    A COMMIT that waits for a synchronous standby then ends as committed; otherwise it would stay open, and in doubt.
+    """
+    try:
+        await connection.close(timeout=CANCEL_S)
+    except (asyncpg.PostgresError, *GONE) as error:
+        log.debug("a connection was closed without an answer: %s", type(error).__name__)
+        connection.terminate()
+
+
+def _sum(*loads: Load) -> Load:
+    in_use, idle, waiting, size = (sum(figures) for figures in zip(*loads, strict=True))
+    return in_use, idle, waiting, size
+
+
 class PostgresDatabase:
     """One PostgreSQL database (or an engine that speaks its protocol)."""
 
@@ -143,14 +193,18 @@ class PostgresDatabase:
         self.tally = Tally()
         self._probe: Connection | None = None
         self._link = link
-        # Apart, so that long searches cannot keep writes waiting, nor slow readers of streams anyone.
+        # Apart, so that long searches cannot keep writes waiting.
         self._pulse = Pulse(self._answers, self._oldest, self._lost, self._found)
         search = partial(self._open, SEARCH_SESSION, SEARCH_STATEMENTS)
         self._readers = Pool(search, pool_size, self._pulse.watch)
         self._points = Pool(self._open, POINT_CONNECTIONS, self._pulse.watch)
         self._writers = Pool(self._open, WRITE_CONNECTIONS, self._pulse.watch)
-        self._streamers = Pool(self._open, STREAM_CONNECTIONS, self._pulse.watch)
-        self._pools = (self._writers, self._readers, self._points, self._streamers)
+        self._others = Pool(self._open, OTHER_WRITE_CONNECTIONS, self._pulse.watch)
+        # By connection, which does not outlive it. None: the engine cannot say what became of a transaction.
+        self._server_runs: WeakKeyDictionary[Connection, postgres_doubt.ServerRun | None] = (
+            WeakKeyDictionary()
+        )
+        self._pools = (self._writers, self._others, self._readers, self._points)
 
     async def _answers(self) -> bool:
         """Whether the database gives a connection, or at least a reason that proves it alive.
@@ -234,49 +288,125 @@ class PostgresDatabase:
             return await self._with_connection(pool, use)
 
     async def _transaction(
-        self, copies: bool, fn: Callable[..., Awaitable[T]], args: Any, connection: Connection
+        self,
+        connection: Connection,
+        fn: Callable[..., Awaitable[T]],
+        args: Any,
+        *,
+        copies: bool,
+        lock_s: float,
+        attempt: _Attempt | None = None,
     ) -> T:
+        """Run `fn` between BEGIN and COMMIT. An `attempt` notes what resolves a COMMIT in doubt."""
+        run = await self._server_run(connection) if attempt else None
         tx = PostgresTx(connection, self.schema, self.tally, copies=copies)
-        transaction = connection.transaction()
-        await transaction.start()
         try:
+            await connection.execute(BEGIN.format(round(lock_s * 1000)))
             result = await fn(tx, *args)
-        except BaseException:
-            if not connection.is_closed():
-                await transaction.rollback()
+            if attempt and run is not None:
+                attempt.result = result
+                attempt.mark = await postgres_doubt.mark(connection, run)
+        except BaseException as error:
+            await _roll_back(connection, error)
             raise
         try:
-            await transaction.commit()
-        except (asyncpg.PostgresError, *GONE) as error:
-            raise _in_doubt(translate(error)) from error
+            status = await connection.execute("COMMIT")
+        except BaseException as error:
+            if is_rolled_back(error):
+                raise
+            await _drop(connection)
+            if isinstance(error, (asyncpg.PostgresError, *GONE)):
+                raise InDoubt(translate(error).text) from error
+            raise
+        if status != "COMMIT":
+            raise DatabaseError(f"the transaction was not committed: the database said {status}")
         return result
+
+    async def _server_run(self, connection: Connection) -> postgres_doubt.ServerRun | None:
+        if connection not in self._server_runs:
+            self._server_runs[connection] = await postgres_doubt.server_run(connection)
+        return self._server_runs[connection]
 
     async def write(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         """See `Database.write`."""
-        try:
-            return await self._retried(partial(self._transaction, True, fn, args))
-        except NotNew:
-            return await self._retried(partial(self._transaction, False, fn, args))
-
-    async def write_statement(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """See `Database.write_statement`: saves two of three round trips."""
-
-        async def use(connection: Connection) -> T:
+        copies = True
+        give_up = monotonic() + LOCK_PATIENCE_S
+        pause_s = LOCK_PAUSE_S[0]
+        lock_s = LOCK_S
+        while True:
+            attempt = _Attempt()
+            work = partial(
+                self._transaction, fn=fn, args=args, copies=copies, lock_s=lock_s, attempt=attempt
+            )
             try:
-                return await fn(PostgresTx(connection, self.schema, self.tally, alone=True), *args)
-            except (DatabaseError, asyncpg.PostgresError, *GONE) as error:
-                known = error if isinstance(error, DatabaseError) else translate(error)
-                raise _in_doubt(known) from error
+                return await self._retried(self._others, work)
+            except NotNew:
+                copies = False
+            except Blocked:
+                if monotonic() > give_up:
+                    raise
+                await asyncio.sleep(pause_s * random.uniform(0.5, 1))
+                pause_s = min(2 * pause_s, LOCK_PAUSE_S[1])
+                lock_s = NEXT_LOCK_S
+            except InDoubt:
+                fate = await self._fate(attempt.mark)
+                if fate == "committed":
+                    return cast("T", attempt.result)
+                if fate != "aborted":
+                    raise
 
-        return await self._retried(use)
+    async def _fate(self, mark: postgres_doubt.Mark | None) -> postgres_doubt.Fate:
+        """What became of a COMMIT in doubt, asked until the database knows it, for DOUBT_S at most."""
+        if mark is None:
+            return "unknown"
+        if mark.txid is None:
+            return "committed"  # it had nothing to write
+        give_up = monotonic() + DOUBT_S
+        while monotonic() < give_up:
+            try:
+                fate = await self._with_connection(
+                    self._others, partial(postgres_doubt.fate, of=mark)
+                )
+            except Unavailable as error:
+                log.debug("a COMMIT is still in doubt: %s", error.kind)
+            else:
+                if fate != "in progress":
+                    return fate
+            await asyncio.sleep(DOUBT_PAUSE_S)
+        return "unknown"
 
-    async def _retried(self, use: Callable[[Connection], Awaitable[T]]) -> T:
+    async def write_group(
+        self, fn: Callable[..., Awaitable[T]], *args: Any, lock_s: float, alone: bool = False
+    ) -> T:
+        """See `Database.write_group`."""
+        if alone:
+            return await self._retried(self._writers, partial(self._statement, fn=fn, args=args))
+        work = partial(self._transaction, fn=fn, args=args, lock_s=lock_s)
+        try:
+            return await self._retried(self._writers, partial(work, copies=True))
+        except NotNew:
+            return await self._retried(self._writers, partial(work, copies=False))
+
+    async def _statement(
+        self, connection: Connection, fn: Callable[..., Awaitable[T]], args: Any
+    ) -> T:
+        """Run an `fn` of one statement, which commits by itself: two of three round trips less."""
+        try:
+            return await fn(PostgresTx(connection, self.schema, self.tally, alone=True), *args)
+        except BaseException as error:
+            cause = error.__cause__ if isinstance(error, DatabaseError) else error
+            if cause is None or is_rolled_back(cause):
+                raise
+            await _drop(connection)
+            if isinstance(cause, (asyncpg.PostgresError, *GONE)):
+                raise InDoubt(translate(cause).text) from error
+            raise
+
+    async def _retried(self, pool: Pool, use: Callable[[Connection], Awaitable[T]]) -> T:
         lost = False
         for attempt in range(1, RETRIES + 1):
             try:
-                return await self._with_connection(self._writers, use)
-            except InDoubt:
-                raise
+                return await self._with_connection(pool, use)
             except Lost:
                 # Before its COMMIT: nothing of it is written. A second loss is no accident of one connection.
                 if lost:
@@ -288,21 +418,6 @@ class PostgresDatabase:
                 # Full jitter: two processes that collided must not collide again in step.
                 await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))
         raise AssertionError("unreachable")
-
-    async def stream(
-        self, sql: Sql, *args: Any, batch: int = 5000
-    ) -> AsyncGenerator[list[Row], None]:
-        """See `Database.stream`."""
-        connection = await self._streamers.acquire()
-        try:
-            async with connection.transaction(readonly=True):
-                cursor = await connection.cursor(sql.postgres, *args)
-                while rows := await cursor.fetch(batch):
-                    yield cast("list[Row]", rows)
-        except (asyncpg.PostgresError, *GONE) as error:
-            raise translate(error) from error
-        finally:
-            self._streamers.release(connection)
 
     async def ping(self) -> None:
         """See `Database.ping`. On a connection of its own, so that a busy pool does not look like an outage.
@@ -333,8 +448,7 @@ class PostgresDatabase:
         return {
             "read": self._readers.load,
             "point": self._points.load,
-            "write": self._writers.load,
-            "stream": self._streamers.load,
+            "write": _sum(self._writers.load, self._others.load),
         }
 
     async def close(self) -> None:

@@ -6,9 +6,11 @@ import asyncio
 import re
 from typing import Final
 
+import asyncpg
 from asyncpg import exceptions as pg
 
 from headrace.db.errors import (
+    Blocked,
     DatabaseError,
     DataRejected,
     ForeignKeyViolation,
@@ -33,7 +35,7 @@ GONE: Final = (
 # The connection is of no more use, whatever the database says next.
 _BROKEN: Final = (
     OSError,
-    pg.InternalClientError,  # asyncpg read the farewell of an idle connection in the middle of nothing
+    pg.InternalClientError,  # the server closed an idle connection; asyncpg reports its message as unexpected
     pg.ConnectionDoesNotExistError,
     pg.ConnectionFailureError,
     pg.ProtocolViolationError,  # a pooler has lost its server, or has none to give
@@ -41,6 +43,28 @@ _BROKEN: Final = (
     pg.CrashShutdownError,
     pg.ReadOnlySQLTransactionError,  # it leads to a server that has become a standby
 )
+# Errors whose transaction may have been committed, though the server reports them as ERROR: a connection that broke
+# (class 08, also as reported by a pooler), an administrator's shutdown (57P), a completion that is unknown (40003).
+_IN_DOUBT: Final = ("08", "57P", "40003")
+
+
+def _severity(error: BaseException) -> str | None:
+    """ERROR, FATAL or PANIC, as the server said; None for errors of the client's side."""
+    severity: str | None = getattr(error, "severity_en", None) or getattr(error, "severity", None)
+    return severity
+
+
+def is_rolled_back(error: BaseException) -> bool:
+    """Whether the answer to a COMMIT, or to a statement by itself, guarantees that nothing is written.
+
+    An ERROR of the server does, because once it begins to write the COMMIT PostgreSQL turns errors into PANIC. So do
+    parameters that asyncpg itself refuses: it raises the server's exceptions for them, without a severity.
+    """
+    return (
+        isinstance(error, asyncpg.PostgresError)
+        and _severity(error) not in ("FATAL", "PANIC")
+        and not str(error.sqlstate).startswith(_IN_DOUBT)
+    )
 
 
 # "Key (name)=(x) already exists." in the language of the server, but with these columns in any. MLflow's names of
@@ -56,13 +80,18 @@ def _unique_violation(error: pg.UniqueViolationError, text: str) -> UniqueViolat
 
 def translate(error: BaseException) -> DatabaseError:
     """The driver's error as one of ours; `text` stays the driver's."""
-    text = f"({type(error).__module__}.{type(error).__name__}) {error}"
+    reason = str(error) or "the database did not answer in time"
+    text = f"({type(error).__module__}.{type(error).__name__}) {reason}"
+    if _severity(error) in ("FATAL", "PANIC"):  # the server closes the connection
+        return Lost(text)
     if isinstance(error, pg.UniqueViolationError):
         return _unique_violation(error, text)
     if isinstance(error, pg.ForeignKeyViolationError):
         return ForeignKeyViolation(text)
     if isinstance(error, pg.DeadlockDetectedError | pg.SerializationError):
         return Retryable(text)
+    if isinstance(error, pg.LockNotAvailableError | pg.QueryCanceledError):
+        return Blocked(text)
     if isinstance(error, pg.IntegrityConstraintViolationError | pg.DataError):
         return DataRejected(text)
     if isinstance(error, _BROKEN) and not isinstance(error, TimeoutError):

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from headrace.db.base import Load
 
 Connection: TypeAlias = Any  # asyncpg ships no types
-WAIT_TIMEOUT_S: Final = 10.0  # for a connection of the pool; beyond it the caller gets 503
+WAIT_TIMEOUT_S: Final = 10.0  # for a connection of the pool; beyond it the caller gets 429
 # A stock search of 100 runs takes 5 to 15 ms, so that the last in a full line waits a second or two.
-MAX_WAITERS: Final = 128  # in line for one pool; more get 503 at once
+MAX_WAITERS: Final = 128  # in line for one pool; more get 429 at once
 # What the network must bring back from a host that is silent; else the socket is broken: a host that vanished
 # without a word, or a firewall that forgot the connection, is found although new connections are answered.
 SILENCE_MS: Final = 20_000

@@ -7,8 +7,11 @@ it to its end with one `send`. Results go back to the event loop in one call eac
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
+import threading
 from collections import deque
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import msgspec
@@ -19,6 +22,7 @@ from headrace.db.errors import (
     DatabaseError,
     DataRejected,
     ForeignKeyViolation,
+    InDoubt,
     Unavailable,
     UniqueViolation,
 )
@@ -27,7 +31,6 @@ from headrace.db.sqlite_worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import (
-        AsyncGenerator,
         Awaitable,
         Callable,
         Collection,
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 
     from headrace.db.base import Copy, Dialect, Load, Row, Schema, Sql
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 BUSY_TIMEOUT_MS: Final = (
     20_000  # as stock MLflow sets it: another process may hold the file that long
@@ -46,7 +50,9 @@ BUSY_TIMEOUT_MS: Final = (
 MAX_POINT_ROWS: Final = 500  # per statement: about 0.5 ms of the event loop; more goes to a thread
 CACHED_STATEMENTS: Final = 512  # statement texts per connection; search makes one per filter shape
 # A stock search of 100 runs takes 5 to 15 ms, so that the last in a full line waits half a second or so.
-MAX_WAITING: Final = 40  # reads in line for one reader thread; more get 503 at once
+MAX_WAITING: Final = 40  # reads in line for one reader thread; more get 429 at once
+FEW_ROWS: Final = 500  # fetched without a turn: see `SqliteDatabase._fetching`
+ALONE: Final = nullcontext()  # for a connection beside which no other thread fetches
 _to_json: Final = msgspec.json.Encoder().encode
 PING: Final = "SELECT version_num FROM alembic_version"
 READ_LIMIT_S: Final = 60.0  # as PostgreSQL's statements: bad searches must not hold all threads
@@ -80,22 +86,42 @@ def translate(error: sqlite3.Error) -> DatabaseError:
     return DatabaseError(text)
 
 
+def translate_commit(error: sqlite3.Error) -> DatabaseError:
+    """The error of a COMMIT. One of the file leaves open whether it took place, unless it could not be written to."""
+    name = getattr(error, "sqlite_errorname", "") or ""
+    if name.startswith("SQLITE_IOERR") and name != "SQLITE_IOERR_WRITE":
+        return InDoubt(f"(sqlite3.{type(error).__name__}) {error}")
+    return translate(error)
+
+
 class SqliteTx:
     """Statements on one connection; the methods never suspend."""
 
-    __slots__ = ("_connection", "schema")
+    __slots__ = ("_connection", "_fetching", "schema")
     dialect: Dialect = "sqlite"
     alone = False
 
-    def __init__(self, connection: sqlite3.Connection, schema: Schema) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        schema: Schema,
+        fetching: AbstractContextManager[Any] = ALONE,
+    ) -> None:
+        """`fetching` is held while many rows are fetched."""
         self._connection = connection
+        self._fetching = fetching
         self.schema = schema
 
     async def fetch(self, sql: Sql, *args: Any) -> list[Row]:
         try:
-            return cast("list[Row]", self._connection.execute(sql.sqlite, args).fetchall())
+            cursor = self._connection.execute(sql.sqlite, args)
+            rows = cursor.fetchmany(FEW_ROWS)
+            if len(rows) == FEW_ROWS:
+                with self._fetching:
+                    rows += cursor.fetchall()
         except sqlite3.Error as error:
             raise translate(error) from error
+        return cast("list[Row]", rows)
 
     async def fetchrow(self, sql: Sql, *args: Any) -> Row | None:
         try:
@@ -192,6 +218,15 @@ def connect(
     return connection
 
 
+def _roll_back(connection: sqlite3.Connection) -> None:
+    """End a transaction that failed; a failure of that must not replace the reason."""
+    if connection.in_transaction:
+        try:
+            connection.execute("ROLLBACK")
+        except sqlite3.Error as error:  # the next BEGIN says so, too
+            log.warning("a rollback failed: %s", error)
+
+
 class SqliteDatabase:
     """One SQLite file. `readers` threads serve reads, one thread serves writes."""
 
@@ -210,16 +245,16 @@ class SqliteDatabase:
         self.schema = schema
         self.path = path
         self.tally = Tally()
+        self._synchronous = synchronous
         self._file = DatabaseFile(path)
         self._writer = Worker("headrace-writer", lambda: self._open(read_only=False))
         self._readers = deque(
             Worker(f"headrace-reader-{n}", lambda: self._open(read_only=True), limit_s=read_limit_s)
             for n in range(readers)
         )
-        self._synchronous = synchronous
         # sqlite3 lets go of the GIL for every row: threads that fetch many at the same time take turns row by row.
         # One at a time, and the right index: 11.6 instead of 20.6 CPU-ms for 10,000 points (20 clients, 2026-11-28).
-        self._fetching = asyncio.Lock()
+        self._fetching = threading.Lock()
         self._point = self._open(read_only=True)
         self._point.execute("PRAGMA busy_timeout = 0")  # the event loop waits for nobody
         self._point_tx = PointTx(self._point, schema)
@@ -243,9 +278,8 @@ class SqliteDatabase:
             try:
                 connection.execute("BEGIN")
                 try:
-                    return run_to_end(
-                        cast("Coroutine[Any, Any, T]", fn(SqliteTx(connection, self.schema), *args))
-                    )
+                    tx = SqliteTx(connection, self.schema, self._fetching)
+                    return run_to_end(cast("Coroutine[Any, Any, T]", fn(tx, *args)))
                 finally:
                     connection.execute("COMMIT")
             except sqlite3.Error as error:
@@ -281,25 +315,21 @@ class SqliteDatabase:
 
         def job(connection: sqlite3.Connection) -> T:
             changes = connection.total_changes
+            in_commit = False
             try:
                 self._check_file(connection)
                 connection.execute("BEGIN IMMEDIATE")
-                try:
-                    result = run_to_end(
-                        cast("Coroutine[Any, Any, T]", fn(SqliteTx(connection, self.schema), *args))
-                    )
-                except BaseException:
-                    connection.execute("ROLLBACK")
-                    raise
-                try:
-                    connection.execute("COMMIT")
-                except BaseException:
-                    # A COMMIT that fails (disk full) may leave the transaction open.
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
-                    raise
-            except sqlite3.Error as error:
-                raise translate(error) from error
+                result = run_to_end(
+                    cast("Coroutine[Any, Any, T]", fn(SqliteTx(connection, self.schema), *args))
+                )
+                in_commit = True
+                connection.execute("COMMIT")
+            except BaseException as error:
+                # A COMMIT that fails (disk full) may leave the transaction open.
+                _roll_back(connection)
+                if isinstance(error, sqlite3.Error):
+                    raise (translate_commit if in_commit else translate)(error) from error
+                raise
             self.tally.rows += connection.total_changes - changes  # this thread alone writes it
             return result
 
@@ -314,32 +344,11 @@ class SqliteDatabase:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             raise
 
-    async def write_statement(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """See `Database.write_statement`; SQLite gains nothing from it."""
+    async def write_group(
+        self, fn: Callable[..., Awaitable[T]], *args: Any, lock_s: float, alone: bool = False
+    ) -> T:
+        """See `Database.write_group`. One transaction at a time waits for no lock but the file's."""
         return await self.write(fn, *args)
-
-    async def stream(
-        self, sql: Sql, *args: Any, batch: int = 5000
-    ) -> AsyncGenerator[list[Row], None]:
-        """See `Database.stream`.
-
-        A connection of its own: an open cursor pins a snapshot, which other reads must not see.
-        """
-        worker = self._reader()
-        connection = await worker.call(lambda _: self._open(read_only=True))
-
-        async def fetch() -> list[Row]:
-            async with self._fetching:
-                return await worker.call(lambda _: cast("list[Row]", cursor.fetchmany(batch)))
-
-        try:
-            cursor = await worker.call(lambda _: connection.execute(sql.sqlite, args))
-            while rows := await fetch():
-                yield rows
-        except sqlite3.Error as error:
-            raise translate(error) from error
-        finally:
-            await worker.call(lambda _: connection.close())
 
     async def ping(self) -> None:
         """See `Database.ping`. Through a reader thread: the file system may hang."""

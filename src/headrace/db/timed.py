@@ -1,27 +1,22 @@
-"""A database and a group commit that note how long each request waited for them (see timing.py)."""
+"""A database that notes how long each request waited for it (see timing.py)."""
 
 from __future__ import annotations
 
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakKeyDictionary
 
-from headrace.db.writer import GroupCommit
-from headrace.timing import Times, times
+from headrace.timing import times
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
-    from headrace.db.base import Database, Load, Row, Sql
+    from headrace.db.base import Database, Load
     from headrace.db.reader import BatchedReads, SharedReads
-    from headrace.db.writer import Kind, Waiting
 
 T = TypeVar("T")
 
 
 class TimedDatabase:
-    """A `Database`, its calls timed. What streams is not: the client sets its pace."""
+    """A `Database`, its calls timed."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -42,12 +37,10 @@ class TimedDatabase:
         with times().in_database():
             return await self._db.write(fn, *args)
 
-    async def write_statement(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
-        with times().in_database():
-            return await self._db.write_statement(fn, *args)
-
-    def stream(self, sql: Sql, *args: Any, batch: int = 5000) -> AsyncGenerator[list[Row], None]:
-        return self._db.stream(sql, *args, batch=batch)
+    async def write_group(
+        self, fn: Callable[..., Awaitable[T]], *args: Any, lock_s: float, alone: bool = False
+    ) -> T:
+        return await self._db.write_group(fn, *args, lock_s=lock_s, alone=alone)
 
     async def ping(self) -> None:
         await self._db.ping()
@@ -68,31 +61,3 @@ class TimedReads:
     async def get(self, *args: Any) -> Any:
         with times().in_database():
             return await self._reads.get(*args)
-
-
-class TimedGroupCommit(GroupCommit):
-    """A `GroupCommit` that tells each operation's request how long it waited, and how long it took."""
-
-    def __init__(self, db: Database, *, max_ops: int, max_bytes: int) -> None:
-        super().__init__(db, max_ops=max_ops, max_bytes=max_bytes)
-        self._times: WeakKeyDictionary[asyncio.Future[Any], Times] = WeakKeyDictionary()
-
-    def submit(self, kind: Kind, op: Any, cost_bytes: int = 256) -> asyncio.Future[Any]:
-        """See `GroupCommit.submit`."""
-        future = super().submit(kind, op, cost_bytes)
-        self._times[future] = times()
-        return future
-
-    async def _commit(self, group: list[Waiting]) -> None:
-        began_s = perf_counter()
-        noted = []
-        for waiting in group:
-            times_of = self._times.pop(waiting.future, None)
-            if times_of is not None:  # else its group failed, and it runs again alone
-                times_of.queue_s += began_s - waiting.since
-                noted.append(times_of)
-        await super()._commit(group)
-        # The callers are answered but have not run yet: nothing was awaited since.
-        elapsed_s = perf_counter() - began_s
-        for times_of in noted:
-            times_of.database_s += elapsed_s

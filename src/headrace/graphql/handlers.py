@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -13,14 +15,14 @@ from headrace.api.metrics import handlers as metrics
 from headrace.api.metrics.types import GetHistoryInterval
 from headrace.api.model_versions import handlers as model_versions
 from headrace.api.model_versions.types import SearchModelVersions
+from headrace.api.results import Chunks, Encoded, encode
 from headrace.api.runs import handlers as runs
 from headrace.api.runs.types import GetRun, SearchRuns
 from headrace.context import Context
-from headrace.errors import ApiError
+from headrace.errors import ApiError, invalid
 from headrace.graphql.document import NotNative
 from headrace.graphql.pick import pick
 from headrace.graphql.plan import Plan, arguments, plan
-from headrace.http.codec import encode
 from headrace.http.messages import Request, Response
 from headrace.limits import MAX_GRAPHQL_BYTES
 from headrace.texts import refuse_nul
@@ -29,6 +31,12 @@ if TYPE_CHECKING:
     from headrace.config import Settings
 
 Answer = dict[str, Any]
+_READ: Final = msgspec.json.Decoder(Answer).decode
+MAX_ANSWER_BYTES: Final = 16 << 20  # of the REST answer that a query picks from; it is held whole
+
+
+class Large(Answer):
+    """An answer that came in pieces: what the query wants is picked from it in a thread."""
 
 
 async def execute(request: Request, ctx: Context) -> Response | None:
@@ -45,16 +53,22 @@ async def execute(request: Request, ctx: Context) -> Response | None:
             return Response(encode({"data": None, "errors": [excess]}))
         given = arguments(made, asked.get("variables"))
         resolve = RESOLVERS[made.root]
-        problems: list[str] = []
         try:
             refuse_nul(given)
             found = await resolve(given, made, ctx)
-            data = pick(found, made.picked, problems)
         except ApiError as error:
-            data, problems = None, [error.message]
+            return Response(encode({"data": {made.key: None}, "errors": [error.message]}))
+        if isinstance(found, Large):
+            return Response(await asyncio.to_thread(_picked, found, made))
+        return Response(_picked(found, made))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, NotNative):
         return None
-    return Response(encode({"data": {made.key: data}, "errors": problems or None}))
+
+
+def _picked(found: Answer, made: Plan) -> bytes:
+    problems: list[str] = []
+    data = pick(found, made.picked, problems)
+    return encode({"data": {made.key: data}, "errors": problems or None})
 
 
 def _excess(made: Plan, settings: Settings) -> str | None:
@@ -92,26 +106,26 @@ def _plan(asked: Any) -> Plan:
 
 async def _get_experiment(given: Answer, made: Plan, ctx: Context) -> Answer:
     req = msgspec.convert(given, ExperimentId)
-    return _plain(await experiments.get(req, ctx))
+    return await _plain(await experiments.get(req, ctx))
 
 
 async def _get_run(given: Answer, made: Plan, ctx: Context) -> Answer:
     given.setdefault("run_id", given.get("run_uuid"))
-    found = _plain(await runs.get(msgspec.convert(given, GetRun), ctx))
+    found = await _plain(await runs.get(msgspec.convert(given, GetRun), ctx))
     await _extend([found["run"]], made, "run", ctx)
     return found
 
 
 async def _search_runs(given: Answer, made: Plan, ctx: Context) -> Answer:
     req = msgspec.convert(given, SearchRuns)
-    found = _plain(await runs.search_runs(req, ctx))
+    found = await _plain(await runs.search_runs(req, ctx))
     await _extend(found.get("runs", []), made, "runs", ctx)
     return found
 
 
 async def _get_history(given: Answer, made: Plan, ctx: Context) -> Answer:
     req = msgspec.convert(given, GetHistoryInterval)
-    return _plain(await metrics.get_history_interval(req, ctx))
+    return await _plain(await metrics.get_history_interval(req, ctx))
 
 
 Resolver = Callable[[Answer, Plan, Context], Awaitable[Answer]]
@@ -131,19 +145,33 @@ async def _extend(found: list[Answer], made: Plan, place: str, ctx: Context) -> 
             experiment_id = run["info"]["experiment_id"]
             if experiment_id not in of_id:
                 req = ExperimentId(experiment_id=experiment_id)
-                of_id[experiment_id] = _plain(await experiments.get(req, ctx))["experiment"]
+                found_experiment = await _plain(await experiments.get(req, ctx))
+                of_id[experiment_id] = found_experiment["experiment"]
             run["experiment"] = of_id[experiment_id]
     if made.takes(place, "model_versions"):
         for run in found:
             search = SearchModelVersions(filter=f"run_id='{run['info']['run_id']}'")
-            versions = _plain(await model_versions.search_versions(search, ctx))
+            versions = await _plain(await model_versions.search_versions(search, ctx))
             run["model_versions"] = versions.get("model_versions", [])
 
 
-def _plain(answer: Any) -> Answer:
-    """A REST answer as dicts and lists."""
-    if isinstance(answer, Response):
-        decoded: Answer = msgspec.json.decode(answer.body)
-        return decoded
+async def _plain(answer: Any) -> Answer:
+    """A REST answer as dicts and lists. Raises INVALID_PARAMETER_VALUE for one that is too large."""
+    if isinstance(answer, Encoded):
+        return _READ(answer.body)
+    if isinstance(answer, Chunks):
+        return Large(await asyncio.to_thread(_READ, await _gathered(answer)))
     plain: Answer = msgspec.to_builtins(answer)
     return plain
+
+
+async def _gathered(answer: Chunks) -> bytes:
+    gathered = bytearray()
+    async with aclosing(answer.iterator) as pieces:
+        async for piece in pieces:
+            gathered += piece
+            if len(gathered) > MAX_ANSWER_BYTES:
+                raise invalid(
+                    f"The answer has more than {MAX_ANSWER_BYTES} bytes. Ask the REST endpoint for it."
+                )
+    return bytes(gathered)

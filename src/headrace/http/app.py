@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
+from headrace.api.results import Chunks, Encoded
 from headrace.api.workspaces import handlers as workspaces
+from headrace.commit.group import GroupCommit
 from headrace.context import Context
 from headrace.db import errors as db_errors
 from headrace.db.answers import answer as answer_to
 from headrace.db.answers import cause_of
-from headrace.db.writer import GroupCommit
 from headrace.errors import WHILE_IT_LASTS, ApiError, ErrorCode, overloaded
 from headrace.http import codec
 from headrace.http.ids import REQUEST_ID, is_sane
 from headrace.http.limits import HELD_BYTES, Budget
-from headrace.http.messages import JSON, Request, Response, html
+from headrace.http.messages import JSON, Request, Response, StreamingResponse, html
 from headrace.http.outage import Outage
 from headrace.http.security import Security
 from headrace.http.weight import LIGHT_BYTES, check_weight
@@ -302,7 +303,11 @@ class App:
         return self._response(await endpoint.handler(message, self.context))
 
     def _response(self, result: Any) -> Response:
-        """What a handler returned, as an answer."""
+        """The result of a handler as it is sent."""
+        if isinstance(result, Encoded):
+            return Response(result.body)
+        if isinstance(result, Chunks):
+            return StreamingResponse(result.iterator, length=result.length)
         if isinstance(result, Response):
             return result
         return Response(self._encode(result))

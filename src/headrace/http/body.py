@@ -78,7 +78,11 @@ class Body:
             elif self.ended:
                 return
             elif self._failure is not None:
-                raise self._failure
+                failure, self._failure = self._failure, ConnectionResetError()
+                try:
+                    raise failure
+                finally:
+                    del failure
             else:
                 self._source.want_body()
                 self._waiter = asyncio.get_running_loop().create_future()

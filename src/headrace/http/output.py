@@ -71,6 +71,7 @@ class Output:
         self._hold(0)
         if self.drained is not None and not self.drained.done():
             self.drained.set_exception(ConnectionResetError(CONNECTION_LOST))
+        self.drained = None
 
     def _hold(self, size: int) -> None:
         self._budget.held += size - self._held

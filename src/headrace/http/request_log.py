@@ -10,7 +10,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import uuid4
 
-from headrace.db.timed import TimedDatabase, TimedGroupCommit, TimedReads
+from headrace.commit.timed import TimedGroupCommit
+from headrace.db.timed import TimedDatabase, TimedReads
 from headrace.http import codec
 from headrace.http.ids import REQUEST_ID, is_sane
 from headrace.timing import Times, current, times
@@ -18,11 +19,11 @@ from headrace.timing import Times, current, times
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from headrace.commit.group import GroupCommit
     from headrace.config import Settings
     from headrace.context import Context
     from headrace.db.base import Database
     from headrace.db.reader import BatchedReads, SharedReads
-    from headrace.db.writer import GroupCommit
     from headrace.http.messages import Request, Response
     from headrace.monitor.layout import Layout
 

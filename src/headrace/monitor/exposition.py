@@ -48,6 +48,12 @@ PER_PROCESS: Final = (
     ("in_flight", "requests_in_flight", "Requests that are being answered.", 1),
     ("queue_operations", "write_queue_operations", "Writes that wait for their commit.", 1),
     ("queue_bytes", "write_queue_bytes", "Bytes of writes that wait for their commit.", 1),
+    (
+        "runs_set_aside",
+        "runs_set_aside",
+        "Runs whose writes wait because another session of the database has locked them.",
+        1,
+    ),
 )
 
 
@@ -127,7 +133,7 @@ class Figures(Collector):
         )
         yield GaugeMetricFamily(
             "headrace_write_queue_max_operations",
-            "Writes of one process that may wait; beyond them the answer is 503.",
+            "Writes of one process that may wait; beyond them the answer is 429.",
             value=settings.write_queue_operations,
         )
         bridge = GaugeMetricFamily(

@@ -47,11 +47,13 @@ BRIDGED: Final = ("", "(bridged)")
 REFUSED: Final = ("", "(refused)")  # by the checks of Host and Origin
 OTHERS: Final = (UNMATCHED, BRIDGED, REFUSED)
 
-POOLS: Final = ("read", "point", "write", "stream")  # `point`: reads by key, on PostgreSQL
+POOLS: Final = ("read", "point", "write")  # `point`: reads by key, on PostgreSQL
 ERROR_KINDS: Final = (
+    "Blocked",
     "DatabaseError",
     "DataRejected",
     "ForeignKeyViolation",
+    "InDoubt",
     "Retryable",
     "Unavailable",
     "UniqueViolation",
@@ -67,6 +69,7 @@ FIGURES: Final = (
     "in_flight",
     "queue_operations",
     "queue_bytes",
+    "runs_set_aside",
     *(f"{pool}_{figure}" for pool in POOLS for figure in ("in_use", "idle", "waiting", "size")),
     "rows_written",
     *(f"error_{kind}" for kind in ERROR_KINDS),

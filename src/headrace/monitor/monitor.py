@@ -30,9 +30,9 @@ from headrace.monitor.layout import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from headrace.commit.group import GroupCommit
     from headrace.config import Settings
     from headrace.db.base import Database
-    from headrace.db.writer import GroupCommit
     from headrace.route import Route
 
 PUBLISH_S: Final = 1.0
@@ -117,6 +117,7 @@ class Monitor:
             "in_flight": in_flight,
             "queue_operations": self._writer.depth,
             "queue_bytes": self._writer.depth_bytes,
+            "runs_set_aside": self._writer.runs_set_aside,
         }
         load = self._db.load()
         for pool in POOLS:

@@ -127,7 +127,7 @@ def _datasets(logged: Logged) -> dict[str, list[DatasetInput]]:
     for input_id, key, value in logged.input_tags:
         tags.setdefault(input_id, []).append(InputTag(key, value))
     found: dict[str, list[DatasetInput]] = {}
-    for run_id, input_id, name, digest, source_type, source, schema, profile in logged.datasets:
+    for run_id, input_id, name, digest, source_type, source, schema, profile, _ in logged.datasets:
         dataset = Dataset(
             name=name,
             digest=digest,

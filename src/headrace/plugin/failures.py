@@ -31,6 +31,10 @@ class Unusual(Exception):
 def exception_of(error: ApiError | DatabaseError) -> MlflowException:
     """The exception of an error: same code and message as a server would answer."""
     if isinstance(error, ApiError):
+        if (
+            error.code is ErrorCode.REQUEST_LIMIT_EXCEEDED
+        ):  # MLflow's own store knows one code for both
+            return MlflowException(error.message, codes.TEMPORARILY_UNAVAILABLE)
         return MlflowException(error.message, _CODES.get(error.code, codes.INTERNAL_ERROR))
     temporary = isinstance(error, Unavailable | Retryable)
     return MlflowException(

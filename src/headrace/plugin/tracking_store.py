@@ -108,7 +108,7 @@ class TrackingStore(SqlAlchemyStore):
         )
         if len(dict(new.tags)) != len(new.tags):
             raise Unusual
-        self._headrace.submit(create.KIND, new, 600 + 64 * len(new.tags))
+        self._headrace.submit(create.KIND, new, new.cost_bytes())
         row = (
             new.run_id, new.experiment_id, new.name, new.user_id, "RUNNING", new.start_time, None,
             new.artifact_uri, "active",
@@ -117,10 +117,10 @@ class TrackingStore(SqlAlchemyStore):
 
     @native
     def get_run(self, run_id: str) -> Run:
-        found = self._headrace.read(sql.get_many, [arguments.text(run_id)])
-        if run_id not in found:
+        found = self._headrace.read(sql.get_whole, arguments.text(run_id))
+        if found is None:
             raise run_not_found(run_id)
-        row, logged = found[run_id]
+        row, logged = found
         return entities.runs([row], logged, with_models=True)[0]
 
     @native

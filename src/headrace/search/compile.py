@@ -6,7 +6,7 @@ No value and no key ever stands in a text: one text per shape of filter, so stat
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from json import dumps
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -46,6 +46,12 @@ class Page:
         if len(rows) != self.max_results + 1:
             return rows, None
         return rows[: self.max_results], self.token(self.offset + self.max_results)
+
+    def beginning(self, most: int) -> Page:
+        """The first `most` rows of this page, when it is longer."""
+        if self.max_results <= most:
+            return self
+        return replace(self, args=(*self.args[:-2], most + 1, self.offset), max_results=most)
 
 
 class Parameters:

@@ -32,6 +32,7 @@ class Story:
         self.name = name
         self.client = MlflowClient()
         self.run_id = ""
+        self.last_fold = self.new_fold = ""
         self.steps = 0
         self.rounds = 0
         self.has_logged_models = hasattr(self.client, "create_logged_model")
@@ -60,6 +61,7 @@ class Story:
         with ThreadPoolExecutor(len(kinds)) as pool:
             for done in [pool.submit(kind, self.rounds) for kind in kinds]:
                 done.result()
+        self.last_fold = self.new_fold
         self.rounds += 1
 
     def fold(self, n: int) -> None:
@@ -67,6 +69,7 @@ class Story:
         run = self.client.create_run("0", run_name=f"{self.name} fold {n}")
         self.client.log_param(run.info.run_id, "fold", n)
         self.client.set_terminated(run.info.run_id)
+        self.new_fold = run.info.run_id
 
     def dataset(self, n: int) -> None:
         """An input of the run."""
@@ -76,9 +79,10 @@ class Story:
         self.client.log_inputs(self.run_id, [found])
 
     def model_history(self, n: int) -> None:
-        """A model as clients noted it before MLflow had logged models."""
-        model = Model(artifact_path=f"model {n}", run_id=self.run_id)
-        self.client._record_logged_model(self.run_id, model)
+        """A model as clients noted it before MLflow had logged models; a run has room for few of them."""
+        run_id = self.last_fold or self.run_id
+        model = Model(artifact_path=f"model {n}", run_id=run_id)
+        self.client._record_logged_model(run_id, model)
 
     def logged_model(self, n: int) -> None:
         """A logged model, ready."""

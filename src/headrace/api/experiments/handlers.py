@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Final
 
 from headrace import errors, search
 from headrace.api.experiments import location, sql, tag_rules, transactions
@@ -20,14 +21,13 @@ from headrace.api.experiments.types import (
     UpdateExperiment,
     ViewType,
 )
-from headrace.api.experiments.view import experiment
+from headrace.api.experiments.view import experiment, experiments
+from headrace.api.pieces import Listing, long_page
+from headrace.api.results import Chunks, Encoded, TooLong, encode
 from headrace.clock import now_ms
 from headrace.context import Context
-from headrace.db.base import Row
 from headrace.db.errors import UniqueViolation
 from headrace.errors import invalid
-from headrace.http.codec import encode
-from headrace.http.messages import Response
 from headrace.limits import (
     MAX_EXPERIMENT_NAME,
     SEARCH_MAX_RESULTS,
@@ -86,13 +86,14 @@ async def get_by_name(req: ExperimentName, ctx: Context) -> ExperimentAnswer:
     return ExperimentAnswer(experiment=experiment(*found))
 
 
-async def search_experiments(req: SearchExperiments, ctx: Context) -> Response:
+async def search_experiments(req: SearchExperiments, ctx: Context) -> Encoded | Chunks:
     """GET and POST /2.0/mlflow/experiments/search
 
     `max_results` is required in practice, 1 to 50,000. Cost: two statements, whatever the page's size;
     equal searches that are wanted at once share them.
     """
-    page = search.experiments_page(
+    page_of = partial(
+        search.experiments_page,
         filter=req.filter,
         order_by=req.order_by,
         stages=(req.view_type or ViewType.ACTIVE_ONLY).stages,
@@ -101,16 +102,21 @@ async def search_experiments(req: SearchExperiments, ctx: Context) -> Response:
         dialect=ctx.db.dialect,
     )
     key = ("experiments/search", encode(req))
-    return Response(await ctx.shared.get(key, partial(_page_body, ctx, page)))
+    try:
+        return await ctx.shared.get(key, partial(_small_page, ctx, page_of()))
+    except TooLong:
+        return await long_page(ctx.db, EXPERIMENTS, page_of(columns=("experiment_id",)))
 
 
-async def _page_body(ctx: Context, page: search.Page) -> bytes:
-    rows, tag_rows, token = await ctx.db.read(sql.search, page)
-    tags: dict[int, list[Row]] = {}
-    for tag in tag_rows:
-        tags.setdefault(tag[0], []).append(tag)
-    experiments = [experiment(row, tags.get(row[0], ())) for row in rows]
-    return encode(ExperimentPage(experiments=experiments, next_page_token=token))
+async def _small_page(ctx: Context, page: search.Page) -> Encoded:
+    rows, tags, token = await ctx.db.read(sql.small_page, page)
+    shown = ExperimentPage(experiments=experiments(rows, tags), next_page_token=token)
+    return Encoded(encode(shown))
+
+
+EXPERIMENTS: Final[Listing[int]] = Listing(
+    b"experiments", sql.weigh, sql.read, lambda found: experiments(*found)
+)
 
 
 def check_max_results(limit: int) -> int:

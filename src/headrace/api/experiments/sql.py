@@ -5,14 +5,16 @@ Rules are in handlers.py; the search statement is made by `headrace.search`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from headrace.api.pieces import ALL_ROWS, PAIR_BYTES, at_most, at_once, first_rows
 from headrace.db.base import Row, Sql, Tx
 
 if TYPE_CHECKING:
     from headrace.search import Page
 
+MOST_TAGS = 2000  # of 20,000 characters, which a page reads at once
 _COLUMNS = (
     "experiment_id, name, artifact_location, lifecycle_stage, creation_time, last_update_time"
 )
@@ -22,10 +24,26 @@ LOCK = Sql(  # nobody else changes the experiment until the transaction ends; ru
     sqlite="SELECT 1 FROM experiments WHERE experiment_id = $1",
 )
 BY_NAME = Sql(f"SELECT {_COLUMNS} FROM experiments WHERE name = $1")
-TAGS = Sql(
-    postgres="SELECT experiment_id, key, value FROM experiment_tags WHERE experiment_id = ANY($1::int[])",
-    sqlite="SELECT experiment_id, key, value FROM experiment_tags"
-    " WHERE experiment_id IN (SELECT value FROM json_each($1))",
+
+
+def _of_experiments(select: str, rest: str = "") -> Sql:
+    return Sql(
+        postgres=f"{select} WHERE experiment_id = ANY($1::int[]){rest}",
+        sqlite=f"{select} WHERE experiment_id IN (SELECT value FROM json_each($1)){rest}".replace(
+            "ctid", "rowid"
+        ).replace("octet_length", "length"),
+    )
+
+
+BY_IDS = _of_experiments(f"SELECT {_COLUMNS} FROM experiments")
+# In the order in which they lie in the table, as stock finds them: see `api.runs.sql`.
+TAGS = _of_experiments(
+    "SELECT experiment_id, key, value FROM experiment_tags", " ORDER BY ctid LIMIT $2"
+)
+WEIGHTS = _of_experiments(  # bytes of the tags of each
+    f"SELECT experiment_id, sum({PAIR_BYTES} + octet_length(key) + coalesce(octet_length(value), 0))"
+    " FROM experiment_tags",
+    " GROUP BY experiment_id",
 )
 INSERT = Sql(  # returns the new id
     "INSERT INTO experiments (name, artifact_location, lifecycle_stage, creation_time, last_update_time)"
@@ -58,14 +76,39 @@ async def find(tx: Tx, sql: Sql, key: Any) -> tuple[Row, list[Row]] | None:
     row = await tx.fetchrow(sql, key)
     if row is None:
         return None
-    return row, await tx.fetch(TAGS, tx.array([row[0]]))
+    return row, await tx.fetch(TAGS, tx.array([row[0]]), ALL_ROWS)
 
 
 async def search(tx: Tx, page: Page) -> tuple[Sequence[Row], list[Row], str | None]:
     """One page of experiments, the tags of all of them, and the token of the next page."""
     rows, token = page.cut(await tx.fetch(page.sql, *page.args))
-    tags = await tx.fetch(TAGS, tx.array([row[0] for row in rows])) if rows else []
+    tags = await tx.fetch(TAGS, tx.array([row[0] for row in rows]), ALL_ROWS) if rows else []
     return rows, tags, token
+
+
+async def small_page(tx: Tx, page: Page) -> tuple[Sequence[Row], list[Row], str | None]:
+    """As `search`. Raises `TooLong` for a page that is too large to be held at once."""
+    rows, token = await first_rows(tx, page)
+    numbers = [row[0] for row in rows]
+    if not numbers:
+        return rows, [], token
+
+    async def read_tags(most: int) -> list[Row]:
+        return at_most(await tx.fetch(TAGS, tx.array(numbers), most + 1), most)
+
+    return rows, await at_once(tx, weigh, numbers, read_tags, MOST_TAGS, ALL_ROWS), token
+
+
+async def weigh(tx: Tx, numbers: Sequence[int]) -> Mapping[int, int]:
+    """About how many bytes of an answer belong to each experiment."""
+    return {number: int(size) for number, size in await tx.fetch(WEIGHTS, tx.array(numbers))}
+
+
+async def read(tx: Tx, numbers: Sequence[int]) -> tuple[list[Row], list[Row]]:
+    """The experiments that exist, in the order of their numbers here, and their tags."""
+    found = {row[0]: row for row in await tx.fetch(BY_IDS, tx.array(numbers))}
+    rows = [found[number] for number in numbers if number in found]
+    return rows, await tx.fetch(TAGS, tx.array(numbers), ALL_ROWS)
 
 
 async def create(

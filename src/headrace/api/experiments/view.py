@@ -23,3 +23,11 @@ def experiment(row: Row, tags: Sequence[Row]) -> Experiment:
         tags=[Tag(key=key, value=value or "") for _, key, value in tags],
         workspace=WORKSPACE,
     )
+
+
+def experiments(rows: Sequence[Row], tag_rows: Sequence[Row]) -> list[Experiment]:
+    """Experiments in the order of `rows`, each with its tags."""
+    tags: dict[int, list[Row]] = {}
+    for tag in tag_rows:
+        tags.setdefault(tag[0], []).append(tag)
+    return [experiment(row, tags.get(row[0], ())) for row in rows]

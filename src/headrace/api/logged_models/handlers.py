@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 from uuid import uuid4
 
@@ -27,6 +28,8 @@ from headrace.api.logged_models.types import (
     SetLoggedModelTags,
 )
 from headrace.api.logged_models.view import models
+from headrace.api.pieces import Listing, long_page
+from headrace.api.results import Chunks, TooLong
 from headrace.api.runs.random_name import random_name
 from headrace.artifact_uri import append_path
 from headrace.clock import now_ms
@@ -206,13 +209,14 @@ async def delete_tag(req: DeleteLoggedModelTag, ctx: Context) -> Empty:
     return EMPTY
 
 
-async def search_models(req: SearchLoggedModels, ctx: Context) -> LoggedModelPage:
+async def search_models(req: SearchLoggedModels, ctx: Context) -> LoggedModelPage | Chunks:
     """POST /2.0/mlflow/logged-models/search
 
     Cost: four statements, whatever the page's size.
     """
     check_served(ctx.db.schema)
-    page = search.logged_models_page(
+    page_of = partial(
+        search.logged_models_page,
         experiment_ids=req.experiment_ids,
         filter=req.filter,
         datasets=[
@@ -231,7 +235,12 @@ async def search_models(req: SearchLoggedModels, ctx: Context) -> LoggedModelPag
         max_results=req.max_results or SEARCH_LOGGED_MODELS_DEFAULT,
         page_token=req.page_token,
         dialect=ctx.db.dialect,
-        columns=sql.COLUMNS,
     )
-    rows, logged, token = await ctx.db.read(sql.search, page)
+    try:
+        rows, logged, token = await ctx.db.read(sql.small_page, page_of(columns=sql.COLUMNS))
+    except TooLong:
+        return await long_page(ctx.db, MODELS, page_of(columns=("model_id",)))
     return LoggedModelPage(models=models(rows, logged), next_page_token=token)
+
+
+MODELS: Final[Listing[str]] = Listing(b"models", sql.weigh, sql.read, lambda found: models(*found))

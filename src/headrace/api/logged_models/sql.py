@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from headrace.api.pieces import ALL_ROWS, MOST_VALUES, PAIR_BYTES, at_most, at_once, first_rows
 from headrace.db.base import Row, Sql, Tx
 
 if TYPE_CHECKING:
@@ -68,18 +70,44 @@ DELETE = Sql(  # softly: the row and all that is its stay
 )
 
 
-def _of_models(select: str) -> Sql:
+def _of_models(select: str, order: Sequence[str] = ()) -> Sql:
+    """Rows in the order of the table's primary key, which is how SQLite finds them for stock."""
+    on_postgres = ", ".join(f"{key}{_BYTEWISE if key in _TEXTS else ''}" for key in order)
+    rest = " ORDER BY {} LIMIT $2" if order else ""
     return Sql(
-        postgres=f"{select} WHERE model_id = ANY($1::varchar[])",
-        sqlite=f"{select} WHERE model_id IN (SELECT value FROM json_each($1))",
+        postgres=f"{select} WHERE model_id = ANY($1::varchar[])" + rest.format(on_postgres),
+        sqlite=f"{select} WHERE model_id IN (SELECT value FROM json_each($1))"
+        + rest.format(", ".join(order)),
     )
 
 
-PARAMS = _of_models("SELECT model_id, param_key, param_value FROM logged_model_params")
-TAGS = _of_models("SELECT model_id, tag_key, tag_value FROM logged_model_tags")
+_BYTEWISE: Final = ' COLLATE "C"'
+_TEXTS: Final = ("model_id", "param_key", "tag_key", "metric_name", "run_id")
+MODELS = _of_models(f"SELECT {_COLUMNS} FROM logged_models")
+PARAMS = _of_models(
+    "SELECT model_id, param_key, param_value FROM logged_model_params", ("model_id", "param_key")
+)
+TAGS = _of_models(
+    "SELECT model_id, tag_key, tag_value FROM logged_model_tags", ("model_id", "tag_key")
+)
 METRICS = _of_models(
     "SELECT model_id, metric_name, metric_value, metric_timestamp_ms, metric_step, dataset_name,"
-    " dataset_digest, run_id FROM logged_model_metrics"
+    " dataset_digest, run_id FROM logged_model_metrics",
+    ("model_id", "metric_name", "metric_timestamp_ms", "metric_step", "run_id"),
+)
+METRIC_BYTES: Final = 200  # of a metric as JSON, beside its name and its dataset
+_WEIGHTS: Final = (
+    "SELECT model_id, sum(bytes) FROM ("
+    f"SELECT model_id, {METRIC_BYTES} + {{bytes}}(metric_name) + coalesce({{bytes}}(dataset_name), 0) AS bytes"
+    " FROM logged_model_metrics WHERE model_id {of_models} UNION ALL"
+    f" SELECT model_id, {PAIR_BYTES} + {{bytes}}(param_key) + {{bytes}}(param_value)"
+    " FROM logged_model_params WHERE model_id {of_models} UNION ALL"
+    f" SELECT model_id, {PAIR_BYTES} + {{bytes}}(tag_key) + {{bytes}}(tag_value)"
+    " FROM logged_model_tags WHERE model_id {of_models}) AS found GROUP BY model_id"
+)
+WEIGHTS = Sql(
+    postgres=_WEIGHTS.format(bytes="octet_length", of_models="= ANY($1::varchar[])"),
+    sqlite=_WEIGHTS.format(bytes="length", of_models="IN (SELECT value FROM json_each($1))"),
 )
 
 
@@ -94,11 +122,16 @@ class Logged:
         self.metrics = metrics
 
 
-async def logged(tx: Tx, model_ids: Sequence[str]) -> Logged:
-    """What belongs to some models: three statements for any number of them."""
+async def logged(tx: Tx, model_ids: Sequence[str], most: int = ALL_ROWS) -> Logged:
+    """What belongs to some models: three statements for any number of them.
+
+    Raises `TooLong` for more than `most` rows of one of them.
+    """
     ids = tx.array(model_ids)
     return Logged(
-        await tx.fetch(PARAMS, ids), await tx.fetch(TAGS, ids), await tx.fetch(METRICS, ids)
+        at_most(await tx.fetch(PARAMS, ids, most + 1), most),
+        at_most(await tx.fetch(TAGS, ids, most + 1), most),
+        at_most(await tx.fetch(METRICS, ids, most + 1), most),
     )
 
 
@@ -116,8 +149,26 @@ async def live(tx: Tx, model_id: str) -> Row | None:
     return None if row is None or row[7] == "deleted" else row
 
 
-async def search(tx: Tx, page: Page) -> tuple[Sequence[Row], Logged, str | None]:
-    """One page of models, what belongs to them, and the token of the next page."""
-    rows, token = page.cut(await tx.fetch(page.sql, *page.args))
-    belongings = await logged(tx, [row[0] for row in rows]) if rows else Logged([], [], [])
-    return rows, belongings, token
+async def small_page(tx: Tx, page: Page) -> tuple[Sequence[Row], Logged, str | None]:
+    """One page of models, what belongs to them, and the token of the next page.
+
+    Raises `TooLong` for a page that is too large to be held at once.
+    """
+    rows, token = await first_rows(tx, page)
+    ids = [row[0] for row in rows]
+    if not ids:
+        return rows, Logged([], [], []), token
+    found = await at_once(tx, weigh, ids, partial(logged, tx, ids), MOST_VALUES, ALL_ROWS)
+    return rows, found, token
+
+
+async def weigh(tx: Tx, model_ids: Sequence[str]) -> Mapping[str, int]:
+    """About how many bytes of an answer belong to each model."""
+    return {model_id: int(size) for model_id, size in await tx.fetch(WEIGHTS, tx.array(model_ids))}
+
+
+async def read(tx: Tx, model_ids: Sequence[str]) -> tuple[list[Row], Logged]:
+    """The models that exist, in the order of `model_ids`, and what belongs to them."""
+    found = {row[0]: row for row in await tx.fetch(MODELS, tx.array(model_ids))}
+    rows = [found[model_id] for model_id in model_ids if model_id in found]
+    return rows, await logged(tx, [row[0] for row in rows])

@@ -1,8 +1,9 @@
-"""What the metric-history endpoints do. Long histories stream: memory does not grow with their length."""
+"""What the metric-history endpoints do. Long histories come in parts: memory does not grow with their length."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from typing import Final
 
@@ -10,16 +11,16 @@ from headrace import search
 from headrace.api.metrics import sampling_sql, sql
 from headrace.api.metrics.types import (
     GetHistory,
+    GetHistoryBulk,
     GetHistoryInterval,
     Point,
     PointOfRun,
     PointsOfRuns,
 )
+from headrace.api.results import Chunks, Encoded, TooLong, encode
 from headrace.context import Context
 from headrace.db.base import Row, Tx
 from headrace.errors import ApiError, ErrorCode, invalid
-from headrace.http.codec import encode
-from headrace.http.messages import Request, Response, StreamingResponse
 from headrace.limits import (
     MAX_HISTORY_BULK_ROWS,
     MAX_HISTORY_BULK_RUNS,
@@ -27,30 +28,33 @@ from headrace.limits import (
 )
 from headrace.message import INT64_MAX, INT64_MIN
 
-PAGE_ROWS: Final = 10_000  # points held at once; a longer history is streamed in such pieces
+# Points of several runs that are read and encoded at once; more come in pieces of as many runs as hold so many.
+MOST_POINTS: Final = 40_000
+BULK_POINTS: Final = 5_000  # of one piece of get-history-bulk
 
 
-async def get_history(req: GetHistory, ctx: Context) -> Response:
+async def get_history(req: GetHistory, ctx: Context) -> Encoded | Chunks:
     """GET /2.0/mlflow/metrics/get-history
 
-    In order of timestamp, step, value. Without `max_results` everything from the token's place on, streamed
-    from a cursor.
+    In order of timestamp, step, value; a NaN after a 0. Without `max_results` everything from the token's place on.
+    A history of more than 10,000 points is read in parts while the client takes it: what was acknowledged before
+    the request comes exactly once, points that are logged meanwhile at most once.
     """
-    if req.max_results is None:
-        offset = search.offset_of(req.page_token)
-        return await _whole_history(req.run_id, req.metric_key, offset, ctx)
-    limit = req.max_results
+    limit = INT64_MAX if req.max_results is None else req.max_results
     if limit < 1:
         raise invalid(
             f"Invalid value {limit} for parameter 'max_results' supplied. "
             "It must be a positive integer."
         )
     offset = search.offset_of(req.page_token)
-    if limit > PAGE_ROWS:
-        return await _long_page(req.run_id, req.metric_key, limit, offset, ctx)
-    rows = await ctx.db.read(sql.page, req.run_id, req.metric_key, limit + 1, offset)
-    more = len(rows) > limit
-    return Response(_answer(req.metric_key, rows[:limit], offset + limit if more else None))
+    most = min(limit, sql.PART_ROWS)
+    rows = await ctx.db.read(sql.page, req.run_id, req.metric_key, most + 1, offset)
+    if most < limit and len(rows) > most:
+        return Chunks(_in_parts(req, rows[:most], limit, offset, ctx))
+    if not rows:
+        return Encoded(b"{}")
+    token = _token(offset + limit if len(rows) > limit else None)
+    return Encoded(b'{"metrics":[' + _points(req.metric_key, rows[:limit]) + b"]" + token)
 
 
 def _points(key: str, rows: Sequence[Row]) -> bytes:
@@ -63,95 +67,84 @@ def _points(key: str, rows: Sequence[Row]) -> bytes:
     )[1:-1]
 
 
-def _answer(key: str, rows: Sequence[Row], next_offset: int | None) -> bytes:
-    if not rows:
-        return b"{}"
-    return b'{"metrics":[' + _points(key, rows) + b"]" + _token(next_offset)
-
-
 def _token(next_offset: int | None) -> bytes:
     if next_offset is None:
         return b"}"
     return b',"next_page_token":' + encode(search.page_token(next_offset)) + b"}"
 
 
-async def _whole_history(run_id: str, key: str, offset: int, ctx: Context) -> Response:
-    if offset:
-        batches = ctx.db.stream(sql.HISTORY_PAGE, run_id, key, INT64_MAX, offset, batch=PAGE_ROWS)
-    else:
-        batches = ctx.db.stream(sql.HISTORY, run_id, key, batch=PAGE_ROWS)
-    first: list[Row] = await anext(batches, [])
-    if len(first) < PAGE_ROWS:
-        await batches.aclose()
-        return Response(_answer(key, first, None))
-
-    async def chunks() -> AsyncIterator[bytes]:
-        try:
-            yield b'{"metrics":[' + _points(key, first)
-            async for rows in batches:
+async def _in_parts(
+    req: GetHistory, rows: list[Row], limit: int, offset: int, ctx: Context
+) -> AsyncGenerator[bytes, None]:
+    """The points `rows`, then the others by parts: each a short read that begins after the last point."""
+    run_id, key = req.run_id, req.metric_key
+    yield b'{"metrics":[' + _points(key, rows)
+    left, last = limit - len(rows), rows[-1]
+    start = offset + len(rows)
+    parts = await ctx.db.read(sql.parts, run_id, key, start, min(left, INT64_MAX - 1) + 1)
+    goes_on = sum(part.points for part in parts) > left
+    for part in parts:
+        more = True
+        while more and left:
+            # Twice a part, so that one read suffices unless much is logged meanwhile.
+            most = min(left, 2 * sql.PART_ROWS)
+            rows = await ctx.db.read(sql.after, run_id, key, part, last, most)
+            more = len(rows) == most
+            if rows:
                 yield b"," + _points(key, rows)
-            yield b"]}"
-        finally:
-            await batches.aclose()
-
-    return StreamingResponse(chunks())
+                left, last = left - len(rows), rows[-1]
+    yield b"]" + _token(offset + limit if goes_on else None)
 
 
-async def _long_page(run_id: str, key: str, limit: int, offset: int, ctx: Context) -> Response:
-    async def chunks() -> AsyncIterator[bytes]:
-        left = limit
-        start = b'{"metrics":['
-        batches = ctx.db.stream(sql.HISTORY_PAGE, run_id, key, limit + 1, offset, batch=PAGE_ROWS)
-        more = False
-        try:
-            async for rows in batches:
-                more = len(rows) > left
-                if rows[:left]:
-                    yield start + _points(key, rows[:left])
-                    start = b","
-                left -= min(left, len(rows))
-        finally:
-            await batches.aclose()
-        if start == b",":
-            yield b"]" + _token(offset + limit if more else None)
-        else:
-            yield b"{}"
-
-    return StreamingResponse(chunks())
-
-
-async def get_history_bulk(request: Request, ctx: Context) -> Response:
+async def get_history_bulk(req: GetHistoryBulk, ctx: Context) -> Encoded | Chunks:
     """GET /ajax-api/2.0/mlflow/metrics/get-history-bulk
 
     At most 25,000 points of at most 100 runs. NaN is the bare token here, as stock sends it.
     """
-    query = request.query()
-    run_ids = query.get("run_id", [])
-    if not run_ids:
+    limit = _bulk_limit(req)
+    rows = await ctx.db.read(_bulk, req.run_id, req.metric_key, limit)
+    if len(rows) <= BULK_POINTS:
+        return Encoded(b'{"metrics":[' + _bulk_points(req.metric_key, rows) + b"]}\n")
+    return Chunks(_bulk_pieces(req.metric_key, rows))
+
+
+def _bulk_limit(req: GetHistoryBulk) -> int:
+    """How many points a request asks for. Raises stock's errors for what is wrong with it."""
+    if not req.run_id:
         raise invalid("GetMetricHistoryBulk request must specify at least one run_id.")
-    if len(run_ids) > MAX_HISTORY_BULK_RUNS:
+    if len(req.run_id) > MAX_HISTORY_BULK_RUNS:
         raise invalid(
             f"GetMetricHistoryBulk request cannot specify more than {MAX_HISTORY_BULK_RUNS} "
-            f"run_ids. Received {len(run_ids)} run_ids."
+            f"run_ids. Received {len(req.run_id)} run_ids."
         )
-    key = query.get("metric_key", [""])[0]
-    if "metric_key" not in query:
+    if req.metric_key is None:
         raise invalid("GetMetricHistoryBulk request must specify a metric_key.")
-    text = query.get("max_results", [str(MAX_HISTORY_BULK_ROWS)])[0]
+    text = str(MAX_HISTORY_BULK_ROWS) if req.max_results is None else req.max_results
     try:
         limit = min(int(text), MAX_HISTORY_BULK_ROWS)
     except ValueError:
         raise invalid(f"max_results must be an integer, got '{text}'.") from None
     if limit < 0:
         raise ApiError(ErrorCode.BAD_REQUEST, f"max_results must not be negative, got {limit}.")
-    rows = await ctx.db.read(_bulk, run_ids, key, limit)
+    return limit
+
+
+def _bulk_points(key: str | None, rows: Sequence[Row]) -> bytes:
     shown = encode(key)
-    parts = [
+    return b",".join(
         b'{"key":%b,"run_id":%b,"step":%d,"timestamp":%d,"value":%b}'
         % (shown, encode(run_id), step, timestamp, b"NaN" if is_nan else encode(value))
         for run_id, value, timestamp, step, is_nan in rows
-    ]
-    return Response(b'{"metrics":[' + b",".join(parts) + b"]}\n")
+    )
+
+
+async def _bulk_pieces(key: str | None, rows: Sequence[Row]) -> AsyncGenerator[bytes, None]:
+    start = b'{"metrics":['
+    for first in range(0, len(rows), BULK_POINTS):
+        yield start + _bulk_points(key, rows[first : first + BULK_POINTS])
+        start = b","
+        await asyncio.sleep(0)  # a client that takes everything at once must not hold the loop
+    yield b"]}\n"
 
 
 async def _bulk(tx: Tx, run_ids: Sequence[str], key: str, limit: int) -> list[Row]:
@@ -172,7 +165,9 @@ def _step_range(req: GetHistoryInterval) -> tuple[int, int]:
     return start, end
 
 
-async def get_history_interval(req: GetHistoryInterval, ctx: Context) -> PointsOfRuns:
+async def get_history_interval(
+    req: GetHistoryInterval, ctx: Context
+) -> PointsOfRuns | Encoded | Chunks:
     """GET /2.0/mlflow/metrics/get-history-bulk-interval
 
     Per run at most `max_results` points: the first of each of as many equal buckets, and the last of all.
@@ -182,26 +177,52 @@ async def get_history_interval(req: GetHistoryInterval, ctx: Context) -> PointsO
     limit = MAX_HISTORY_INTERVAL_ROWS if req.max_results is None else req.max_results
     start, end = _step_range(req)
     key = ("metrics/get-history-bulk-interval", encode(req))
-    return await ctx.shared.get(key, partial(_interval, req, ctx, limit, start, end))
+    try:
+        return await ctx.shared.get(key, partial(_interval, req, ctx, limit, start, end))
+    except TooLong:
+        return Chunks(_interval_pieces(req, ctx, limit, start, end))
 
 
 async def _interval(
     req: GetHistoryInterval, ctx: Context, limit: int, start: int, end: int
-) -> PointsOfRuns:
+) -> Encoded:
     found = await ctx.db.read(_sampled, req.run_ids, req.metric_key, limit, start, end)
-    return PointsOfRuns(
-        metrics=[
-            PointOfRun(req.metric_key, "NaN" if is_nan else value, timestamp, step, run_id)
-            for run_id, rows in found
-            for value, timestamp, step, is_nan in rows
-        ]
-    )
+    return Encoded(encode(PointsOfRuns(metrics=_points_of_runs(req.metric_key, found))))
+
+
+def _points_of_runs(key: str, found: Sequence[tuple[str, list[Row]]]) -> list[PointOfRun]:
+    return [
+        PointOfRun(key, "NaN" if is_nan else value, timestamp, step, run_id)
+        for run_id, rows in found
+        for value, timestamp, step, is_nan in rows
+    ]
+
+
+async def _interval_pieces(
+    req: GetHistoryInterval, ctx: Context, limit: int, start: int, end: int
+) -> AsyncGenerator[bytes, None]:
+    before = b'{"metrics":['
+    at_once = max(1, BULK_POINTS // limit)  # runs
+    for first in range(0, len(req.run_ids), at_once):
+        run_ids = req.run_ids[first : first + at_once]
+        found = await ctx.db.read(_sampled, run_ids, req.metric_key, limit, start, end)
+        points = _points_of_runs(req.metric_key, found)
+        if points:
+            yield before + encode(points)[1:-1]
+            before = b","
+    yield b"{}" if before != b"," else b"]}"
 
 
 async def _sampled(
     tx: Tx, run_ids: Sequence[str], key: str, limit: int, start: int, end: int
 ) -> list[tuple[str, list[Row]]]:
-    return [
-        (run_id, await sampling_sql.sampled(tx, run_id, key, limit, start, end))
-        for run_id in run_ids
-    ]
+    """The sampled points of each run. Raises `TooLong` when they are more than `MOST_POINTS`."""
+    found = []
+    left = MOST_POINTS
+    for run_id in run_ids:
+        rows = await sampling_sql.sampled(tx, run_id, key, limit, start, end)
+        left -= len(rows)
+        if left < 0:
+            raise TooLong
+        found.append((run_id, rows))
+    return found

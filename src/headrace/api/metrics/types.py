@@ -29,6 +29,14 @@ class GetHistory(Message):
     max_results: Annotated[Int32, Meta(extra_json_schema={"minimum": 1})] | None = None
 
 
+class GetHistoryBulk(Message):
+    """GET metrics/get-history-bulk: what is missing or wrong is found by the handler, in stock's order"""
+
+    run_id: list[str] = []
+    metric_key: UncheckedStr = None
+    max_results: UncheckedStr = None
+
+
 class GetHistoryInterval(Message):
     """GET metrics/get-history-bulk-interval"""
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
 
 from headrace import search
 from headrace.api.model_versions import create as creation
@@ -21,6 +24,7 @@ from headrace.api.model_versions.types import (
     DeleteModelVersionTag,
     DownloadUri,
     DownloadUriKey,
+    ModelVersion,
     ModelVersionAnswer,
     ModelVersionKey,
     ModelVersions,
@@ -30,7 +34,9 @@ from headrace.api.model_versions.types import (
     UpdateModelVersion,
 )
 from headrace.api.model_versions.view import model_version
+from headrace.api.pieces import Listing, long_page
 from headrace.api.registered_models import sql as models_sql
+from headrace.api.results import Chunks, TooLong
 from headrace.api.webhooks import events
 from headrace.clock import now_ms
 from headrace.context import Context
@@ -107,7 +113,7 @@ async def get_download_uri(req: DownloadUriKey, ctx: Context) -> DownloadUri:
     return DownloadUri(artifact_uri=row[12] or row[7] or "")
 
 
-async def search_versions(req: SearchModelVersions, ctx: Context) -> ModelVersions:
+async def search_versions(req: SearchModelVersions, ctx: Context) -> ModelVersions | Chunks:
     """GET /2.0/mlflow/model-versions/search
 
     Prompts are left out unless the filter asks for them. Cost: two statements, whatever the page's size.
@@ -117,19 +123,27 @@ async def search_versions(req: SearchModelVersions, ctx: Context) -> ModelVersio
         raise invalid(
             f"Invalid value for max_results. It must be a positive integer, but got {limit}"
         )
-    page = search.model_versions_page(
+    page_of = partial(
+        search.model_versions_page,
         filter=req.filter,
         order_by=req.order_by,
         max_results=limit,
         page_token=req.page_token,
         dialect=ctx.db.dialect,
-        columns=sql.COLUMNS,
         has_workspaces=models_sql.has_workspaces(ctx.db.schema),
     )
-    found, token = await ctx.db.read(sql.search, page)
-    return ModelVersions(
-        model_versions=[model_version(one) for one in found], next_page_token=token
-    )
+    try:
+        found, token = await ctx.db.read(sql.small_page, page_of(columns=sql.COLUMNS))
+    except TooLong:
+        return await long_page(ctx.db, VERSIONS, page_of(columns=("name", "version")))
+    return ModelVersions(model_versions=_shown(found), next_page_token=token)
+
+
+def _shown(found: Sequence[sql.Whole]) -> list[ModelVersion]:
+    return [model_version(one) for one in found]
+
+
+VERSIONS: Final[Listing[sql.Key]] = Listing(b"model_versions", sql.weigh, sql.read, _shown)
 
 
 async def describe(tx: Tx, name: str, number: int, description: str | None) -> Whole:

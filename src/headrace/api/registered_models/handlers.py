@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import partial
+from typing import Final, NamedTuple
 
 from headrace import search
 from headrace.api.model_versions.lookup import (
@@ -11,8 +12,10 @@ from headrace.api.model_versions.lookup import (
     parse_version,
     version_by_alias,
 )
+from headrace.api.model_versions.sql import weigh_models
 from headrace.api.model_versions.types import ModelVersionAnswer, ModelVersions
 from headrace.api.model_versions.view import model_version
+from headrace.api.pieces import Listing, long_page
 from headrace.api.registered_models import sql, transactions
 from headrace.api.registered_models.lookup import (
     IS_PROMPT,
@@ -39,6 +42,7 @@ from headrace.api.registered_models.types import (
     UpdateRegisteredModel,
 )
 from headrace.api.registered_models.view import models
+from headrace.api.results import Chunks, TooLong
 from headrace.api.webhooks import events
 from headrace.clock import now_ms
 from headrace.context import Context
@@ -117,23 +121,32 @@ async def get(req: RegisteredModelName, ctx: Context) -> RegisteredModelAnswer:
     return RegisteredModelAnswer(registered_model=found)
 
 
-async def search_models(req: SearchRegisteredModels, ctx: Context) -> RegisteredModelPage:
+async def search_models(req: SearchRegisteredModels, ctx: Context) -> RegisteredModelPage | Chunks:
     """GET /2.0/mlflow/registered-models/search
 
     Prompts are left out unless the filter asks for them. Cost: five statements, whatever the page's size.
     """
     limit = SEARCH_REGISTERED_MODELS_DEFAULT if req.max_results is None else req.max_results
-    page = search.registered_models_page(
+    page_of = partial(
+        search.registered_models_page,
         filter=req.filter,
         order_by=req.order_by,
         max_results=limit,
         page_token=req.page_token,
         dialect=ctx.db.dialect,
-        columns=sql.COLUMNS,
         has_workspaces=sql.has_workspaces(ctx.db.schema),
     )
-    rows, belongings, token = await ctx.db.read(transactions.search, page)
+    page = page_of(columns=sql.COLUMNS)
+    try:
+        rows, belongings, token = await ctx.db.read(transactions.small_page, page)
+    except TooLong:
+        return await long_page(ctx.db, MODELS, page_of(columns=("name",)))
     return RegisteredModelPage(registered_models=models(rows, belongings), next_page_token=token)
+
+
+MODELS: Final[Listing[str]] = Listing(
+    b"registered_models", weigh_models, transactions.read, lambda found: models(*found)
+)
 
 
 async def get_latest_versions(req: GetLatestVersions, ctx: Context) -> ModelVersions:

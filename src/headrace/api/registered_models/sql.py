@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from headrace.api.pieces import ALL_ROWS, at_most
 from headrace.db.base import Row, Schema, Sql, Tx
 
 _WORKSPACE: Final = re.compile(r"(?:\w+\.)?workspace(?: = 'default' AND|,) ")
@@ -103,25 +104,33 @@ ALIAS = Scoped(
 )
 
 
-def _of_models(select: str) -> Scoped:
+def _of_models(select: str, order: tuple[str, str] | None = None) -> Scoped:
+    """`order` is for PostgreSQL and for SQLite."""
+    postgres, sqlite = (f" ORDER BY {keys} LIMIT $2" for keys in order) if order else ("", "")
     return Scoped(
-        postgres=f"{select} WHERE workspace = 'default' AND name = ANY($1::varchar[])",
-        sqlite=f"{select} WHERE workspace = 'default' AND name IN (SELECT value FROM json_each($1))",
+        postgres=f"{select} WHERE workspace = 'default' AND name = ANY($1::varchar[])" + postgres,
+        sqlite=f"{select} WHERE workspace = 'default' AND name IN (SELECT value FROM json_each($1))"
+        + sqlite,
     )
 
 
-TAGS = _of_models("SELECT name, key, value FROM registered_model_tags")
-ALIASES = _of_models("SELECT name, alias, version FROM registered_model_aliases")
+MODELS = _of_models(f"SELECT {_COLUMNS} FROM registered_models")
+# Tags in the order in which they lie in the table, as stock finds them: see `api.runs.sql`.
+TAGS = _of_models("SELECT name, key, value FROM registered_model_tags", ("ctid", "name, rowid"))
+ALIASES = _of_models(
+    "SELECT name, alias, version FROM registered_model_aliases",
+    ('name COLLATE "C", alias COLLATE "C"', "name, alias"),
+)
 
 
-async def tags(tx: Tx, names: Sequence[str]) -> list[Row]:
-    """(name, key, value) of the tags of some models."""
-    return await tx.fetch(TAGS.of(tx), tx.array(names))
+async def tags(tx: Tx, names: Sequence[str], most: int = ALL_ROWS) -> list[Row]:
+    """(name, key, value) of the tags of some models. Raises `TooLong` for more than `most` tags."""
+    return at_most(await tx.fetch(TAGS.of(tx), tx.array(names), most + 1), most)
 
 
-async def aliases(tx: Tx, names: Sequence[str]) -> list[Row]:
-    """(name, alias, version) of the aliases of some models."""
-    return await tx.fetch(ALIASES.of(tx), tx.array(names))
+async def aliases(tx: Tx, names: Sequence[str], most: int = ALL_ROWS) -> list[Row]:
+    """(name, alias, version) of the aliases of some models. Raises `TooLong` for more than `most`."""
+    return at_most(await tx.fetch(ALIASES.of(tx), tx.array(names), most + 1), most)
 
 
 async def insert(

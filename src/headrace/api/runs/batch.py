@@ -9,14 +9,15 @@ import math
 import os
 import re
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Final
 
 from headrace import errors
 from headrace.api.runs import batch_sql
 from headrace.api.runs.types import LogBatch, MetricIn, ParamIn, TagIn
+from headrace.commit.kinds import Excluded, Kind, bytes_of
 from headrace.db.base import COPY_ROWS, Tx
-from headrace.db.writer import Excluded, Kind
-from headrace.errors import ApiError, invalid
+from headrace.errors import ApiError, ErrorCode, invalid
 from headrace.limits import (
     MAX_ENTITIES_PER_BATCH,
     MAX_ENTITY_KEY,
@@ -58,7 +59,8 @@ class Batch:
 
     def cost_bytes(self) -> int:
         """About how much memory the batch holds while it waits."""
-        text = sum(len(v) for _, v in self.params) + sum(len(v) for v in self.tags.values())
+        text = sum(bytes_of(key) + bytes_of(value) for key, value in self.params)
+        text += sum(bytes_of(key) + bytes_of(value) for key, value in self.tags.items())
         return 200 + 160 * (len(self.points) + len(self.params) + len(self.tags)) + text
 
     def add_points(self, metrics: Sequence[MetricIn], path: str) -> None:
@@ -221,17 +223,18 @@ async def apply(tx: Tx, batches: Sequence[Batch]) -> list[ApiError | None]:
         stages = await batch_sql.insert_points_of_active(tx, batches)
         return [_refusal(batch, stages) for batch in batches]
     stages = await batch_sql.stages(tx, {batch.run_id for batch in batches})
-    answers = [_refusal(batch, stages) for batch in batches]
+    models = await batch_sql.logged_models(tx, batches)
+    answers = [_refusal(batch, stages) or _unknown_model(batch, models) for batch in batches]
     good, params = _without_clashes(batches, answers)
     if not good:
         return answers
     await _write_params(tx, good, params)
     await batch_sql.insert_points(tx, good)
     await batch_sql.insert_model_points(tx, good, stages)
-    await batch_sql.upsert_tags(tx, good)
     names = {b.run_id: b.tags[RUN_NAME] for b in good if RUN_NAME in b.tags}
-    if names:
+    if names:  # before the tags, as in `update`
         await batch_sql.rename(tx, names)
+    await batch_sql.upsert_tags(tx, good)
     return answers
 
 
@@ -240,6 +243,16 @@ def _refusal(batch: Batch, stages: dict[str, tuple[str, int]]) -> ApiError | Non
     if found is None:
         return errors.run_not_found(batch.run_id)
     return None if found[0] == "active" else not_active(batch.run_id, found[0])
+
+
+def _unknown_model(batch: Batch, known: set[str] | None) -> ApiError | None:
+    """The error of a batch with a metric of a logged model that is not there; `known` is None on old schemas."""
+    unknown = known is not None and next(
+        (p[0] for p in batch.model_points if p[0] not in known), None
+    )
+    if not unknown:
+        return None
+    return ApiError(ErrorCode.BAD_REQUEST, f"Logged model with ID '{unknown}' not found.")
 
 
 def _without_clashes(
@@ -278,4 +291,4 @@ async def _write_params(tx: Tx, batches: Sequence[Batch], params: batch_sql.Para
         raise Excluded(changed)
 
 
-KIND: Final = Kind("log_batch", 1, apply, single=_is_statement)
+KIND: Final = Kind("log_batch", 1, apply, subject=attrgetter("run_id"), single=_is_statement)

@@ -12,9 +12,9 @@ from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from headrace.api.runs.sql import STAGES
+from headrace.commit.kinds import MAX_GROUP_OPS
 from headrace.db.base import Copy, Sql, Tx
 from headrace.db.errors import UniqueViolation
-from headrace.db.writer import MAX_GROUP_OPS
 
 if TYPE_CHECKING:
     from headrace.api.runs.batch import Batch, Point
@@ -46,13 +46,18 @@ IS_NAN: Final = 1
 IS_NEWEST: Final = 2  # wins over the other points of its run and key in this group
 
 
+# The time limit for locks of a statement that is a transaction by itself: set once, before it locks anything. Nothing
+# stays set in the session, which may be a pooler's.
+_LIMITS_LOCKS = " AND (SELECT set_config('lock_timeout', '500ms', true)) IS NOT NULL"
+
+
 # One statement for a small group of metrics: which runs are there and active, the points, the latest points. What
 # comes in lock order stays in it: a filter on a function's rows sorts nothing.
-def _points_of_active(on_duplicate: str) -> Sql:
+def _points_of_active(on_duplicate: str, limit: str) -> Sql:
     return Sql(
         postgres=f"""
 WITH live AS MATERIALIZED (
-    SELECT run_uuid, lifecycle_stage, experiment_id FROM runs WHERE run_uuid = ANY($1::varchar[])
+    SELECT run_uuid, lifecycle_stage, experiment_id FROM runs WHERE run_uuid = ANY($1::varchar[]){limit}
 ), point AS MATERIALIZED (
     SELECT * FROM ({_POINTS}) AS p
     WHERE (run_uuid IN (SELECT run_uuid FROM live WHERE lifecycle_stage = 'active')) IS TRUE
@@ -71,8 +76,9 @@ WITH live AS MATERIALIZED (
 
 # A plain INSERT costs a tenth less of PostgreSQL's time than one with ON CONFLICT (docs/decisions), and a point
 # that is there already is rare: only a client's retry sends one.
-NEW_POINTS_OF_ACTIVE = _points_of_active("")
-POINTS_OF_ACTIVE = _points_of_active("ON CONFLICT DO NOTHING")
+NEW_POINTS_OF_ACTIVE = _points_of_active("", _LIMITS_LOCKS)
+OLD_POINTS_OF_ACTIVE = _points_of_active("ON CONFLICT DO NOTHING", _LIMITS_LOCKS)
+POINTS_OF_ACTIVE = _points_of_active("ON CONFLICT DO NOTHING", "")  # inside a transaction
 POINT_COPY = Copy("metrics", "key", "timestamp", "step", "run_uuid", "value", "is_nan")
 PARAM_COPY = Copy("params", "key", "run_uuid", "value")
 INSERT_POINTS = Sql(
@@ -106,6 +112,10 @@ UPSERT_TAGS = Sql(
     " ON CONFLICT (key, run_uuid) DO UPDATE SET value = EXCLUDED.value",
     sqlite="INSERT INTO tags (key, run_uuid, value) VALUES ($1, $2, $3)"
     " ON CONFLICT (key, run_uuid) DO UPDATE SET value = EXCLUDED.value",
+)
+KNOWN_MODELS = Sql(
+    postgres="SELECT model_id FROM logged_models WHERE model_id = ANY($1::varchar[])",
+    sqlite="SELECT model_id FROM logged_models WHERE model_id IN (SELECT value FROM json_each($1))",
 )
 RENAME = Sql("UPDATE runs SET name = $2 WHERE run_uuid = $1")
 INSERT_MODEL_POINTS = Sql(
@@ -165,7 +175,7 @@ async def insert_points_of_active(tx: Tx, batches: Sequence[Batch]) -> dict[str,
     except UniqueViolation:
         if not tx.alone:
             raise
-        found = await tx.fetch(POINTS_OF_ACTIVE, *arguments)
+        found = await tx.fetch(OLD_POINTS_OF_ACTIVE, *arguments)
     tx.wrote(len(rows) + len(newest))
     return {row[0]: (row[1], row[2]) for row in found}
 
@@ -224,10 +234,18 @@ async def rename(tx: Tx, names: dict[str, str]) -> None:
     await tx.executemany(RENAME, sorted(names.items()))
 
 
+async def logged_models(tx: Tx, batches: Sequence[Batch]) -> set[str] | None:
+    """Which of the logged models that the batches name exist; None where there are no logged models."""
+    if not tx.schema.has("logged_model_metrics"):  # MLflow 2
+        return None
+    ids = {point[0] for batch in batches for point in batch.model_points}
+    return {row[0] for row in await tx.fetch(KNOWN_MODELS, tx.array(sorted(ids)))} if ids else set()
+
+
 async def insert_model_points(
     tx: Tx, batches: Sequence[Batch], stages_of: dict[str, tuple[str, int]]
 ) -> None:
-    """Write the points that name a logged model. An unknown model is a foreign-key violation."""
+    """Write the points that name a logged model. A model that was deleted since is a foreign-key violation."""
     if not tx.schema.has("logged_model_metrics"):  # MLflow 2 has no logged models
         return
     rows = sorted(

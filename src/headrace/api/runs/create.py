@@ -13,8 +13,8 @@ from headrace.api.runs.batch import RUN_NAME
 from headrace.api.runs.random_name import random_name
 from headrace.api.runs.types import CreateRun
 from headrace.artifact_uri import append_path
+from headrace.commit.kinds import Kind, bytes_of
 from headrace.db.base import Tx
-from headrace.db.writer import Kind
 from headrace.errors import ApiError, ErrorCode, invalid
 from headrace.texts import refuse_nul
 
@@ -56,6 +56,11 @@ class NewRun:
         if not tagged:
             self.tags.append((RUN_NAME, self.name))
 
+    def cost_bytes(self) -> int:
+        """About how much memory the run takes while it waits."""
+        text = sum(bytes_of(key) + bytes_of(value) for key, value in self.tags)
+        return 600 + 64 * len(self.tags) + bytes_of(self.name) + bytes_of(self.user_id) + text
+
     def row(self) -> tuple[str, int, str, str, int, str]:
         """The parameters of `sql.INSERT_RUN`."""
         return (
@@ -95,4 +100,8 @@ async def apply(tx: Tx, new: Sequence[NewRun]) -> list[ApiError | None]:
     return answers
 
 
-KIND: Final = Kind("create_run", 0, apply, once=True)
+def _subject(run: NewRun) -> tuple[str, int]:
+    return "experiment", run.experiment_id
+
+
+KIND: Final = Kind("create_run", 0, apply, subject=_subject, once=True)

@@ -7,7 +7,9 @@ from functools import partial
 from headrace import errors, search
 from headrace.api.experiments.ids import parse_ids
 from headrace.api.experiments.types import ViewType
-from headrace.api.runs import batch, sql, transactions, view
+from headrace.api.pieces import long_page
+from headrace.api.results import Chunks, Encoded, TooLong, encode
+from headrace.api.runs import batch, pieces, sql, transactions, view
 from headrace.api.runs import create as creation
 from headrace.api.runs import update as updating
 from headrace.api.runs.types import (
@@ -36,8 +38,6 @@ from headrace.clock import now_ms
 from headrace.context import Context
 from headrace.db.base import Row
 from headrace.errors import ApiError, invalid
-from headrace.http.codec import encode
-from headrace.http.messages import Response
 from headrace.limits import SEARCH_MAX_RESULTS_DEFAULT
 from headrace.message import Empty
 
@@ -50,7 +50,7 @@ async def create(req: CreateRun, ctx: Context) -> RunAnswer:
     Errors: RESOURCE_DOES_NOT_EXIST (no such experiment), INVALID_PARAMETER_VALUE (it is deleted; two names).
     """
     new = creation.NewRun(req)
-    await ctx.writer.submit(creation.KIND, new, 600 + 64 * len(new.tags))
+    await ctx.writer.submit(creation.KIND, new, new.cost_bytes())
     row = (
         new.run_id, new.experiment_id, new.name, new.user_id, "RUNNING", new.start_time, None,
         new.artifact_uri, "active",
@@ -59,15 +59,19 @@ async def create(req: CreateRun, ctx: Context) -> RunAnswer:
     return RunAnswer(Run(view.info(row), data, RunInputs()))
 
 
-async def get(req: GetRun, ctx: Context) -> RunAnswer:
+async def get(req: GetRun, ctx: Context) -> RunAnswer | Chunks:
     """GET /2.0/mlflow/runs/get
 
-    Deleted runs are returned too. Errors: RESOURCE_DOES_NOT_EXIST.
+    Deleted runs are returned too. A run with more than 10,000 metrics or 2,000 params or tags is
+    read in pieces.
+    Errors: RESOURCE_DOES_NOT_EXIST.
     """
     found = await ctx.runs.get(req.run_id)
     if found is None:
         raise errors.run_not_found(req.run_id)
     row, logged = found
+    if logged is None:
+        return Chunks(pieces.answer(ctx.db, req.run_id))
     return RunAnswer(view.runs([row], logged)[0])
 
 
@@ -171,11 +175,11 @@ async def _check_active(ctx: Context, run_id: str) -> None:
     await ctx.db.read_point(transactions.check_active, run_id)
 
 
-async def search_runs(req: SearchRuns, ctx: Context) -> Response:
+async def search_runs(req: SearchRuns, ctx: Context) -> Encoded | Chunks:
     """POST /2.0/mlflow/runs/search
 
     Cost: one statement for the page and five for what was logged, whatever the number of runs; equal searches
-    that are wanted at the same moment (every open page polls) share them.
+    that are wanted at the same moment (every open page polls) share them. A page of more than 2 MB is read in pieces.
     """
     limit = SEARCH_MAX_RESULTS_DEFAULT if req.max_results is None else req.max_results
     if limit < 1:
@@ -188,7 +192,8 @@ async def search_runs(req: SearchRuns, ctx: Context) -> Response:
         ids = parse_ids(req.experiment_ids)
     except ApiError as error:  # told only when the rest of the request is right
         wrong_id = error
-    page = search.runs_page(
+    page_of = partial(
+        search.runs_page,
         experiment_ids=ids,
         filter=req.filter,
         order_by=req.order_by,
@@ -196,16 +201,19 @@ async def search_runs(req: SearchRuns, ctx: Context) -> Response:
         max_results=limit,
         page_token=req.page_token,
         dialect=ctx.db.dialect,
-        columns=sql.COLUMNS,
     )
+    page = page_of(columns=sql.COLUMNS)
     if wrong_id:
         raise wrong_id
     if not ids:
-        return Response(b"{}")
+        return Encoded(b"{}")
     key = ("runs/search", encode(req))
-    return Response(await ctx.shared.get(key, partial(_page_body, ctx, page)))
+    try:
+        return await ctx.shared.get(key, partial(_small_page, ctx, page))
+    except TooLong:
+        return await long_page(ctx.db, pieces.RUNS, page_of(columns=("run_uuid",)))
 
 
-async def _page_body(ctx: Context, page: search.Page) -> bytes:
-    rows, logged, token = await ctx.db.read(transactions.search, page)
-    return encode(RunPage(runs=view.runs(rows, logged), next_page_token=token))
+async def _small_page(ctx: Context, page: search.Page) -> Encoded:
+    rows, logged, token = await ctx.db.read(transactions.small_page, page)
+    return Encoded(encode(RunPage(runs=view.runs(rows, logged), next_page_token=token)))

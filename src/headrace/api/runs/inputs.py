@@ -11,7 +11,7 @@ from uuid import uuid4
 from msgspec import Meta
 
 from headrace.api.experiments.ids import parse_ids
-from headrace.api.runs import inputs_sql, sql
+from headrace.api.runs import input_ids, inputs_sql, sql
 from headrace.api.runs.batch import RUN_ID
 from headrace.api.runs.transactions import check_active
 from headrace.api.runs.types import (
@@ -102,7 +102,7 @@ async def _log_datasets(
         )
         row = await tx.fetchrow(inputs_sql.DATASET, experiment_id, name, digest)
         assert row is not None, "the dataset was inserted or there already"
-        input_id = uuid4().hex
+        input_id = input_ids.new()
         if await tx.execute(inputs_sql.INSERT_DATASET_EDGE, input_id, row[0], run_id):
             for tag in found.tags:
                 await tx.execute(
@@ -116,7 +116,9 @@ async def _log_inputs(
     _, _, experiment_id = await check_active(tx, run_id)
     await _log_datasets(tx, run_id, experiment_id, datasets)
     for model in models:
-        await tx.execute(inputs_sql.INSERT_MODEL_INPUT, uuid4().hex, run_id, model.model_id or "")
+        await tx.execute(
+            inputs_sql.INSERT_MODEL_INPUT, input_ids.new(), run_id, model.model_id or ""
+        )
 
 
 async def log_inputs(req: LogInputs, ctx: Context) -> Empty:
@@ -137,7 +139,7 @@ async def _log_outputs(tx: Tx, run_id: str, models: Sequence[ModelOutput]) -> No
     for model in models:
         await tx.execute(
             inputs_sql.INSERT_MODEL_OUTPUT,
-            uuid4().hex,
+            input_ids.new(),
             run_id,
             model.model_id or "",
             model.step or 0,

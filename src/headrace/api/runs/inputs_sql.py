@@ -25,13 +25,15 @@ INSERT_MODEL_OUTPUT = Sql(
     "INSERT INTO inputs (input_uuid, source_type, source_id, destination_type, destination_id, step)"
     " VALUES ($1, 'RUN_OUTPUT', $2, 'MODEL_OUTPUT', $3, $4)" + _EDGE_KEY
 )
-SUMMARIES = Sql(  # distinct datasets of experiments with the context in which runs used them
-    postgres="SELECT DISTINCT d.experiment_id, d.name, d.digest, t.value FROM datasets d"
+# Distinct datasets of experiments with the context in which runs used them.
+_SUMMARIES = (
+    "SELECT * FROM (SELECT DISTINCT d.experiment_id, d.name, d.digest, t.value FROM datasets d"
     " JOIN inputs i ON i.source_id = d.dataset_uuid"
     " LEFT JOIN input_tags t ON t.input_uuid = i.input_uuid AND t.name = 'mlflow.data.context'"
-    " WHERE d.experiment_id = ANY($1::int[]) LIMIT $2",
-    sqlite="SELECT DISTINCT d.experiment_id, d.name, d.digest, t.value FROM datasets d"
-    " JOIN inputs i ON i.source_id = d.dataset_uuid"
-    " LEFT JOIN input_tags t ON t.input_uuid = i.input_uuid AND t.name = 'mlflow.data.context'"
-    " WHERE d.experiment_id IN (SELECT value FROM json_each($1)) LIMIT $2",
+    " WHERE d.experiment_id {of}) AS found"
+    " ORDER BY experiment_id, name{c}, digest{c}, value{c} NULLS FIRST LIMIT $2"
+)
+SUMMARIES = Sql(
+    postgres=_SUMMARIES.format(of="= ANY($1::int[])", c=' COLLATE "C"'),
+    sqlite=_SUMMARIES.format(of="IN (SELECT value FROM json_each($1))", c=""),
 )

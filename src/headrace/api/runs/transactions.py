@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace import errors
-from headrace.api.runs import sql
+from headrace.api.pieces import at_once, first_rows
+from headrace.api.runs import pieces_sql, sql
 from headrace.api.runs.batch import not_active
 from headrace.db.base import Row, Tx
 from headrace.search import Page
@@ -49,9 +50,26 @@ async def delete_tag(tx: Tx, run_id: str, key: str) -> None:
         raise errors.not_found(f"No tag with name: {key} in run with id {run_id}")
 
 
-async def search(tx: Tx, page: Page) -> tuple[Sequence[Row], sql.Logged, str | None]:
+PageFound = tuple[Sequence[Row], sql.Logged, str | None]
+
+
+async def search(tx: Tx, page: Page) -> PageFound:
     """One page of runs, what was logged to them, and the token of the next page."""
     rows, token = page.cut(await tx.fetch(page.sql, *page.args))
     ids = [row[0] for row in rows]
     logged = await sql.logged(tx, ids, inputs_of_models=False) if ids else sql.Logged()
     return rows, logged, token
+
+
+async def small_page(tx: Tx, page: Page) -> PageFound:
+    """As `search`. Raises `TooLong` for a page that is too large to be held at once."""
+    rows, token = await first_rows(tx, page)
+    ids = [row[0] for row in rows]
+    if not ids:
+        return rows, sql.Logged(), token
+
+    async def read(most: sql.Most) -> sql.Logged:
+        return await sql.logged(tx, ids, inputs_of_models=False, most=most)
+
+    found = await at_once(tx, pieces_sql.weigh, ids, read, sql.AT_ONCE, sql.ALL)
+    return rows, found, token

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 from headrace import errors
@@ -10,8 +11,8 @@ from headrace.api.runs import sql
 from headrace.api.runs.batch import RUN_NAME, not_active
 from headrace.api.runs.batch_sql import UPSERT_TAGS
 from headrace.api.runs.types import RunStatus
+from headrace.commit.kinds import Kind
 from headrace.db.base import Row, Tx
-from headrace.db.writer import Kind
 from headrace.errors import ApiError
 from headrace.texts import refuse_nul
 
@@ -34,7 +35,8 @@ class Change:
 async def apply(tx: Tx, changes: Sequence[Change]) -> list[ApiError | Row]:
     """Change the runs that are active; the answer is the run's row after it. See `Kind.apply`."""
     ids = tx.array(sorted({change.run_id for change in changes}))
-    before = {row[0]: row for row in await tx.fetch(sql.RUNS, ids)}
+    # In the order of ids, which the UPDATE does not keep: two processes never wait for each other in a circle.
+    before = {row[0]: row for row in await tx.fetch(sql.LOCKED_RUNS, ids)}
     answers: dict[int, Any] = {}
     merged: dict[str, list[Any]] = {}
     for n, change in enumerate(changes):
@@ -60,4 +62,4 @@ async def apply(tx: Tx, changes: Sequence[Change]) -> list[ApiError | Row]:
     return [answers[n] for n in range(len(changes))]
 
 
-KIND: Final = Kind("update_run", 2, apply)
+KIND: Final = Kind("update_run", 2, apply, subject=attrgetter("run_id"))

@@ -63,7 +63,7 @@ def runs(rows: Sequence[Row], logged: Logged) -> list[Run]:
         data[run_id].params.append(KeyValue(key, value))
     for run_id, key, value in logged.tags:
         data[run_id].tags.append(KeyValue(key, value or ""))
-    for run_id, found in _datasets(logged):
+    for run_id, found in datasets(logged):
         inputs[run_id].dataset_inputs.append(found)
     for run_id, model_id, _ in logged.models_in:
         inputs[run_id].model_inputs.append(ModelInput(model_id=model_id))
@@ -76,11 +76,22 @@ def runs(rows: Sequence[Row], logged: Logged) -> list[Run]:
     ]
 
 
-def _datasets(logged: Logged) -> Iterable[tuple[str, DatasetInput]]:
+def metric(key: str, value: float, timestamp: int, step: int, is_nan: bool) -> Metric:
+    """A row of `latest_metrics`."""
+    return Metric(key, "NaN" if is_nan else value, timestamp, step)
+
+
+def pair(key: str, value: str | None) -> KeyValue:
+    """A row of `params` or `tags`."""
+    return KeyValue(key, value or "")
+
+
+def datasets(logged: Logged) -> Iterable[tuple[str, DatasetInput]]:
+    """(run id, dataset with its tags) in the order of the rows."""
     tags: dict[str, list[Tag]] = {}
     for input_id, key, value in logged.input_tags:
         tags.setdefault(input_id, []).append(Tag(key=key, value=value))
-    for run_id, input_id, name, digest, source_type, source, schema, profile in logged.datasets:
+    for run_id, input_id, name, digest, source_type, source, schema, profile, _ in logged.datasets:
         dataset = Dataset(
             name=name,
             digest=digest,

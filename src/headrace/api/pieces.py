@@ -1,0 +1,150 @@
+"""Long lists, read and encoded in pieces of bounded size.
+
+A page that is small, as most are, is read at once and encoded at once. Of a large one the keys are read first; then,
+for some keys at a time, how much there is (`weigh`), and as many items as make one piece. Each step is a short read of
+its own, so that no connection and no snapshot waits for a client. An item that is changed meanwhile comes as it
+was at the moment of its piece; one that is deleted meanwhile is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from headrace.api.results import Chunks, TooLong, encode
+from headrace.db.base import Database, Row, Tx
+
+if TYPE_CHECKING:
+    from headrace.search import Page
+
+K = TypeVar("K")
+M = TypeVar("M")
+R = TypeVar("R")
+Weigh = Callable[[Tx, Sequence[K]], Awaitable[Mapping[K, int]]]  # bytes of what belongs to items
+# A page of at most so many items is read without being weighed, up to so many rows; one of more is weighed first.
+FEW_ITEMS: Final = 100
+# Items of a page that are read before their number is known; a longer page begins with its keys.
+FIRST_ITEMS: Final = 1000
+# Rows of one table that belong to a few items and are read without being weighed, by the characters of a row:
+MOST_ROWS: Final = 10_000  # hundreds
+MOST_VALUES: Final = 2000  # up to 8,000: params and tags of runs
+MOST_LARGE_ROWS: Final = 500  # up to 100,000: tags in the registry
+# Bytes of an answer that is made at once: about 20 ms of the event loop.
+AT_ONCE_BYTES: Final = 2 << 20
+PIECE_BYTES: Final = 512 << 10
+HUGE_BYTES: Final = (
+    4 << 20
+)  # an item beyond it comes in pieces itself, where its resource can do that
+ALL_ROWS: Final = 2**62  # a LIMIT that limits nothing, also when one is added
+ITEM_BYTES: Final = 300  # of an item's own columns
+PAIR_BYTES: Final = 30  # of a param or tag, beside its key and value
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[K]):
+    """How the items of a list are read: each function gets the keys of some items."""
+
+    field: bytes  # of the answer, as JSON
+    weigh: Weigh[K]
+    read: Callable[[Tx, Sequence[K]], Awaitable[Any]]  # the rows of those that exist, in order
+    show: Callable[[Any], list[Any]]  # these rows as Structs
+    parts: Callable[[Database, K], AsyncGenerator[bytes, None]] | None = (
+        None  # the JSON of a huge item
+    )
+
+
+def at_most(rows: list[Row], most: int) -> list[Row]:
+    """The rows, unless there are more than `most`. Raises `TooLong`."""
+    if len(rows) > most:
+        raise TooLong
+    return rows
+
+
+async def first_rows(tx: Tx, page: Page) -> tuple[Sequence[Row], str | None]:
+    """The rows of a page and the token of the next. Raises `TooLong` for more than `FIRST_ITEMS` rows."""
+    first = page.beginning(FIRST_ITEMS)
+    rows, token = first.cut(await tx.fetch(first.sql, *first.args))
+    if token is not None and first is not page:
+        raise TooLong
+    return rows, token
+
+
+async def at_once(
+    tx: Tx, weigh: Weigh[K], keys: Sequence[K], read: Callable[[M], Awaitable[R]], few: M, every: M
+) -> R:
+    """What `read` finds for the items of a page, when that is little enough to be held at once.
+
+    For a few items that is tried with the limit `few`. Beyond it, and for more items, they are weighed first, then read
+    with the limit `every`. Raises `TooLong`.
+    """
+    if len(keys) <= FEW_ITEMS:
+        with suppress(TooLong):  # many rows, perhaps of few bytes: their weight decides
+            return await read(few)
+    weights = await weigh(tx, keys)
+    if sum(weights.values()) + ITEM_BYTES * len(keys) > AT_ONCE_BYTES:
+        raise TooLong
+    return await read(every)
+
+
+def groups(keys: Sequence[K], weights: Mapping[K, int]) -> Iterator[Sequence[K]]:
+    """The keys in their order, as many at a time as make a piece; one that is larger alone."""
+    start = size = 0
+    for end, key in enumerate(keys):
+        weight = ITEM_BYTES + weights.get(key, 0)
+        if size and size + weight > PIECE_BYTES:
+            yield keys[start:end]
+            start, size = end, 0
+        size += weight
+    yield keys[start:]
+
+
+async def keys_of(tx: Tx, page: Page) -> tuple[list[Any], str | None]:
+    """The keys of a page, of which `page` selects nothing else, and the token of the next page."""
+    rows, token = page.cut(await tx.fetch(page.sql, *page.args))
+    return [row[0] if len(row) == 1 else tuple(row) for row in rows], token
+
+
+async def long_page(db: Database, listing: Listing[K], page: Page) -> Chunks:
+    """The answer of a page whose keys `page` selects."""
+    keys, token = await db.read(keys_of, page)
+    return Chunks(pieces(db, listing, keys, token))
+
+
+async def pieces(
+    db: Database, listing: Listing[K], keys: Sequence[K], token: str | None
+) -> AsyncGenerator[bytes, None]:
+    """The JSON of a page: the items with those keys, and the token of the next page."""
+    before = b'{"%b":[' % listing.field
+    async with aclosing(_items(db, listing, keys)) as items:
+        async for item in items:
+            yield before + item
+            before = b""
+    end = b'"next_page_token":' + encode(token) if token else b""
+    if before:
+        yield b"{" + end + b"}"
+    else:
+        yield b"]" + (b"," + end if end else b"") + b"}"
+
+
+async def _items(
+    db: Database, listing: Listing[K], keys: Sequence[K]
+) -> AsyncGenerator[bytes, None]:
+    comma = b""
+    for start in range(0, len(keys), FEW_ITEMS):
+        some = keys[start : start + FEW_ITEMS]
+        weights = await db.read(listing.weigh, some)
+        for group in groups(some, weights):
+            if listing.parts is not None and weights.get(group[0], 0) > HUGE_BYTES:
+                found = False
+                async with aclosing(listing.parts(db, group[0])) as parts:
+                    async for part in parts:
+                        yield part if found else comma + part
+                        found = True
+            else:
+                items = listing.show(await db.read(listing.read, group))
+                found = bool(items)
+                if found:
+                    yield comma + encode(items)[1:-1]
+            comma = b"," if found else comma

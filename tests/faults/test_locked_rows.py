@@ -1,0 +1,176 @@
+"""Rows that another session has locked, and time limits of the role: other runs go on, and nothing is a 500."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from tests.faults.load import Once, Writer, eventually, in_threads, point, start
+from tests.faults.stored import check_acknowledged, rows
+from tests.fix_server import headrace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.fix_server import Server
+    from tests.wire import Answer
+
+CLIENTS = 6
+
+
+@contextmanager
+def held(uri: str, statement: str) -> Iterator[None]:
+    """Another session has run a statement and does not end its transaction."""
+    with psycopg.connect(uri) as connection:
+        connection.execute(statement.encode())
+        yield
+        connection.rollback()
+
+
+def metric(run_id: str, step: int) -> dict[str, Any]:
+    """A batch of one point."""
+    return {"run_id": run_id, "metrics": [point("m", step, step)]}
+
+
+def test_a_locked_row_stops_its_run_only(tmp_path: Path, postgres_uri: str) -> None:
+    """The clients of all other runs are answered while the lock is held; those of that run are told to come again."""
+    with headrace(postgres_uri, tmp_path) as server, Once(server.url) as wire:
+        mine, locked = wire.new_run(name="mine"), wire.new_run(name="locked")
+        for run_id in (mine, locked):
+            wire.made("runs/log-batch", metric(run_id, 1))
+        refused: list[Answer] = []
+
+        def log_to_locked() -> None:
+            with Once(server.url) as own:
+                refused.append(own.post("runs/log-batch", metric(locked, 2)))
+
+        lock = f"UPDATE latest_metrics SET value = 2 WHERE run_uuid = '{locked}'"
+        with held(postgres_uri, lock):
+            writers = start(CLIENTS, server.url, mine)
+            in_threads([log_to_locked, log_to_locked])
+            all_go_on(writers)
+            for writer in writers:
+                writer.stop()
+        assert set().union(*(w.answers for w in writers)) == {"200"}
+        heard = [(one.status, one.json()["error_code"]) for one in refused]
+        assert heard == [(429, "REQUEST_LIMIT_EXCEEDED")] * 2
+        points = f"SELECT step FROM metrics WHERE run_uuid = '{locked}'"
+        assert rows(postgres_uri, points) == [(1,)]
+        wire.made("runs/log-batch", metric(locked, 2))
+        check_acknowledged(postgres_uri, mine, writers)
+
+
+def all_go_on(writers: list[Writer]) -> None:
+    """Every writer is answered more than once from now on."""
+    before = [len(writer.batches) for writer in writers]
+    eventually(
+        lambda: all(len(w.batches) > n + 1 for w, n in zip(writers, before, strict=True)), 10
+    )
+
+
+def test_what_waits_for_a_lock_is_written_when_it_goes(tmp_path: Path, postgres_uri: str) -> None:
+    """Its operations are written in their order; the server says meanwhile that a run is set aside."""
+    with headrace(postgres_uri, tmp_path) as server, Once(server.url) as wire:
+        run_id = wire.new_run()
+        tags = [Sent(server, "runs/set-tag", tag(run_id, value)) for value in range(3)]
+
+        def set_aside() -> bool:
+            figures = wire.ask("GET", "/metrics").body.decode()
+            return 'headrace_runs_set_aside{worker="0"} 1.0' in figures
+
+        with held(postgres_uri, f"SELECT * FROM runs WHERE run_uuid = '{run_id}' FOR UPDATE"):
+            for one in tags:
+                one.start()
+                time.sleep(0.1)  # so that they arrive in this order
+            eventually(set_aside, 5)
+        assert [one.status() for one in tags] == [200] * 3
+        assert rows(postgres_uri, "SELECT value FROM tags WHERE key = 't'") == [("2",)]
+
+
+def tag(run_id: str, value: int) -> dict[str, Any]:
+    """What sets the tag `t`."""
+    return {"run_id": run_id, "key": "t", "value": str(value)}
+
+
+class Sent(threading.Thread):
+    """One request on its way, in a thread."""
+
+    def __init__(self, server: Server, name: str, body: dict[str, Any]) -> None:
+        super().__init__(daemon=True)
+        self._request = server.url, name, body
+        self._status = 0
+
+    def run(self) -> None:
+        """Send it and wait for its answer."""
+        url, name, body = self._request
+        with Once(url) as wire:
+            self._status = wire.post(name, body).status
+
+    def status(self) -> int:
+        """The status of the answer, once it is there."""
+        self.join(30)
+        return self._status
+
+
+def test_writes_that_wait_for_a_lock_hold_up_no_run(tmp_path: Path, postgres_uri: str) -> None:
+    """More of them than there are connections for writes; they are written when the lock goes."""
+    with headrace(postgres_uri, tmp_path) as server, Once(server.url) as wire:
+        run_id = wire.new_run(name="mine")
+        experiment_id = wire.made("experiments/create", {"name": "locked"})["experiment_id"]
+        body = {"experiment_id": experiment_id, "key": "k", "value": "v"}
+        tags = [Sent(server, "experiments/set-experiment-tag", body) for _ in range(CLIENTS)]
+        lock = f"SELECT * FROM experiments WHERE experiment_id = {experiment_id} FOR UPDATE"
+        with held(postgres_uri, lock):
+            for one in tags:
+                one.start()
+            writers = start(CLIENTS, server.url, run_id)
+            time.sleep(1)  # for the locks to be met
+            all_go_on(writers)
+            for writer in writers:
+                writer.stop()
+        assert [one.status() for one in tags] == [200] * CLIENTS
+        assert set().union(*(w.answers for w in writers)) == {"200"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"lock_timeout": "300ms"},
+        {"statement_timeout": "300ms"},
+        {"idle_in_transaction_session_timeout": "50ms", "idle_session_timeout": "30ms"},
+        {"default_transaction_isolation": "serializable"},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_settings_of_the_role_are_no_errors(
+    settings: dict[str, str], tmp_path: Path, postgres_uri: str
+) -> None:
+    """Beside a locked run all others are written at once; the locked one is written when the lock goes."""
+    name = urlsplit(postgres_uri).path[1:]
+    with psycopg.connect(postgres_uri, autocommit=True) as admin:
+        for key, value in settings.items():
+            admin.execute(f"ALTER DATABASE \"{name}\" SET {key} = '{value}'".encode())
+    with headrace(postgres_uri, tmp_path) as server, Once(server.url) as wire:
+        mine, locked = wire.new_run(name="mine"), wire.new_run(name="locked")
+        waiting = Sent(server, "runs/log-batch", metric(locked, 1))
+        with held(
+            postgres_uri,
+            "SET idle_in_transaction_session_timeout = 0;"
+            f"SELECT * FROM runs WHERE run_uuid = '{locked}' FOR UPDATE",
+        ):
+            writers = start(CLIENTS, server.url, mine)
+            waiting.start()
+            time.sleep(1)  # for the time limits to be met
+            all_go_on(writers)
+            for writer in writers:
+                writer.stop()
+        assert waiting.status() == 200
+        assert set().union(*(w.answers for w in writers)) == {"200"}
+        check_acknowledged(postgres_uri, mine, writers)
+        assert "Traceback" not in server.log()

@@ -1,0 +1,242 @@
+"""A COMMIT that gets no answer: what became of it is asked of PostgreSQL before anybody is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import pytest
+from tests.fix_postgres import with_database
+
+from headrace.api.runs import create
+from headrace.api.runs.types import CreateRun
+from headrace.commit.group import GroupCommit
+from headrace.db import postgres_doubt
+from headrace.db import uri as uris
+from headrace.db.base import Sql
+from headrace.db.errors import DatabaseError, InDoubt
+from headrace.db.postgres import PostgresDatabase
+from headrace.db.postgres_link import Link
+from headrace.db.schema.postgres import prepare
+from headrace.errors import ApiError, invalid
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.fix_postgres import PostgresServer
+
+    from headrace.db.base import Tx
+
+INSERT = Sql("INSERT INTO experiments (name, lifecycle_stage) VALUES ($1, 'active')")
+BACKEND = Sql("SELECT pg_backend_pid()")
+IMPATIENT_S = 0.5
+
+
+@asynccontextmanager
+async def database(uri: str, statement_timeout_s: float = 60.0) -> AsyncIterator[PostgresDatabase]:
+    """The database of a URI, with MLflow's schema."""
+    connection = await asyncpg.connect(uri)
+    try:
+        schema = await prepare(connection, uri, "mlflow-artifacts:/0")
+    finally:
+        await connection.close()
+    link = Link(uris.parse(uri).connect_args, statement_timeout_s=statement_timeout_s)
+    made = PostgresDatabase(link, schema)
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+async def count(uri: str, table: str) -> int:
+    """Rows of a table, counted past headrace."""
+    connection = await asyncpg.connect(uri)
+    try:
+        return int(await connection.fetchval(f"SELECT count(*) FROM {table}"))
+    finally:
+        await connection.close()
+
+
+async def administer(uri: str, *statements: str) -> None:
+    """Run statements as the administrator."""
+    connection = await asyncpg.connect(uri)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def test_a_commit_that_waits_for_a_lost_standby_is_answered_as_what_it_is(
+    own_postgres: PostgresServer,
+) -> None:
+    """It takes place without the standby when the wait is cancelled: one experiment, one run, both acknowledged."""
+    async with database(own_postgres.uri, IMPATIENT_S) as db:
+        writer = GroupCommit(db)
+        await administer(
+            own_postgres.uri,
+            "ALTER SYSTEM SET synchronous_standby_names = 'gone'",
+            "SELECT pg_reload_conf()",
+        )
+        await asyncio.sleep(0.2)
+
+        async def insert(tx: Tx) -> str:
+            await tx.execute(INSERT, "once")
+            return "written"
+
+        new = create.NewRun(CreateRun(experiment_id="0", run_name="once"))
+        made = asyncio.gather(db.write(insert), writer.submit(create.KIND, new))
+        await asyncio.sleep(3 * IMPATIENT_S)
+        await administer(
+            own_postgres.uri,
+            "ALTER SYSTEM RESET synchronous_standby_names",
+            "SELECT pg_reload_conf()",
+        )
+        assert await asyncio.wait_for(made, 30) == ["written", None]
+        await writer.close()
+    assert await count(own_postgres.uri, "runs") == 1
+    assert await count(own_postgres.uri, "experiments WHERE name = 'once'") == 1
+
+
+@pytest.fixture
+async def other(postgres_uri: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection that works beside the one of the transaction."""
+    connection = await asyncpg.connect(postgres_uri)
+    yield connection
+    await connection.close()
+
+
+async def marked(
+    connection: asyncpg.Connection, run: postgres_doubt.ServerRun, name: str
+) -> postgres_doubt.Mark:
+    """Begin a transaction that inserts an experiment; its mark."""
+    await connection.execute("BEGIN")
+    await connection.execute(INSERT.postgres, name)
+    return await postgres_doubt.mark(connection, run)
+
+
+async def test_the_fate_of_a_transaction(postgres_uri: str, other: asyncpg.Connection) -> None:
+    connection = await asyncpg.connect(postgres_uri)
+    run = await postgres_doubt.server_run(connection)
+    assert run is not None
+    assert run.is_same(await postgres_doubt.server_run(other))
+    for end, fate in (("COMMIT", "committed"), ("ROLLBACK", "aborted")):
+        mark = await marked(connection, run, end)
+        assert await postgres_doubt.fate(other, mark) == "in progress"
+        await connection.execute(end)
+        assert await postgres_doubt.fate(other, mark) == fate
+    mark = await marked(connection, run, "lost")
+    connection.terminate()
+    while (fate := await postgres_doubt.fate(other, mark)) == "in progress":
+        await asyncio.sleep(0.01)
+    assert fate == "aborted"
+    far = postgres_doubt.Mark((mark.txid or 0) + 1_000_000, run)
+    assert await postgres_doubt.fate(other, far) == "aborted"
+
+
+async def test_a_transaction_that_wrote_nothing_has_no_id(other: asyncpg.Connection) -> None:
+    await other.execute("BEGIN")
+    assert (await postgres_doubt.mark(other, postgres_doubt.ServerRun("", []))).txid is None
+    await other.execute("ROLLBACK")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds backends in /proc")
+async def test_after_a_crash_an_id_proves_no_commit(own_postgres: PostgresServer) -> None:
+    """It may be the id of another transaction then. That nothing was written is still certain."""
+    uri = own_postgres.uri
+    async with database(uri):
+        first = await asyncpg.connect(uri)
+        run = await postgres_doubt.server_run(first)
+        assert run is not None
+        written = await marked(first, run, "written")
+        await first.execute("COMMIT")
+        open_ = await marked(first, run, "open")
+        os.kill(await first.fetchval("SELECT pg_backend_pid()"), signal.SIGKILL)
+        first.terminate()
+        after = await _connected(uri)
+        try:
+            assert await postgres_doubt.fate(after, written) == "unknown"
+            assert await postgres_doubt.fate(after, open_) in ("aborted", "unknown")
+        finally:
+            await after.close()
+
+
+async def _connected(uri: str) -> asyncpg.Connection:
+    """A connection, once the server has recovered."""
+    while True:
+        try:
+            return await asyncpg.connect(uri)
+        except (OSError, asyncpg.PostgresError):
+            await asyncio.sleep(0.05)
+
+
+async def test_without_the_means_a_doubt_stays_one(
+    postgres_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with engines that do not know what became of a transaction."""
+    monkeypatch.setattr(postgres_doubt, "_HAS_STATUS", "SELECT to_regprocedure('none(int)')")
+    async with database(postgres_uri) as db:
+        connection = await asyncpg.connect(postgres_uri)
+        monkeypatch.setattr(postgres_doubt, "_HAS_STATUS", "SELECT none()")
+        assert await postgres_doubt.server_run(connection) is None
+        await connection.close()
+        assert await db._fate(None) == "unknown"
+
+
+async def test_a_rollback_that_fails_does_not_hide_why(postgres_uri: str) -> None:
+    """The connection is gone when the transaction is to be rolled back; the next one is a new one."""
+    async with database(postgres_uri) as db:
+
+        async def refuse(tx: Tx) -> None:
+            (row,) = await tx.fetch(BACKEND)
+            await administer(postgres_uri, f"SELECT pg_terminate_backend({row[0]}, 5000)")
+            raise invalid("the reason")
+
+        with pytest.raises(ApiError, match="the reason"):
+            await db.write(refuse)
+
+        async def insert(tx: Tx) -> int:
+            return await tx.execute(INSERT, "afterwards")
+
+        assert await db.write(insert) == 1
+
+
+async def test_a_commit_that_rolls_back_is_no_success(postgres_uri: str) -> None:
+    """A function that swallows the error of a statement has spoilt its transaction."""
+    async with database(postgres_uri) as db:
+
+        async def swallow(tx: Tx) -> None:
+            await tx.execute(INSERT, "twice")
+            try:
+                await tx.execute(INSERT, "twice")
+            except Exception:  # noqa: BLE001 what no transaction function may do
+                return
+
+        with pytest.raises(DatabaseError, match="not committed"):
+            await db.write_group(swallow, lock_s=1)
+        with pytest.raises(DatabaseError, match="aborted"):
+            await db.write(swallow)
+    assert await count(postgres_uri, "experiments WHERE name = 'twice'") == 0
+
+
+async def test_a_doubt_says_why(own_postgres: PostgresServer) -> None:
+    """The driver's TimeoutError has no text of its own."""
+    uri = with_database(own_postgres.uri, "postgres")
+    async with database(uri, IMPATIENT_S) as db:
+        await administer(
+            uri,
+            "ALTER SYSTEM SET synchronous_standby_names = 'gone'",
+            "SELECT pg_reload_conf()",
+        )
+        await asyncio.sleep(0.2)
+
+        async def insert(tx: Tx, *_: Any) -> int:
+            return await tx.execute(INSERT, "doubtful")
+
+        with pytest.raises(InDoubt, match="did not answer in time"):
+            await db.write_group(insert, lock_s=0.5)
