@@ -1,4 +1,4 @@
-"""The commands of the documents for who runs headrace do what is said there, as they are written."""
+"""The commands in the documents for operators run as written."""
 
 from __future__ import annotations
 
@@ -85,9 +85,12 @@ def test_commands_run_as_written(tmp_path: Path) -> None:
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
 
 
-def test_the_question_to_postgresql_runs(postgres_uri: str) -> None:
-    """And is answered with the connections of a server, by its name."""
+def test_the_queries_for_postgresql_run(postgres_uri: str) -> None:
+    """The query for headrace's sessions finds a connection that has its name."""
     page = (ROOT / "docs/howto/operate.md").read_text()
-    (statement,) = re.findall(r"`(SELECT pid.*?)`", page, re.DOTALL)
+    statements = re.findall(r"^ {7}(SELECT pid.*?);$", page, re.MULTILINE | re.DOTALL)
+    assert len(statements) == page.count("SELECT pid") == 2
     with psycopg.connect(postgres_uri, application_name="headrace") as connection:
-        assert len(connection.execute(statement.encode()).fetchall()) >= 1
+        found = {s: connection.execute(s.encode()).fetchall() for s in statements}
+    (sessions,) = [rows for statement, rows in found.items() if "application_name" in statement]
+    assert len(sessions) >= 1
