@@ -1,4 +1,4 @@
-# Every recipe sets up what it needs; a fresh machine needs Python 3.11 and make.
+# Every recipe installs its own requirements; a new machine needs only Python 3.11 and make.
 PYTHON ?= python3.11
 BIN := .venv/bin
 
@@ -18,8 +18,8 @@ serve: install
 test: install
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 
-# The same requests to stock MLflow and to headrace, answers compared; the databases side by side.
-# COMPAT='-k runs' and other options of pytest.
+# Send the same requests to stock MLflow and to headrace and compare the answers, on both databases
+# in parallel. COMPAT takes options of pytest, such as COMPAT='-k runs'.
 compat: install
 	$(MAKE) --jobs=2 compat-sqlite compat-postgres
 
@@ -34,28 +34,29 @@ compat-postgres: install
 	.venv-mlflow2/bin/python -m pip install --quiet 'mlflow==2.22.*' 'sqlalchemy<2.1' psycopg2-binary scikit-learn
 	touch $@
 
-# The package mlflow holds the files of mlflow-skinny and mlflow-tracing, too. Not every index has these two of 3.18,
-# so 3.17 brings the dependencies, and 3.18 replaces its files.
+# The package mlflow also contains the files of mlflow-skinny and mlflow-tracing. Not every package
+# index has these two in version 3.18, so 3.17 installs the dependencies and 3.18 replaces its files.
 .venv-mlflow318/.installed:
 	$(PYTHON) -m venv .venv-mlflow318
 	.venv-mlflow318/bin/python -m pip install --quiet 'mlflow==3.17.2' psycopg2-binary scikit-learn
 	.venv-mlflow318/bin/python -m pip install --quiet --no-deps 'mlflow==3.18.*'
 	touch $@
 
-# Real trainings with mlflow 2.22, 3.17 and 3.18, each in an environment of its own.
+# Run real trainings with mlflow 2.22, 3.17 and 3.18, each in an environment of its own.
 clients: install .venv-mlflow2/.installed .venv-mlflow318/.installed
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile -m 'clients and not soak' $(CLIENTS)
 
-# The same clients through outages of 30 s.
+# The same clients during outages of 30 s.
 clients-soak: install .venv-mlflow2/.installed .venv-mlflow318/.installed
 	$(BIN)/python -m pytest -m 'clients and soak' $(CLIENTS)
 
-# The long versions of the tests of faults: hundreds of kills, outages of 30 s, an hour of load on each database.
-# SOAK='-k killed' and other options of pytest; SOAK_SECONDS=900 for a shorter load.
+# The long versions of the fault tests: hundreds of kills, outages of 30 s, an hour of load on each
+# database. SOAK takes options of pytest, such as SOAK='-k killed'; SOAK_SECONDS=900 shortens the load.
 soak: install
 	HYPOTHESIS_PROFILE=random $(BIN)/python -m pytest -m 'soak and not clients' $(SOAK)
 
-# The hour of load alone, on both databases at the same time; its memory becomes the curve in docs/endurance.md.
+# Only the hour of load, on both databases at the same time; draws the memory curve in
+# docs/endurance.md.
 endurance: install
 	ENDURANCE=$(CURDIR)/docs/endurance $(BIN)/python -m pytest --numprocesses=2 -m soak -k at_work_does_not_grow
 	$(BIN)/python -m tests.faults.memory_curve docs/endurance
@@ -64,7 +65,7 @@ endurance: install
 	$(BIN)/python -m pip install --quiet --group browser
 	touch $@
 
-# The web page in a real browser. Needs Chromium: apt-get install chromium.
+# Test the web page in a real browser. Needs Chromium: apt-get install chromium.
 browser: .venv/.browser
 	@command -v chromium chromium-browser google-chrome >/dev/null || { echo "make $@ needs Chromium: apt-get install chromium"; exit 1; }
 	$(BIN)/python -m pytest tests/browser
@@ -72,7 +73,7 @@ browser: .venv/.browser
 browser-times: .venv/.browser
 	$(BIN)/python -m benchmarks.page
 
-# A server that speaks Azure's storage, for tests/storage/test_clouds.py. Needs npm.
+# Install an emulator of Azure's storage, for tests/storage/test_clouds.py. Needs npm.
 azurite:
 	npm install --no-audit --no-fund --prefix .azurite azurite
 
@@ -98,15 +99,17 @@ docs: install
 	$(BIN)/python -m pip install --quiet --group bench
 	touch $@
 
-# All cases against the peers on both databases: hours. BENCH='--rounds 1' and other options.
+# Measure all cases against the peers on both databases; this takes hours. BENCH takes options, such
+# as BENCH='--rounds 1'.
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks run $(BENCH)
 
-# The mlflow client with headrace off and on: ten minutes. BENCH='--values 5' and other options.
+# Measure the mlflow client with headrace disabled and enabled, in ten minutes. BENCH takes options,
+# such as BENCH='--values 5'.
 bench-client: .venv/.bench
 	$(BIN)/python -m benchmarks python-api $(BENCH)
 
-# Without BASE: the main cases against the peers, < 5 minutes once these are installed.
-# With BASE=<git revision>: this tree of headrace against that one. CASE=<name or NAME*>.
+# Without BASE: the main cases against the peers, in less than 5 minutes once these are installed.
+# With BASE=<git revision>: this tree of headrace against that revision. CASE=<name or NAME*>.
 bench-quick: .venv/.bench
 	$(BIN)/python -m benchmarks $(if $(BASE),compare --base $(BASE),run --quick) $(if $(CASE),--case '$(CASE)') $(BENCH)
