@@ -35,7 +35,8 @@ compat-postgres: install
 	touch $@
 
 # The package mlflow also contains the files of mlflow-skinny and mlflow-tracing. Not every package
-# index has these two in version 3.18, so 3.17 installs the dependencies and 3.18 replaces its files.
+# index has these two in version 3.18, so 3.17 installs the dependencies and 3.18 replaces its
+# files.
 .venv-mlflow318/.installed:
 	$(PYTHON) -m venv .venv-mlflow318
 	.venv-mlflow318/bin/python -m pip install --quiet 'mlflow==3.17.2' psycopg2-binary scikit-learn
@@ -51,7 +52,8 @@ clients-soak: install .venv-mlflow2/.installed .venv-mlflow318/.installed
 	$(BIN)/python -m pytest -m 'clients and soak' $(CLIENTS)
 
 # The long versions of the fault tests: hundreds of kills, outages of 30 s, an hour of load on each
-# database. SOAK takes options of pytest, such as SOAK='-k killed'; SOAK_SECONDS=900 shortens the load.
+# database. SOAK takes options of pytest, such as SOAK='-k killed'; SOAK_SECONDS=900 shortens the
+# load.
 soak: install
 	HYPOTHESIS_PROFILE=random $(BIN)/python -m pytest -m 'soak and not clients' $(SOAK)
 
