@@ -1,8 +1,8 @@
-"""Every intended difference from stock MLflow 3.17.2, with its reason: the one list there is.
+"""The complete list of intended differences from stock MLflow 3.17.2, with their reasons.
 
-RULES hold for whole classes of requests; OVERRIDES name single ones, as "dialogue: request" of
-tests/compat/dialogues. The differential test fails when an answer differs without standing here, when an
-override's answers are equal, and when a rule never applies.
+RULES apply to whole classes of requests; OVERRIDES to single ones, named "dialogue: request" as in
+tests/compat/dialogues. The differential test fails if a difference is not listed here, if the
+answers of an override are equal, and if a rule never applies.
 """
 
 from __future__ import annotations
@@ -28,11 +28,14 @@ _PYTHON_TEXT = re.compile(
 
 @dataclass(frozen=True)
 class Override:
-    """What stock answers (its HTTP status), why headrace answers otherwise, and what; `says` is part of
-    headrace's message. Without a `code` the answer need not be JSON."""
+    """The HTTP status of stock, the reason for the difference, and headrace's answer.
+
+    `says` is part of headrace's message. Without a `code` the answer need not be JSON.
+    """
 
     reason: str
-    stock: int | tuple[int, ...]  # several where databases differ
+    # Several if the databases differ.
+    stock: int | tuple[int, ...]
     says: str = ""
     status: int = 400
     code: str = "INVALID_PARAMETER_VALUE"
@@ -41,9 +44,10 @@ class Override:
 
 @dataclass(frozen=True)
 class Rule:
-    """A difference meant for every request whose exchange with stock fulfils `applies`.
+    """An intended difference for every request whose exchange with stock satisfies `applies`.
 
-    headrace answers 400 (or 404, if `codes` has a code of that) with a JSON error, and writes nothing.
+    headrace answers 400 (or 404, if `codes` contains such a code) with a JSON error and writes
+    nothing.
     """
 
     reason: str
@@ -81,48 +85,46 @@ def _has_nul(exchange: Exchange) -> bool:
 
 RULES: Final[dict[str, Rule]] = {
     "NUL": Rule(
-        "PostgreSQL cannot store NUL, and SQLite's functions end a text there: what was stored would not be "
-        "found whole again. headrace refuses it on both, and in what is looked for, too.",
+        "PostgreSQL cannot store NUL, and SQLite's functions end a text at it, so the stored text would "
+        "be truncated. headrace rejects it on both databases, also in search terms.",
         _has_nul,
         codes=("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"),
     ),
     "error page": Rule(
-        "Stock answers a request it cannot read with a 500 HTML page, which clients retry for minutes; "
-        "headrace says what is wrong with the request.",
+        "Stock answers a request that it cannot read with a 500 HTML page, and clients retry for "
+        "minutes; headrace explains the error.",
         _is_error_page,
     ),
     "internal error": Rule(
-        "Stock answers 500 with the text of a Python exception for a request that is wrong; headrace says "
-        "what is wrong with it.",
+        "Stock answers an invalid request with 500 and the text of a Python exception; headrace "
+        "explains the error.",
         _is_internal_error,
         codes=("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST"),
     ),
     "misread": Rule(
-        "Stock carries on with the part of the body that came before a value it could not parse, or with "
-        "an unknown enum value dropped: data is lost while the answer is 200. headrace names the value "
-        "and writes nothing.",
+        "Stock uses only the part of the body before a value that it cannot parse, or drops an unknown "
+        "enum value: data is lost although the answer is 200. headrace reports the value and writes "
+        "nothing.",
         _is_misread,
     ),
     "misread, then refused": Rule(
-        "Stock complains about what its half-read body lacks; headrace about the value that does not "
-        "parse.",
+        "Stock reports fields that are missing in the part of the body that it read; headrace reports "
+        "the value that cannot be parsed.",
         _is_misread_then_refused,
     ),
 }
 
-_UNUSABLE: Final = "Stock answers 500 for a path that no file can have; headrace says so."
+_UNUSABLE: Final = "Stock answers 500 for a path that no file can have; headrace rejects it."
 _NOT_THERE: Final = (
-    "Stock answers a 500 page for a name that no file can have; headrace: there is none."
+    "Stock answers with a 500 page for a name that no file can have; headrace finds no such file."
 )
 _WIPES: Final = (
-    "Stock takes this path for the root of the artifact store and deletes everything in it: data is lost "
-    "while the answer is 200."
+    "Stock treats this path as the root of the artifact store and deletes everything in it: data is "
+    "lost although the answer is 200."
 )
-RETRIED = (
-    "A request that is sent twice, as clients do after a time-out, must not fail the second time."
-)
+RETRIED = "Clients repeat a request after a timeout; the second request must not fail."
 _LIST = Override(
-    "What one value in parentheses means depends on stock's database driver; headrace refuses it.",
+    "The meaning of one value in parentheses depends on stock's database driver; headrace rejects it.",
     stock=200,
     code="BAD_REQUEST",
     says="does not take a list of values",
@@ -130,36 +132,37 @@ _LIST = Override(
 )
 
 _READ: Final = Override(
-    "Stock drops the number and what follows it; clients that write times as floats, or NaN without quotes, "
-    "mean what headrace reads: the time without its fraction, the number by its name.",
+    "Stock drops the number and everything after it. Clients write times as floats, or NaN without "
+    "quotes; headrace reads the time without its fraction, and the number by its name.",
     stock=200,
     status=200,
 )
 _LARGE: Final = Override(
-    "Stock reads a body of any size and with any number of values before it says what is wrong with it, and "
-    "answers nobody else meanwhile; headrace explains a wrong body, and reads an unusual one, up to a bound.",
+    "Stock reads a body of any size and with any number of values before it reports an error, and "
+    "answers no other request meanwhile; headrace explains an invalid body, and reads an unusual one, "
+    "up to a limit.",
     stock=(200, 400),
     says="too large to be explained",
 )
 _WIDE: Final = Override(
-    "A number that no column holds is compared like any other; SQLite's driver fails on it in stock, and "
-    "clients retry for minutes.",
+    "headrace compares a number that no column can hold like any other; in stock, SQLite's driver fails "
+    "on it, and clients retry for minutes.",
     stock=500,
     status=200,
     databases=("sqlite",),
 )
 _TYPES: Final = Override(
-    "Stock reads ids of a wrong type as none at all and asks for one; headrace names the value.",
+    "Stock ignores ids of a wrong type and reports that one is missing; headrace reports the value.",
     stock=400,
     says="for parameter 'experiment_ids",
 )
 
 OVERRIDES: Final[dict[str, Override]] = {
     "headers: Host LOCALHOST": Override(
-        "Names of hosts do not depend on case (RFC 9110 §4.2.3).", stock=403, status=200
+        "Host names are case-insensitive (RFC 9110 §4.2.3).", stock=403, status=200
     ),
     "create an experiment: tag keys twice": Override(
-        "Stock says that the name is taken, which it is not.",
+        "Stock reports that the name is taken, although it is not.",
         stock=400,
         says="another key",
         code="BAD_REQUEST",
@@ -194,18 +197,19 @@ OVERRIDES: Final[dict[str, Override]] = {
     "search datasets: experiments as text": _TYPES,
     "search datasets: experiments as numbers": _TYPES,
     "histories in bulk: negative": Override(
-        "Below zero SQLite has no limit: the whole of a history of any length in memory. PostgreSQL refuses it.",
+        "A negative limit is no limit on SQLite: stock loads a history of any length into memory. "
+        "PostgreSQL rejects it.",
         stock=200,
         code="BAD_REQUEST",
         says="max_results must not be negative",
         databases=("sqlite",),
     ),
     "histories in bulk: steps as integral floats": Override(
-        "2.0 is a whole number in proto3 JSON; stock fails on it.", stock=500, status=200
+        "2.0 is an integer in proto3 JSON; stock fails on it.", stock=500, status=200
     ),
     "sources of model versions: s3 with the name of a link": Override(
-        "Stock follows the links of the server's own disk for a path in a bucket, and refuses what is a "
-        "link there; headrace judges a source that is not local by its text.",
+        "For a path in a bucket, stock follows links on the server's own disk, and rejects the path if it "
+        "is a link there; headrace checks only the text of a source that is not local.",
         stock=400,
         status=200,
     ),
@@ -213,43 +217,43 @@ OVERRIDES: Final[dict[str, Override]] = {
     "outputs of a run: the first at another step": Override(RETRIED, stock=400, status=200),
     "outputs of a run: empty model": Override(RETRIED, stock=400, status=200),
     "create a run: experiment with spaces": Override(
-        "Stock echoes the text of the request; headrace the id of the experiment.",
+        "Stock returns the text of the request; headrace returns the id of the experiment.",
         stock=200,
         status=200,
     ),
     "models in a batch: after an unknown model": Override(
-        "Stock commits params and metrics before it finds that the model is unknown; in headrace a refused "
-        "batch leaves nothing behind.",
+        "Stock commits params and metrics before it detects that the model is unknown; headrace writes "
+        "nothing of a rejected batch.",
         stock=200,
         status=200,
     ),
     "search runs, pages: token offset -1": Override(
-        "A negative place in a list is no place; stock starts at 0 (SQLite) or shows its driver's text "
+        "A negative offset is invalid; stock starts at 0 (SQLite) or returns the text of its driver "
         "(PostgreSQL).",
         stock=(200, 400),
         says="Invalid page token",
     ),
     "search runs, pages: max null": Override(
-        "null is a field that is not set, in proto3 JSON; stock compares it with a number (500 page).",
+        "In proto3 JSON, null means that the field is not set; stock compares it with a number (500 page).",
         stock=500,
         status=200,
     ),
     "field types of runs/search: max_results: null": Override(
-        "As above.", stock=500, status=200, databases=("sqlite",)
+        "As for max null.", stock=500, status=200, databases=("sqlite",)
     ),
     "routing: doubled slash inside": Override(
-        "No client makes such a path; stock redirects it.", stock=308, status=404, code=""
+        "No client sends such a path; stock redirects it.", stock=308, status=404, code=""
     ),
     "search registered models: filter name = ('zoo-a')": _LIST,
     "search model versions: filter name = ('zoo-a')": _LIST,
     "search logged models: bad: huge experiment": Override(
-        "No experiment has such an id; stock's driver fails on the number and clients retry for minutes.",
+        "No experiment has such an id; stock's driver fails on it, and clients retry for minutes.",
         stock=500,
         status=200,
         databases=("sqlite",),
     ),
     "life of a logged model: status ''": Override(
-        "Stock drops a status that does not exist and then misses it; headrace names it.",
+        "Stock drops an unknown status and then reports it as missing; headrace reports its value.",
         stock=400,
         says="Invalid value \"\" for parameter 'status'",
     ),
@@ -263,11 +267,11 @@ OVERRIDES: Final[dict[str, Override]] = {
     "artifact paths: list 300 characters": Override(_NOT_THERE, 500, status=200),
     "artifact paths: delete blank": Override(_WIPES, 200, "Invalid path"),
     "artifact paths: delete absolute": Override(
-        "Stock redirects to the path without its leading slash; headrace refuses it as for the other verbs.",
+        "Stock redirects to the path without its leading slash; headrace rejects it, as for other methods.",
         308,
         "Invalid path",
     ),
 }
 
-# In examples.jsonl: stock stored a bare NaN as 0.0, and lost its time.
+# In examples.jsonl: stock stored a bare NaN as 0.0 and dropped its time.
 OTHER_METRICS: Final = frozenset({"bare"})
