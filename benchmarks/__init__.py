@@ -1,4 +1,4 @@
 """Benchmarks of headrace beside its peers, a server that does nothing and the bare database.
 
-`python -m benchmarks --help`; README.md says what is measured and how.
+`python -m benchmarks --help`; README.md explains what is measured and how.
 """

@@ -1,4 +1,4 @@
-"""The null server's answers: as long as the real ones, and right as far as the scripts check them."""
+"""Answers of the null server: as long as the real ones, and correct where the scripts check them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _points(count: int, **more: str) -> list[dict[str, object]]:
 
 
 def write_answers(folder: Path) -> None:
-    """One file per route, named as null_server.c says."""
+    """Write one file per route, with the names that null_server.c expects."""
     folder.mkdir(parents=True, exist_ok=True)
     answers = {
         "experiments_create": {"experiment_id": "1"},

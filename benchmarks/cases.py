@@ -1,4 +1,4 @@
-"""The cases: one row per case, with the k6 script that makes its requests and the rows these leave."""
+"""The cases, one row each, with their k6 script and the rows that its requests write."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BROAD: Final = "metrics.loss < 0.9 and params.optimizer = 'adam'"
 
 
 class Target(Enum):
-    """Which runs a writing case writes to."""
+    """The runs that a case writes to."""
 
     SHARED_RUN = "one run shared by all users"
     OWN_RUNS = "a run per user"
@@ -46,7 +46,7 @@ class Writes:
 
 @dataclass(frozen=True)
 class Case:
-    """`env` is for the runner's seeded data; by hand each script makes its own."""
+    """`env` selects the runner's seeded data; run by hand, each script creates its own."""
 
     name: str
     title: str
@@ -59,7 +59,7 @@ class Case:
     quick: bool = False
 
     def environment(self, *, warmup: bool, null: bool) -> dict[str, str]:
-        """Variables for k6; the null server knows one run only."""
+        """Variables for k6; the null server has only one run."""
         env = dict(self.env)
         if self.writes is not None:
             env |= self.writes.sizes()
@@ -85,7 +85,7 @@ def _search(
     return Case(name, title, script, seeds=frozenset({seed}), env=env, quick=quick)
 
 
-# Reads come first: what a fast server writes must not make its reads slower than a slow one's.
+# Reads come first, because a fast server writes more rows, which would slow down its reads.
 CASES: Final = (
     Case(
         "get-run",
@@ -199,7 +199,7 @@ BY_NAME: Final = {case.name: case for case in CASES}
 
 
 def chosen(names: list[str] | None, *, quick: bool = False) -> list[Case]:
-    """The cases asked for, in the table's order; a name may end in `*`."""
+    """The selected cases, in the table's order; a name may end in `*`."""
     if not names:
         return [case for case in CASES if case.quick or not quick]
     found: list[Case] = []

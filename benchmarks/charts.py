@@ -1,4 +1,4 @@
-"""Bar charts as SVG: few elements, readable on light and on dark, the same bytes for the same data."""
+"""Bar charts as SVG, for light and dark pages; the same data gives the same bytes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GAP: Final = 4
 GROUP_GAP: Final = 14
 HEAD: Final = 58
 
-# One colour per server on all charts; Okabe and Ito's palette, told apart by colour-blind readers.
+# One colour per server in all charts, from Okabe and Ito's palette for colour-blind readers.
 COLOURS: Final = {
     "headrace": "#0072b2",
     "mlflow": "#d55e00",
@@ -35,7 +35,7 @@ _STYLE: Final = (
 
 @dataclass(frozen=True)
 class Measure:
-    """`value` None draws `text` alone (failed, not measured)."""
+    """If `value` is None, only `text` is drawn (failed, not measured)."""
 
     server: str
     label: str
@@ -50,14 +50,14 @@ class Group:
 
 
 def short(value: float) -> str:
-    """Three figures, thousands with commas."""
+    """Three significant digits, with commas between thousands."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def _bar(bar: Measure, y: int, largest: float) -> list[str]:
-    """Label, bar and figure of one line."""
+    """Label, bar and value of one line."""
     room = WIDTH - LABEL_WIDTH - VALUE_WIDTH
     length = max(room * bar.value / largest, 1) if bar.value else 1
     colour = COLOURS.get(bar.server, "#56b4e9")
@@ -83,7 +83,7 @@ def bar_chart(title: str, subtitle: str, groups: Sequence[Group]) -> str:
             parts += _bar(bar, y, largest)
             y += BAR + GAP
         y += GROUP_GAP
-    note = subtitle + (" · each group on a scale of its own" if len(groups) > 1 else "")
+    note = subtitle + (" · each group has its own scale" if len(groups) > 1 else "")
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y}"'

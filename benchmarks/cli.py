@@ -34,14 +34,14 @@ COMMANDS: Final = (
 def _measuring(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
-        "--case", dest="cases", action="append", help="a case (repeat; NAME* for all that start so)"
+        "--case", dest="cases", action="append", help="a case, repeatable; NAME* selects all with that prefix"
     )
-    add("--rounds", type=int, help="rounds in which the servers take turns (3; 1 with --quick)")
+    add("--rounds", type=int, help="rounds, alternating between servers (3; 1 with --quick)")
     add("--seconds", type=float, help="load per case and round (8; 3 with --quick)")
     add(
-        "--warmup", type=float, help="load before each measurement, not counted (2; 1 with --quick)"
+        "--warmup", type=float, help="warm-up before each measurement (2; 1 with --quick)"
     )
-    add("--users", type=int, help="users at the same time (each case's own number: 20, mix 12)")
+    add("--users", type=int, help="concurrent users (default of the case: 20, mix 12)")
     add("--postgres", metavar="URI", help="use this PostgreSQL (default: a private one, fsync on)")
     add("--work", type=Path, help="folder for databases and logs, kept (default: temporary)")
 
@@ -56,11 +56,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--database", dest="databases", action="append", choices=["postgresql", "sqlite"]
     )
-    run.add_argument("--no-probe", action="store_true", help="leave out the raw-database probe")
-    run.add_argument("--no-size", action="store_true", help="leave out the sizes on disk")
-    run.add_argument("--no-api", action="store_true", help="leave out the Python API")
+    run.add_argument("--no-probe", action="store_true", help="skip the raw-database probe")
+    run.add_argument("--no-size", action="store_true", help="skip the sizes on disk")
+    run.add_argument("--no-api", action="store_true", help="skip the Python API")
     run.add_argument("--out", type=Path, help="folder for the results (results/DATE)")
-    two = commands.add_parser("compare", help="this tree of headrace against another revision")
+    two = commands.add_parser("compare", help="compare this tree of headrace with another revision")
     _measuring(two)
     two.add_argument("--base", required=True, help="git revision to compare with")
     two.add_argument("--database", default="postgresql", choices=["postgresql", "sqlite"])
@@ -71,10 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     long.add_argument("--server", dest="servers", action="append", choices=list(servers.BY_NAME))
     long.add_argument("--database", default="postgresql", choices=["postgresql", "sqlite"])
     long.add_argument("--points", type=int, action="append", help="repeat; 10^4, 10^6, 10^7")
-    client = commands.add_parser("python-api", help="the mlflow client, headrace off and on")
+    client = commands.add_parser("python-api", help="the mlflow client with headrace disabled and enabled")
     client.add_argument("--processes", type=int, default=2, help="per operation and cell (2)")
     client.add_argument("--values", type=int, default=3, help="per process (3)")
-    client.add_argument("--warmups", type=int, default=1, help="per process, not counted (1)")
+    client.add_argument("--warmups", type=int, default=1, help="per process, discarded (1)")
     client.add_argument("--out", type=Path, help="folder for the results (results/DATE-python-api)")
     page = commands.add_parser("report", help="write the page and charts of results.json again")
     page.add_argument("folder", type=Path)
@@ -175,7 +175,7 @@ def main(argv: list[str]) -> int:
     if not argv or (argv[0] not in COMMANDS and argv[0] not in ("-h", "--help")):
         argv = ["run", *argv]
     args = _parser().parse_args(argv)
-    # Asked to end, stop the servers and write down what was measured so far.
+    # On SIGTERM, stop the servers and write the results so far.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     command = shlex.join(["python", "-m", "benchmarks", *argv])
     if args.command == "run":

@@ -1,7 +1,8 @@
-"""The mlflow client with headrace off and on: on each database, and on servers. `python -m benchmarks python-api`.
+"""The mlflow client with headrace disabled and enabled, on databases and servers.
 
-Every cell is logBatch.py in this environment, in processes that pyperf starts; its own files are kept, and the
-tables are those of `pyperf compare_to`. One cell after the other: nothing else is to run on the machine.
+Run it with `python -m benchmarks python-api`. Every cell is logBatch.py in this environment, in
+processes that pyperf starts; pyperf's files are kept, and the tables are those of
+`pyperf compare_to`. The cells run one after another; nothing else should run on the machine.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ SILENT: Final = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
 
 @dataclass(frozen=True)
 class Operation:
-    """`loops` calls make one value: at least some milliseconds with headrace, at most a second or two without."""
+    """`loops` calls give one value: several ms at least with headrace, 2 s at most without."""
 
     arguments: tuple[str, ...]
     loops: int
@@ -61,7 +62,7 @@ def _stock(uri: str, port: int, work: Path) -> list[str]:
     return [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, *address]
 
 
-# The same mlflow as the client's. One worker: there is one client.
+# The client's own version of mlflow. One worker is enough for one client.
 STOCK: Final = Server(
     "mlflow-here",
     "MLflow server",
@@ -72,7 +73,7 @@ STOCK: Final = Server(
 
 @dataclass(frozen=True)
 class Cell:
-    """One column of a table; the first of each table is what the others are compared with."""
+    """One column of a table; the others are compared with the first."""
 
     name: str
     plugin: bool
@@ -101,7 +102,7 @@ class Measurement:
         self._tell = tell
 
     def template(self, databases: Databases) -> None:
-        """A database whose tables MLflow made, with the runs that are searched."""
+        """Create a database with MLflow's tables and the runs for searches."""
         self._tell(f"{databases.kind}: MLflow makes its tables")
         uri = databases.create(TEMPLATE)
         code = f"from mlflow import MlflowClient; MlflowClient({uri!r}).search_experiments()"
@@ -110,7 +111,7 @@ class Measurement:
         databases.seed(uri, frozenset({Seed.SMALL_RUNS}), fasttrackml=False)
 
     def table(self, databases: Databases, title: str, cells: tuple[Cell, ...]) -> Iterator[str]:
-        """Measure the cells and compare them with the first; the lines of a section of the page."""
+        """Measure the cells, compare them with the first, and return a section of the page."""
         files = []
         for cell in cells:
             name = f"{title}: {cell.name}"
@@ -162,7 +163,7 @@ class Measurement:
 
 
 def _leave_out_the_host(file: Path) -> None:
-    """Leave out of a file of pyperf's whose machine it was, and where things lie on it."""
+    """Remove the host name and the paths of this machine from a file of pyperf."""
     suite = json.loads(file.read_text())
     for name in OF_THE_HOST:
         suite["metadata"].pop(name, None)
@@ -181,7 +182,7 @@ def _about(command: str, databases: list[str], counts: tuple[int, int, int]) -> 
         *databases,
     ]
     processes, values, warmups = counts
-    return f"""# The mlflow client with headrace off and on
+    return f"""# The mlflow client with headrace disabled and enabled
 
 Measured {now:%Y-%m-%d %H:%M} UTC on {of_machine}.
 
@@ -189,16 +190,16 @@ With {"; ".join(versions)}.
 
     {command}
 
-Each figure is the mean of {processes} processes with {values} values each, after {warmups} not counted; a value is
-the mean of some calls one after the other. Tables made by MLflow, one client, nothing else on the machine. A
-server runs on PostgreSQL, with one worker. The files are pyperf's: `python -m pyperf stats FILE`.
+Each figure is the mean of {processes} processes with {values} values each, after {warmups} discarded; a value is
+the mean of several consecutive calls. MLflow created the tables; one client, nothing else on the machine.
+Servers use PostgreSQL and one worker. `python -m pyperf stats FILE` shows the details of a file.
 """
 
 
 def run(
     command: str, folder: Path, counts: tuple[int, int, int], tell: Callable[[str], None]
 ) -> str:
-    """Measure everything; the page is written to `folder`, beside pyperf's files, and returned."""
+    """Measure everything, write the page to `folder` beside pyperf's files, and return it."""
     folder.mkdir(parents=True, exist_ok=True)
     sections: list[str] = []
     versions: list[str] = []

@@ -1,7 +1,7 @@
-"""Two revisions of headrace against each other: what a change does, in a minute.
+"""Compare two revisions of headrace, in a minute.
 
-Both servers run at the same time on databases of their own in the same PostgreSQL (or on files); only
-one is under load at a time, and they take turns: A B, B A, A B, …
+Both servers run at the same time, on separate databases in the same PostgreSQL (or on files). Only
+one is under load at a time, and they alternate: A B, B A, A B, …
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def source_of(rev: str) -> Iterator[Path]:
-    """A checkout of a revision in a temporary folder, gone afterwards."""
+    """Check out a revision into a temporary folder, and remove it afterwards."""
     git = ["git", "-C", os.fspath(ROOT)]
     with tempfile.TemporaryDirectory(prefix="headrace-base-") as folder:
         tree = Path(folder) / "tree"
@@ -47,7 +47,7 @@ def source_of(rev: str) -> Iterator[Path]:
 
 
 def compare(base: str, options: Options) -> str:
-    """A Markdown table of this tree against `base`, per case."""
+    """Return a Markdown table that compares this tree with `base`, case by case."""
     with contextlib.ExitStack() as stack:
         tree = stack.enter_context(source_of(base))
         work = stack.enter_context(workplace(options))

@@ -1,4 +1,4 @@
-"""Fresh databases for the servers: PostgreSQL and SQLite behind the same four methods."""
+"""New databases for the servers: PostgreSQL and SQLite with the same methods."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from benchmarks.seeds import Dialect, Seed, statements
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Millions of rows are known to fit together; the check of each needs a superuser to be left out.
+# Skip the foreign-key check of each of the millions of rows, if the role is a superuser.
 _NO_FOREIGN_KEYS: Final = """
 DO $$ BEGIN SET session_replication_role = replica;
 EXCEPTION WHEN insufficient_privilege THEN NULL; END $$"""
 
 
 class Databases(Protocol):
-    """`pid` is the root of the database server's process tree, None when there is none of its own."""
+    """`pid` is the root of the database server's process tree, or None if there is no server."""
 
     kind: str
     pid: int | None
     version: str
 
     def create(self, name: str, template: str | None = None) -> str:
-        """A new database, empty or a copy of `template`; the URI for servers."""
+        """Create a database, empty or a copy of `template`, and return its URI for servers."""
 
     def drop(self, name: str) -> None: ...
 
     def run(self, uri: str, *texts: str) -> list[list[Any]]:
-        """The rows of each statement."""
+        """Run statements and return the rows of each."""
 
     def write(self, uri: str, texts: list[str]) -> None:
         """Run statements that change something."""
@@ -65,7 +65,7 @@ class PostgresDatabases:
         self._cluster.drop(self._name(name))
 
     def drop_all(self) -> None:
-        """Leave nothing behind in a server that was given; the private one goes as a whole."""
+        """Drop the databases in a given server; a private server is removed completely."""
         if self._cluster.is_private:
             return
         for name in sorted(self._made):
@@ -78,7 +78,7 @@ class PostgresDatabases:
         postgres.run_sql(uri, *texts)
 
     def seed(self, uri: str, seeds: frozenset[Seed], *, fasttrackml: bool) -> None:
-        """VACUUM ANALYZE at the end: autovacuum would do it some time during a measurement."""
+        """Write the seeds, then VACUUM ANALYZE, before autovacuum does so during a measurement."""
         dialect = Dialect(postgres=True, fasttrackml=fasttrackml)
         self.write(uri, [_NO_FOREIGN_KEYS, *statements(seeds, dialect)])
         postgres.run_sql(uri, "VACUUM ANALYZE", "CHECKPOINT")
@@ -118,10 +118,10 @@ class SqliteDatabases:
             for text in texts:
                 connection.execute(text)
             connection.execute("COMMIT")
-            # A copy of the file is to be a copy of the database.
+            # Checkpoint, so that a copy of the file is a copy of the database.
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def seed(self, uri: str, seeds: frozenset[Seed], *, fasttrackml: bool) -> None:
-        """No ANALYZE: no server makes one, and its statistics would change their plans."""
+        """Write the seeds, without ANALYZE: no server runs it, and it would change their plans."""
         dialect = Dialect(postgres=False, fasttrackml=fasttrackml)
         self.write(uri, statements(seeds, dialect))

@@ -1,4 +1,4 @@
-"""The arithmetic of the results: percentiles, medians, spread, ratios, whose turn it is."""
+"""Arithmetic of the results: percentiles, medians, spread, ratios, and the order of the servers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Linear interpolation between the two nearest ranks (what k6 reports, too)."""
+    """Interpolate linearly between the two nearest ranks, as k6 does."""
     if not values:
         raise ValueError("no values")
     if not 0 <= percent <= 100:
@@ -30,7 +30,7 @@ def median(values: Sequence[float]) -> float | None:
 
 
 def spread(values: Sequence[float]) -> float | None:
-    """How far apart the rounds are: (largest - smallest) / median, 0.1 for ten per cent."""
+    """The spread of the rounds, (largest - smallest) / median: 0.1 is ten per cent."""
     middle = median(values)
     if middle is None or middle == 0:
         return None
@@ -38,17 +38,17 @@ def spread(values: Sequence[float]) -> float | None:
 
 
 def ratio(ours: float | None, theirs: float | None) -> float | None:
-    """How many times `theirs` goes into `ours`; None when either is missing or theirs is 0."""
+    """`ours` divided by `theirs`; None if either is missing or `theirs` is 0."""
     if ours is None or not theirs:
         return None
     return ours / theirs
 
 
 def turns(names: Sequence[T], rounds: int) -> list[list[T]]:
-    """Who runs in which order: A B C, then B C A, then C A B, ...
+    """The order of the servers: A B C, then B C A, then C A B, ...
 
-    Each takes each place equally often, so a machine that grows slower with time (or a disk that
-    grows fuller) is nobody's advantage.
+    Each server has each place equally often, so no server benefits if the machine becomes slower
+    or the disk fuller over time.
     """
     if not names:
         return [[] for _ in range(rounds)]
@@ -57,5 +57,5 @@ def turns(names: Sequence[T], rounds: int) -> list[list[T]]:
 
 
 def pairs(rounds: int) -> list[tuple[int, int]]:
-    """Turns of two: A B, B A, A B, ..."""
+    """The order of two servers: A B, B A, A B, ..."""
     return [(0, 1) if turn % 2 == 0 else (1, 0) for turn in range(rounds)]

@@ -1,4 +1,4 @@
-"""What the results must show, line by line, and whether they do."""
+"""The goals of a benchmark, and whether the results reach them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ GOALS: Final = (
     *_goals("history-10k", 20, 3),
     Goal("log-batch-10", 20, 4, 0.7, "sqlite"),
 )
-# Latency of each case above, as a share of theirs.
+# Latency of each case above, as a share of the other server's.
 P99_OF_STOCK: Final = 1 / 10
 P99_OF_PEER: Final = 1 / 2
 IDLE_MIB: Final = 100
@@ -48,14 +48,14 @@ IDLE_OF_STOCK: Final = 1 / 30
 LOADED_MIB: Final = 200
 READY_S: Final = 0.5
 READY_OF_STOCK: Final = 1 / 20
-# From 1,000 to 100,000 runs the time of a selective search may grow by less than this.
+# The time of a selective search may grow by less than this factor from 1,000 to 100,000 runs.
 SEARCH_GROWTH: Final = 100
 PYTHON_API: Final = 5
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`found` and `wanted` are in the same unit; `reached` is None where nothing was measured."""
+    """`found` and `wanted` have the same unit; `reached` is None if nothing was measured."""
 
     what: str
     against: str
@@ -65,7 +65,7 @@ class Verdict:
 
 
 def best_peer(results: Results, database: str, case: str, field: str) -> float | None:
-    """The best median of the peers without failures: the largest rate, or the smallest latency."""
+    """The best median of the peers without failures: the highest rate or the lowest latency."""
     found = [results.median(database, case, peer, field) for peer in PEERS]
     known = [value for value in found if value is not None]
     if not known:
@@ -74,7 +74,7 @@ def best_peer(results: Results, database: str, case: str, field: str) -> float |
 
 
 def share_of_limit(results: Results, database: str, case: str) -> float | None:
-    """Of the raw database's rows/s for a case that writes, of the null server's rate for a read."""
+    """Share of the raw database's rows/s for writes, of the null server's rate for reads."""
     ours = results.median(database, case, OURS, "requests_per_s")
     writes = BY_NAME[case].writes if case in BY_NAME else None
     if writes is None:
@@ -93,9 +93,9 @@ def share_of_shape(results: Results, database: str, case: str, shape: str) -> fl
 
 
 def combined_limit(results: Results, database: str, case: str) -> float | None:
-    """Requests/s when the load generator and the database share the cores and nobody else works.
+    """Requests/s if only the load generator and the database share the cores.
 
-    Each request then takes the time of the null server's plus that of the raw database's.
+    Each request then takes the null server's time plus the raw database's time.
     """
     null = results.median(database, case, "null", "requests_per_s")
     writes, raw = BY_NAME[case].writes, results.limit_rows_per_s(database, case)
@@ -179,7 +179,7 @@ def idle_mib(results: Results, database: str, server: str) -> float | None:
 
 
 def loaded_mib(results: Results, database: str, server: str) -> float | None:
-    """The most that any case made resident."""
+    """The highest resident memory under load, of all cases."""
     rows = [r for r in results.samples if (r.database, r.server) == (database, server)]
     return max((row.rss_mib for row in rows if row.rss_mib), default=None)
 
@@ -191,7 +191,7 @@ def ready_s(results: Results, database: str, server: str, *, empty: bool = False
 
 
 def api_ms(results: Results, database: str, store: str) -> float | None:
-    """Median time of log_batch through the Python API; None when a round failed."""
+    """Median time of log_batch through the Python API; None if a round failed."""
     rows = [r for r in results.python_api if (r["database"], r["store"]) == (database, store)]
     if any(row["error"] for row in rows):
         return None
@@ -221,7 +221,7 @@ def _process(results: Results, database: str) -> list[Verdict]:
 
 
 def verdicts(results: Results) -> list[Verdict]:
-    """Every line whose case was part of the run."""
+    """Return the verdict of every goal whose case was part of the run."""
     found: list[Verdict] = []
     for goal in GOALS:
         if goal.case in results.cases(goal.database):

@@ -1,4 +1,4 @@
-"""The load generator: k6 with one of the scripts of this folder, and what it measured."""
+"""The load generator: run k6 with a script of this folder, and read its results."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from typing import Any, Final
 from benchmarks.measure import children_cpu_s
 
 SCRIPTS: Final = Path(__file__).resolve().parent
-SETUP_AND_GRACE_S: Final = 300  # seconds k6 may take beyond the asked duration
+# Time that k6 may take beyond the requested duration.
+SETUP_AND_GRACE_S: Final = 300
 
 
 @dataclass(frozen=True)
 class Load:
-    """Times in milliseconds; `error` is empty when every answer was right."""
+    """Times in milliseconds; `error` is empty if every answer was correct."""
 
     requests: int
     failures: int
@@ -35,7 +36,7 @@ class Load:
 
 
 def k6_binary() -> str:
-    """The k6 of this environment (the package `k6`), else the system's."""
+    """Return the k6 of this environment (the package `k6`), or else the system's."""
     beside = Path(sys.executable).with_name("k6")
     found = os.fspath(beside) if beside.exists() else shutil.which("k6")
     if found is None:
@@ -51,7 +52,7 @@ def k6_version() -> str:
 def run_k6(
     script: str, uri: str, environment: dict[str, str], users: int, seconds: float, work: Path
 ) -> Load:
-    """`users` users for `seconds`, then the summary that the script wrote."""
+    """Run `users` users for `seconds`, and read the summary of the script."""
     summary = work / "k6-summary.json"
     summary.unlink(missing_ok=True)
     variables = environment | {"MLFLOW_TRACKING_URI": uri, "SUMMARY": os.fspath(summary)}
@@ -91,7 +92,7 @@ def failed(error: str, cpu_s: float) -> Load:
 
 
 def complaint(stderr: str) -> str:
-    """What went wrong, from k6's log: the first wrong answer, else its first error."""
+    """Return the first wrong answer in k6's log, or else its first error."""
     lines = [
         line for line in stderr.splitlines() if "level=error" in line or "level=warning" in line
     ]

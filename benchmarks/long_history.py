@@ -1,4 +1,4 @@
-"""The memory that one answer of get-history takes, from ten thousand to ten million points."""
+"""Memory that one answer of get-history uses, for ten thousand to ten million points."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TIMEOUT_S: Final = 1800
 
 
 def _read(url: str) -> tuple[int, int]:
-    """Bytes and points of an answer, read without keeping it."""
+    """Read an answer without keeping it, and return its bytes and points."""
     size = points = 0
     tail = b""
     with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
@@ -32,7 +32,8 @@ def _read(url: str) -> tuple[int, int]:
             size += len(chunk)
             text = tail + chunk
             points += text.count(b'"timestamp"')
-            tail = text[-10:]  # one byte less than the word: it is counted once
+            # One byte shorter than the searched word, so that each word is counted once.
+            tail = text[-10:]
     return size, points
 
 
@@ -66,7 +67,7 @@ def _row(
 
 
 def run(options: Options, points: tuple[int, ...], tell: Callable[[str], None]) -> str:
-    """A Markdown table: one line per server and length."""
+    """Return a Markdown table with a line for each server and length."""
     rows = []
     with workplace(options) as work:
         given = options.at(work)

@@ -1,4 +1,4 @@
-"""Where and with what a result was measured."""
+"""The machine and the versions of a measurement."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _processor() -> str:
 
 
 def describe() -> dict[str, str]:
-    """Processor, cores, memory, system."""
+    """Return processor, cores, memory and system."""
     return {
         "processor": _processor(),
         "cores": str(os.cpu_count()),
@@ -34,7 +34,7 @@ def describe() -> dict[str, str]:
 
 
 def revision(source: Path = ROOT) -> str:
-    """The commit that is measured, with `+changes` when the tree differs from it."""
+    """Return the measured commit, with `+changes` if the tree differs from it."""
     ask = ["git", "-C", os.fspath(source)]
     head = subprocess.run([*ask, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True)
     if head.returncode != 0:
@@ -46,7 +46,7 @@ def revision(source: Path = ROOT) -> str:
 
 
 def versions() -> dict[str, str]:
-    """What the measuring and the headrace that is measured consist of."""
+    """Return the versions of the measuring tools and of headrace's dependencies."""
     names = ("asyncpg", "httptools", "msgspec", "uvloop")
     found = {name: version(name) for name in names}
     return {
@@ -58,7 +58,7 @@ def versions() -> dict[str, str]:
 
 
 def version(name: str) -> str:
-    """The version of a package of this environment."""
+    """Return the version of a package of this environment."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

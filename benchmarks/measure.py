@@ -15,25 +15,26 @@ from dataclasses import dataclass
 import psutil  # type: ignore[import-untyped]
 
 MIB = 1 << 20
-SAMPLE_S = 0.5  # a look at 20 processes takes a millisecond
+# Sampling 20 processes takes a millisecond.
+SAMPLE_S = 0.5
 
 
 def die_with_parent() -> None:
-    """For a child before it executes: Linux interrupts it when the benchmark is gone, however it went."""
+    """Ask Linux, in a child before exec, to interrupt it when the benchmark ends for any reason."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGINT)
 
 
 def free_port() -> int:
-    """A port of the loopback interface that the OS says is free."""
+    """Return a free port of the loopback interface."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
 def tree(pid: int) -> list[psutil.Process]:
-    """The process and its descendants that are alive."""
+    """Return the process and its descendants that are alive."""
     try:
         root = psutil.Process(pid)
         return [root, *root.children(recursive=True)]
@@ -42,7 +43,7 @@ def tree(pid: int) -> list[psutil.Process]:
 
 
 def cpu_s(pid: int | None) -> float | None:
-    """CPU seconds of the tree so far, with those of children that ended and were waited for."""
+    """Return CPU seconds of the tree so far, including children that were waited for."""
     if pid is None:
         return None
     total = 0.0
@@ -74,7 +75,7 @@ def memory(pid: int, *, pss: bool = True) -> Memory:
 
 
 class PeakMemory:
-    """Looks at a tree's resident memory while the body of a `with` runs, keeps the largest."""
+    """Samples the resident memory of a tree in a `with` block and keeps the maximum."""
 
     def __init__(self, pid: int | None) -> None:
         self._pid = pid
@@ -102,7 +103,7 @@ class PeakMemory:
 
 
 def stop_tree(pid: int, timeout_s: float = 10) -> None:
-    """Ask the root to end, then end whatever of its tree is left. Waits until all are gone."""
+    """Terminate the root, then kill the rest of its tree, and wait until all have ended."""
     processes = tree(pid)
     if not processes:
         return
@@ -121,13 +122,13 @@ def own_cpu_s() -> float:
 
 
 def children_cpu_s() -> float:
-    """CPU seconds of the children that have ended: the load generator's, around one run of it."""
+    """Return CPU seconds of ended children; the difference around a run is the load generator's."""
     times = os.times()
     return times.children_user + times.children_system
 
 
 def wait_idle(pid: int, quiet_s: float = 1.0, timeout_s: float = 60) -> None:
-    """Wait until the tree has used less than a tenth of a core for `quiet_s`: all workers are up."""
+    """Wait until all workers have started: the tree uses under a tenth of a core for `quiet_s`."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         before = cpu_s(pid) or 0.0

@@ -1,6 +1,6 @@
-"""The null server: built from null_server.c where there is a C compiler, else this module runs instead.
+"""The null server: built from null_server.c, or this module if there is no C compiler.
 
-`python -m benchmarks.null_server PORT DIR` is the slower stand-in; the results say which one was used.
+`python -m benchmarks.null_server PORT DIR` starts the slower replacement; the results name the one that was used.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ def _compiler() -> str | None:
 
 
 def language() -> str:
-    """What the null server of this machine is written in."""
+    """Return the language of the null server on this machine."""
     return "C" if _compiler() else "Python"
 
 
 def command(work: Path, answers: Path, port: int) -> list[str]:
-    """The command that starts the null server on `port`; compiles it when it can."""
+    """Return the command that starts the null server on `port`, compiled if possible."""
     compiler = _compiler()
     if compiler is None:
         return [sys.executable, "-m", "benchmarks.null_server", str(port), str(answers)]

@@ -1,1 +1,1 @@
-"""The measurements behind docs/decisions: each file runs alone and prints its table."""
+"""Measurements for docs/decisions: each file runs by itself and prints its table."""

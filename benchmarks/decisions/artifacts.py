@@ -1,10 +1,10 @@
-"""Artifacts on local disk: our own writing against obstore's, and whole servers against stock MLflow.
+"""Artifacts on local disk: our code against obstore, and whole servers against stock MLflow.
 
     python -m benchmarks.decisions.artifacts stores     # in process: files/s and CPU per file
     python -m benchmarks.decisions.artifacts servers    # headrace beside `mlflow server`
 
-Small files are 1,000 of 10 kB over one kept connection and over eight; the large one is 2 GB. Medians of
-interleaved rounds; everything on one disk, the client on the same machine.
+There are 1,000 small files of 10 kB, sent over one keep-alive connection and over eight, and one
+large file of 2 GB. Medians of interleaved rounds; one disk, client and server on the same machine.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ OBJECTS = "/api/2.0/mlflow-artifacts/artifacts"
 
 
 async def once(data: bytes) -> AsyncIterator[bytes]:
-    """A body in one piece."""
+    """Yield a body in one piece."""
     yield data
 
 
 def cpu_s() -> float:
-    """CPU time of this process."""
+    """Return the CPU time of this process in seconds."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
 
 async def timed(put: Callable[[str], Awaitable[object]], clients: int) -> tuple[float, float]:
-    """Files per second, and CPU microseconds per file."""
+    """Return files per second, and CPU microseconds per file."""
     names = iter([f"run/artifacts/{n}" for n in range(FILES)])
 
     async def client() -> None:
@@ -91,7 +91,7 @@ async def stores() -> None:
 
 
 def tree(pid: int) -> list[int]:
-    """A process and everything that it started."""
+    """Return a process and its descendants."""
     below = [pid]
     for stat in Path("/proc").glob("[0-9]*/stat"):
         if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
@@ -100,7 +100,7 @@ def tree(pid: int) -> list[int]:
 
 
 def memory_mb(server: Server) -> float:
-    """Most memory that the processes of a server ever held, summed."""
+    """Return the sum of the peak memory of a server's processes."""
     total = 0
     for pid in tree(server.process.pid):
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
@@ -109,7 +109,7 @@ def memory_mb(server: Server) -> float:
 
 
 def small_files(url: str, method: str, directory: str, clients: int) -> float:
-    """Files per second over `clients` kept connections."""
+    """Return files per second over `clients` keep-alive connections."""
 
     def client(own: range) -> None:
         connection = http.client.HTTPConnection(urlsplit(url).netloc)
@@ -132,7 +132,7 @@ def small_files(url: str, method: str, directory: str, clients: int) -> float:
 
 
 def large_file(url: str) -> tuple[float, float]:
-    """MB per second up and down."""
+    """Return MB per second up and down."""
 
     def body() -> Iterator[bytes]:
         for _ in range(LARGE // len(CHUNK)):
@@ -155,7 +155,7 @@ def large_file(url: str) -> tuple[float, float]:
 
 
 def servers() -> None:
-    """The same requests to both servers, by turns."""
+    """Send the same requests to both servers, alternately."""
     found: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as directory:
         here = Path(directory)
@@ -174,11 +174,11 @@ def servers() -> None:
                             key = f"{name}: {method} small, {clients} at once, files/s"
                             found.setdefault(key, []).append(rate)
             for name, server in both.items():
-                found[f"{name}: most memory before, MB"] = [memory_mb(server)]
+                found[f"{name}: peak memory before, MB"] = [memory_mb(server)]
                 up, down = large_file(server.url)
                 found[f"{name}: 2 GB up, MB/s"] = [up]
                 found[f"{name}: 2 GB down, MB/s"] = [down]
-                found[f"{name}: most memory after, MB"] = [memory_mb(server)]
+                found[f"{name}: peak memory after, MB"] = [memory_mb(server)]
     for key, figures in found.items():
         print(f"{key}: {statistics.median(figures):.0f}")  # noqa: T201
 

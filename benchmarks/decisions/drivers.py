@@ -26,14 +26,14 @@ TYPES = ("varchar[]", "varchar[]", "bigint[]", "bigint[]", "float8[]", "bool[]")
 
 
 def statement(mark: str) -> str:
-    """The INSERT with the driver's placeholders: `$` numbers them, `%s` repeats."""
+    """Return the INSERT with the driver's placeholders, `$1` or `%s`."""
     marks = [f"${n}" if mark == "$" else "%s" for n in range(1, 7)]
     arrays = ", ".join(f"{m}::{t}" for m, t in zip(marks, TYPES, strict=True))
     return f"INSERT INTO metrics ({COLUMNS}) SELECT * FROM unnest({arrays})"
 
 
 def group(run_id: str, n: int) -> list[list[Any]]:
-    """One group of ROWS points, as columns."""
+    """Return a group of ROWS points, as columns."""
     rows = [
         (run_id, f"metric{i % 10}", 1_700_000_000_000 + n, n * ROWS + i, random.random(), False)
         for i in range(ROWS)
@@ -42,13 +42,13 @@ def group(run_id: str, n: int) -> list[list[Any]]:
 
 
 def backend_cpu_us(pid: int) -> float:
-    """CPU time of a process of this machine, from /proc."""
+    """Return the CPU time of a local process, from /proc."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) * 10_000
 
 
 async def measure(uri: str, driver: str) -> tuple[float, float]:
-    """CPU microseconds per row: of this process, of the backend."""
+    """Return CPU microseconds per row of this process and of the backend."""
     run_id = uuid.uuid4().hex
     add_run = f"INSERT INTO runs (run_uuid, experiment_id, lifecycle_stage) VALUES ('{run_id}', 0, 'active')"
     groups = [group(run_id, n) for n in range(GROUPS)]
@@ -74,7 +74,7 @@ async def measure(uri: str, driver: str) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Interleave the drivers and print their medians."""
+    """Alternate between the drivers and print their medians."""
     found: dict[str, list[tuple[float, float]]] = {"asyncpg": [], "psycopg": []}
     for _ in range(ROUNDS):
         for driver, figures in found.items():

@@ -2,8 +2,8 @@
 
     python -m benchmarks.decisions.http_servers        # needs wrk, uvicorn and granian
 
-Prints CPU microseconds of the server's process tree per request (medians of interleaved rounds): a figure that
-a busy machine disturbs less than requests per second.
+Prints CPU microseconds of the server's process tree per request (medians of interleaved rounds): on a busy
+machine this figure varies less than requests per second.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ SERVERS = {
 
 
 def free_port() -> int:
-    """A port nobody listens on at the moment."""
+    """Return a free port."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
 
 
 def cpu_us(pid: int) -> float:
-    """CPU time of a process and its children, from /proc."""
+    """Return the CPU time of a process and its children, from /proc."""
     total = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
         fields = stat.read_text().rpartition(")")[2].split()
@@ -47,7 +47,7 @@ def cpu_us(pid: int) -> float:
 
 
 def measure(name: str) -> list[float]:
-    """CPU microseconds per request, one figure per path."""
+    """Return CPU microseconds per request for each path."""
     port = free_port()
     with tempfile.TemporaryDirectory() as directory:
         environment = os.environ | {"MLFLOW_BACKEND_STORE_URI": f"sqlite:///{directory}/mlflow.db"}
@@ -63,7 +63,7 @@ def measure(name: str) -> list[float]:
 
 
 def per_request(pid: int, url: str, path: str) -> float:
-    """Load one path with wrk; CPU microseconds of the server per answered request."""
+    """Load one path with wrk, and return CPU microseconds of the server per answered request."""
     for _ in range(100):
         try:
             urllib.request.urlopen(url + path).close()
@@ -80,7 +80,7 @@ def per_request(pid: int, url: str, path: str) -> float:
 
 
 def main() -> None:
-    """Interleave the servers and print their medians."""
+    """Alternate between the servers and print their medians."""
     found: dict[str, list[list[float]]] = {name: [] for name in SERVERS}
     for _ in range(ROUNDS):
         for name, figures in found.items():

@@ -1,9 +1,9 @@
-"""How PostgreSQL answers a page of runs: generic or custom plans, with and without an index of our own.
+"""Times of a page of runs on PostgreSQL: generic or custom plans, with and without our own index.
 
     python -m benchmarks.decisions.search_plans postgresql://postgres@localhost/scratch
 
 100,000 runs in one experiment and 20,000 in 19 more, each with 10 metrics, 10 params and 3 tags; the best of
-9 answers, no parallel workers. The database must be one that headrace made; it is filled when it has no runs.
+9 answers, no parallel workers. The database must be one that headrace made; it is filled if it has no runs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import asyncpg
 from headrace import search
 
 RUNS, MAIN = 120_000, 100_000
-BIG, SMALL = 1, 3  # experiments of 100,000 and of about 1,000 runs
+# Experiments of 100,000 and of about 1,000 runs.
+BIG, SMALL = 1, 3
 MODES = ("force_generic_plan", "force_custom_plan")
 INDEX = "runs (experiment_id, start_time DESC NULLS LAST, run_uuid)"
 CASES = (
@@ -56,7 +57,7 @@ FILL = (
 
 
 async def best_ms(connection: asyncpg.Connection, page: search.Page) -> float:
-    """Milliseconds of the quickest answer."""
+    """Return the milliseconds of the fastest answer."""
     taken = []
     for _ in range(9):
         start = time.perf_counter()
@@ -66,7 +67,7 @@ async def best_ms(connection: asyncpg.Connection, page: search.Page) -> float:
 
 
 async def answers(uri: str, mode: str) -> list[float]:
-    """One figure per case and experiment."""
+    """Return one figure per case and experiment."""
     settings = {"plan_cache_mode": mode, "jit": "off", "max_parallel_workers_per_gather": "0"}
     connection = await asyncpg.connect(uri, server_settings=settings)
     found = []
@@ -87,7 +88,7 @@ async def answers(uri: str, mode: str) -> list[float]:
 
 
 async def main(uri: str) -> None:
-    """Fill the database if need be; print a table."""
+    """Fill the database if it is empty, and print a table."""
     connection = await asyncpg.connect(uri)
     if not await connection.fetchval("SELECT count(*) FROM runs"):
         for statement in FILL:

@@ -1,4 +1,4 @@
-"""Shapes of what writes a group of points: CPU time of PostgreSQL and of this process per point.
+"""Ways to write a group of points: CPU time of PostgreSQL and of this process per point.
 
     python -m benchmarks.decisions.statement_shapes postgresql://postgres@localhost/scratch
 
@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     from headrace.db.base import Schema
 
 ROUNDS, REQUESTS = 5, 20
-SIZES = {10: 40, 500: 4}  # metrics per request: groups per measurement
+# Metrics per request: groups per measurement.
+SIZES = {10: 40, 500: 4}
 SHAPES = ("one statement", "insert", "copy", "copy, by run")
 
 
 def group(runs: list[str], n: int, metrics: int) -> list[Batch]:
-    """One request of each user."""
+    """Return one request of each user."""
     made = []
     for r in range(REQUESTS):
         batch = Batch(runs[r % len(runs)])
@@ -50,8 +51,8 @@ def group(runs: list[str], n: int, metrics: int) -> list[Batch]:
 
 
 async def write(connection: Any, shape: str, batches: list[Batch]) -> None:
-    """One group in one of the shapes."""
-    schema = cast("Schema", None)  # which these statements do not ask
+    """Write a group in one of the shapes."""
+    schema = cast("Schema", None)  # these statements do not use it
     if shape == "one statement":
         tx = PostgresTx(connection, schema, Tally(), alone=True)
         await batch_sql.insert_points_of_active(tx, batches)
@@ -70,7 +71,7 @@ async def write(connection: Any, shape: str, batches: list[Batch]) -> None:
 
 
 async def measure(uri: str, shape: str, metrics: int, own_runs: bool) -> tuple[float, float]:
-    """CPU microseconds of the backend and of this process per point."""
+    """Return CPU microseconds of the backend and of this process per point."""
     connection = await asyncpg.connect(uri)
     runs = sorted(uuid.uuid4().hex for _ in range(REQUESTS if own_runs else 1))
     await connection.executemany(
@@ -79,7 +80,7 @@ async def measure(uri: str, shape: str, metrics: int, own_runs: bool) -> tuple[f
     )
     count = SIZES[metrics]
     groups = [group(runs, n, metrics) for n in range(count + 1)]
-    await write(connection, shape, groups.pop())  # the statements are prepared, the keys are there
+    await write(connection, shape, groups.pop())  # prepare the statements, insert the keys
     pid = connection.get_server_pid()
     backend, own = backend_cpu_us(pid), time.process_time_ns()
     for batches in groups:
@@ -91,7 +92,7 @@ async def measure(uri: str, shape: str, metrics: int, own_runs: bool) -> tuple[f
 
 
 async def compare(uri: str) -> None:
-    """Interleave the shapes and print their medians."""
+    """Alternate between the shapes and print their medians."""
     cases = [(s, metrics, own) for metrics in SIZES for own in (False, True) for s in SHAPES]
     found: dict[tuple[str, int, bool], list[tuple[float, float]]] = {case: [] for case in cases}
     for _ in range(ROUNDS):

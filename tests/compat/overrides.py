@@ -85,8 +85,8 @@ def _has_nul(exchange: Exchange) -> bool:
 
 RULES: Final[dict[str, Rule]] = {
     "NUL": Rule(
-        "PostgreSQL cannot store NUL, and SQLite's functions end a text at it, so the stored text would "
-        "be truncated. headrace rejects it on both databases, also in search terms.",
+        "PostgreSQL cannot store NUL, and SQLite's functions end a text at it, so a stored text could "
+        "not be found in full. headrace rejects it on both databases, also in search terms.",
         _has_nul,
         codes=("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"),
     ),
@@ -102,14 +102,14 @@ RULES: Final[dict[str, Rule]] = {
         codes=("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST"),
     ),
     "misread": Rule(
-        "Stock uses only the part of the body before a value that it cannot parse, or drops an unknown "
-        "enum value: data is lost although the answer is 200. headrace reports the value and writes "
-        "nothing.",
+        "Stock uses only the part of the body before a value that it cannot parse, or drops an "
+        "unknown enum value: data is lost although the answer is 200. headrace reports the value "
+        "and writes nothing.",
         _is_misread,
     ),
     "misread, then refused": Rule(
-        "Stock reports fields that are missing in the part of the body that it read; headrace reports "
-        "the value that cannot be parsed.",
+        "Stock reports fields that are missing in the part of the body that it read; headrace "
+        "reports the value that cannot be parsed.",
         _is_misread_then_refused,
     ),
 }
@@ -119,12 +119,13 @@ _NOT_THERE: Final = (
     "Stock answers with a 500 page for a name that no file can have; headrace finds no such file."
 )
 _WIPES: Final = (
-    "Stock treats this path as the root of the artifact store and deletes everything in it: data is "
-    "lost although the answer is 200."
+    "Stock treats this path as the root of the artifact store and deletes everything in it: data "
+    "is lost although the answer is 200."
 )
 RETRIED = "Clients repeat a request after a timeout; the second request must not fail."
 _LIST = Override(
-    "The meaning of one value in parentheses depends on stock's database driver; headrace rejects it.",
+    "The meaning of one value in parentheses depends on stock's database driver; headrace rejects "
+    "it.",
     stock=200,
     code="BAD_REQUEST",
     says="does not take a list of values",
@@ -139,20 +140,21 @@ _READ: Final = Override(
 )
 _LARGE: Final = Override(
     "Stock reads a body of any size and with any number of values before it reports an error, and "
-    "answers no other request meanwhile; headrace explains an invalid body, and reads an unusual one, "
-    "up to a limit.",
+    "answers no other request meanwhile; headrace explains an invalid body, and reads an unusual "
+    "one, up to a limit.",
     stock=(200, 400),
     says="too large to be explained",
 )
 _WIDE: Final = Override(
-    "headrace compares a number that no column can hold like any other; in stock, SQLite's driver fails "
-    "on it, and clients retry for minutes.",
+    "headrace compares a number that no column can hold like any other; in stock, SQLite's driver "
+    "fails on it, and clients retry for minutes.",
     stock=500,
     status=200,
     databases=("sqlite",),
 )
 _TYPES: Final = Override(
-    "Stock ignores ids of a wrong type and reports that one is missing; headrace reports the value.",
+    "Stock ignores ids of a wrong type and reports that one is missing; headrace reports the "
+    "value.",
     stock=400,
     says="for parameter 'experiment_ids",
 )
@@ -208,8 +210,8 @@ OVERRIDES: Final[dict[str, Override]] = {
         "2.0 is an integer in proto3 JSON; stock fails on it.", stock=500, status=200
     ),
     "sources of model versions: s3 with the name of a link": Override(
-        "For a path in a bucket, stock follows links on the server's own disk, and rejects the path if it "
-        "is a link there; headrace checks only the text of a source that is not local.",
+        "For a path in a bucket, stock follows links on the server's own disk, and rejects the "
+        "path if it is a link there; headrace checks only the text of a source that is not local.",
         stock=400,
         status=200,
     ),
@@ -222,19 +224,20 @@ OVERRIDES: Final[dict[str, Override]] = {
         status=200,
     ),
     "models in a batch: after an unknown model": Override(
-        "Stock commits params and metrics before it detects that the model is unknown; headrace writes "
-        "nothing of a rejected batch.",
+        "Stock commits params and metrics before it detects that the model is unknown; headrace "
+        "writes nothing of a rejected batch.",
         stock=200,
         status=200,
     ),
     "search runs, pages: token offset -1": Override(
-        "A negative offset is invalid; stock starts at 0 (SQLite) or returns the text of its driver "
-        "(PostgreSQL).",
+        "A negative offset is invalid; stock starts at 0 (SQLite) or returns the text of its "
+        "driver (PostgreSQL).",
         stock=(200, 400),
         says="Invalid page token",
     ),
     "search runs, pages: max null": Override(
-        "In proto3 JSON, null means that the field is not set; stock compares it with a number (500 page).",
+        "In proto3 JSON, null means that the field is not set; stock compares it with a number "
+        "(500 page).",
         stock=500,
         status=200,
     ),
@@ -267,7 +270,8 @@ OVERRIDES: Final[dict[str, Override]] = {
     "artifact paths: list 300 characters": Override(_NOT_THERE, 500, status=200),
     "artifact paths: delete blank": Override(_WIPES, 200, "Invalid path"),
     "artifact paths: delete absolute": Override(
-        "Stock redirects to the path without its leading slash; headrace rejects it, as for other methods.",
+        "Stock redirects to the path without its leading slash; headrace rejects it, as for other "
+        "methods.",
         308,
         "Invalid path",
     ),
