@@ -1,4 +1,4 @@
-"""Answers of the null server: as long as the real ones, and correct where the scripts check them."""
+"""Answers of the null server: as long as the real ones, correct where scripts check them."""
 
 from __future__ import annotations
 

@@ -34,13 +34,14 @@ COMMANDS: Final = (
 def _measuring(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
-        "--case", dest="cases", action="append", help="a case, repeatable; NAME* selects all with that prefix"
+        "--case",
+        dest="cases",
+        action="append",
+        help="a case, repeatable; NAME* selects all with that prefix",
     )
     add("--rounds", type=int, help="rounds, alternating between servers (3; 1 with --quick)")
     add("--seconds", type=float, help="load per case and round (8; 3 with --quick)")
-    add(
-        "--warmup", type=float, help="warm-up before each measurement (2; 1 with --quick)"
-    )
+    add("--warmup", type=float, help="warm-up before each measurement (2; 1 with --quick)")
     add("--users", type=int, help="concurrent users (default of the case: 20, mix 12)")
     add("--postgres", metavar="URI", help="use this PostgreSQL (default: a private one, fsync on)")
     add("--work", type=Path, help="folder for databases and logs, kept (default: temporary)")
@@ -71,7 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     long.add_argument("--server", dest="servers", action="append", choices=list(servers.BY_NAME))
     long.add_argument("--database", default="postgresql", choices=["postgresql", "sqlite"])
     long.add_argument("--points", type=int, action="append", help="repeat; 10^4, 10^6, 10^7")
-    client = commands.add_parser("python-api", help="the mlflow client with headrace disabled and enabled")
+    client = commands.add_parser(
+        "python-api", help="the mlflow client with headrace disabled and enabled"
+    )
     client.add_argument("--processes", type=int, default=2, help="per operation and cell (2)")
     client.add_argument("--values", type=int, default=3, help="per process (3)")
     client.add_argument("--warmups", type=int, default=1, help="per process, discarded (1)")

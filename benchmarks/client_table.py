@@ -103,7 +103,7 @@ class Measurement:
 
     def template(self, databases: Databases) -> None:
         """Create a database with MLflow's tables and the runs for searches."""
-        self._tell(f"{databases.kind}: MLflow makes its tables")
+        self._tell(f"{databases.kind}: MLflow creates its tables")
         uri = databases.create(TEMPLATE)
         code = f"from mlflow import MlflowClient; MlflowClient({uri!r}).search_experiments()"
         environment = os.environ | SILENT | {SWITCH: "0"}
@@ -190,9 +190,10 @@ With {"; ".join(versions)}.
 
     {command}
 
-Each figure is the mean of {processes} processes with {values} values each, after {warmups} discarded; a value is
-the mean of several consecutive calls. MLflow created the tables; one client, nothing else on the machine.
-Servers use PostgreSQL and one worker. `python -m pyperf stats FILE` shows the details of a file.
+Each figure is the mean of {processes} processes with {values} values each, after {warmups}
+discarded; a value is the mean of several consecutive calls. MLflow created the tables; one client,
+nothing else on the machine. Servers use PostgreSQL and one worker. `python -m pyperf stats FILE`
+shows the details of a file.
 """
 
 

@@ -18,7 +18,7 @@ PEERS: Final = ("mlflow-go", "fasttrackml")
 
 @dataclass(frozen=True)
 class Goal:
-    """Factors of requests/s; `limit` is a share of the raw database's rows/s or of the null server."""
+    """Factors of requests/s; `limit` is a share of the raw database or of the null server."""
 
     case: str
     stock: float

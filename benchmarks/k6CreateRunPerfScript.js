@@ -1,4 +1,4 @@
-// create run, in one experiment.
+// create run, in a single experiment.
 import http from "k6/http";
 import { API, JSON_BODY, measured } from "./k6/measure.js";
 import { createExperiment, newRun } from "./k6/runs.js";

@@ -1,5 +1,5 @@
 // get run: one of many runs with 10 metrics, 10 params and a few tags.
-// By hand it makes RUNS=100 runs first; the runner seeds them (SEEDED, SEEDED_COUNT).
+// Run by hand, it first creates RUNS=100 runs; the runner seeds them (SEEDED, SEEDED_COUNT).
 import http from "k6/http";
 import { API, NO_BODY, measured, occurrences, size } from "./k6/measure.js";
 import { seededRun } from "./k6/runs.js";

@@ -1,4 +1,4 @@
-// log-batch of everything at once. Sizes: -e TAGS=50 -e PARAMS=50 -e METRICS=300
+// log-batch with tags, params and metrics. Sizes: -e TAGS=50 -e PARAMS=50 -e METRICS=300
 import { poolScript } from "./k6/pool.js";
 export { handleSummary, options } from "./k6/measure.js";
 

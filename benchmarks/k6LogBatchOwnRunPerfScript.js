@@ -1,4 +1,4 @@
-// log-batch with rising steps to a run of each user's own: many trainings at once.
+// log-batch with rising steps to a separate run for each user: many trainings at once.
 // Sizes: -e METRICS=10 -e PARAMS=0 -e TAGS=0
 import exec from "k6/execution";
 import { batchTemplate, body, logBatch, sizes } from "./k6/batches.js";

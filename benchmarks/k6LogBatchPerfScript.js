@@ -1,4 +1,4 @@
-// log-batch to one run that all users share: many workers of one training, the published case.
+// log-batch to one run shared by all users: many workers of one training, the published case.
 // Sizes: -e METRICS=10 -e PARAMS=0 -e TAGS=0
 import exec from "k6/execution";
 import { batchTemplate, body, logBatch, sizes } from "./k6/batches.js";

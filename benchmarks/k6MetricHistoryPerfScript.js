@@ -1,5 +1,5 @@
 // metric history: all points of one metric, in one answer.
-// By hand it logs POINTS=10000 points first; the runner seeds them (RUN_ID, METRIC).
+// Run by hand, it first logs POINTS=10000 points; the runner seeds them (RUN_ID, METRIC).
 import http from "k6/http";
 import { API, NO_BODY, measured, occurrences, size } from "./k6/measure.js";
 import { seedHistory } from "./k6/seeds.js";

@@ -1,5 +1,5 @@
-// metric history as the web page's charts ask for it: a sample of MAX_RESULTS=320 points of a long metric.
-// By hand it logs POINTS=100000 points first; the runner seeds 1,000,000 (RUN_ID, METRIC).
+// metric history as in the web page's charts: a sample of MAX_RESULTS=320 points of a long metric.
+// Run by hand, it first logs POINTS=100000 points; the runner seeds 1,000,000 (RUN_ID, METRIC).
 import http from "k6/http";
 import { AJAX, NO_BODY, measured, occurrences, size } from "./k6/measure.js";
 import { seedHistory } from "./k6/seeds.js";
@@ -11,7 +11,7 @@ export function setup() {
   return { run_id: __ENV.RUN_ID || seedHistory(size("POINTS", 100000)) };
 }
 
-// MLflow 2 adds the last point to the sample, MLflow 3 puts it in the place of the last one kept.
+// MLflow 2 adds the last point to the sample; in MLflow 3 it replaces the last point of the sample.
 const isSample = (text) => [SAMPLE, SAMPLE + 1].includes(occurrences(text, '"timestamp"'));
 
 export default function (data) {

@@ -1,6 +1,6 @@
-// A realistic mix: of each three users two train (log-batch of 10 metrics to a run of their own, as fast
-// as it is acknowledged) and one reads as the web page does: the table of runs, one run, its chart, then
-// a pause (PAUSE_MS=100). Run it with 12 users: 8 trainers and 4 readers.
+// A realistic mix: two of three users train (log-batch of 10 metrics to separate runs, each after
+// the previous acknowledgement) and one reads as the web page does: the table of runs, one run, its
+// chart, then a pause (PAUSE_MS=100). Run it with 12 users: 8 trainers and 4 readers.
 import exec from "k6/execution";
 import http from "k6/http";
 import { sleep } from "k6";

@@ -1,4 +1,5 @@
-// search experiments: a page of 100 by name. By hand it makes 100 experiments first; the runner seeds 200.
+// search experiments: a page of 100 by name.
+// Run by hand, it first creates 100 experiments; the runner seeds 200.
 import http from "k6/http";
 import { API, JSON_BODY, measured, occurrences, prepared, size } from "./k6/measure.js";
 export { handleSummary, options } from "./k6/measure.js";

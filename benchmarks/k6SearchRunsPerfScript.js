@@ -1,7 +1,7 @@
 // search runs: a page of 100 runs by filter and order.
-// By hand it makes RUNS=1000 runs first; the runner seeds them (EXPERIMENT_ID).
+// Run by hand, it first creates RUNS=1000 runs; the runner seeds them (EXPERIMENT_ID).
 // Filter: -e FILTER="…" -e ORDER_BY="metrics.accuracy DESC" -e MAX_RESULTS=100
-// With -e VARIED=1 no two requests are alike: a server that answers equal searches together gains nothing.
+// With -e VARIED=1 all requests differ, so a server gains nothing by sharing answers.
 import exec from "k6/execution";
 import http from "k6/http";
 import { API, JSON_BODY, measured, occurrences, size } from "./k6/measure.js";

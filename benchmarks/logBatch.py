@@ -1,12 +1,13 @@
-"""Calls of the Python API, measured with pyperf: MlflowClient on a server or on a database.
+"""Calls of the Python API, measured with pyperf, on a server or a database.
 
     MLFLOW_TRACKING_URI=sqlite:////tmp/test.db python logBatch.py --inherit-environ MLFLOW_TRACKING_URI
     MLFLOW_TRACKING_URI=postgresql://postgres:postgres@localhost:5432/postgres python logBatch.py …
     MLFLOW_TRACKING_URI=http://localhost:5000 python logBatch.py …
 
-All options of pyperf.Runner, and what is called: --operation log_batch (default), log_metric (one at a time)
-or search_runs (one page of 1,000 runs); and the sizes of a batch: --metrics 10 --params 0 --tags 0 (or
-METRICS, PARAMS, TAGS in the environment; each may be a list, 10,100,1000: one benchmark per combination).
+Options: those of pyperf.Runner; the operation: --operation log_batch (default), log_metric (one at
+a time) or search_runs (one page of 1,000 runs); and the sizes of a batch: --metrics 10 --params 0
+--tags 0 (or METRICS, PARAMS, TAGS in the environment). Each size may be a list, such as
+10,100,1000; then there is one benchmark per combination.
 """
 
 from __future__ import annotations
@@ -32,18 +33,18 @@ PARAMS_PER_RUN: Final = 200
 EXPERIMENT: Final = "logBatch"
 SEARCHED_RUNS: Final = 1000
 SEARCHED_EXPERIMENT: Final = (
-    f"searched-{SEARCHED_RUNS}"  # made by seeds.py, or here when it is not there
+    f"searched-{SEARCHED_RUNS}"  # created by seeds.py, or here if it does not exist
 )
 
 
 def _add_arguments(command: list[str], args: argparse.Namespace) -> None:
-    """pyperf starts its workers with a bare environment: the sizes go by command line."""
+    """Pass the sizes by command line, since pyperf starts its workers with an empty environment."""
     for name in ("operation", *SIZES):
         command += [f"--{name}", getattr(args, name)]
 
 
 def _parse(runner: pyperf.Runner) -> tuple[str, list[tuple[int, int, int]]]:
-    """The operation, and the combinations asked for as (tags, params, metrics)."""
+    """Return the operation and the requested combinations of (tags, params, metrics)."""
     runner.argparser.add_argument(
         "--operation", default="log_batch", choices=OPERATIONS, help="what is called"
     )
@@ -60,13 +61,15 @@ def _parse(runner: pyperf.Runner) -> tuple[str, list[tuple[int, int, int]]]:
 
 
 def _client(uri: str) -> MlflowClient:
-    """A client of `uri`; an error when HEADRACE=1 and its store is not headrace's after all."""
+    """Return a client of `uri`; fail if HEADRACE=1 is set and its store is not headrace's."""
     from mlflow import MlflowClient
 
     client = MlflowClient(uri)
     store = type(client._tracking_client.store)
     if os.environ.get("HEADRACE") == "1" and not store.__module__.startswith("headrace"):
-        raise SystemExit(f"HEADRACE=1, but mlflow uses {store.__module__}: the plugin is not there")
+        raise SystemExit(
+            f"HEADRACE=1, but mlflow uses {store.__module__}: the plugin is not installed"
+        )
     return client
 
 
@@ -76,7 +79,7 @@ def _experiment(client: MlflowClient, name: str) -> str:
 
 
 class Batches:
-    """Batches of one size, each with rows of its own, logged to runs of realistic size."""
+    """Batches of one size, each with different rows, logged to runs of realistic size."""
 
     def __init__(self, client: MlflowClient, tags: int, params: int, metrics: int) -> None:
         self._client = client
@@ -96,7 +99,7 @@ class Batches:
         )
 
     def log(self, loops: int) -> float:
-        """Seconds that `loops` calls of log_batch took; making runs and batches does not count."""
+        """Return the seconds of `loops` calls of log_batch, without creating runs and batches."""
         spent = 0.0
         log_batch = self._client.log_batch
         for number in range(loops):
@@ -110,27 +113,27 @@ class Batches:
         return spent
 
     def _verify(self, run_id: str, loops: int) -> None:
-        """The last batch is there."""
+        """Check that the last batch is stored."""
         data = self._client.get_run(run_id).data
         tags, params, metrics = self._sizes
         last = f"param_{loops - 1}_{params - 1}"
         if metrics and data.metrics.get("metric_0") != float(loops - 1):
-            raise RuntimeError("the last metrics that were logged are not there")
+            raise RuntimeError("the last logged metrics are missing")
         if params and last not in data.params:
-            raise RuntimeError("the last params that were logged are not there")
+            raise RuntimeError("the last logged params are missing")
         if tags and data.tags.get("tag_0") != f"tag 0 at {loops - 1}":
-            raise RuntimeError("the last tags that were logged are not there")
+            raise RuntimeError("the last logged tags are missing")
 
 
 class Points:
-    """One point after the other, as a training loop logs its loss."""
+    """One point after another, as a training loop logs its loss."""
 
     def __init__(self, client: MlflowClient) -> None:
         self._client = client
         self._experiment_id = _experiment(client, EXPERIMENT)
 
     def log(self, loops: int) -> float:
-        """Seconds that `loops` calls of log_metric took; making the run does not count."""
+        """Return the seconds of `loops` calls of log_metric, without creating the run."""
         run_id = self._client.create_run(self._experiment_id).info.run_id
         log_metric = self._client.log_metric
         now = int(time.time() * 1000)
@@ -139,7 +142,7 @@ class Points:
             log_metric(run_id, "loss", 1 / (step + 1), now + step, step)
         spent = time.perf_counter() - began
         if len(self._client.get_metric_history(run_id, "loss")) != loops:
-            raise RuntimeError("points that were logged are not there")
+            raise RuntimeError("logged points are missing")
         return spent
 
 
@@ -164,11 +167,11 @@ class Searches:
         self._client.log_batch(run_id, metrics, params, [RunTag(f"tag_{i}", "") for i in range(4)])
 
     def search(self, loops: int) -> float:
-        """Seconds that `loops` searches took."""
+        """Return the seconds of `loops` searches."""
         began = time.perf_counter()
         for _ in range(loops):
             if self._found() != SEARCHED_RUNS:
-                raise RuntimeError("the runs are not there")
+                raise RuntimeError("the runs are missing")
         return time.perf_counter() - began
 
 
@@ -182,7 +185,7 @@ def main() -> None:
     made: dict[str, Any] = {}
 
     def timed(loops: int, name: str, kind: Callable[..., Any], verb: str, *sizes: int) -> float:
-        if name not in made:  # in a worker: mlflow takes seconds to import
+        if name not in made:  # only in a worker, because importing mlflow takes seconds
             made[name] = kind(_client(uri), *sizes)
         return float(getattr(made[name], verb)(loops))
 

@@ -75,5 +75,5 @@ def run(options: Options, points: tuple[int, ...], tell: Callable[[str], None]) 
             for server in options.servers:
                 if server.needs_database:
                     rows += [_row(server, databases, count, given, tell) for count in points]
-    head = ["history in one answer", "points", "MiB", "s", "idle RSS, MiB", "most RSS, MiB"]
+    head = ["history in one answer", "points", "MiB", "s", "idle RSS, MiB", "peak RSS, MiB"]
     return table(head, rows)

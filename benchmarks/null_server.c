@@ -1,10 +1,10 @@
-/* A server that does nothing: it answers every request with bytes that it read from files at start.
- * It is the ceiling of the load generator: no tracking server can be measured as faster than this.
+/* A server that does nothing: it answers every request with bytes read from files at its start.
+ * It shows the limit of the load generator: no tracking server can be measured as faster.
  *
  * Usage: null_server PORT DIR
  * DIR holds one file per route, named after the path behind "/mlflow/" with "_" for "/": runs_get,
  * runs_log-batch, ... A path without a file is answered with "{}".
- * One thread, epoll, HTTP/1.1 with keep-alive and Content-Length; nothing else is understood.
+ * It uses one thread and epoll, and supports only HTTP/1.1 with keep-alive and Content-Length.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -29,8 +29,8 @@ struct route {
 struct connection {
     char head[MAX_HEAD];
     size_t head_size;
-    size_t body_left;          /* bytes of the request's body that are still to come */
-    const struct route *route; /* what to answer when the body is complete */
+    size_t body_left;          /* missing bytes of the request's body */
+    const struct route *route; /* the answer when the body is complete */
     size_t sent;
 };
 
@@ -91,7 +91,7 @@ static const struct route *find_route(const char *head) {
     return &routes[0];
 }
 
-/* The head is complete: find the route and how much of the body is not here yet.
+/* The head is complete: find the route and the missing part of the body.
  * Returns the bytes of the buffer that belong to this request. */
 static size_t take_head(struct connection *c, const char *end) {
     size_t head_size = (size_t)(end - c->head) + 4, length = 0;
@@ -105,7 +105,7 @@ static size_t take_head(struct connection *c, const char *end) {
     return head_size + here;
 }
 
-/* Returns 0 when the answer is out, 1 when the socket is full, -1 when it is gone. */
+/* Returns 0 if the answer was sent, 1 if the socket is full, -1 if it is closed. */
 static int answer(int fd, struct connection *c) {
     while (c->sent < c->route->size) {
         ssize_t n = write(fd, c->route->bytes + c->sent, c->route->size - c->sent);

@@ -1,6 +1,7 @@
 """The null server: built from null_server.c, or this module if there is no C compiler.
 
-`python -m benchmarks.null_server PORT DIR` starts the slower replacement; the results name the one that was used.
+`python -m benchmarks.null_server PORT DIR` starts the slower replacement; the results name the one
+that was used.
 """
 
 from __future__ import annotations

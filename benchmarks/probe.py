@@ -1,19 +1,20 @@
-"""The raw-database probe: the rows of a writing case with no server in between.
+"""The raw-database probe: write the rows of a case without a server.
 
-What it does, exactly. One request's rows are those that the k6 script sends: m rows of `metrics` and
-of `latest_metrics`, p of `params`, t of `tags`; or, for create run, a row of `runs` and three of
-`tags`. Values are ready in memory, nothing is parsed, no run is looked up, nobody is answered. One
-process, one event loop, asyncpg, prepared statements that take whole columns as arrays; all tables in
-one statement (a chain of WITH … INSERT), so that a commit is one round trip. `metrics` and `params` are
-written with ON CONFLICT DO NOTHING, `latest_metrics` and `tags` with ON CONFLICT DO UPDATE.
+A request has the same rows as in the k6 script: m rows of `metrics` and of `latest_metrics`, p of
+`params`, t of `tags`; or, for create run, a row of `runs` and three of `tags`. The values are
+prepared in memory; the probe parses nothing, looks up no run and sends no answer. It uses one
+process, one event loop, asyncpg, and prepared statements with arrays for whole columns. One
+statement writes all tables (a chain of WITH … INSERT), so that a commit is one round trip.
+`metrics` and `params` are written with ON CONFLICT DO NOTHING, `latest_metrics` and `tags` with ON
+CONFLICT DO UPDATE.
 
-Two shapes, since the limit depends on it:
-- each: every one of N users has a connection of its own and commits each request by itself;
-- grouped: W connections commit G = N / W requests at a time, `latest_metrics` and `tags` merged first,
-  as a group commit would (W = 1 and W = 2).
+There are two shapes, because the limit depends on the shape:
+- each: every one of N users has its own connection and commits each request separately;
+- grouped: W connections commit G = N / W requests at a time, merged as in a group commit
+  (`latest_metrics` and `tags`; W = 1 and W = 2).
 
-On SQLite there is one writer whatever one does: one connection, WAL, synchronous FULL, executemany;
-`each` commits single requests, `grouped` N at a time.
+SQLite has only one writer: one connection, WAL, synchronous FULL, executemany; `each` commits
+single requests, `grouped` N at a time.
 
 The limit of a case is the fastest shape.
 """
@@ -46,7 +47,7 @@ PARAMS_PER_RUN: Final = 200
 
 @dataclass(frozen=True)
 class Table:
-    """`update` is the column list to overwrite on conflict, empty for DO NOTHING."""
+    """`update` lists the columns to overwrite on conflict; if empty, DO NOTHING."""
 
     name: str
     columns: dict[str, str]
@@ -118,7 +119,7 @@ def tables_of(writes: Writes) -> list[Table]:
 
 
 def postgres_statement(tables: list[Table]) -> str:
-    """All tables in one statement: the last INSERT is the main one, the others are in WITH."""
+    """Return one statement for all tables: the last INSERT is the main one, others are in WITH."""
     texts, first = [], 1
     for table in tables:
         texts.append(table.postgres(first))
@@ -128,7 +129,7 @@ def postgres_statement(tables: list[Table]) -> str:
 
 
 class Rows:
-    """The columns of a group of requests, table by table, different for every group."""
+    """The columns of a group of requests, by table, different for every group."""
 
     def __init__(self, writes: Writes, users: int) -> None:
         self._writes = writes
@@ -146,7 +147,7 @@ class Rows:
         return seeds.run_id(PROBE_SET, (per_user * self._users + user) % seeds.POOL_WARMUP_RUNS)
 
     def group(self, members: range) -> Columns:
-        """The columns for one request of each user in `members`, in the order of the tables."""
+        """Return the columns for one request of each of `members`, in the order of the tables."""
         number = next(self._numbers)
         if self._writes.target is Target.NEW_RUNS:
             return self._new_runs(members, number)
@@ -203,7 +204,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Probe:
-    """What one shape did; `requests` are those that a server would have had to answer."""
+    """Result of one shape; `requests` is the number that a server would have answered."""
 
     shape: str
     requests_per_s: float
@@ -301,7 +302,7 @@ def prepare_statements(postgres: bool) -> list[str]:
 
 
 def run_probe(case: Case, uri: str, pid: int | None, seconds: float) -> list[Probe]:
-    """Every shape for `seconds`; `uri` has what `prepare_statements` writes."""
+    """Run every shape for `seconds`, on a database filled by `prepare_statements`."""
     writes, users = case.writes, case.users
     assert writes is not None
     found = []

@@ -1,4 +1,4 @@
-"""A progress bar with the time that is left, on a terminal; lines, elsewhere."""
+"""A progress bar with the remaining time on a terminal; otherwise, lines."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def clock(seconds: float) -> str:
 
 
 class Progress:
-    """Steps have weights: the seconds that they are expected to take.
+    """Steps have weights, their expected seconds.
 
-    The time left is the weight left, at the speed of the steps so far.
+    The remaining time is the remaining weight at the speed of the steps so far.
     """
 
     def __init__(self, weight: float, out: TextIO = sys.stderr) -> None:
@@ -34,7 +34,7 @@ class Progress:
         return left * speed
 
     def step(self, label: str, weight: float) -> None:
-        """What is done from now on; the step before is finished."""
+        """Finish the previous step and begin this one."""
         self._done = min(self._total, self._done + self._current)
         self._current = weight
         self._show(label)

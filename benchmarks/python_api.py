@@ -1,6 +1,7 @@
-"""log_batch of the Python API straight on a database: MLflow's own store against headrace's.
+"""log_batch of the Python API on a database: MLflow's own store against headrace's.
 
-Runs logBatch.py in this environment with the plugin off and on (HEADRACE=0 and 1), in turns.
+Runs logBatch.py in this environment with the plugin disabled and enabled (HEADRACE=0 and 1),
+alternately.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class ApiSample:
 
 
 def measure(kind: str, store: str, number: int, uri: str, output: Path) -> ApiSample:
-    """One pyperf run of log_batch(10 metrics)."""
+    """Run log_batch(10 metrics) once in pyperf."""
     output.unlink(missing_ok=True)
     switch = "1" if store == "headrace" else "0"
     environment = os.environ | {
@@ -69,7 +70,7 @@ def measure(kind: str, store: str, number: int, uri: str, output: Path) -> ApiSa
 def measure_all(
     databases: Databases, rounds: int, work: Path, tell: Callable[[str], None]
 ) -> list[dict[str, Any]]:
-    """A fresh database for every process group; stock first, then headrace, then the other way."""
+    """Measure with a new database each time; the order of stock and headrace alternates."""
     stores = ("mlflow", "headrace")
     found = []
     for number, turn in enumerate(figures.pairs(rounds), start=1):

@@ -1,4 +1,4 @@
-"""The results page: Markdown tables with medians, spread and ratios, and the charts beside them."""
+"""The results page: Markdown tables with medians, spread and ratios, and charts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HEADLINE: Final = ("log-batch-10", "log-batch-10-own", "create-run", "get-run", 
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Markdown; the first column is text, the others are figures."""
+    """Return a Markdown table; the first column is text, the others are numbers."""
     line = "|".join(["---"] + ["---:"] * (len(head) - 1))
     body = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return f"| {' | '.join(head)} |\n|{line}|\n{body}\n"
@@ -121,7 +121,7 @@ def probes(results: Results, database: str) -> str:
 
 def processes(results: Results, database: str) -> str:
     head = ["", "ready, empty database, s", "ready, existing database, s", "idle RSS, MiB"]
-    head += ["idle PSS, MiB", "most RSS under load, MiB", "processes"]
+    head += ["idle PSS, MiB", "peak RSS under load, MiB", "processes"]
     rows = []
     for server in results.servers(database):
         starts = [r for r in results.starts if (r.database, r.server) == (database, server)]
@@ -171,8 +171,8 @@ def sizes(results: Results) -> str:
 
 
 def limits(results: Results, database: str) -> str:
-    """How near the writing cases come to what the machine could do at most."""
-    head = ["share of the limit", "raw database, each by itself", "raw database, grouped"]
+    """Compare the writing cases with the limits of the machine."""
+    head = ["share of the limit", "raw database, each request separately", "raw database, grouped"]
     head += ["null server", "generator and database, no server"]
     rows = []
     for case in results.cases(database):
@@ -191,7 +191,7 @@ def limits(results: Results, database: str) -> str:
 
 
 def mixes(results: Results, database: str) -> str:
-    """The two kinds of requests of the realistic mix, apart."""
+    """The two kinds of requests of the realistic mix, separately."""
     case = "realistic-mix"
     rows = []
     for server in results.servers(database):
@@ -219,7 +219,7 @@ def mixes(results: Results, database: str) -> str:
 
 
 def python_api(results: Results, database: str) -> str:
-    """MLflow's own store against the plugin, both in the client's process."""
+    """MLflow's own store and the plugin, both in the client's process."""
     if not any(row["database"] == database for row in results.python_api):
         return ""
     stock, ours = (goals.api_ms(results, database, s) for s in (goals.STOCK, OURS))
@@ -242,7 +242,7 @@ def failures(results: Results) -> str:
     for row in results.samples:
         if row.error:
             where = f"{row.database}, {_server(results, row.server)}, {_title(row.case)}"
-            share = f"{row.failures} of {row.requests} answers wrong"
+            share = f"{row.failures} of {row.requests} answers were wrong"
             lines.append(f"- {where}, round {row.round}: {share}: `{row.error}`")
     for start in results.starts:
         if start.error:
@@ -269,7 +269,7 @@ def _bars(results: Results, database: str, case: str, field: str, unit: str) -> 
 
 
 def _limit_bar(results: Results, database: str, case: str) -> list[Measure]:
-    """The limit beside the figures: the database without a server, or the server that does nothing."""
+    """The limit: the database without a server, or the server that does nothing."""
     writes = BY_NAME[case].writes if case in BY_NAME else None
     if writes is None:
         rate = results.median(database, case, "null", "requests_per_s")
@@ -290,7 +290,7 @@ def _rate_groups(results: Results, database: str, cases: Iterable[str]) -> list[
 
 
 def charts(results: Results) -> dict[str, str]:
-    """File name to SVG."""
+    """Return the charts, as file name to SVG."""
     made = {}
     cores = results.about["machine"]["cores"]
     for database in results.databases():
@@ -344,11 +344,11 @@ def _about(results: Results) -> str:
 
 
 def markdown(results: Results, notes: str = "") -> str:
-    """The page; `notes` is what somebody wrote about it, by hand."""
+    """Return the page; `notes` is a handwritten comment on the results."""
     about = results.about
     parts = [f"# Benchmark of {about['date']}\n", f"`{about['command']}`\n"]
     if about.get("broken_off"):
-        parts.append("This run was broken off; some rounds are missing.\n")
+        parts.append("This run was interrupted; some rounds are missing.\n")
     for database in results.databases():
         parts.append(f"## {database}\n")
         if results.cases(database):
@@ -363,13 +363,13 @@ def markdown(results: Results, notes: str = "") -> str:
         parts += ["## Size\n", sizes(results)]
     parts += ["## Goals\n", goal_table(results), notes]
     if failed := failures(results):
-        parts += ["## What failed\n", failed]
-    parts += ["## How it was measured\n", _about(results)]
+        parts += ["## Failures\n", failed]
+    parts += ["## Method\n", _about(results)]
     return "\n".join(part for part in parts if part)
 
 
 def write(results: Results, folder: Path) -> None:
-    """results.json, README.md and the charts; `notes.md`, if it is there, becomes part of the page."""
+    """Write results.json, README.md and the charts; `notes.md`, if it exists, joins the page."""
     folder.mkdir(parents=True, exist_ok=True)
     results.write(folder / "results.json")
     notes = folder / "notes.md"

@@ -17,7 +17,7 @@ OURS: Final = "headrace"
 
 @dataclass(frozen=True)
 class Sample:
-    """One case of one server in one round. CPU seconds are per 1,000 requests; `error` empty is good."""
+    """One case of one server in one round; CPU seconds are per 1,000 requests."""
 
     database: str
     server: str
@@ -41,7 +41,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Start:
-    """One start of a server: on an empty database (round 0) or on one that exists."""
+    """One start of a server, on an empty database (round 0) or on an existing one."""
 
     database: str
     server: str
@@ -68,7 +68,7 @@ class ProbeSample:
 
 @dataclass
 class Results:
-    """A whole run; `about` has the date, the command, the machine, versions and settings."""
+    """A whole run; `about` contains date, command, machine, versions and settings."""
 
     about: dict[str, Any]
     samples: list[Sample] = field(default_factory=list)
@@ -97,7 +97,7 @@ class Results:
         return list(dict.fromkeys(started + [row.database for row in self.samples]))
 
     def servers(self, database: str) -> list[str]:
-        """In the order of the run's own list, with those that did not start."""
+        """The servers in the order of the run, including those that did not start."""
         seen = {row.server for row in self.samples if row.database == database}
         seen |= {row.server for row in self.starts if row.database == database}
         order = list(self.about.get("servers", {}))
@@ -111,7 +111,7 @@ class Results:
         return [row for row in self.samples if (row.database, row.case, row.server) == wanted]
 
     def error(self, database: str, case: str, server: str) -> str:
-        """Why the case counts as failed: half of the rounds did; of our own, one is enough."""
+        """The reason why the case failed: half of its rounds did, or one round of headrace."""
         rows = self.of(database, case, server)
         errors = [row.error for row in rows if row.error]
         failed = errors and (server == OURS or 2 * len(errors) >= len(rows))
@@ -123,7 +123,7 @@ class Results:
     def values(
         self, database: str, case: str, server: str, value: Callable[[Sample], float | None]
     ) -> list[float]:
-        """One value per round without failures, none at all when the case counts as failed."""
+        """One value for each round without failures; no values if the case failed."""
         if self.error(database, case, server):
             return []
         rows = (row for row in self.of(database, case, server) if not row.error)
@@ -134,7 +134,7 @@ class Results:
         return figures.median(found)
 
     def shape_rows_per_s(self, database: str, case: str, shape: str) -> float | None:
-        """The median of the raw-database probe for the fastest shape whose name starts so."""
+        """The median of the raw-database probe for the fastest shape with this prefix."""
         rows = [row for row in self.probes if (row.database, row.case) == (database, case)]
         names = dict.fromkeys(row.shape for row in rows if row.shape.startswith(shape))
         medians = [figures.median([r.rows_per_s for r in rows if r.shape == n]) for n in names]

@@ -1,4 +1,4 @@
-"""A whole benchmark: the servers take turns, round by round, each with a fresh database."""
+"""A whole benchmark: the servers alternate in each round, each with a new database."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROBE: Final = "probe"
-# Expected seconds, for the progress bar only.
+# Expected seconds, only for the progress bar.
 START_S: Final = {"headrace": 4, "mlflow": 30, "mlflow-go": 15, "fasttrackml": 4, "null": 2}
 CASE_OVERHEAD_S: Final = 3
 PROBE_SHAPES: Final = 3
@@ -36,7 +36,7 @@ PYTHON_API_S: Final = 25
 
 @dataclass(frozen=True)
 class Options:
-    """What `python -m benchmarks` was asked for."""
+    """The options of `python -m benchmarks`."""
 
     servers: list[Server]
     cases: list[Case]
@@ -56,7 +56,7 @@ class Options:
 
 @contextlib.contextmanager
 def workplace(options: Options) -> Iterator[Path]:
-    """A folder for databases and logs; it is removed at the end unless it was given."""
+    """Yield a folder for databases and logs, and remove it at the end unless it was given."""
     if options.work is not None:
         options.work.mkdir(parents=True, exist_ok=True)
         yield options.work
@@ -89,7 +89,7 @@ def database_server(kind: str, work: Path, uri: str | None) -> Iterator[Database
 def measure(
     case: Case, running: RunningServer, databases: Databases, uri: str, options: Options
 ) -> tuple[Load, Sample]:
-    """Warm up, measure, verify. The sample's `database`, `round` are filled in by the caller."""
+    """Warm up, measure and verify; the caller sets `database` and `round` of the sample."""
     null = not running.server.needs_database
     users = options.users or case.users
     work = running.log.parent
@@ -210,10 +210,10 @@ class Benchmark:
                     self._server_turn(by_name[name], databases, number)
 
     def _make_template(self, server: Server, databases: Databases) -> bool:
-        """Let the server make its tables in an empty database, then write the seeds into it."""
+        """Let the server create its tables in an empty database, then write the seeds."""
         if not server.needs_database:
             return True
-        label = f"{databases.kind}: {server.name} makes its tables"
+        label = f"{databases.kind}: {server.name} creates its tables"
         self.progress.step(label, self._start_s(server))
         name = f"template_{server.name}"
         uri = databases.create(name)
@@ -227,7 +227,7 @@ class Benchmark:
             sys.stderr.write(f"\n{error}\n")
             return False
         self.results.starts.append(start)
-        self.progress.step(f"{databases.kind}: rows to be read for {server.name}", self._seed_s())
+        self.progress.step(f"{databases.kind}: seed rows for {server.name}", self._seed_s())
         databases.seed(uri, self.seeds, fasttrackml=server.fasttrackml_tables)
         return True
 
@@ -287,7 +287,7 @@ class Benchmark:
         return running
 
     def _probe(self, databases: Databases, number: int) -> None:
-        """On a copy of the first server's tables that are MLflow's own."""
+        """Run the probe on a copy of the first server's database that has MLflow's own tables."""
         written = [case for case in self.options.cases if case.writes is not None]
         made = [s for s in self.options.servers if s.needs_database and not s.fasttrackml_tables]
         if not written or not made:
@@ -304,7 +304,7 @@ class Benchmark:
 
 
 def run(options: Options, command: str) -> Results:
-    """Measure; the results are also there when the run is broken off (KeyboardInterrupt)."""
+    """Measure; an interrupted run (KeyboardInterrupt) also returns its results."""
     about = {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "command": command,
@@ -326,5 +326,5 @@ def run(options: Options, command: str) -> Results:
             Benchmark(options, results, work).run()
         except KeyboardInterrupt:
             results.about["broken_off"] = True
-            sys.stderr.write("\nbroken off: what follows is what was measured so far\n")
+            sys.stderr.write("\ninterrupted; these are the results so far\n")
     return results

@@ -1,7 +1,7 @@
-"""What the databases hold before a case is measured: runs to search, long metrics, empty runs.
+"""The data that exists before a case is measured: runs to search, long metrics, empty runs.
 
 Written with SQL alone, on PostgreSQL and SQLite, in MLflow's tables and in those of FastTrackML, so
-that every server reads the same rows. k6/seeds.js makes the same runs through the API.
+that every server reads the same rows. k6/seeds.js creates the same runs through the API.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Final
 
 METRICS_PER_RUN: Final = 10
 PARAMS_PER_RUN: Final = 10
-PRIME: Final = 10007  # values look random and are the same on every database
+# Values look random and are the same on every database.
+PRIME: Final = 10007
 START_MS: Final = 1_700_000_000_000
 
 SMALL_RUNS: Final = 1_000
@@ -25,7 +26,7 @@ POOL_WARMUP_RUNS: Final = 2_000
 POOL_SEGMENTS: Final = 3
 POOL_RUNS: Final = POOL_WARMUP_RUNS + POOL_SEGMENTS * POOL_SEGMENT_RUNS
 
-# Far above the ids that a server gives in a benchmark.
+# Far above the ids that a server assigns in a benchmark.
 SMALL_EXPERIMENT: Final = 900_001
 LARGE_EXPERIMENT: Final = 900_002
 HISTORY_EXPERIMENT: Final = 900_003
@@ -33,7 +34,7 @@ POOL_EXPERIMENT: Final = 900_004
 LISTED_EXPERIMENTS: Final = 910_000
 LISTED_PREFIX: Final = "seeded-"
 
-# Two hex digits name a set of runs, thirty count them (seededRun in k6/runs.js).
+# Two hex digits identify a set of runs, thirty number its runs (seededRun in k6/runs.js).
 SMALL_SET: Final = "5a"
 LARGE_SET: Final = "1a"
 HISTORY_SET: Final = "41"
@@ -41,7 +42,7 @@ POOL_SET: Final = "b0"
 
 
 class Seed(Enum):
-    """A part of the data; a case names the parts it needs."""
+    """A part of the data; a case lists the parts that it needs."""
 
     SMALL_RUNS = "1,000 runs"
     LARGE_RUNS = "100,000 runs"
@@ -61,13 +62,13 @@ LONG_RUN: Final = run_id(HISTORY_SET, 1)
 
 @dataclass(frozen=True)
 class Dialect:
-    """How one database and one server's tables say the few things in which they differ."""
+    """The expressions that differ between databases and between the servers' tables."""
 
     postgres: bool
     fasttrackml: bool = False
 
     def series(self, count: int) -> str:
-        """A table expression `n(i)` that counts 0 .. count-1."""
+        """Return a table expression `n(i)` with the numbers 0 .. count-1."""
         if self.postgres:
             return f"generate_series(0, {count - 1}) AS n(i)"
         return (
@@ -87,7 +88,7 @@ class Dialect:
         return "false" if self.postgres else "0"
 
     def insert(self, table: str, columns: dict[str, str], source: str) -> str:
-        """INSERT … SELECT; the columns that only FastTrackML has are added to `columns`."""
+        """Return INSERT … SELECT, with FastTrackML's additional columns if needed."""
         if self.fasttrackml:
             extra = {
                 "experiments": {"namespace_id": "1"},
@@ -202,7 +203,7 @@ def _history(d: Dialect, run: str, points: int) -> list[str]:
 
 
 def statements(seeds: frozenset[Seed], d: Dialect) -> list[str]:
-    """The SQL that writes `seeds`, in an order that foreign keys allow."""
+    """Return the SQL that writes `seeds`, in an order that foreign keys allow."""
     made: list[str] = []
     if Seed.SMALL_RUNS in seeds:
         made += _searched_runs(d, SMALL_SET, SMALL_EXPERIMENT, SMALL_RUNS)
@@ -225,12 +226,12 @@ def statements(seeds: frozenset[Seed], d: Dialect) -> list[str]:
 
 
 def pool_segment(segment: int) -> tuple[int, int]:
-    """First run and number of runs of a case's own part of the pool."""
+    """Return the first run and the number of runs of a case's part of the pool."""
     return POOL_WARMUP_RUNS + segment * POOL_SEGMENT_RUNS, POOL_SEGMENT_RUNS
 
 
 def history_statements(d: Dialect, points: int) -> list[str]:
-    """A run with one metric of `points` points, LONG_RUN."""
+    """Return the SQL for LONG_RUN, a run with one metric of `points` points."""
     return [
         _experiment(d, str(HISTORY_EXPERIMENT), "'history'"),
         *_runs(d, HISTORY_SET, HISTORY_EXPERIMENT, 2),

@@ -1,4 +1,4 @@
-"""How each server is started on a database, when it is ready, and how it is stopped."""
+"""Starting each server on a database, waiting until it is ready, and stopping it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Command = Callable[[str, int, Path], list[str]]
 
 @dataclass(frozen=True)
 class Server:
-    """`command(uri, port, work)`; `tables` names the schema, so that seeds fit it."""
+    """`command(uri, port, work)` starts it; `tables` names its schema for the seeds."""
 
     name: str
     title: str
@@ -42,7 +42,7 @@ class Server:
 
 
 class StartError(Exception):
-    """The server ended or was not ready in time; the text is the end of its log."""
+    """The server exited or was not ready in time; the text is the end of its log."""
 
 
 def _headrace(uri: str, port: int, work: Path) -> list[str]:
@@ -74,17 +74,17 @@ def _null(uri: str, port: int, work: Path) -> list[str]:
 
 
 def headrace(source: Path = peers.ROOT, name: str = "headrace") -> Server:
-    """headrace from a source tree."""
+    """Return headrace from a source tree."""
     environment = {"PYTHONPATH": os.fspath(source / "src")}
     return Server(name, name, _headrace, environment)
 
 
-# A server that reports its use to its makers over a network would be measured with the network.
+# Usage reports over a network would affect the measurement.
 _SILENT: Final = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
 
 
 def _mlflow_environment(peer: peers.Peer) -> dict[str, str]:
-    # Both start further `mlflow` and `python` processes by name.
+    # Both start other `mlflow` and `python` processes by name.
     return {**_SILENT, "PATH": f"{peer.binaries}{os.pathsep}{os.environ.get('PATH', '')}"}
 
 

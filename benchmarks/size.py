@@ -1,4 +1,4 @@
-"""Size: what an installation takes on disk and how long imports take, each beside the peers."""
+"""Size on disk and import times of headrace and its peers."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 REPEATS: Final = 5
 _LINE: Final = re.compile(r"import time:\s+\d+ \|\s+(\d+) \|\s+(\S+)$")
-# Not part of what was installed.
+# Not part of the installation.
 _TOOLS: Final = ("pip", "setuptools", "pkg_resources", "_distutils_hack")
 
 
 @dataclass(frozen=True)
 class Size:
-    """Milliseconds are medians of `python -X importtime`; None where nothing is imported."""
+    """Milliseconds are medians of `python -X importtime`; None if nothing is imported."""
 
     name: str
     version: str
@@ -39,7 +39,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Imports:
-    """The module a user imports, and the one that the server's process imports."""
+    """The module that a user imports, and the module that the server's process imports."""
 
     client: str = ""
     server: str = ""
@@ -58,7 +58,7 @@ def _site_packages(folder: Path) -> Path:
 
 
 def disk(folder: Path) -> tuple[float, int, int]:
-    """MiB, files and distributions of an environment, without pip itself and without bytecode."""
+    """Return MiB, files and distributions of an environment, without pip and bytecode."""
     site = _site_packages(folder)
     total, files = 0, 0
     for path in site.rglob("*"):
@@ -73,7 +73,7 @@ def disk(folder: Path) -> tuple[float, int, int]:
 
 
 def import_ms(python: Path, module: str) -> float | None:
-    """Median of `REPEATS` after one that fills the caches; None when it cannot be imported."""
+    """Return the median of `REPEATS` imports after a warm-up; None if the import fails."""
     if not module:
         return None
     command = [os.fspath(python), "-X", "importtime", "-c", f"import {module}"]
@@ -87,9 +87,9 @@ def import_ms(python: Path, module: str) -> float | None:
 
 
 def imported_us(log: str, module: str) -> int:
-    """Cumulative microseconds of a module with all it imports, from a log of -X importtime.
+    """Return the microseconds of a module with its imports, from a log of -X importtime.
 
-    The module's own line is the last with its name: its parents are nested in it.
+    The module's own line is the last with its name, because its parents are nested in it.
     """
     hits = (_LINE.match(line) for line in log.splitlines())
     found = [int(hit[1]) for hit in hits if hit and hit[2] == module]
@@ -99,7 +99,7 @@ def imported_us(log: str, module: str) -> int:
 
 
 def size_of(peer: peers.Peer) -> Size:
-    if peer is peers.HEADRACE:  # its source may have changed since
+    if peer is peers.HEADRACE:  # its source may have changed
         peer.stamp.unlink(missing_ok=True)
     peer.install()
     imports = IMPORTS[peer.name]
@@ -119,7 +119,7 @@ def size_of(peer: peers.Peer) -> Size:
 
 
 def sizes(names: list[str], tell: Callable[[str], None] = lambda _: None) -> list[dict[str, Any]]:
-    """Sizes of headrace and the peers among `names`."""
+    """Return the sizes of headrace and the peers among `names`."""
     found = []
     for peer in (peers.HEADRACE, *peers.PEERS):
         if peer.name in names:

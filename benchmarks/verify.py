@@ -1,4 +1,4 @@
-"""Is in the database what the server acknowledged? Counted with SQL, past the server."""
+"""Check with SQL, without the server, that the database contains every acknowledged row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def _runs_of(case: Case, setup: dict[str, Any]) -> str:
-    """The condition on `run_uuid` that holds for the runs of this measurement."""
+    """Return the condition on `run_uuid` that selects the runs of this measurement."""
     if case.pool_segment is not None:
         first, count = seeds.pool_segment(case.pool_segment)
         last = seeds.run_id(seeds.POOL_SET, first + count - 1)
@@ -23,7 +23,7 @@ def _runs_of(case: Case, setup: dict[str, Any]) -> str:
 
 
 def rows_before(case: Case, databases: Databases, uri: str) -> dict[str, int]:
-    """Rows per table in the case's part of the pool; empty for cases that make runs of their own."""
+    """Count rows by table in the case's part of the pool; empty for cases that create runs."""
     if case.writes is None or case.pool_segment is None:
         return {}
     return _count(case.writes, _runs_of(case, {}), databases, uri)
@@ -45,9 +45,9 @@ def missing(
     *,
     latest: bool = True,
 ) -> str:
-    """What is not as acknowledged, in words; empty when all is there.
+    """Describe the difference from the acknowledged rows; empty if there is none.
 
-    `latest` False leaves out the check of latest_metrics (FastTrackML orders points by another rule).
+    If `latest` is false, latest_metrics is not checked (FastTrackML orders points by another rule).
     """
     writes = case.writes
     if writes is None or load.requests == load.failures:
@@ -68,7 +68,7 @@ def missing(
 
 
 def _compare(table: str, per_request: int, stored: int, load: Load, users: int) -> str:
-    """A request whose answer was not waited for, or that failed, may have been stored or not."""
+    """Allow for requests that failed or had no answer: they may have been stored or not."""
     least = (load.requests - load.failures) * per_request
     most = (load.requests + users) * per_request
     if least <= stored <= most:
@@ -77,7 +77,7 @@ def _compare(table: str, per_request: int, stored: int, load: Load, users: int) 
 
 
 def _stale(runs: str, databases: Databases, uri: str) -> str:
-    """One metric's latest value must be the last of its history by (step, timestamp, value)."""
+    """Check that the latest value is the last of the history by (step, timestamp, value)."""
     newest = (
         "SELECT run_uuid, step, timestamp, value, row_number() OVER (PARTITION BY run_uuid"
         " ORDER BY step DESC, timestamp DESC, value DESC) AS place"

@@ -1,9 +1,10 @@
-"""asyncpg against psycopg 3: the same groups of points through the same statement, one connection each.
+"""asyncpg against psycopg 3: the same groups of points through the same statement, one connection
+each.
 
     python -m benchmarks.decisions.drivers postgresql://postgres@localhost/scratch
 
-Prints, per driver, CPU microseconds of this process and of the PostgreSQL backend per row (medians of the
-interleaved rounds). The database must be one that headrace made; rows are added to it.
+Prints, per driver, CPU microseconds of this process and of the PostgreSQL backend per row (medians
+of the interleaved rounds). The database must be one that headrace made; rows are added to it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""The HTTP server of `headrace server` against uvicorn and granian, each serving the same application.
+"""The HTTP server of `headrace server` against uvicorn and granian, each serving the same
+application.
 
     python -m benchmarks.decisions.http_servers        # needs wrk, uvicorn and granian
 
-Prints CPU microseconds of the server's process tree per request (medians of interleaved rounds): on a busy
-machine this figure varies less than requests per second.
+Prints CPU microseconds of the server's process tree per request (medians of interleaved rounds): on
+a busy machine this figure varies less than requests per second.
 """
 
 from __future__ import annotations

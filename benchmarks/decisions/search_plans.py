@@ -2,8 +2,9 @@
 
     python -m benchmarks.decisions.search_plans postgresql://postgres@localhost/scratch
 
-100,000 runs in one experiment and 20,000 in 19 more, each with 10 metrics, 10 params and 3 tags; the best of
-9 answers, no parallel workers. The database must be one that headrace made; it is filled if it has no runs.
+100,000 runs in one experiment and 20,000 in 19 more, each with 10 metrics, 10 params and 3 tags;
+the best of 9 answers, no parallel workers. The database must be one that headrace made; it is
+filled if it has no runs.
 """
 
 from __future__ import annotations

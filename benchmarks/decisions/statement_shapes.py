@@ -2,9 +2,10 @@
 
     python -m benchmarks.decisions.statement_shapes postgresql://postgres@localhost/scratch
 
-Groups of 20 requests with 10 or 500 metrics each, on one run and on a run per request: one statement, a transaction
-with INSERTs, the same with COPY for the history, and that with rows sorted by run before key. Medians of
-interleaved rounds. The database must be one that headrace made; rows are added to it.
+Groups of 20 requests with 10 or 500 metrics each, on one run and on a run per request: one
+statement, a transaction with INSERTs, the same with COPY for the history, and that with rows sorted
+by run before key. Medians of interleaved rounds. The database must be one that headrace made; rows
+are added to it.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-// Bodies of log-batch: each request writes rows that no other request wrote.
-// The text is made once and only the changing part is put in (a join), since JSON.stringify of 500
-// metrics would cost the load generator more than the server.
+// Bodies of log-batch: each request writes rows that no other request writes.
+// The text is built once and only the changing part is inserted (a join), because JSON.stringify of
+// 500 metrics would cost the load generator more than the server.
 import http from "k6/http";
 import { API, JSON_BODY, measured, prepared, size } from "./measure.js";
 
 const MARK = "@";
 
-// Three pieces of JSON, each with MARK wherever the request's own text goes.
+// Three pieces of JSON, with MARK at each place of the request's own text.
 function template(count, item) {
   const text = Array.from({ length: count }, (_, i) => item(i)).join(",");
   return text.split(MARK);

@@ -1,6 +1,6 @@
-// What every script shares: where the server is, what counts as a right answer, what is measured.
-// An answer is right when its status is 200 and its content is what was asked for. One wrong answer
-// fails the whole run (a threshold), so a server that errs quickly is never reported as fast.
+// Shared by every script: the address of the server, the check of answers, the measurements.
+// An answer is correct if its status is 200 and its content matches the request. One wrong answer
+// fails the whole run (a threshold), so a server with fast errors is never reported as fast.
 import exec from "k6/execution";
 import { Gauge, Rate, Trend } from "k6/metrics";
 
@@ -21,7 +21,7 @@ const clock = new Gauge("clock_ms");
 
 export const options = {
   setupTimeout: "20m",
-  // Tags that nobody reads cost the generator a tenth of its speed.
+  // Unused tags would cost the generator a tenth of its speed.
   systemTags: ["status"],
   summaryTrendStats: ["med", "p(95)", "p(99)", "max"],
   thresholds: { right_answers: ["rate==1"] },
@@ -52,7 +52,7 @@ function complain(response) {
   console.error(`wrong answer to ${response.request.method} ${response.url}: ${response.status} ${text}`);
 }
 
-// Counts one measured request. `isRight` gets the body; `kind` keeps the mix's two kinds apart.
+// Counts one measured request. `isRight` checks the body; `kind` separates the kinds of the mix.
 export function measured(response, isRight, kind) {
   const good = response.status === 200 && isRight(response.body);
   const ms = response.timings.duration;
@@ -66,7 +66,7 @@ export function measured(response, isRight, kind) {
   return good;
 }
 
-// Requests of setup: not measured, and nothing can be measured when one fails.
+// Requests of setup: not measured, and a failure ends the run.
 export function prepared(response) {
   if (response.status !== 200) {
     throw new Error(`setup: ${response.url} answered ${response.status} ${response.body || response.error}`);

@@ -1,6 +1,6 @@
-// log-batch with params: a user moves on to the next empty run when a run has as many params as real
-// runs have. A server that reads all params of the run at each batch would otherwise grow slower with
-// every request, which no training does.
+// log-batch with params: a user continues with the next empty run when a run has a realistic number
+// of params. Otherwise a server that reads all params of the run for each batch would become slower
+// with every request, which does not happen in a training.
 import exec from "k6/execution";
 import { batchTemplate, body, logBatch, sizes } from "./batches.js";
 import { users } from "./measure.js";

@@ -1,4 +1,4 @@
-// Experiments and runs that the scripts write to: made in setup, or seeded before by the runner.
+// Experiments and runs that the scripts write to: created in setup, or seeded by the runner.
 import http from "k6/http";
 import { API, JSON_BODY, prepared, size } from "./measure.js";
 
@@ -29,13 +29,13 @@ export function createRuns(experimentId, count) {
   return ids;
 }
 
-// Ids of the runs that the runner seeds: two hex digits name the set, thirty count the runs.
+// Ids of seeded runs: two hex digits identify the set, thirty number the runs.
 export function seededRun(set, index) {
   return set + index.toString(16).padStart(30, "0");
 }
 
-// Many empty runs, so that a run collects a number of params that real runs have.
-// Seeded (POOL, POOL_FIRST, POOL_COUNT) or made here.
+// Many empty runs, so that each run gets a realistic number of params.
+// Seeded (POOL, POOL_FIRST, POOL_COUNT) or created here.
 export function runPool(users) {
   if (__ENV.POOL) {
     return { set: __ENV.POOL, first: size("POOL_FIRST", 0), count: size("POOL_COUNT", 1) };

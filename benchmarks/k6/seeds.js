@@ -1,4 +1,4 @@
-// Runs to be read: the same rows that benchmarks/seeds.py writes with SQL, through the API instead.
+// Runs to read: the same rows as benchmarks/seeds.py writes with SQL, but through the API.
 import { prepareBatch } from "./batches.js";
 import { createExperiment, createRuns } from "./runs.js";
 

@@ -162,8 +162,8 @@ def test_figures_have_three_digits(value: float, text: str) -> None:
     assert short(value) == text
 
 
-def test_the_page_takes_up_what_was_written_by_hand(results: Results, tmp_path: Path) -> None:
+def test_the_page_includes_the_handwritten_notes(results: Results, tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("## Why\n\nBecause.\n")
     report.write(results, tmp_path)
     page = (tmp_path / "README.md").read_text()
-    assert page.index("## Goals") < page.index("## Why\n\nBecause.\n") < page.index("## How it was")
+    assert page.index("## Goals") < page.index("## Why\n\nBecause.\n") < page.index("## Method")
