@@ -33,7 +33,7 @@ class AcceptedSettings:
         URI,
         "--read-replica-backend-store-uri MLFLOW_READ_REPLICA_BACKEND_STORE_URI",
         "A read-only copy of the database.",
-        note="reads go to --backend-store-uri as well: answers are right, the replica stays idle",
+        note="reads also use --backend-store-uri: answers are right, the replica stays idle",
         handed_over="_MLFLOW_SERVER_READ_REPLICA_BACKEND_STORE",
     )
     expose_prometheus: str | None = row(
@@ -41,8 +41,9 @@ class AcceptedSettings:
         None,
         DIRECTORY,
         "--expose-prometheus MLFLOW_EXPOSE_PROMETHEUS",
-        "Answer GET /metrics, with MLflow's name for the number of requests beside headrace's own, "
-        "and keep the counts in this directory, over restarts. --metrics needs no directory.",
+        "Answer GET /metrics, include MLflow's name for the number of requests beside headrace's "
+        "own, and keep the counters in this directory across restarts. --metrics needs no "
+        "directory.",
         handed_over="prometheus_multiproc_dir",
     )
     gunicorn_opts: str | None = row(
@@ -51,7 +52,7 @@ class AcceptedSettings:
         TEXT,
         "--gunicorn-opts MLFLOW_GUNICORN_OPTS",
         "Options of gunicorn.",
-        note="gunicorn is not used here, and no request is cut off by a worker timeout",
+        note="gunicorn is not used here, and no worker timeout ends requests",
     )
     waitress_opts: str | None = row(
         ACCEPTED,
@@ -75,14 +76,14 @@ class AcceptedSettings:
         SWITCH,
         "--dev",
         "Reload when code changes.",
-        note="nothing reloads here; for more output use --log-level debug",
+        note="code is not reloaded here; for more output use --log-level debug",
     )
     trace_archival_config: str | None = row(
         ACCEPTED,
         None,
         Kind("PATH", existing_file),
         "--trace-archival-config MLFLOW_TRACE_ARCHIVAL_CONFIG",
-        "YAML file of trace archival.",
+        "YAML file that configures trace archival.",
         note="traces are not archived here: all of them stay in the database",
     )
     secrets_cache_ttl_s: int = row(
@@ -90,7 +91,7 @@ class AcceptedSettings:
         60,
         integer(10, 300),
         "--secrets-cache-ttl",
-        "How long MLflow's AI gateway, across the bridge, keeps a decrypted secret.",
+        "Time for which MLflow's AI gateway, across the bridge, caches a decrypted secret.",
         handed_over="MLFLOW_SERVER_SECRETS_CACHE_TTL",
     )
     secrets_cache_max_entries: int = row(
@@ -98,7 +99,7 @@ class AcceptedSettings:
         1000,
         integer(1, 10_000),
         "--secrets-cache-max-size",
-        "How many decrypted secrets MLflow's AI gateway, across the bridge, keeps.",
+        "Number of decrypted secrets that MLflow's AI gateway, across the bridge, caches.",
         handed_over="MLFLOW_SERVER_SECRETS_CACHE_MAX_SIZE",
     )
     workspace_store_uri: str | None = row(
@@ -114,15 +115,14 @@ class AcceptedSettings:
         False,
         SWITCH,
         "--enable-workspaces/--disable-workspaces MLFLOW_ENABLE_WORKSPACES",
-        "Separate tenants by workspace. Refused, because without it everyone would see everything.",
+        "Separate tenants by workspace. Refused, because headrace would show all data to everyone.",
     )
     app_name: str | None = row(
         ACCEPTED,
         None,
         Kind("NAME", application),
         "--app-name",
-        "Another application, such as basic-auth. Refused, because without it everyone would be "
-        "let in.",
+        "Another application, such as basic-auth. Refused, because headrace would let everyone in.",
     )
     sqlalchemy_pool_size: str | None = row(
         ACCEPTED,

@@ -63,8 +63,8 @@ class Settings(RuleSettings):
         "",
         URI,
         "--registry-store-uri MLFLOW_REGISTRY_STORE_URI",
-        "The database of the model registry. With another than the tracking database, MLflow answers "
-        "for the registry, across the bridge.",
+        "The database of the model registry. If it is not the tracking database, MLflow serves "
+        "the registry across the bridge.",
         default_text="the value of --backend-store-uri",
         handed_over="_MLFLOW_SERVER_REGISTRY_STORE",
     )
@@ -73,8 +73,7 @@ class Settings(RuleSettings):
         "",
         URI,
         "--default-artifact-root MLFLOW_DEFAULT_ARTIFACT_ROOT",
-        "Where the artifacts of experiments made from now on are kept; existing experiments stay "
-        "where they are.",
+        "The artifact location of new experiments; existing experiments keep theirs.",
         default_text="mlflow-artifacts:/ with --serve-artifacts, else ./mlruns as an absolute path",
         handed_over="_MLFLOW_SERVER_ARTIFACT_ROOT",
     )
@@ -83,7 +82,7 @@ class Settings(RuleSettings):
         True,
         SWITCH,
         "--serve-artifacts/--no-serve-artifacts MLFLOW_SERVE_ARTIFACTS",
-        "Carry artifacts between clients and --artifacts-destination, so that clients need no "
+        "Transfer artifacts between clients and --artifacts-destination, so that clients need no "
         "access to the store.",
         handed_over="_MLFLOW_SERVER_SERVE_ARTIFACTS",
     )
@@ -92,7 +91,7 @@ class Settings(RuleSettings):
         False,
         SWITCH,
         "--artifacts-only MLFLOW_ARTIFACTS_ONLY",
-        "Carry artifacts and do nothing else: no database is opened.",
+        "Only transfer artifacts; no database is opened.",
         handed_over="_MLFLOW_SERVER_ARTIFACTS_ONLY",
     )
     artifacts_destination: str = row(
@@ -100,8 +99,8 @@ class Settings(RuleSettings):
         "./mlartifacts",
         URI,
         "--artifacts-destination MLFLOW_ARTIFACTS_DESTINATION",
-        "Where the artifacts that this server carries are kept: a directory, or s3://, gs://, "
-        "wasbs:// and the like.",
+        "The artifact store of this server: a directory, or a URI such as s3://, gs:// or "
+        "wasbs://.",
         handed_over="_MLFLOW_SERVER_ARTIFACT_DESTINATION",
     )
     local_artifact_roots: str | None = row(
@@ -110,8 +109,8 @@ class Settings(RuleSettings):
         Kind("DIRECTORIES", directories),
         "--local-artifact-roots HEADRACE_LOCAL_ARTIFACT_ROOTS",
         "More directories, separated by commas, below which the server itself reads and writes "
-        "artifacts. Clients choose the artifact location of an experiment, so a local path "
-        "elsewhere is for clients only. / allows every path, as MLflow does.",
+        "artifacts. Clients choose the artifact location of an experiment, so other local paths "
+        "are for clients only. / allows every path, as MLflow does.",
         default_text="--artifacts-destination, --default-artifact-root and ./mlruns",
     )
     sqlite_synchronous: str = row(
@@ -119,57 +118,58 @@ class Settings(RuleSettings):
         "full",
         choice("normal", "full"),
         "--sqlite-synchronous HEADRACE_SQLITE_SYNCHRONOUS",
-        "What an answered write survives on SQLite. full: a crash of the server, of the machine "
-        "and a power cut. normal: a crash of the server; the last moments may be lost when the "
-        "machine or its power fails, the file stays consistent.",
+        "Durability of acknowledged writes on SQLite. full: they survive a crash of the server or "
+        "the machine, and a power cut. normal: they survive a crash of the server; after a crash "
+        "of the machine or a power cut the last writes may be lost, but the file is consistent.",
     )
     artifact_synchronous: str = row(
         STORAGE,
         "normal",
         choice("normal", "full"),
         "--artifact-synchronous HEADRACE_ARTIFACT_SYNCHRONOUS",
-        "What an uploaded artifact on local disk survives once it is answered. normal: a crash of "
-        "the server; the last seconds may be lost when the machine or its power fails, as with "
-        "stock MLflow. full: that too, for two waits for the disk per file.",
+        "Durability of uploaded artifacts on a local disk. normal: they survive a crash of the "
+        "server; after a crash of the machine or a power cut the last seconds may be lost, as "
+        "with stock MLflow. full: they survive these too, at the cost of two disk syncs per file.",
     )
     sqlite_readers: int = row(
         STORAGE,
         4,
         integer(1, 64),
         "--sqlite-readers HEADRACE_SQLITE_READERS",
-        "Read connections to a SQLite file, each in a thread of its own. Writes have one more.",
+        "Read connections to a SQLite file, each with its own thread. Writes have one more.",
     )
     postgres_connections: int = row(
         STORAGE,
         10,
         integer(1, 500),
         "--postgres-connections HEADRACE_POSTGRES_CONNECTIONS",
-        "Most connections of one process to PostgreSQL. All processes of all servers together "
-        "must stay below max_connections of the database.",
+        "Maximum number of PostgreSQL connections for searches in one process, which uses up to 9 "
+        "more for other purposes. The total of all processes of all servers must stay below "
+        "max_connections of the database.",
     )
     postgres_pooler: str = row(
         STORAGE,
         "auto",
         choice("auto", "none", "session", "transaction"),
         "--postgres-pooler HEADRACE_POSTGRES_POOLER",
-        "What stands between headrace and PostgreSQL: nothing, or a pooler such as PgBouncer that pools "
-        "sessions or transactions. auto finds out whether there is one and takes it for one of transactions, "
-        "which works with any and costs three more round trips for each read and write.",
+        "The pooler between headrace and PostgreSQL, such as PgBouncer: none, or one that pools "
+        "sessions or transactions. auto detects a pooler and treats it as a transaction pooler, "
+        "which works with both kinds and costs three more round trips for each read and write.",
     )
     write_queue_operations: int = row(
         STORAGE,
         10_000,
         integer(1, 10_000_000),
         "--write-queue-operations HEADRACE_WRITE_QUEUE_OPERATIONS",
-        "Most writes of one process that wait for their commit. Beyond it the answer is 429 with "
-        "Retry-After, which the client obeys.",
+        "Maximum number of writes that wait for their commit in one process. Beyond it the answer "
+        "is 429 with Retry-After, and clients retry.",
     )
     write_queue_bytes: int = row(
         STORAGE,
         64 << 20,
         size(1 << 20, 16 << 30),
         "--write-queue-bytes HEADRACE_WRITE_QUEUE_BYTES",
-        "Most bytes of request bodies of one process that wait for their commit. Beyond it the "
+        "Maximum number of request bytes that wait for their commit in one process. Beyond it the "
         "answer is 429 with Retry-After.",
     )
 
@@ -179,29 +179,29 @@ class Settings(RuleSettings):
         "127.0.0.1",
         TEXT,
         "--host -h MLFLOW_HOST",
-        "The address to listen on; 0.0.0.0 or :: for all of this machine's. Which Host headers "
-        "are answered is --allowed-hosts.",
+        "The address to listen on; 0.0.0.0 or :: means all addresses of this machine. "
+        "--allowed-hosts selects the accepted Host headers.",
     )
     port: int = row(
         NETWORK,
         5000,
         integer(0, 65535),
         "--port -p MLFLOW_PORT",
-        "The TCP port to listen on; 0 takes a free one and prints it.",
+        "The TCP port to listen on; 0 chooses a free port and prints it.",
     )
     workers: int = row(
         NETWORK,
         1,
         integer(1, 256),
         "--workers -w MLFLOW_WORKERS",
-        "Processes that answer requests on PostgreSQL. A SQLite file is always served by one.",
+        "Server processes on PostgreSQL. A SQLite file is always served by one process.",
     )
     static_prefix: str | None = row(
         NETWORK,
         None,
         Kind("PATH", prefix),
         "--static-prefix MLFLOW_STATIC_PREFIX",
-        "A path that every URL begins with, such as /mlflow.",
+        "A path prefix of every URL, such as /mlflow.",
         handed_over="_MLFLOW_STATIC_PREFIX",
     )
     max_body_bytes: int = row(
@@ -209,32 +209,33 @@ class Settings(RuleSettings):
         64 << 20,
         size(1 << 20, 4 << 30),
         "--max-body-bytes HEADRACE_MAX_BODY_BYTES",
-        "Longest request body that is held in memory. Artifacts are streamed and have no such "
-        "limit; JSON for headrace's own routes may have 20 MiB at most.",
+        "Maximum size of a request body that is held in memory. Artifacts are streamed and have "
+        "no such limit; JSON for headrace's own routes is limited to 20 MiB.",
     )
     max_requests_in_flight: int = row(
         NETWORK,
         512,
         integer(1, 1_000_000),
         "--max-requests-in-flight HEADRACE_MAX_REQUESTS_IN_FLIGHT",
-        "Requests that one process answers at the same time, artifacts and web pages not counted. "
-        "Beyond it the answer is 429 with Retry-After, at once, so that those in hand stay quick.",
+        "Maximum number of requests in progress in one process, not counting artifacts and web "
+        "pages. Beyond it the answer is 429 with Retry-After, immediately, so that the requests "
+        "in progress stay fast.",
     )
     keep_alive_timeout_s: float = row(
         NETWORK,
         75.0,
         seconds(0, 86_400),
         "--keep-alive-timeout-s HEADRACE_KEEP_ALIVE_TIMEOUT_S",
-        "How long an idle connection is kept. Must be longer than the idle time of a load "
-        "balancer in front (60 s is a common default).",
+        "Time after which an idle connection is closed. It must be longer than the idle timeout "
+        "of a load balancer in front (60 s is a common default).",
     )
     drain_timeout_s: float = row(
         NETWORK,
         25.0,
         seconds(0, 3_600),
         "--drain-timeout-s HEADRACE_DRAIN_TIMEOUT_S",
-        "How long a stopping server waits for requests that it is answering. Must be shorter "
-        "than what kills it afterwards (Kubernetes: 30 s).",
+        "Maximum time that a stopping server waits for requests in progress. It must be shorter "
+        "than the time after which the process is killed (Kubernetes: 30 s).",
     )
 
     # who is let in
@@ -243,9 +244,9 @@ class Settings(RuleSettings):
         None,
         TEXT,
         "--allowed-hosts MLFLOW_SERVER_ALLOWED_HOSTS",
-        "Host headers that are answered, separated by commas, with * as a wildcard: protection "
-        "against DNS rebinding. A host that clients name with a port needs the port here too. An "
-        "entry of digits, such as 10.*, matches addresses only.",
+        "Accepted Host headers, separated by commas, with * as a wildcard: protection against DNS "
+        "rebinding. If clients use a port in the URL, the entry needs the port too. An entry of "
+        "digits, such as 10.*, matches only addresses.",
         default_text="localhost and private addresses, with any port",
     )
     cors_allowed_origins: str | None = row(
@@ -262,14 +263,14 @@ class Settings(RuleSettings):
         "SAMEORIGIN",
         choice("SAMEORIGIN", "DENY", "NONE", upper=True),
         "--x-frame-options MLFLOW_SERVER_X_FRAME_OPTIONS",
-        "Which pages may show the web page in a frame. NONE sends no such header.",
+        "Pages that may show the web page in a frame. NONE sends no such header.",
     )
     disable_security_middleware: bool = row(
         SECURITY,
         False,
         SWITCH,
         "--disable-security-middleware MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE",
-        "Check neither Host nor Origin, and send no protective headers. For tests only.",
+        "Do not check Host and Origin, and send no protective headers. For tests only.",
     )
 
     # how it runs
@@ -278,14 +279,14 @@ class Settings(RuleSettings):
         "info",
         choice("debug", "info", "warning", "error"),
         "--log-level HEADRACE_LOG_LEVEL",
-        "Least serious message that is logged, on stderr.",
+        "Minimum severity of log messages, on stderr.",
     )
     log_format: str = row(
         RUNNING,
         "text",
         choice("text", "json"),
         "--log-format HEADRACE_LOG_FORMAT",
-        "Log lines for people (text) or for machines (json: one object a line).",
+        "Format of log lines: text for people, json (one object per line) for machines.",
     )
 
     log_requests: bool = row(
@@ -293,8 +294,8 @@ class Settings(RuleSettings):
         False,
         SWITCH,
         "--log-requests/--no-log-requests HEADRACE_LOG_REQUESTS",
-        "Log a line for every request: its id, method, route, status and times. Never what is in "
-        "it: no ids of runs, no names, no values.",
+        "Log a line for every request, with its id, method, route, status and times, but never "
+        "its contents: no ids of runs, no names, no values.",
     )
     slow_request_ms: int = row(
         RUNNING,
@@ -303,15 +304,15 @@ class Settings(RuleSettings):
         "--slow-request-ms HEADRACE_SLOW_REQUEST_MS",
         "Log requests that take longer than this, with the time spent in the write queue, the "
         "database and the encoding of the answer.",
-        default_text="0: no such log",
+        default_text="0: disabled",
     )
     metrics: bool = row(
         RUNNING,
         True,
         SWITCH,
         "--metrics/--no-metrics HEADRACE_METRICS",
-        "Answer GET /metrics for Prometheus, for all processes of this server together. "
-        "--expose-prometheus turns it on as well.",
+        "Answer GET /metrics for Prometheus, with the totals of all processes of this server. "
+        "--expose-prometheus also enables it.",
     )
 
     bridge: bool = row(
@@ -319,16 +320,16 @@ class Settings(RuleSettings):
         True,
         SWITCH,
         "--bridge/--no-bridge HEADRACE_BRIDGE",
-        "Have MLflow itself, when it is installed beside headrace, answer the routes that headrace "
-        "does not (`headrace routes` lists them). It is started when the first of them is asked "
-        "for, takes 0.3 GB and 5 s, and up to 3 GB for its background jobs.",
+        "Let MLflow, if it is installed beside headrace, serve the routes that headrace does not "
+        "implement (`headrace routes` lists them). It starts on the first request for one of "
+        "them, and needs 5 s and 0.3 GB, or up to 3 GB with its background jobs.",
     )
     bridge_idle_timeout_s: float = row(
         RUNNING,
         600.0,
         seconds(1, 86_400),
         "--bridge-idle-timeout-s HEADRACE_BRIDGE_IDLE_TIMEOUT_S",
-        "How long MLflow is kept running when no route needs it.",
+        "Time without bridged requests after which MLflow is stopped.",
     )
 
     def __post_init__(self) -> None:

@@ -30,36 +30,37 @@ class RuleSettings(WebhookSettings):
         True,
         SWITCH,
         "MLFLOW_TRUNCATE_LONG_VALUES",
-        "Cut values of params and tags that are too long, instead of refusing them.",
+        "Truncate values of params and tags that are too long, instead of rejecting them.",
     )
     graphql_max_aliases: int = row(
         RULES,
         10,
         integer(0, 1_000),
         "MLFLOW_SERVER_GRAPHQL_MAX_ALIASES",
-        "Most aliases in one selection of a GraphQL query.",
+        "Maximum number of aliases in one selection of a GraphQL query.",
     )
     graphql_max_root_fields: int = row(
         RULES,
         10,
         integer(0, 1_000),
         "MLFLOW_SERVER_GRAPHQL_MAX_ROOT_FIELDS",
-        "Most root fields of a GraphQL query. headrace answers queries of one; MLflow all others.",
+        "Maximum number of root fields of a GraphQL query. headrace answers queries with one root "
+        "field; MLflow answers the others.",
     )
     artifact_location_max_chars: int = row(
         RULES,
         2048,
         integer(1, 1_000_000),
         "MLFLOW_ARTIFACT_LOCATION_MAX_LENGTH",
-        "Longest artifact location of an experiment, in characters.",
+        "Maximum length of the artifact location of an experiment, in characters.",
     )
     allowed_host_addressed_artifact_schemes: str | None = row(
         RULES,
         None,
         TEXT,
         "MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES",
-        "Schemes, separated by commas, that a client may name in an artifact location although the "
-        "server would connect to whatever host stands there (sftp, http, hdfs and the like).",
+        "Schemes, separated by commas, that clients may use in an artifact location although the "
+        "server would connect to any host in it (such as sftp, http, hdfs).",
     )
     model_version_source_pattern: str | None = row(
         RULES,
@@ -73,7 +74,7 @@ class RuleSettings(WebhookSettings):
         300,
         integer(1, 604_800),
         "MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS",
-        "How long a link for downloading an artifact from the store itself is good.",
+        "Validity of a link for downloading an artifact directly from the store.",
     )
 
     s3_endpoint_url: str | None = row(
@@ -81,8 +82,8 @@ class RuleSettings(WebhookSettings):
         None,
         URI,
         "MLFLOW_S3_ENDPOINT_URL",
-        "Address of a server that speaks S3, in place of Amazon's. Everything else about s3:// "
-        "comes from the variables and files that boto3 reads (AWS_ACCESS_KEY_ID, ~/.aws …).",
+        "Address of an S3-compatible server to use instead of Amazon's. All other settings of "
+        "s3:// come from the variables and files that boto3 reads (AWS_ACCESS_KEY_ID, ~/.aws …).",
     )
     s3_ignore_tls: bool = row(
         RULES,
@@ -96,19 +97,20 @@ class RuleSettings(WebhookSettings):
         "auto",
         choice("auto", "path", "virtual"),
         "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE",
-        "Whether a bucket's name stands in the host (virtual) or in the path of an S3 URL.",
+        "Position of the bucket's name in an S3 URL: in the host (virtual) or in the path.",
     )
     s3_upload_extra_args: str | None = row(
         RULES,
         None,
         Kind("JSON", json_object),
         "MLFLOW_S3_UPLOAD_EXTRA_ARGS",
-        'What is asked of S3 with every upload, such as {"ServerSideEncryption": "aws:kms"}.',
+        'Extra arguments for every upload to S3, such as {"ServerSideEncryption": "aws:kms"}.',
     )
     s3_expected_bucket_owner: str | None = row(
         RULES,
         None,
         TEXT,
         "MLFLOW_S3_EXPECTED_BUCKET_OWNER",
-        "Account that a bucket must belong to. Goes through MLflow's own repository, with boto3.",
+        "Account that must own the bucket. With this setting MLflow's own repository is used, "
+        "with boto3.",
     )

@@ -34,45 +34,45 @@ class WebhookSettings(AcceptedSettings):
         Secret(""),
         Kind("KEY", key),
         "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY",
-        "The key under which secrets of webhooks are stored: 32 bytes in URL-safe base64, the same "
-        "for all servers of a database.",
-        default_text="a random one, with which the secrets are lost when the server ends",
+        "The encryption key for webhook secrets: 32 bytes in URL-safe base64, the same for all "
+        "servers of a database.",
+        default_text="a random key; secrets stored with it are lost when the server ends",
     )
     webhook_timeout_s: float = row(
         WEBHOOKS,
         30.0,
         seconds(0.1, 3_600),
         "MLFLOW_WEBHOOK_REQUEST_TIMEOUT",
-        "How long a receiver may take to be connected to, and to answer.",
+        "Maximum time for connecting to a receiver, and for its answer.",
     )
     webhook_retries: int = row(
         WEBHOOKS,
         3,
         integer(0, 100),
         "MLFLOW_WEBHOOK_REQUEST_MAX_RETRIES",
-        "How often a delivery is tried again that got no answer, or 429, 500, 502, 503 or 504.",
+        "Number of retries of a delivery that got no answer, or 429, 500, 502, 503 or 504.",
     )
     webhook_connections: int = row(
         WEBHOOKS,
         10,
         integer(1, 1_000),
         "MLFLOW_WEBHOOK_DELIVERY_MAX_WORKERS",
-        "Most deliveries of one process under way at a time.",
+        "Maximum number of concurrent deliveries of one process.",
     )
     webhook_allowed_schemes: str = row(
         WEBHOOKS,
         "https",
         TEXT,
         "MLFLOW_WEBHOOK_ALLOWED_SCHEMES",
-        "What the URL of a webhook may begin with, separated by commas. http is for tests: anyone "
-        "on the way reads along.",
+        "Allowed schemes of webhook URLs, separated by commas. http is for tests: the network can "
+        "read the contents.",
     )
     webhook_allow_private_ips: bool = row(
         WEBHOOKS,
         False,
         SWITCH,
         "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS",
-        "Deliver to hosts of private networks and to this machine as well. Whoever may create "
+        "Also deliver to hosts in private networks and to this machine. Anyone who may create "
         "webhooks can then reach them through the server.",
     )
     webhook_cache_ttl_s: int = row(
@@ -80,6 +80,6 @@ class WebhookSettings(AcceptedSettings):
         60,
         integer(0, 86_400),
         "MLFLOW_WEBHOOK_CACHE_TTL",
-        "How long stock MLflow may go on by an old list of webhooks.",
-        note="webhooks are looked up each time, so a change counts at once",
+        "Time for which stock MLflow caches the list of webhooks.",
+        note="webhooks are looked up each time, so a change takes effect immediately",
     )
