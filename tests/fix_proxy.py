@@ -194,6 +194,7 @@ class Cutter(Proxy):
     def __init__(self, host: str, port: int) -> None:
         self._cut: Cut | None = None
         self._order: list[Pair] = []
+        self._chunks = 0
         self.carried: dict[Stream, bytes] = {}
         self.has_cut = False
         super().__init__(host, port)
@@ -203,8 +204,16 @@ class Cutter(Proxy):
         with self._lock:
             self._cut, self._order, self.carried, self.has_cut = cut, [], {}, False
 
+    def settle(self, quiet_s: float) -> None:
+        """Return when nothing has been carried for that long: work in the background has ended."""
+        seen = -1
+        while seen != self._chunks:
+            seen = self._chunks
+            time.sleep(quiet_s)
+
     def _passes(self, chunk: bytes, pair: Pair, forth: bool) -> int | None:
         with self._lock:
+            self._chunks += 1
             if pair not in self._order:
                 self._order.append(pair)
             stream = Stream(self._order.index(pair), forth)
