@@ -43,6 +43,7 @@ PATIENCE_S = 30
 # The look-up of webhooks follows a write in the background, on a connection of its own. Connections are counted in the
 # order in which they carry something, so it must have ended before the next write.
 QUIET_S = 0.01
+TRIES = 3  # for a place that a write does not reach, because other connections served it
 PAUSE_S = 0.05  # between two tries; MLflow's clients wait longer
 
 
@@ -181,11 +182,15 @@ def test_a_write_whose_database_connection_ends_happens_once(
                 break
         write(None)
         for cut in (chosen := places(proxy.carried, everywhere, dice)):
-            refusals = write(cut)
-            reached += proxy.has_cut
-            if not kind.repeatable:
-                assert {answer.status for answer in refusals} <= {429}, str(cut)
-            write(None)
+            for _ in range(TRIES):
+                refusals = write(cut)
+                has_cut = proxy.has_cut
+                if not kind.repeatable:
+                    assert {answer.status for answer in refusals} <= {429}, str(cut)
+                write(None)
+                if has_cut:
+                    reached += 1
+                    break
     assert reached > len(chosen) / 2
 
 
