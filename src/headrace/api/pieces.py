@@ -34,9 +34,8 @@ MOST_LARGE_ROWS: Final = 500  # up to 100,000: tags in the registry
 # Bytes of an answer that is made at once: about 20 ms of the event loop.
 AT_ONCE_BYTES: Final = 2 << 20
 PIECE_BYTES: Final = 512 << 10
-HUGE_BYTES: Final = (
-    4 << 20
-)  # an item beyond it comes in pieces itself, where its resource can do that
+# An item beyond it comes in pieces itself, where its resource can do that.
+HUGE_BYTES: Final = 4 << 20
 ALL_ROWS: Final = 2**62  # a LIMIT that limits nothing, also when one is added
 ITEM_BYTES: Final = 300  # of an item's own columns
 PAIR_BYTES: Final = 30  # of a param or tag, beside its key and value
@@ -50,9 +49,8 @@ class Listing(Generic[K]):
     weigh: Weigh[K]
     read: Callable[[Tx, Sequence[K]], Awaitable[Any]]  # the rows of those that exist, in order
     show: Callable[[Any], list[Any]]  # these rows as Structs
-    parts: Callable[[Database, K], AsyncGenerator[bytes, None]] | None = (
-        None  # the JSON of a huge item
-    )
+    # The JSON of a huge item.
+    parts: Callable[[Database, K], AsyncGenerator[bytes, None]] | None = None
 
 
 def at_most(rows: list[Row], most: int) -> list[Row]:

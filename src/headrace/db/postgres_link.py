@@ -80,13 +80,8 @@ class PooledConnection:
         copied = await self.driver.copy_records_to_table(table, records=records, columns=columns)
         return cast("str", copied)
 
-    async def cursor(self, sql: str, *args: Any) -> PooledCursor:
-        """As asyncpg's, inside a transaction; asyncpg's own has a prepared statement with a name."""
-        await self.driver.execute(f"DECLARE page NO SCROLL CURSOR FOR {sql}", *args)
-        return PooledCursor(self.driver)
-
-    def transaction(self, *, readonly: bool = False) -> PooledTransaction:
-        """As asyncpg's; read-only is a promise that nobody checks."""
+    def transaction(self) -> PooledTransaction:
+        """As asyncpg's."""
         return PooledTransaction(self)
 
     async def _in_transaction(self, run: Callable[..., Awaitable[Any]], *args: Any) -> Any:
@@ -94,17 +89,6 @@ class PooledConnection:
             return await run(*args)
         async with self.transaction():
             return await run(*args)
-
-
-class PooledCursor:
-    """The cursor of a `PooledConnection`, of which there is one at a time."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    async def fetch(self, rows: int) -> list[Any]:
-        """The next rows."""
-        return cast("list[Any]", await self._connection.fetch(f"FETCH {rows} FROM page"))
 
 
 class PooledTransaction:
