@@ -13,6 +13,7 @@ from headrace.api.metrics.types import (
     GetHistory,
     GetHistoryBulk,
     GetHistoryInterval,
+    History,
     Point,
     PointOfRun,
     PointsOfRuns,
@@ -33,7 +34,7 @@ MOST_POINTS: Final = 40_000
 BULK_POINTS: Final = 5_000  # of one piece of get-history-bulk
 
 
-async def get_history(req: GetHistory, ctx: Context) -> Encoded | Chunks:
+async def get_history(req: GetHistory, ctx: Context) -> History | Chunks:
     """GET /2.0/mlflow/metrics/get-history
 
     In order of timestamp, step, value; a NaN after a 0. Without `max_results` everything from the token's place on.
@@ -51,20 +52,18 @@ async def get_history(req: GetHistory, ctx: Context) -> Encoded | Chunks:
     rows = await ctx.db.read(sql.page, req.run_id, req.metric_key, most + 1, offset)
     if most < limit and len(rows) > most:
         return Chunks(_in_parts(req, rows[:most], limit, offset, ctx))
-    if not rows:
-        return Encoded(b"{}")
-    token = _token(offset + limit if len(rows) > limit else None)
-    return Encoded(b'{"metrics":[' + _points(req.metric_key, rows[:limit]) + b"]" + token)
+    more = len(rows) > limit
+    found = _points(req.metric_key, rows[:limit] if more else rows)
+    return History(
+        metrics=found, next_page_token=search.page_token(offset + limit) if more else None
+    )
 
 
-def _points(key: str, rows: Sequence[Row]) -> bytes:
-    """The points as JSON, without the brackets around them."""
-    return encode(
-        [
-            Point(key, "NaN" if is_nan else value, timestamp, step)
-            for value, timestamp, step, is_nan in rows
-        ]
-    )[1:-1]
+def _points(key: str, rows: Sequence[Row]) -> list[Point]:
+    return [
+        Point(key, "NaN" if is_nan else value, timestamp, step)
+        for value, timestamp, step, is_nan in rows
+    ]
 
 
 def _token(next_offset: int | None) -> bytes:
@@ -78,7 +77,7 @@ async def _in_parts(
 ) -> AsyncGenerator[bytes, None]:
     """The points `rows`, then the others by parts: each a short read that begins after the last point."""
     run_id, key = req.run_id, req.metric_key
-    yield b'{"metrics":[' + _points(key, rows)
+    yield b'{"metrics":[' + encode(_points(key, rows))[1:-1]
     left, last = limit - len(rows), rows[-1]
     start = offset + len(rows)
     parts = await ctx.db.read(sql.parts, run_id, key, start, min(left, INT64_MAX - 1) + 1)
@@ -91,7 +90,7 @@ async def _in_parts(
             rows = await ctx.db.read(sql.after, run_id, key, part, last, most)
             more = len(rows) == most
             if rows:
-                yield b"," + _points(key, rows)
+                yield b"," + encode(_points(key, rows))[1:-1]
                 left, last = left - len(rows), rows[-1]
     yield b"]" + _token(offset + limit if goes_on else None)
 

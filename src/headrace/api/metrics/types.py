@@ -90,6 +90,13 @@ class Point(msgspec.Struct, gc=False):
     step: int
 
 
+class History(Message):
+    """Points of one metric in order, and the token of the next page."""
+
+    metrics: list[Point] = []
+    next_page_token: str | None = None
+
+
 class PointOfRun(msgspec.Struct, gc=False):
     """One point of one of several runs."""
 
