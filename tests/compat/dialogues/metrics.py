@@ -163,7 +163,9 @@ LATEST = Dialogue(
         batch("one batch, NaN ties", ("m", "NaN", 1, 1), ("m", -1.0, 1, 1), ("m", "NaN", 1, 1)),
         batch("one batch, older", ("k", 9.0, 0, 0)),
         look("latest"),
-        *(history(f"history {key}", metric_key=key) for key in "abcdefghijklm"),
+        # Not of g and h: stock orders by timestamp, step and value only, and a NaN is stored as 0, so
+        # the order of its NaN and 0 depends on the plan. tests/api/test_long_answers.py has ours.
+        *(history(f"history {key}", metric_key=key) for key in "abcdefijklm"),
     ),
 )
 
