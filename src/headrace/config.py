@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from headrace import checks, stores
 from headrace.accepted import ACCEPTED
-from headrace.file_names import from_native
+from headrace.contract.file_names import from_native
 from headrace.rule_settings import RULES, RuleSettings
 from headrace.setting import (
     SWITCH,

@@ -24,12 +24,12 @@ from headrace.api.runs.types import (
     RunStatus,
     TagIn,
 )
-from headrace.clock import now_ms
+from headrace.contract.clock import now_ms
+from headrace.contract.errors import invalid, missing_parameter, run_not_found
+from headrace.contract.limits import MAX_EXPERIMENT_NAME, SEARCH_MAX_RESULTS
+from headrace.contract.names import check_length
+from headrace.contract.scalars import INT64_MAX
 from headrace.db.errors import UniqueViolation
-from headrace.errors import invalid, missing_parameter, run_not_found
-from headrace.limits import MAX_EXPERIMENT_NAME, SEARCH_MAX_RESULTS
-from headrace.message import INT64_MAX
-from headrace.names import check_length
 from headrace.stores import FILE_STORE, absolute
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ Point = tuple[int, int, float]  # step, milliseconds since the epoch, value
 class Connection:
     """Experiments and runs of one database. Safe to use from many threads, and after a fork.
 
-    Times are milliseconds since the epoch. Errors: `headrace.errors.ApiError` (its `code` is MLflow's error
+    Times are milliseconds since the epoch. Errors: `headrace.contract.errors.ApiError` (its `code` is MLflow's error
     code), `headrace.db.errors.DatabaseError`, and `UnusableDatabase` or `UriError` on opening.
     """
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
-from headrace.clock import now_ms
+from headrace.contract.clock import now_ms
 from headrace.db import journal
 from headrace.db.schema import heads
 from headrace.db.schema.facts import MLFLOW_TABLES

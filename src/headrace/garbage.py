@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from headrace.clock import now_ms
+from headrace.contract.clock import now_ms
+from headrace.contract.errors import ApiError
+from headrace.contract.scalars import INT32_MAX
 from headrace.db.errors import ForeignKeyViolation
 from headrace.db.upkeep import garbage as sql
-from headrace.errors import ApiError
-from headrace.message import INT32_MAX
 from headrace.setting import SettingError
 from headrace.storage.local import LocalStore
 

@@ -22,7 +22,7 @@ from tests.fix_postgres import fresh_database
 from tests.search_population import PostgresSearch, SqliteSearch
 
 from headrace import search
-from headrace.errors import ApiError
+from headrace.contract.errors import ApiError
 from headrace.search.runs import parse_filter
 
 if TYPE_CHECKING:

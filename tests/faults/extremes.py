@@ -11,8 +11,8 @@ from urllib.parse import quote
 import msgspec
 import msgspec.inspect as mi
 
+from headrace.contract.limits import MAX_BODY_VALUES, MAX_EXPLAINED_VALUES, MAX_JSON_BYTES
 from headrace.http.camel import camel
-from headrace.limits import MAX_BODY_VALUES, MAX_EXPLAINED_VALUES, MAX_JSON_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,7 +14,7 @@ from tests.faults.load import API, Once, eventually
 from tests.faults.test_slow_clients import resident_bytes
 from tests.fix_server import headrace
 
-from headrace.errors import overloaded
+from headrace.contract.errors import overloaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

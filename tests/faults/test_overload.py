@@ -15,7 +15,7 @@ from tests.faults.test_killed import database_uri
 from tests.faults.test_slow_clients import resident_bytes
 from tests.fix_server import headrace
 
-from headrace.errors import overloaded
+from headrace.contract.errors import overloaded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ import pytest
 
 import headrace
 from headrace import engine
-from headrace.errors import ApiError, ErrorCode
+from headrace.contract.errors import ApiError, ErrorCode
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,7 @@ from tests.fix_postgres import with_database
 from headrace.api.runs import create
 from headrace.api.runs.types import CreateRun
 from headrace.commit.group import GroupCommit
+from headrace.contract.errors import ApiError, invalid
 from headrace.db import postgres_doubt
 from headrace.db import uri as uris
 from headrace.db.base import Sql
@@ -23,7 +24,6 @@ from headrace.db.errors import DatabaseError, InDoubt
 from headrace.db.postgres import PostgresDatabase
 from headrace.db.postgres_link import Link
 from headrace.db.schema.postgres import prepare
-from headrace.errors import ApiError, invalid
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

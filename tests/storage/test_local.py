@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from headrace.errors import ApiError
+from headrace.contract.errors import ApiError
 from headrace.storage import staging
 from headrace.storage.base import LIST_BATCH, IsDirectory, StorageFull
 from headrace.storage.local import LocalStore

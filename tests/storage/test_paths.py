@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
 from mlflow.utils.uri import validate_path_is_safe
 
-from headrace.errors import ApiError
+from headrace.contract.errors import ApiError
 from headrace.storage import paths
 
 PIECES = [

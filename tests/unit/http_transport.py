@@ -6,13 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
 from headrace.auth.rules import OPEN
-from headrace.errors import ApiError
+from headrace.contract.errors import ApiError
+from headrace.contract.scalars import Empty  # noqa: TC001 the annotation of `handle` is read
 from headrace.http.app import Router, error_response
 from headrace.http.connection import Connection
 from headrace.http.limits import Budget, Limits
 from headrace.http.messages import Request, Response
 from headrace.http.server import Server
-from headrace.message import Empty  # noqa: TC001 the annotation of `handle` is read
 from headrace.monitor.monitor import layout_of
 from headrace.route import Raw, Route
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.errors import ApiError
+from headrace.contract.errors import ApiError
 from headrace.http.parse import MAX_HEAD_BYTES, Parser, Refused
 
 if TYPE_CHECKING:

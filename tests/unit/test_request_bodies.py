@@ -22,16 +22,16 @@ from headrace.api.runs.types import (
     SetTag,
     UpdateRun,
 )
-from headrace.errors import ApiError, ErrorCode
-from headrace.http import proto, weight
-from headrace.http.codec import Decoder
-from headrace.limits import (
+from headrace.contract.errors import ApiError, ErrorCode
+from headrace.contract.limits import (
     MAX_BODY_VALUES,
     MAX_EXPLAINED_BYTES,
     MAX_EXPLAINED_VALUES,
     MAX_JSON_BYTES,
     MAX_TEXT,
 )
+from headrace.http import proto, weight
+from headrace.http.codec import Decoder
 from headrace.routes import ROUTES
 
 TYPES = sorted(

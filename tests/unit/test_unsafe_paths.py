@@ -8,9 +8,9 @@ from urllib.parse import quote
 import pytest
 
 from headrace.api.model_versions.source import check_contained
-from headrace.artifact_uri import append_path, check_query
+from headrace.contract.artifact_uri import append_path, check_query
+from headrace.contract.errors import ApiError
 from headrace.contract.paths import MAX_DECODINGS, TooManyLayers, climbs, decoded
-from headrace.errors import ApiError
 from headrace.storage import paths
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from headrace.api.webhooks.address import Rules, is_public, target
-from headrace.errors import ApiError
+from headrace.contract.errors import ApiError
 
 PRIVATE = [
     "0.0.0.0",

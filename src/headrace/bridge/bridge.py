@@ -13,7 +13,7 @@ from headrace.bridge.package import installed, why_not
 from headrace.bridge.routes import Table
 from headrace.bridge.share import Shares
 from headrace.bridge.stock import Stock
-from headrace.errors import ApiError, ErrorCode, unavailable
+from headrace.contract.errors import ApiError, ErrorCode, unavailable
 from headrace.http.messages import Request, Response, html
 from headrace.http.security import CROSS_ORIGIN
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from headrace.bridge.gate import HEADER
-from headrace.errors import ApiError, ErrorCode
+from headrace.contract.errors import ApiError, ErrorCode
 from headrace.http.messages import Request, Response, StreamingResponse
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from headrace import secret_text
 from headrace.bridge import client, gate
 from headrace.bridge.routes import JOBS_SEARCH
 from headrace.bridge.share import ALIVE_BYTE
-from headrace.errors import ApiError, ErrorCode
+from headrace.contract import secret_text
+from headrace.contract.errors import ApiError, ErrorCode
 from headrace.storage.locations import local_roots
 from headrace.stores import scheme_of
 

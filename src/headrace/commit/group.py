@@ -11,7 +11,6 @@ import logging
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
-from headrace import errors
 from headrace.commit.aside import Aside
 from headrace.commit.kinds import (
     MAX_GROUP_BYTES,
@@ -25,8 +24,9 @@ from headrace.commit.kinds import (
     halves,
 )
 from headrace.commit.outcome import Again, Outcome, Past, Refuse, Resolve, SetAside, Split, Without
+from headrace.contract import errors
+from headrace.contract.errors import ApiError
 from headrace.db.errors import DatabaseError
-from headrace.errors import ApiError
 from headrace.logs import without_text
 
 if TYPE_CHECKING:

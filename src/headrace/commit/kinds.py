@@ -10,7 +10,7 @@ from headrace.db.base import Tx
 if TYPE_CHECKING:
     import asyncio
 
-    from headrace.errors import ApiError
+    from headrace.contract.errors import ApiError
 
 # Bounds of one transaction, which keep its COMMIT short for those that wait behind it.
 MAX_GROUP_OPS: Final = 256

@@ -21,7 +21,7 @@ from headrace.db.errors import Blocked, InDoubt, Retryable, Unavailable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from headrace.errors import ApiError
+    from headrace.contract.errors import ApiError
 
 # For an operation whose COMMIT is in doubt and that the client must not send again: less than the 60 s after which
 # a proxy in front gives up by default.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from headrace.contract.errors import ApiError, ErrorCode
 from headrace.db.base import Load, Tally
-from headrace.errors import ApiError, ErrorCode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from headrace.contract.errors import ApiError, ErrorCode, away, overloaded, unavailable
 from headrace.db.errors import (
     Blocked,
     Crowded,
@@ -18,7 +19,6 @@ from headrace.db.errors import (
     Unavailable,
     UniqueViolation,
 )
-from headrace.errors import ApiError, ErrorCode, away, overloaded, unavailable
 
 # The first that fits counts.
 SENTENCES: Final[tuple[tuple[type[DatabaseError], str], ...]] = (

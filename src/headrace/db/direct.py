@@ -13,7 +13,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from headrace import errors
+from headrace.contract import errors
 from headrace.db.sqlite import SqliteTx, connect, translate, translate_commit
 from headrace.db.sqlite_file import DatabaseFile
 

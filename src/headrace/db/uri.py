@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, unquote, urlencode
 
-from headrace.file_names import native
+from headrace.contract.file_names import native
 from headrace.setting import SettingError
 from headrace.setting import masked as without_password
 

@@ -19,13 +19,13 @@ from headrace.api.results import Chunks, Encoded, encode
 from headrace.api.runs import handlers as runs
 from headrace.api.runs.types import GetRun, SearchRuns
 from headrace.context import Context
-from headrace.errors import ApiError, invalid
+from headrace.contract.errors import ApiError, invalid
+from headrace.contract.limits import MAX_GRAPHQL_BYTES
+from headrace.contract.texts import refuse_nul
 from headrace.graphql.document import NotNative
 from headrace.graphql.pick import pick
 from headrace.graphql.plan import Plan, arguments, plan
 from headrace.http.messages import Request, Response
-from headrace.limits import MAX_GRAPHQL_BYTES
-from headrace.texts import refuse_nul
 
 if TYPE_CHECKING:
     from headrace.config import Settings

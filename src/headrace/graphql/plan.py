@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
+from headrace.contract.scalars import INT32_MAX, INT32_MIN
 from headrace.graphql.document import Field, NotNative, Variable, parse
 from headrace.graphql.schema import FIELDS, INPUTS, snake
-from headrace.message import INT32_MAX, INT32_MIN
 
 ROOTS: Final = {
     name: (f"{name[0].upper()}{name[1:]}Input", f"{name[0].upper()}{name[1:]}Response")

@@ -18,10 +18,11 @@ from headrace.api.results import Chunks, Encoded
 from headrace.api.workspaces import handlers as workspaces
 from headrace.commit.group import GroupCommit
 from headrace.context import Context
+from headrace.contract.errors import WHILE_IT_LASTS, ApiError, ErrorCode, overloaded
+from headrace.contract.texts import refuse_nul
 from headrace.db import errors as db_errors
 from headrace.db.answers import answer as answer_to
 from headrace.db.answers import cause_of
-from headrace.errors import WHILE_IT_LASTS, ApiError, ErrorCode, overloaded
 from headrace.http import codec
 from headrace.http.ids import REQUEST_ID, is_sane
 from headrace.http.limits import HELD_BYTES, Budget
@@ -33,7 +34,6 @@ from headrace.logs import without_text
 from headrace.modes import served, stays_unprefixed
 from headrace.monitor.layout import BRIDGED_CELL, REFUSED_CELL
 from headrace.monitor.monitor import Monitor, board_for, layout_of
-from headrace.texts import refuse_nul
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from headrace.errors import ApiError, ErrorCode
+from headrace.contract.errors import ApiError, ErrorCode
 from headrace.http import head as heads
 from headrace.http.app import error_response
 from headrace.http.limits import Account

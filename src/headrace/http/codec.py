@@ -8,12 +8,12 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from headrace.errors import ApiError, invalid
+from headrace.contract.errors import ApiError, invalid
+from headrace.contract.limits import MAX_EXPLAINED_BYTES, MAX_EXPLAINED_VALUES
+from headrace.contract.texts import refuse_nul
 from headrace.http import proto
 from headrace.http.camel import CamelDecoder
 from headrace.http.weight import holds_more
-from headrace.limits import MAX_EXPLAINED_BYTES, MAX_EXPLAINED_VALUES
-from headrace.texts import refuse_nul
 
 _encoder: Final = msgspec.json.Encoder()
 encode = _encoder.encode

@@ -11,7 +11,7 @@ from enum import Enum, auto
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from headrace.errors import ApiError, ErrorCode, overloaded
+from headrace.contract.errors import ApiError, ErrorCode, overloaded
 from headrace.http import head as heads
 from headrace.http.app import error_response
 from headrace.http.body import Body, gathered, whole

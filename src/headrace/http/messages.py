@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
-from headrace.errors import ApiError, ErrorCode, overloaded
+from headrace.contract.errors import ApiError, ErrorCode, overloaded
 from headrace.http.body import gathered, whole
 from headrace.monitor.layout import UNMATCHED_CELL
 

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import httptools
 
-from headrace.errors import ApiError
+from headrace.contract.errors import ApiError
 from headrace.http.messages import Request
 
 MAX_HEAD_BYTES: Final = 64 << 10  # request line and headers together

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import msgspec.inspect as mi
 
-from headrace.errors import invalid, missing_parameter, too_long
+from headrace.contract.errors import invalid, missing_parameter, too_long
+from headrace.contract.scalars import INT64_MAX
 from headrace.http.camel import camel
-from headrace.message import INT64_MAX
 
 if TYPE_CHECKING:
     from enum import Enum

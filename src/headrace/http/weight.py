@@ -11,8 +11,8 @@ import asyncio
 import re
 from typing import TYPE_CHECKING, Final
 
-from headrace.errors import ApiError, ErrorCode, invalid
-from headrace.limits import MAX_BODY_VALUES, MAX_JSON_BYTES
+from headrace.contract.errors import ApiError, ErrorCode, invalid
+from headrace.contract.limits import MAX_BODY_VALUES, MAX_JSON_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

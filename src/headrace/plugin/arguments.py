@@ -14,8 +14,8 @@ from headrace.api.experiments.ids import parse_id
 from headrace.api.experiments.types import Tag
 from headrace.api.runs.batch import RUN_ID, Batch, from_parts
 from headrace.api.runs.types import Dataset, DatasetInput
-from headrace.limits import SEARCH_MAX_RESULTS
-from headrace.message import INT32_MAX, INT64_MAX
+from headrace.contract.limits import SEARCH_MAX_RESULTS
+from headrace.contract.scalars import INT32_MAX, INT64_MAX
 from headrace.plugin.failures import Unusual
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2 as codes
 
+from headrace.contract.errors import ApiError, ErrorCode
 from headrace.db.errors import DatabaseError, Retryable, Unavailable
 from headrace.db.schema.facts import UnusableDatabase
-from headrace.errors import ApiError, ErrorCode
 from headrace.plugin.generation import HAS_OUR_RULES
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ from headrace.api.registered_models import handlers as models
 from headrace.api.registered_models import sql, transactions
 from headrace.api.registered_models import types as model_types
 from headrace.api.registered_models.lookup import check_alias
-from headrace.names import check_model_name
+from headrace.contract.names import check_model_name
 from headrace.plugin import arguments
 from headrace.plugin.failures import Unusual, native
 from headrace.plugin.forks import survives_fork

@@ -21,12 +21,12 @@ from headrace.api.experiments.types import Tag
 from headrace.api.metrics import sql as metrics_sql
 from headrace.api.runs import batch, create, inputs, sql, transactions, update
 from headrace.api.runs import types as run_types
-from headrace.clock import now_ms
+from headrace.contract.clock import now_ms
+from headrace.contract.errors import experiment_not_found, run_not_found
+from headrace.contract.limits import MAX_EXPERIMENT_NAME
+from headrace.contract.names import check_length
+from headrace.contract.scalars import INT64_MAX
 from headrace.db.errors import UniqueViolation
-from headrace.errors import experiment_not_found, run_not_found
-from headrace.limits import MAX_EXPERIMENT_NAME
-from headrace.message import INT64_MAX
-from headrace.names import check_length
 from headrace.plugin import arguments, entities
 from headrace.plugin.failures import Unusual, native
 from headrace.plugin.forks import survives_fork

@@ -11,8 +11,8 @@ from functools import lru_cache
 from json import dumps
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from headrace.contract.errors import ApiError, ErrorCode
 from headrace.db.base import Dialect, Row, Sql
-from headrace.errors import ApiError, ErrorCode
 from headrace.search.pages import page_token
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import re
 from enum import IntEnum, auto
 from typing import TYPE_CHECKING, Final
 
-from headrace.limits import MAX_FILTER_CHARACTERS, MAX_FILTER_LISTS, MAX_FILTER_TOKENS
+from headrace.contract.limits import MAX_FILTER_CHARACTERS, MAX_FILTER_LISTS, MAX_FILTER_TOKENS
 from headrace.search.keywords import KEYWORDS, TYPE_NAMES
 
 if TYPE_CHECKING:

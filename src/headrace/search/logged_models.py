@@ -14,8 +14,8 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from headrace.errors import ApiError, ErrorCode, invalid
-from headrace.limits import MAX_DATASET_TESTS, MAX_LOGGED_MODELS_TOKEN
+from headrace.contract.errors import ApiError, ErrorCode, invalid
+from headrace.contract.limits import MAX_DATASET_TESTS, MAX_LOGGED_MODELS_TOKEN
 from headrace.search import parser
 from headrace.search.compile import Page, Parameters, storable
 from headrace.search.grouping import statements

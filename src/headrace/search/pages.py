@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import json
 
-from headrace.errors import ApiError, ErrorCode, invalid
-from headrace.limits import MAX_PAGE_TOKEN
+from headrace.contract.errors import ApiError, ErrorCode, invalid
+from headrace.contract.limits import MAX_PAGE_TOKEN
 
 MAX_OFFSET = 2**63 - 1  # rows; what both databases take in OFFSET
 

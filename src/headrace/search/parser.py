@@ -12,8 +12,8 @@ import warnings
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from headrace.errors import ApiError, ErrorCode, invalid
-from headrace.limits import (
+from headrace.contract.errors import ApiError, ErrorCode, invalid
+from headrace.contract.limits import (
     MAX_FILTER_COMPARISONS,
     MAX_LIST_VALUES,
     MAX_SORT_CHARACTERS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from headrace.errors import invalid
+from headrace.contract.errors import invalid
 from headrace.search import parser
 from headrace.search.compile import Page, Parameters, storable
 from headrace.search.lexer import Kind, Node

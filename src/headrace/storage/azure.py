@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from obstore.store import AzureStore
 
-from headrace.errors import invalid
+from headrace.contract.errors import invalid
 from headrace.storage.base import Part, Presigned
 from headrace.storage.objects import CLIENT, RETRY, ObjectStore, sign
 from headrace.storage.signing import PART_TTL_S, Caller

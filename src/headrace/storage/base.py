@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from headrace.errors import ApiError, ErrorCode, not_found
+from headrace.contract.errors import ApiError, ErrorCode, not_found
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

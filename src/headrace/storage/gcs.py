@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from obstore.store import GCSStore
 
-from headrace.errors import invalid
+from headrace.contract.errors import invalid
 from headrace.storage.objects import CLIENT, RETRY, ObjectStore
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import threading
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from headrace.errors import ApiError, ErrorCode, invalid
-from headrace.file_names import from_native, native
+from headrace.contract.errors import ApiError, ErrorCode, invalid
+from headrace.contract.file_names import from_native, native
 from headrace.storage import mounts, paths
 from headrace.storage.base import (
     LIST_BATCH,

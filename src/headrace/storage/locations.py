@@ -9,10 +9,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from headrace.artifact_uri import refused_scheme
+from headrace.contract.artifact_uri import refused_scheme
+from headrace.contract.errors import ApiError, invalid
+from headrace.contract.file_names import native
 from headrace.contract.paths import climbs
-from headrace.errors import ApiError, invalid
-from headrace.file_names import native
 from headrace.storage import paths
 from headrace.storage.local import LocalStore
 from headrace.storage.staging import below

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import obstore
 from obstore import exceptions
 
-from headrace.errors import ApiError, ErrorCode, invalid, not_found, unavailable
+from headrace.contract.errors import ApiError, ErrorCode, invalid, not_found, unavailable
 from headrace.setting import masked
 from headrace.storage import paths
 from headrace.storage.base import (

@@ -11,8 +11,8 @@ from pathlib import PureWindowsPath
 from typing import Final
 from urllib.parse import unquote, urlparse, urlunparse
 
+from headrace.contract.errors import ApiError, invalid
 from headrace.contract.paths import climbs, decoded
-from headrace.errors import ApiError, invalid
 
 STAGING_PREFIX: Final = (
     ".artifact.uploading."  # stock MLflow's name for a file that is not whole yet

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from headrace.errors import HTTP_STATUS, ApiError, ErrorCode, invalid, unavailable
-from headrace.file_names import from_native, native
+from headrace.contract.errors import HTTP_STATUS, ApiError, ErrorCode, invalid, unavailable
+from headrace.contract.file_names import from_native, native
 from headrace.storage import paths
 from headrace.storage.base import (
     WRITE_BYTES,

@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape
 
 from obstore.store import S3Store
 
-from headrace.errors import invalid
+from headrace.contract.errors import invalid
 from headrace.storage import aws
 from headrace.storage.base import Part, Presigned, unsupported
 from headrace.storage.objects import CLIENT, RETRY, ObjectStore, sign

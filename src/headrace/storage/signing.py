@@ -7,7 +7,7 @@ import http.client
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlsplit
 
-from headrace.errors import ApiError, ErrorCode, invalid, unavailable
+from headrace.contract.errors import ApiError, ErrorCode, invalid, unavailable
 
 if TYPE_CHECKING:
     import ssl

@@ -14,8 +14,8 @@ import threading
 from typing import Final
 from uuid import uuid4
 
-from headrace.errors import invalid
-from headrace.file_names import from_native
+from headrace.contract.errors import invalid
+from headrace.contract.file_names import from_native
 from headrace.storage import paths
 from headrace.storage.base import StorageFull
 

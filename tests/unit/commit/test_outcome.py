@@ -13,6 +13,7 @@ from headrace.commit import group as groups
 from headrace.commit import outcome
 from headrace.commit.group import GROUP_LOCK_S, PROBE_LOCK_S, GroupCommit
 from headrace.commit.kinds import Excluded, Kind
+from headrace.contract.errors import ApiError, invalid
 from headrace.db.errors import (
     Blocked,
     Crowded,
@@ -23,7 +24,6 @@ from headrace.db.errors import (
     Retryable,
     Unavailable,
 )
-from headrace.errors import ApiError, invalid
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable

@@ -6,8 +6,8 @@ from time import thread_time_ns
 
 import pytest
 
-from headrace.errors import ApiError
-from headrace.limits import MAX_FILTER_CHARACTERS, MAX_FILTER_LISTS
+from headrace.contract.errors import ApiError
+from headrace.contract.limits import MAX_FILTER_CHARACTERS, MAX_FILTER_LISTS
 from headrace.search import lexer
 from headrace.search.runs import parse_filter, parse_order_by
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.errors import ApiError
+from headrace.contract.errors import ApiError
 from headrace.search import ModelSort, logged_models_page, offset_of, page_token
 
 

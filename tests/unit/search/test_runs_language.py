@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headrace.errors import ApiError
+from headrace.contract.errors import ApiError
 from headrace.search.runs import check_operators, parse_filter, parse_order_by
 from headrace.search.tree import Condition, SortKey
 

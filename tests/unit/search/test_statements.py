@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.search_model import COMPARE, RUN_CONDITION, RUN_SORTS
 
 from headrace import search
-from headrace.errors import ApiError
+from headrace.contract.errors import ApiError
 from headrace.search.compile import Parameters, integer_comparison
 from headrace.search.runs import parse_filter, parse_order_by
 from headrace.search.tree import Condition, SortKey, print_filter

@@ -15,10 +15,10 @@ from headrace.api.artifacts.types import (
     ListModelArtifacts,
 )
 from headrace.context import Context
-from headrace.errors import ApiError, ErrorCode, invalid
+from headrace.contract.errors import ApiError, ErrorCode, invalid
+from headrace.contract.scalars import Empty
 from headrace.http import codec, downloads
 from headrace.http.messages import Request, Response, StreamingResponse, TooLong, html
-from headrace.message import Empty
 from headrace.modes import mounted
 from headrace.storage import paths
 from headrace.storage.base import Entry, IsDirectory, StoredFile

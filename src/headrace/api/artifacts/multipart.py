@@ -18,10 +18,10 @@ from headrace.api.artifacts.types import (
     UploadCredential,
 )
 from headrace.context import Context
-from headrace.errors import invalid
+from headrace.contract.errors import invalid
+from headrace.contract.scalars import Empty
 from headrace.http import codec
 from headrace.http.messages import Request, Response
-from headrace.message import Empty
 from headrace.storage import paths
 from headrace.storage.base import Part, Presigned, Store, unsupported
 from headrace.storage.locations import PROXIED, Place

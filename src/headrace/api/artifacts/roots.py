@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from headrace import errors
 from headrace.api.artifacts import sql
-from headrace.artifact_uri import append_path
 from headrace.context import Context
-from headrace.errors import invalid, not_found
-from headrace.message import INT32_MAX
+from headrace.contract import errors
+from headrace.contract.artifact_uri import append_path
+from headrace.contract.errors import invalid, not_found
+from headrace.contract.scalars import INT32_MAX
 
 MAX_HOPS: Final = 5  # a version's source may name a run or another version; more hops are a circle
 

@@ -6,7 +6,14 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from headrace.message import Int64, Message, OptionalInt64, OptionalStr, RequiredStr, UncheckedStr
+from headrace.contract.scalars import (
+    Int64,
+    Message,
+    OptionalInt64,
+    OptionalStr,
+    RequiredStr,
+    UncheckedStr,
+)
 
 
 class FileInfo(Message):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from headrace import errors, search
+from headrace import search
 from headrace.api.experiments import location, sql, tag_rules, transactions
 from headrace.api.experiments.ids import parse_id
 from headrace.api.experiments.types import (
@@ -24,16 +24,14 @@ from headrace.api.experiments.types import (
 from headrace.api.experiments.view import experiment, experiments
 from headrace.api.pieces import Listing, long_page
 from headrace.api.results import Chunks, Encoded, TooLong, encode
-from headrace.clock import now_ms
 from headrace.context import Context
+from headrace.contract import errors
+from headrace.contract.clock import now_ms
+from headrace.contract.errors import invalid
+from headrace.contract.limits import MAX_EXPERIMENT_NAME, SEARCH_MAX_RESULTS
+from headrace.contract.names import check_length
+from headrace.contract.scalars import Empty
 from headrace.db.errors import UniqueViolation
-from headrace.errors import invalid
-from headrace.limits import (
-    MAX_EXPERIMENT_NAME,
-    SEARCH_MAX_RESULTS,
-)
-from headrace.message import Empty
-from headrace.names import check_length
 
 
 async def create(req: CreateExperiment, ctx: Context) -> CreatedExperiment:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from headrace.errors import ApiError, experiment_not_found, invalid
+from headrace.contract.errors import ApiError, experiment_not_found, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from headrace.artifact_uri import check_location
-from headrace.errors import invalid
+from headrace.contract.artifact_uri import check_location
+from headrace.contract.errors import invalid
 
 
 def check(uri: str, *roots: str) -> str:

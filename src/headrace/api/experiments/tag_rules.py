@@ -6,14 +6,14 @@ import json
 import re
 from typing import TYPE_CHECKING, Final
 
-from headrace.errors import ApiError, invalid
-from headrace.limits import (
+from headrace.contract.errors import ApiError, invalid
+from headrace.contract.limits import (
     MAX_CUSTOM_VIEWS,
     MAX_EXPERIMENT_TAG_KEY,
     MAX_EXPERIMENT_TAG_VALUE,
     MAX_TRACE_RETENTION,
 )
-from headrace.names import check_length, check_name
+from headrace.contract.names import check_length, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from headrace import errors
 from headrace.api.experiments import sql, tag_rules
 from headrace.api.experiments.ids import not_active
-from headrace.clock import now_ms
+from headrace.contract import errors
+from headrace.contract.clock import now_ms
+from headrace.contract.errors import ApiError, ErrorCode
+from headrace.contract.limits import MAX_CUSTOM_VIEWS
 from headrace.db.answers import answer, sentence
 from headrace.db.base import Row, Tx
 from headrace.db.errors import UniqueViolation
-from headrace.errors import ApiError, ErrorCode
-from headrace.limits import MAX_CUSTOM_VIEWS
 
 
 def not_created(name: str, error: UniqueViolation) -> ApiError:

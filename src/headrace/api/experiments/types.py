@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from headrace.message import (
+from headrace.contract.scalars import (
     ExperimentNumber,
     LongStr,
     Message,

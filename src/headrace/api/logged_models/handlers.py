@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 from uuid import uuid4
 
-from headrace import errors, search
+from headrace import search
 from headrace.api.experiments import sql as experiments_sql
 from headrace.api.experiments.ids import not_active, parse_id
 from headrace.api.experiments.types import Tag
@@ -31,13 +31,14 @@ from headrace.api.logged_models.view import models
 from headrace.api.pieces import Listing, long_page
 from headrace.api.results import Chunks, TooLong
 from headrace.api.runs.random_name import random_name
-from headrace.artifact_uri import append_path
-from headrace.clock import now_ms
 from headrace.context import Context
+from headrace.contract import errors
+from headrace.contract.artifact_uri import append_path
+from headrace.contract.clock import now_ms
+from headrace.contract.errors import ApiError, ErrorCode, invalid, not_found
+from headrace.contract.limits import SEARCH_LOGGED_MODELS_DEFAULT
+from headrace.contract.scalars import Empty
 from headrace.db.base import Row, Schema, Tx
-from headrace.errors import ApiError, ErrorCode, invalid, not_found
-from headrace.limits import SEARCH_LOGGED_MODELS_DEFAULT
-from headrace.message import Empty
 
 EMPTY = Empty()
 BAD_CHARACTERS: Final = ("/", ":", ".", "%", '"', "'")

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from headrace.api.experiments.types import Tag
 from headrace.api.runs.types import KeyValue
-from headrace.message import CheckedStr, Int32, LongStr, Message, OptionalStr, UncheckedStr
+from headrace.contract.scalars import CheckedStr, Int32, LongStr, Message, OptionalStr, UncheckedStr
 
 
 class LoggedModelStatus(StrEnum):

@@ -20,14 +20,14 @@ from headrace.api.metrics.types import (
 )
 from headrace.api.results import Chunks, Encoded, TooLong, encode
 from headrace.context import Context
-from headrace.db.base import Row, Tx
-from headrace.errors import ApiError, ErrorCode, invalid
-from headrace.limits import (
+from headrace.contract.errors import ApiError, ErrorCode, invalid
+from headrace.contract.limits import (
     MAX_HISTORY_BULK_ROWS,
     MAX_HISTORY_BULK_RUNS,
     MAX_HISTORY_INTERVAL_ROWS,
 )
-from headrace.message import INT64_MAX, INT64_MIN
+from headrace.contract.scalars import INT64_MAX, INT64_MIN
+from headrace.db.base import Row, Tx
 
 # Points of several runs that are read and encoded at once; more come in pieces of as many runs as hold so many.
 MOST_POINTS: Final = 40_000

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from headrace.contract.scalars import INT64_MIN
 from headrace.db.base import Row, Sql, Tx
-from headrace.message import INT64_MIN
 
 PART_ROWS: Final = 10_000  # points that are read at once; a longer history comes in such parts
 # SQLite, to which MLflow gives no statistics, prefers an index that holds every column to the one that finds the

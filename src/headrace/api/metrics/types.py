@@ -7,8 +7,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from headrace.limits import MAX_HISTORY_BULK_RUNS, MAX_HISTORY_INTERVAL_ROWS
-from headrace.message import (
+from headrace.contract.limits import MAX_HISTORY_BULK_RUNS, MAX_HISTORY_INTERVAL_ROWS
+from headrace.contract.scalars import (
     CheckedStr,
     Int32,
     Message,

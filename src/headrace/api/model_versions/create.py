@@ -26,10 +26,10 @@ from headrace.api.registered_models.lookup import (
     model_not_found,
 )
 from headrace.api.runs import sql as runs_sql
+from headrace.contract.errors import ApiError, ErrorCode, invalid, not_found
+from headrace.contract.limits import MAX_REGISTRY_TAG_VALUE
+from headrace.contract.names import check_model_name
 from headrace.db.base import Tx
-from headrace.errors import ApiError, ErrorCode, invalid, not_found
-from headrace.limits import MAX_REGISTRY_TAG_VALUE
-from headrace.names import check_model_name
 
 PROMPT_TEXT: Final = "mlflow.prompt.text"
 MODEL_VERSIONS_TAG: Final = "mlflow.modelVersions"  # of a logged model: JSON list of its versions

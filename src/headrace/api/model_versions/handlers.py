@@ -38,14 +38,14 @@ from headrace.api.pieces import Listing, long_page
 from headrace.api.registered_models import sql as models_sql
 from headrace.api.results import Chunks, TooLong
 from headrace.api.webhooks import events
-from headrace.clock import now_ms
 from headrace.context import Context
+from headrace.contract.clock import now_ms
+from headrace.contract.errors import ApiError, ErrorCode, invalid
+from headrace.contract.limits import SEARCH_MAX_MODEL_VERSIONS
+from headrace.contract.names import check_model_name, check_name
+from headrace.contract.scalars import Empty
 from headrace.db.base import Tx
 from headrace.db.errors import UniqueViolation
-from headrace.errors import ApiError, ErrorCode, invalid
-from headrace.limits import SEARCH_MAX_MODEL_VERSIONS
-from headrace.message import Empty
-from headrace.names import check_model_name, check_name
 
 EMPTY = Empty()
 CREATE_ATTEMPTS = 5  # a stock server on the same database may take the number in between

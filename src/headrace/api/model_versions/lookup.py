@@ -9,9 +9,9 @@ from headrace.api.model_versions import sql
 from headrace.api.model_versions.sql import Whole
 from headrace.api.registered_models import sql as models_sql
 from headrace.api.registered_models.lookup import LATEST, existing
+from headrace.contract.errors import ApiError, invalid, not_found
+from headrace.contract.scalars import INT32_MAX, INT32_MIN
 from headrace.db.base import Row, Tx
-from headrace.errors import ApiError, invalid, not_found
-from headrace.message import INT32_MAX, INT32_MIN
 
 STAGES: Final = ("None", "Staging", "Production", "Archived")
 ACTIVE_STAGES: Final = ("Staging", "Production")

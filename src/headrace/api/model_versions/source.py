@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult, unquote_plus, urlsplit
 
-from headrace.artifact_uri import check_host
+from headrace.contract.artifact_uri import check_host
+from headrace.contract.errors import ApiError, ErrorCode, invalid
 from headrace.contract.paths import TooManyLayers, climbs, decoded
-from headrace.errors import ApiError, ErrorCode, invalid
 
 PATTERN_VARIABLE: Final = "MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX"
 PROMPT_SOURCES: Final = frozenset({"dummy-source", "prompt-template"})

@@ -44,15 +44,15 @@ from headrace.api.registered_models.types import (
 from headrace.api.registered_models.view import models
 from headrace.api.results import Chunks, TooLong
 from headrace.api.webhooks import events
-from headrace.clock import now_ms
 from headrace.context import Context
+from headrace.contract.clock import now_ms
+from headrace.contract.errors import ApiError, ErrorCode
+from headrace.contract.limits import SEARCH_REGISTERED_MODELS_DEFAULT
+from headrace.contract.names import check_model_name, check_name
+from headrace.contract.scalars import Empty
 from headrace.db.answers import sentence
 from headrace.db.base import Tx
 from headrace.db.errors import UniqueViolation
-from headrace.errors import ApiError, ErrorCode
-from headrace.limits import SEARCH_REGISTERED_MODELS_DEFAULT
-from headrace.message import Empty
-from headrace.names import check_model_name, check_name
 
 EMPTY = Empty()
 

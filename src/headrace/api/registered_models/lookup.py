@@ -8,10 +8,10 @@ from typing import Final
 
 from headrace.api.experiments.types import Tag
 from headrace.api.registered_models import sql
+from headrace.contract.errors import ApiError, invalid, not_found
+from headrace.contract.limits import MAX_ALIAS, MAX_REGISTRY_TAG_KEY, MAX_REGISTRY_TAG_VALUE
+from headrace.contract.names import check_length, check_name
 from headrace.db.base import Row, Tx
-from headrace.errors import ApiError, invalid, not_found
-from headrace.limits import MAX_ALIAS, MAX_REGISTRY_TAG_KEY, MAX_REGISTRY_TAG_VALUE
-from headrace.names import check_length, check_name
 
 IS_PROMPT: Final = "mlflow.prompt.is_prompt"
 LATEST: Final = "latest"

@@ -10,8 +10,15 @@ from msgspec import Meta
 from headrace.api.experiments.types import Tag
 from headrace.api.model_versions.types import ModelVersion
 from headrace.api.runs.types import KeyValue
-from headrace.limits import SEARCH_MAX_REGISTERED_MODELS
-from headrace.message import INT64_MIN, CheckedStr, LongStr, Message, OptionalStr, UncheckedStr
+from headrace.contract.limits import SEARCH_MAX_REGISTERED_MODELS
+from headrace.contract.scalars import (
+    INT64_MIN,
+    CheckedStr,
+    LongStr,
+    Message,
+    OptionalStr,
+    UncheckedStr,
+)
 
 
 class CreateRegisteredModel(Message):

@@ -12,13 +12,12 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Final
 
-from headrace import errors
 from headrace.api.runs import batch_sql
 from headrace.api.runs.types import LogBatch, MetricIn, ParamIn, TagIn
 from headrace.commit.kinds import Excluded, Kind, bytes_of
-from headrace.db.base import COPY_ROWS, Tx
-from headrace.errors import ApiError, ErrorCode, invalid
-from headrace.limits import (
+from headrace.contract import errors
+from headrace.contract.errors import ApiError, ErrorCode, invalid
+from headrace.contract.limits import (
     MAX_ENTITIES_PER_BATCH,
     MAX_ENTITY_KEY,
     MAX_METRICS_PER_BATCH,
@@ -27,8 +26,9 @@ from headrace.limits import (
     MAX_TAG_VALUE,
     MAX_TAGS_PER_BATCH,
 )
-from headrace.names import check_length, check_name, invalid_value, is_known
-from headrace.texts import refuse_nul
+from headrace.contract.names import check_length, check_name, invalid_value, is_known
+from headrace.contract.texts import refuse_nul
+from headrace.db.base import COPY_ROWS, Tx
 
 RUN_NAME: Final = "mlflow.runName"
 MAX_DOUBLE: Final = 1.7976931348623157e308  # MLflow stores ±Infinity as this

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import uuid4
 
-from headrace import errors
 from headrace.api.experiments.ids import not_active, parse_id
 from headrace.api.runs import sql
 from headrace.api.runs.batch import RUN_NAME
 from headrace.api.runs.random_name import random_name
 from headrace.api.runs.types import CreateRun
-from headrace.artifact_uri import append_path
 from headrace.commit.kinds import Kind, bytes_of
+from headrace.contract import errors
+from headrace.contract.artifact_uri import append_path
+from headrace.contract.errors import ApiError, ErrorCode, invalid
+from headrace.contract.texts import refuse_nul
 from headrace.db.base import Tx
-from headrace.errors import ApiError, ErrorCode, invalid
-from headrace.texts import refuse_nul
 
 
 class NewRun:

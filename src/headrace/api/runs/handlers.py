@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from headrace import errors, search
+from headrace import search
 from headrace.api.experiments.ids import parse_ids
 from headrace.api.experiments.types import ViewType
 from headrace.api.pieces import long_page
@@ -34,12 +34,13 @@ from headrace.api.runs.types import (
     TagIn,
     UpdateRun,
 )
-from headrace.clock import now_ms
 from headrace.context import Context
+from headrace.contract import errors
+from headrace.contract.clock import now_ms
+from headrace.contract.errors import ApiError, invalid
+from headrace.contract.limits import SEARCH_MAX_RESULTS_DEFAULT
+from headrace.contract.scalars import Empty
 from headrace.db.base import Row
-from headrace.errors import ApiError, invalid
-from headrace.limits import SEARCH_MAX_RESULTS_DEFAULT
-from headrace.message import Empty
 
 EMPTY = Empty()
 

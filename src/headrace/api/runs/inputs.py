@@ -24,9 +24,8 @@ from headrace.api.runs.types import (
     ModelOutput,
 )
 from headrace.context import Context
-from headrace.db.base import Tx
-from headrace.errors import ApiError, ErrorCode, invalid
-from headrace.limits import (
+from headrace.contract.errors import ApiError, ErrorCode, invalid
+from headrace.contract.limits import (
     MAX_DATASET_DIGEST,
     MAX_DATASET_NAME,
     MAX_DATASET_PROFILE,
@@ -38,8 +37,9 @@ from headrace.limits import (
     MAX_SEARCH_DATASETS_EXPERIMENTS,
     MAX_SEARCH_DATASETS_ROWS,
 )
-from headrace.message import Empty, Message
-from headrace.names import check_length, invalid_value
+from headrace.contract.names import check_length, invalid_value
+from headrace.contract.scalars import Empty, Message
+from headrace.db.base import Tx
 
 HISTORY_TAG = "mlflow.log-model.history"
 EMPTY = Empty()

@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 
 from headrace.api.pieces import ALL_ROWS, AT_ONCE_BYTES, MOST_ROWS, MOST_VALUES, at_most
 from headrace.api.results import TooLong
+from headrace.contract.scalars import INT64_MAX
 from headrace.db.base import Row, Sql, Tx
-from headrace.message import INT64_MAX
 
 COLUMNS = (
     "run_uuid",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headrace import errors
 from headrace.api.pieces import at_once, first_rows
 from headrace.api.runs import pieces_sql, sql
 from headrace.api.runs.batch import not_active
+from headrace.contract import errors
 from headrace.db.base import Row, Tx
 from headrace.search import Page
 

@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Meta
 
 from headrace.api.experiments.types import Tag, ViewType
-from headrace.limits import SEARCH_MAX_RESULTS
-from headrace.message import (
+from headrace.contract.limits import SEARCH_MAX_RESULTS
+from headrace.contract.scalars import (
     INT32_MIN,
     CheckedStr,
     ExperimentNumbers,

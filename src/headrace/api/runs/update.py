@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any, Final
 
-from headrace import errors
 from headrace.api.runs import sql
 from headrace.api.runs.batch import RUN_NAME, not_active
 from headrace.api.runs.batch_sql import UPSERT_TAGS
 from headrace.api.runs.types import RunStatus
 from headrace.commit.kinds import Kind
+from headrace.contract import errors
+from headrace.contract.errors import ApiError
+from headrace.contract.texts import refuse_nul
 from headrace.db.base import Row, Tx
-from headrace.errors import ApiError
-from headrace.texts import refuse_nul
 
 
 class Change:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from headrace.api.webhooks.threads import Threads
-from headrace.errors import invalid
+from headrace.contract.errors import invalid
 
 RESOLVE_TIMEOUT_S: Final = 5.0
 PORTS: Final = {"http": 80, "https": 443}

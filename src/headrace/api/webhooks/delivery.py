@@ -21,13 +21,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from headrace import secret_text
 from headrace.api.webhooks import sql
 from headrace.api.webhooks.address import Rules
 from headrace.api.webhooks.sql import Event
 from headrace.api.webhooks.threads import FAILURES, Threads
+from headrace.contract import secret_text
+from headrace.contract.errors import ApiError
 from headrace.db.errors import DatabaseError
-from headrace.errors import ApiError
 
 if TYPE_CHECKING:
     from headrace.api.webhooks.sending import Answer

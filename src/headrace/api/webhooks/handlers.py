@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import uuid4
 
-from headrace import search, secret_text
+from headrace import search
 from headrace.api.webhooks import address, delivery, sql
 from headrace.api.webhooks.delivery import Deliveries
 from headrace.api.webhooks.events import EXAMPLES
@@ -30,12 +30,13 @@ from headrace.api.webhooks.types import (
     WebhookPage,
     WebhookStatus,
 )
-from headrace.clock import now_ms
 from headrace.context import Context
+from headrace.contract import secret_text
+from headrace.contract.clock import now_ms
+from headrace.contract.errors import ApiError, ErrorCode, invalid, not_found
+from headrace.contract.limits import LIST_MAX_WEBHOOKS, LIST_WEBHOOKS_DEFAULT
+from headrace.contract.scalars import Empty
 from headrace.db.base import Tx
-from headrace.errors import ApiError, ErrorCode, invalid, not_found
-from headrace.limits import LIST_MAX_WEBHOOKS, LIST_WEBHOOKS_DEFAULT
-from headrace.message import Empty
 
 log = logging.getLogger(__name__)
 EMPTY = Empty()

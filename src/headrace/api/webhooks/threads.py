@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final, TypeVar
 
-from headrace.errors import ApiError
+from headrace.contract.errors import ApiError
 
 T = TypeVar("T")
 FAILURES: Final = (ApiError, OSError, ValueError)  # what such a call may raise

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from headrace.message import CheckedStr, Int32, Message, OptionalStr, UncheckedStr
+from headrace.contract.scalars import CheckedStr, Int32, Message, OptionalStr, UncheckedStr
 
 
 class WebhookStatus(StrEnum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from headrace.context import Context
-from headrace.errors import ApiError, ErrorCode
+from headrace.contract.errors import ApiError, ErrorCode
 from headrace.http.messages import Request, Response
 
 HEADER: Final = "x-mlflow-workspace"

@@ -6,7 +6,7 @@ import base64
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from headrace.errors import ApiError, ErrorCode
+from headrace.contract.errors import ApiError, ErrorCode
 
 if TYPE_CHECKING:
     from headrace.config import Settings

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlparse, urlsplit, urlunparse, urlunsplit
 
+from headrace.contract.errors import invalid
 from headrace.contract.paths import TooManyLayers, decoded
-from headrace.errors import invalid
 
 ALLOWED_SCHEMES_VARIABLE: Final = "MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES"
 MAX_LOCATION_VARIABLE: Final = "MLFLOW_ARTIFACT_LOCATION_MAX_LENGTH"

@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from headrace.limits import MAX_TEXT
+from headrace.contract.limits import MAX_TEXT
 
 INT64_MIN: Final = -(2**63)
 INT64_MAX: Final = 2**63 - 1

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
-from headrace.errors import invalid
-from headrace.names import invalid_value
+from headrace.contract.errors import invalid
+from headrace.contract.names import invalid_value
 
 NUL: Final = "\x00"
 SHOWN: Final = 50  # characters on each side of a NUL

@@ -7,8 +7,8 @@ import posixpath
 import re
 from typing import Final
 
-from headrace.errors import invalid, too_long
-from headrace.limits import MAX_ENTITY_KEY
+from headrace.contract.errors import invalid, too_long
+from headrace.contract.limits import MAX_ENTITY_KEY
 
 _ALLOWED: Final = re.compile(r"^[/\w.\- :]*$")
 MAX_SHOWN: Final = 20_000  # characters of a value in a message
