@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from headrace import config
 from headrace.http.app import App, create_app
+from headrace.settings import table as config
 
 
 def factory() -> App:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from headrace import __version__, stores
-from headrace.setting import masked
+from headrace import __version__
+from headrace.settings import defaults as stores
+from headrace.settings.kinds import masked
 
 if TYPE_CHECKING:
-    from headrace.config import Settings
     from headrace.db.schema.facts import Facts
+    from headrace.settings.table import Settings
 
 log = logging.getLogger("headrace")
 INSTALL: Final = "pip install 'headrace[mlflow]'"

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from headrace import __version__, config, stores
-from headrace.config import SETTINGS
-from headrace.setting import SettingError, shown
+from headrace import __version__
+from headrace.settings import defaults as stores
+from headrace.settings import table as config
+from headrace.settings.kinds import SettingError, shown
+from headrace.settings.table import SETTINGS
 from headrace.upkeep import COMMANDS, DATABASE, told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from headrace.setting import Setting
+    from headrace.settings.kinds import Setting
 
 
 class SettingsCommand(click.Command):

@@ -30,7 +30,7 @@ from headrace.contract.limits import MAX_EXPERIMENT_NAME, SEARCH_MAX_RESULTS
 from headrace.contract.names import check_length
 from headrace.contract.scalars import INT64_MAX
 from headrace.db.errors import UniqueViolation
-from headrace.stores import FILE_STORE, absolute
+from headrace.settings.defaults import FILE_STORE, absolute
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping

@@ -10,10 +10,10 @@ from headrace.api.runs import sql as runs_sql
 from headrace.api.webhooks.delivery import Deliveries
 from headrace.api.webhooks.sql import Event
 from headrace.commit.group import GroupCommit
-from headrace.config import Settings
 from headrace.db.base import Database, Row
 from headrace.db.reader import BatchedReads, SharedReads
 from headrace.monitor.readiness import Readiness
+from headrace.settings.table import Settings
 from headrace.storage.locations import Locations
 
 if TYPE_CHECKING:

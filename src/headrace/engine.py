@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 from headrace.commit.group import GroupCommit
 from headrace.commit.threads import DirectCommit
-from headrace.config import Settings, load
 from headrace.context import Context
 from headrace.contract.texts import refuse_nul
 from headrace.db.open import is_direct, open_database, open_direct
 from headrace.db.sqlite import run_to_end
+from headrace.settings.table import Settings, load
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine

@@ -18,7 +18,7 @@ from headrace.contract.errors import ApiError
 from headrace.contract.scalars import INT32_MAX
 from headrace.db.errors import ForeignKeyViolation
 from headrace.db.upkeep import garbage as sql
-from headrace.setting import SettingError
+from headrace.settings.kinds import SettingError
 from headrace.storage.local import LocalStore
 
 if TYPE_CHECKING:

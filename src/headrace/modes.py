@@ -10,15 +10,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from headrace import stores
 from headrace.auth.rules import OPEN
 from headrace.bridge.routes import listing
 from headrace.http.messages import Request, Response
 from headrace.route import Raw, Route
+from headrace.settings import defaults as stores
 
 if TYPE_CHECKING:
-    from headrace.config import Settings
     from headrace.context import Context
+    from headrace.settings.table import Settings
 
 Handler = Callable[..., Any]
 ARTIFACTS: Final = "/api/2.0/mlflow-artifacts/"

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from headrace.bridge.share import Shares
-    from headrace.config import Settings
     from headrace.http.app import App
     from headrace.monitor.board import Board
+    from headrace.settings.table import Settings
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

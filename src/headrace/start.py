@@ -12,11 +12,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headrace import banner, listening, logs, process, stores
+from headrace import banner, listening, logs, process
+from headrace.settings import defaults as stores
 
 if TYPE_CHECKING:
-    from headrace.config import Settings
     from headrace.db.schema.facts import Facts
+    from headrace.settings.table import Settings
     from headrace.supervisor import Link
 
 

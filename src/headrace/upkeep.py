@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from headrace import config, stores
-from headrace.setting import SettingError
+from headrace.settings import defaults as stores
+from headrace.settings import table as config
+from headrace.settings.kinds import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,8 +19,8 @@ from tests.wire import Wire
 
 import headrace as package
 from headrace.cli import cli
-from headrace.config import SETTINGS
 from headrace.routes import ROUTES
+from headrace.settings.table import SETTINGS
 
 if TYPE_CHECKING:
     from tests.fix_server import Server

@@ -16,8 +16,8 @@ from tests.receiver import receiver
 from tests.wire import Wire
 
 from headrace.api.webhooks.delivery import MAX_WAITING_CHARACTERS, Deliveries, pause_s
-from headrace.config import Settings
 from headrace.db.open import open_database
+from headrace.settings.table import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

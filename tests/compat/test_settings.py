@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import pytest
 
-from headrace import config, stores
-from headrace.config import SETTINGS
-from headrace.setting import SettingError
+from headrace.settings import defaults as stores
+from headrace.settings import table as config
+from headrace.settings.kinds import SettingError
+from headrace.settings.table import SETTINGS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,11 +18,11 @@ from tests.faults.crowd import answer, get, post
 from tests.faults.load import API, Once
 from tests.fix_server import headrace
 
-from headrace.config import load
 from headrace.http.app import create_app
 from headrace.http.connection import Connection
 from headrace.http.limits import Limits
 from headrace.http.server import Server
+from headrace.settings.table import load
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

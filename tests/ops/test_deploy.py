@@ -19,7 +19,7 @@ from tests.fix_server import ROOT, free_port, headrace
 from tests.ops.test_probes import eventually
 from tests.wire import Wire
 
-from headrace.config import SETTINGS
+from headrace.settings.table import SETTINGS
 
 if TYPE_CHECKING:
     from pathlib import Path

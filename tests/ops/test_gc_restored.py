@@ -16,10 +16,10 @@ from tests.fix_s3 import BUCKET
 from tests.fix_server import base_environment, free_port, headrace, stock
 from tests.ops.test_gc import files, ours, rows, run_sql
 
-from headrace.config import Settings
 from headrace.db.upkeep import garbage as sql
 from headrace.db.upkeep.access import opened
 from headrace.garbage import Garbage, Wanted
+from headrace.settings.table import Settings
 from headrace.storage.locations import Locations
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import tomllib
 from typing import TYPE_CHECKING
 
 import headrace
-from headrace.accepted import ACCEPTED
-from headrace.config import SETTINGS
+from headrace.settings.table import SETTINGS
+from headrace.settings.unsupported import ACCEPTED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from tests.repo.conftest import Source
 
 TABLE = (
-    "src/headrace/config.py",
-    "src/headrace/webhook_settings.py",
-    "src/headrace/accepted.py",
+    "src/headrace/settings/table.py",
+    "src/headrace/settings/webhooks.py",
+    "src/headrace/settings/unsupported.py",
 )
 VARIABLE = re.compile(r"(MLFLOW|HEADRACE)_[A-Z_]+")
 OTHER_VARIABLES = {

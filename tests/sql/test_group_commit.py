@@ -13,13 +13,13 @@ from headrace.api.runs import batch, create, update
 from headrace.api.runs.types import CreateRun, MetricIn, ParamIn, RunStatus, TagIn
 from headrace.commit.group import GroupCommit
 from headrace.commit.threads import DirectCommit
-from headrace.config import Settings
 from headrace.contract.errors import ApiError
 from headrace.db import direct
 from headrace.db.base import Sql
 from headrace.db.errors import raised
 from headrace.db.open import open_database, open_direct
 from headrace.db.sqlite import run_to_end
+from headrace.settings.table import Settings
 
 if TYPE_CHECKING:
     import sqlite3

@@ -11,9 +11,9 @@ import pytest
 from headrace.api.runs import batch
 from headrace.api.runs.types import MetricIn, ParamIn, TagIn
 from headrace.commit.group import GroupCommit
-from headrace.config import Settings
 from headrace.db.base import COPY_ROWS, Sql
 from headrace.db.open import open_database
+from headrace.settings.table import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -18,10 +18,10 @@ from headrace.api.registered_models import sql as models_sql
 from headrace.api.runs import inputs_sql, pieces_sql
 from headrace.api.runs import sql as runs_sql
 from headrace.api.webhooks import sql as webhooks_sql
-from headrace.config import Settings
 from headrace.db.base import Tally
 from headrace.db.open import open_database
 from headrace.db.postgres import PostgresTx
+from headrace.settings.table import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

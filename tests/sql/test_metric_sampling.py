@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from headrace.api.metrics import sampling_sql as sampling
-from headrace.config import Settings
 from headrace.db.open import open_database
+from headrace.settings.table import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

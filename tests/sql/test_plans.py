@@ -17,10 +17,10 @@ from headrace.api.experiments import sql as experiments_sql
 from headrace.api.metrics import sampling_sql, sql
 from headrace.api.runs import batch_sql
 from headrace.api.runs import sql as runs_sql
-from headrace.config import Settings
 from headrace.contract.scalars import INT64_MAX, INT64_MIN
 from headrace.db.open import open_database
 from headrace.db.upkeep import health
+from headrace.settings.table import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headrace.config import Settings
 from headrace.db.base import Sql
 from headrace.db.open import open_database
 from headrace.db.postgres_link import SEARCH_STATEMENTS
+from headrace.settings.table import Settings
 
 if TYPE_CHECKING:
     from headrace.db.base import Tx

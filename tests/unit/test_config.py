@@ -9,14 +9,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from headrace import config, stores
-from headrace.config import SETTINGS, Settings
-from headrace.setting import URI, SettingError, masked, shown
+from headrace.settings import defaults as stores
+from headrace.settings import table as config
+from headrace.settings.kinds import URI, SettingError, masked, shown
+from headrace.settings.table import SETTINGS, Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from headrace.setting import Setting
+    from headrace.settings.kinds import Setting
 
 PARSED = [setting for setting in SETTINGS if not setting.kind.is_switch]
 # enable_workspaces is refused wherever it comes from: see test_what_is_refused.

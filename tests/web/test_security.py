@@ -11,8 +11,8 @@ import pytest
 from tests.fix_server import headrace, stock
 from tests.wire import Wire
 
-from headrace.config import load
 from headrace.http.security import MAX_KNOWN_HOSTS, Security
+from headrace.settings.table import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

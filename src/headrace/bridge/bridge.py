@@ -19,7 +19,7 @@ from headrace.http.security import CROSS_ORIGIN
 
 if TYPE_CHECKING:
     from headrace.bridge.package import Package
-    from headrace.config import Settings
+    from headrace.settings.table import Settings
 
 log = logging.getLogger(__name__)
 

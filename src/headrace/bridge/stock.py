@@ -22,13 +22,13 @@ from headrace.bridge.routes import JOBS_SEARCH
 from headrace.bridge.share import ALIVE_BYTE
 from headrace.contract import secret_text
 from headrace.contract.errors import ApiError, ErrorCode
+from headrace.settings.defaults import scheme_of
 from headrace.storage.locations import local_roots
-from headrace.stores import scheme_of
 
 if TYPE_CHECKING:
     from headrace.bridge.package import Package
     from headrace.bridge.share import Share
-    from headrace.config import Settings
+    from headrace.settings.table import Settings
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from headrace.contract.errors import ApiError, ErrorCode
 
 if TYPE_CHECKING:
-    from headrace.config import Settings
+    from headrace.settings.table import Settings
 
 # Of this server only, as with stock: made before its processes are forked, gone when they end.
 RANDOM_KEY: Final = base64.urlsafe_b64encode(os.urandom(32)).decode()

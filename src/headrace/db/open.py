@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from headrace.db import journal, uri
 
 if TYPE_CHECKING:
-    from headrace.config import Settings
     from headrace.db.base import Database, Schema
     from headrace.db.direct import DirectSqlite
+    from headrace.settings.table import Settings
 
 
 log = logging.getLogger(__name__)

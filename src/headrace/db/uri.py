@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from headrace.contract.file_names import native
-from headrace.setting import SettingError
-from headrace.setting import masked as without_password
+from headrace.settings.kinds import SettingError
+from headrace.settings.kinds import masked as without_password
 
 if TYPE_CHECKING:
     from headrace.db.base import Dialect

@@ -28,7 +28,7 @@ from headrace.graphql.plan import Plan, arguments, plan
 from headrace.http.messages import Request, Response
 
 if TYPE_CHECKING:
-    from headrace.config import Settings
+    from headrace.settings.table import Settings
 
 Answer = dict[str, Any]
 _READ: Final = msgspec.json.Decoder(Answer).decode

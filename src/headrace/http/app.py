@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 
     from headrace.bridge.bridge import Bridge
     from headrace.bridge.share import Shares
-    from headrace.config import Settings
     from headrace.db.base import Database
     from headrace.monitor.board import Board
     from headrace.route import Route
+    from headrace.settings.table import Settings
 
 log = logging.getLogger(__name__)
 NOSNIFF: Final = ("x-content-type-options", "nosniff")

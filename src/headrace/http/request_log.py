@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from headrace.commit.group import GroupCommit
-    from headrace.config import Settings
     from headrace.context import Context
     from headrace.db.base import Database
     from headrace.db.reader import BatchedReads, SharedReads
     from headrace.http.messages import Request, Response
     from headrace.monitor.layout import Layout
+    from headrace.settings.table import Settings
 
 log = logging.getLogger(__name__)
 NEVER_MS: Final = float("inf")

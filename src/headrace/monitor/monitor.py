@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from headrace.commit.group import GroupCommit
-    from headrace.config import Settings
     from headrace.db.base import Database
     from headrace.route import Route
+    from headrace.settings.table import Settings
 
 PUBLISH_S: Final = 1.0
 STALE_NS: Final = (

@@ -13,13 +13,13 @@ from headrace.contract.artifact_uri import refused_scheme
 from headrace.contract.errors import ApiError, invalid
 from headrace.contract.file_names import native
 from headrace.contract.paths import climbs
+from headrace.settings.defaults import FILE_STORE
 from headrace.storage import paths
 from headrace.storage.local import LocalStore
 from headrace.storage.staging import below
-from headrace.stores import FILE_STORE
 
 if TYPE_CHECKING:
-    from headrace.config import Settings
+    from headrace.settings.table import Settings
     from headrace.storage.base import Store
     from headrace.storage.objects import ObjectStore
     from headrace.storage.repository import RepositoryStore

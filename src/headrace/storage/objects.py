@@ -15,7 +15,7 @@ import obstore
 from obstore import exceptions
 
 from headrace.contract.errors import ApiError, ErrorCode, invalid, not_found, unavailable
-from headrace.setting import masked
+from headrace.settings.kinds import masked
 from headrace.storage import paths
 from headrace.storage.base import (
     READ_BYTES,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from obstore.store import AzureStore, ClientConfig, GCSStore, RetryConfig, S3Store
 
-    from headrace.config import Settings
+    from headrace.settings.table import Settings
     from headrace.storage.repository import RepositoryStore
     from headrace.storage.signing import Signer
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from obstore.store import ClientConfig, S3Config
 
-    from headrace.config import Settings
+    from headrace.settings.table import Settings
 
 log = logging.getLogger(__name__)
 DEFAULT_REGION: Final = "us-east-1"

@@ -31,8 +31,8 @@ from headrace.db.errors import DatabaseError
 
 if TYPE_CHECKING:
     from headrace.api.webhooks.sending import Answer
-    from headrace.config import Settings
     from headrace.db.base import Database
+    from headrace.settings.table import Settings
 
 log = logging.getLogger(__name__)
 

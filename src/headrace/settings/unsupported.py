@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Final
 
-from headrace.setting import (
+from headrace.settings.kinds import (
     DIRECTORY,
     SWITCH,
     TEXT,

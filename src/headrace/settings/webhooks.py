@@ -7,8 +7,8 @@ import binascii
 import dataclasses
 from typing import Final
 
-from headrace.accepted import ACCEPTED, AcceptedSettings
-from headrace.setting import SWITCH, TEXT, Kind, Secret, integer, row, seconds
+from headrace.settings.kinds import SWITCH, TEXT, Kind, Secret, integer, row, seconds
+from headrace.settings.unsupported import ACCEPTED, AcceptedSettings
 
 WEBHOOKS: Final = "Webhooks"
 KEY_BYTES: Final = 32

@@ -10,11 +10,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Final
 
-from headrace import checks, stores
-from headrace.accepted import ACCEPTED
 from headrace.contract.file_names import from_native
-from headrace.rule_settings import RULES, RuleSettings
-from headrace.setting import (
+from headrace.settings import defaults as stores
+from headrace.settings import validate as checks
+from headrace.settings.kinds import (
     SWITCH,
     TEXT,
     URI,
@@ -29,7 +28,9 @@ from headrace.setting import (
     shown,
     size,
 )
-from headrace.webhook_settings import WEBHOOKS
+from headrace.settings.rules import RULES, RuleSettings
+from headrace.settings.unsupported import ACCEPTED
+from headrace.settings.webhooks import WEBHOOKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from headrace import stores
-from headrace.setting import Setting, SettingError, masked
+from headrace.settings import defaults as stores
+from headrace.settings.kinds import Setting, SettingError, masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from headrace.config import Settings
+    from headrace.settings.table import Settings
 
 TLS_OPTIONS: Final = ("--ssl", "--certfile", "--keyfile")  # uvicorn's and gunicorn's
 OWN_VARIABLES: Final = ("HEADRACE_TEST_",)  # read by the test suite, not by the server

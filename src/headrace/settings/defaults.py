@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from headrace.setting import SettingError
+from headrace.settings.kinds import SettingError
 
 if TYPE_CHECKING:
     from headrace.db.base import Dialect

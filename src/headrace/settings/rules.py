@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Final
 
-from headrace.setting import (
+from headrace.settings.kinds import (
     SWITCH,
     TEXT,
     URI,
@@ -16,7 +16,7 @@ from headrace.setting import (
     pattern,
     row,
 )
-from headrace.webhook_settings import WebhookSettings
+from headrace.settings.webhooks import WebhookSettings
 
 RULES: Final = "MLflow's rules"
 

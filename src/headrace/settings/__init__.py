@@ -1,0 +1,1 @@
+"""The settings of the server: their table, kinds, loading and validation."""
