@@ -172,7 +172,7 @@ def headrace(
 ) -> contextlib.AbstractContextManager[Server]:
     """A headrace server on that database."""
     port = port or free_port()
-    argv = [sys.executable, "-m", "headrace.cli", "server", "--backend-store-uri", uri]
+    argv = [sys.executable, "-m", "headrace.commands.cli", "server", "--backend-store-uri", uri]
     argv += ["--host", "127.0.0.1", "--port", str(port), *options]
     env = base_environment() | (environment or {})
     return running(Server("headrace", argv, directory, env, port))

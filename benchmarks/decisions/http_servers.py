@@ -22,7 +22,7 @@ from pathlib import Path
 ROUNDS, SECONDS, CONNECTIONS = 3, 3, 20
 PATHS = ("/health", "/api/2.0/mlflow/experiments/get?experiment_id=0")
 SERVERS = {
-    "headrace": ["headrace.cli", "server", "--port", "{port}"],
+    "headrace": ["headrace.commands.cli", "server", "--port", "{port}"],
     "uvicorn": ["uvicorn", "headrace.asgi:app", "--port", "{port}", "--loop", "uvloop", "--http", "httptools",
                 "--no-access-log", "--log-level", "warning"],
     "granian": ["granian", "headrace.asgi:app", "--interface", "asgi", "--port", "{port}", "--loop", "uvloop",

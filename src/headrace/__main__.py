@@ -1,5 +1,5 @@
 """`python -m headrace`: the same as the command `headrace`."""
 
-from headrace.cli import main
+from headrace.commands.cli import main
 
 main()

@@ -18,7 +18,7 @@ from tests.fix_server import base_environment, free_port, headrace
 from tests.wire import Wire
 
 import headrace as package
-from headrace.cli import cli
+from headrace.commands.cli import cli
 from headrace.routes import ROUTES
 from headrace.settings.table import SETTINGS
 

@@ -17,7 +17,7 @@ NAME = "%C3%BC%E4%B8%AD.txt"
 def command(*words: str) -> subprocess.CompletedProcess[str]:
     """A headrace command in that locale."""
     return subprocess.run(
-        [sys.executable, "-m", "headrace.cli", *words],
+        [sys.executable, "-m", "headrace.commands.cli", *words],
         env=base_environment() | PLAIN,
         capture_output=True,
         text=True,

@@ -12,9 +12,9 @@ from tests.faults.load import Once, eventually
 from tests.faults.stored import rows
 from tests.fix_server import headrace
 
+from headrace.commands.database import init
 from headrace.db.base import Sql, Tx
 from headrace.db.direct import DirectSqlite
-from headrace.db.schema.commands import init
 from headrace.db.schema.facts import Facts
 from headrace.db.sqlite import run_to_end
 from headrace.db.sqlite_file import FileGone

@@ -33,7 +33,7 @@ JSON = {"Content-Type": "application/json"}
 def command(*words: str) -> subprocess.CompletedProcess[str]:
     """`headrace …`."""
     return subprocess.run(
-        [sys.executable, "-m", "headrace.cli", *words],
+        [sys.executable, "-m", "headrace.commands.cli", *words],
         env=base_environment(),
         capture_output=True,
         text=True,

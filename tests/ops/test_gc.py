@@ -302,7 +302,7 @@ def ours(
 ) -> subprocess.CompletedProcess[str]:
     """`headrace gc`."""
     return subprocess.run(
-        [sys.executable, "-m", "headrace.cli", "gc", uri, *options],
+        [sys.executable, "-m", "headrace.commands.cli", "gc", uri, *options],
         cwd=directory,
         env=base_environment() | (environment or {}),
         capture_output=True,

@@ -48,7 +48,7 @@ def killed_half_way(uri: str, run_id: str) -> bool:
     """Start a collection and kill it once the run has lost points; whether it was still at work."""
     before = points_of(uri, run_id)
     process = subprocess.Popen(
-        [sys.executable, "-m", "headrace.cli", "gc", uri, "--keep-artifacts"],
+        [sys.executable, "-m", "headrace.commands.cli", "gc", uri, "--keep-artifacts"],
         env=base_environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -65,7 +65,7 @@ def collected_on_a_terminal(uri: str) -> tuple[int, str]:
     """Exit code of a collection, and what a terminal showed of it."""
     leader, follower = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "headrace.cli", "gc", uri, "--keep-artifacts"],
+        [sys.executable, "-m", "headrace.commands.cli", "gc", uri, "--keep-artifacts"],
         env=base_environment(),
         stdout=follower,
         stderr=follower,

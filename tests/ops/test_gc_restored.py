@@ -125,7 +125,7 @@ async def test_what_is_restored_while_its_page_is_collected_keeps_rows_and_files
 def killed_at_the_files(uri: str, directory: Path) -> None:
     """Start a collection and kill it when files have begun to go."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "headrace.cli", "gc", uri],
+        [sys.executable, "-m", "headrace.commands.cli", "gc", uri],
         env=base_environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

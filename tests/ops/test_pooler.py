@@ -125,7 +125,7 @@ def test_an_outage_behind_a_pooler_ends_when_the_database_is_back(
 
 def start_fails(uri: str, directory: Path, *options: str) -> str:
     """What a server says that cannot start."""
-    argv = [sys.executable, "-m", "headrace.cli", "server", "--backend-store-uri", uri]
+    argv = [sys.executable, "-m", "headrace.commands.cli", "server", "--backend-store-uri", uri]
     argv += ["--port", str(free_port()), *options]
     done = subprocess.run(
         argv, cwd=directory, env=base_environment(), capture_output=True, text=True, timeout=60

@@ -51,7 +51,7 @@ def run(command: str, directory: Path, server: str) -> subprocess.CompletedProce
         ("http://HOST:5000", server),
     ):
         command = command.replace(old, new)
-    program = f"{sys.executable} -m headrace.cli"
+    program = f"{sys.executable} -m headrace.commands.cli"
     return subprocess.run(
         ["sh", "-c", re.sub(r"^headrace", program, command)],
         cwd=directory,

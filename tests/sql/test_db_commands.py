@@ -15,8 +15,8 @@ from tests.fix_postgres import PASSWORD_ROLE
 from tests.sql.catalog import differences, postgres_catalog, sqlite_catalog
 from tests.sql.dumps import restore_postgres, restore_sqlite
 
+from headrace.commands.database import check, init, upgrade
 from headrace.db.schema import heads
-from headrace.db.schema.commands import check, init, upgrade
 from headrace.db.schema.facts import UnusableDatabase
 from headrace.db.uri import parse
 

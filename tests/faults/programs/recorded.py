@@ -143,7 +143,7 @@ class Recorder:
 if __name__ == "__main__":
     recorder = Recorder(sys.argv[1])  # SQLite calls it until the process ends
     recorder.install()
-    from headrace.cli import main
+    from headrace.commands.cli import main
 
     sys.argv = ["headrace", *sys.argv[2:]]
     main()

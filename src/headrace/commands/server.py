@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headrace import banner, listening, logs, process
+from headrace import listening, logs, process
+from headrace.commands import banner
 from headrace.settings import defaults as stores
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headrace import __version__
+from headrace.commands.upkeep import COMMANDS, DATABASE, told
 from headrace.settings import defaults as stores
 from headrace.settings import table as config
 from headrace.settings.kinds import SettingError, shown
 from headrace.settings.table import SETTINGS
-from headrace.upkeep import COMMANDS, DATABASE, told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +101,7 @@ def server(**flags: Any) -> None:
     resolution = resolve(flags)
     for note in resolution.notes:
         click.echo(f"headrace: {note}", err=True)
-    from headrace import start
+    from headrace.commands import server as start
     from headrace.listening import CannotStart
 
     try:
@@ -160,7 +160,7 @@ def check(uri: str | None) -> None:
 
     Exit code 1 when headrace cannot serve it.
     """
-    from headrace.db.schema import commands
+    from headrace.commands import database as commands
 
     told(lambda: commands.check(uri or stores.default_uri()).lines())
 
@@ -172,8 +172,8 @@ def init(uri: str | None) -> None:
 
     In an empty database, or beside the tables of others; one that has them stays as it is.
     """
+    from headrace.commands import database as commands
     from headrace.db.open import default_location
-    from headrace.db.schema import commands
 
     settings = resolve({"backend_store_uri": uri}).settings
     location = default_location(settings)
@@ -187,7 +187,7 @@ def upgrade(uri: str | None) -> None:
 
     The migrations are those of the mlflow package. Stop all servers first, and make a backup.
     """
-    from headrace.db.schema import commands
+    from headrace.commands import database as commands
 
     told(lambda: commands.upgrade(uri or stores.default_uri()).lines())
 

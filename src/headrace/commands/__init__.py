@@ -1,0 +1,1 @@
+"""The commands of `headrace`: options, output and exit codes."""
