@@ -20,8 +20,8 @@ from tests.ops.test_probes import eventually
 from tests.sql.dumps import restore_sqlite
 from tests.wire import Wire
 
-from headrace import doctor
 from headrace.db.upkeep import health
+from headrace.upkeep import doctor
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,7 +20,7 @@ from tests.wire import Wire
 
 from headrace.db.upkeep import garbage
 from headrace.db.upkeep.access import opened
-from headrace.garbage import ANY_TIME
+from headrace.upkeep.garbage import ANY_TIME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -18,9 +18,9 @@ from tests.ops.test_gc import files, ours, rows, run_sql
 
 from headrace.db.upkeep import garbage as sql
 from headrace.db.upkeep.access import opened
-from headrace.garbage import Garbage, Wanted
 from headrace.settings.table import Settings
 from headrace.storage.locations import Locations
+from headrace.upkeep.garbage import Garbage, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

@@ -214,7 +214,7 @@ def recompute_latest(uri: str | None) -> None:
     """
     import asyncio
 
-    from headrace import doctor
+    from headrace.upkeep import doctor
 
     told(lambda: asyncio.run(doctor.recompute_latest(uri or stores.default_uri())))
 

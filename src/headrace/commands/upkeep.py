@@ -18,7 +18,7 @@ from headrace.settings.kinds import SettingError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from headrace.garbage import Removed, Wanted
+    from headrace.upkeep.garbage import Removed, Wanted
 
 DATABASE = click.argument("uri", envvar="MLFLOW_BACKEND_STORE_URI", required=False)
 PROGRESS_S: Final = 0.2
@@ -69,7 +69,7 @@ def doctor(uri: str | None) -> None:
     Schema, indexes, sizes, latest metrics against a sample of their history, journal mode, clock.
     Exit code 1 when something is wrong.
     """
-    from headrace.doctor import examine
+    from headrace.upkeep.doctor import examine
 
     wrong = False
 
@@ -125,7 +125,7 @@ def gc(**options: Any) -> None:
     Ids narrow down their own kind only, as in `mlflow gc`: with --run-ids, all logged models and experiments
     that were deleted are removed still.
     """
-    from headrace import garbage
+    from headrace.upkeep import garbage
 
     outcome = None
 
@@ -159,8 +159,8 @@ async def _collect(
     settings: config.Settings, wanted: Wanted, dry_run: bool, artifacts: bool
 ) -> Removed:
     from headrace.db.upkeep.access import opened
-    from headrace.garbage import Garbage
     from headrace.storage.locations import Locations
+    from headrace.upkeep.garbage import Garbage
 
     progress = Progress()
 

@@ -1,0 +1,1 @@
+"""Maintenance of what is stored: the doctor and the garbage collection."""
