@@ -46,7 +46,7 @@ class Imports:
 
 
 IMPORTS: Final = {
-    "headrace": Imports("headrace", "headrace.asgi"),
+    "headrace": Imports("headrace", "headrace.server.asgi"),
     "mlflow": Imports("mlflow", "mlflow.server.fastapi_app"),
     "mlflow-go": Imports("mlflow", "mlflow.server"),
     "fasttrackml": Imports(),

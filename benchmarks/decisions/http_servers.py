@@ -23,9 +23,9 @@ ROUNDS, SECONDS, CONNECTIONS = 3, 3, 20
 PATHS = ("/health", "/api/2.0/mlflow/experiments/get?experiment_id=0")
 SERVERS = {
     "headrace": ["headrace.commands.cli", "server", "--port", "{port}"],
-    "uvicorn": ["uvicorn", "headrace.asgi:app", "--port", "{port}", "--loop", "uvloop", "--http", "httptools",
+    "uvicorn": ["uvicorn", "headrace.server.asgi:app", "--port", "{port}", "--loop", "uvloop", "--http", "httptools",
                 "--no-access-log", "--log-level", "warning"],
-    "granian": ["granian", "headrace.asgi:app", "--interface", "asgi", "--port", "{port}", "--loop", "uvloop",
+    "granian": ["granian", "headrace.server.asgi:app", "--interface", "asgi", "--port", "{port}", "--loop", "uvloop",
                 "--no-ws", "--log-level", "warning"],
 }  # fmt: skip
 

@@ -15,7 +15,7 @@ from tests.ops.test_doctor import command
 from tests.ops.test_gc import run_sql
 from tests.wire import Wire
 
-from headrace.logs import without_text
+from headrace.server.logs import without_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

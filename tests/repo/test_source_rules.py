@@ -38,7 +38,7 @@ BROAD_EXCEPTS = {
     "src/headrace/engine.py": 1,  # a call on the loop hands every fault to its caller
     "src/headrace/http/app.py": 1,  # the 500 answer
     "src/headrace/http/connection.py": 1,  # an answer that cannot be sent, or breaks off
-    "src/headrace/supervisor.py": 1,  # a worker process must say why it ends
+    "src/headrace/server/supervisor.py": 1,  # a worker process must say why it ends
 }
 # Branches on the database outside of its places: functions that take the transaction and belong there.
 DIALECT_QUESTIONS = {"src/headrace/api/runs/batch.py": 1}

@@ -102,7 +102,7 @@ def server(**flags: Any) -> None:
     for note in resolution.notes:
         click.echo(f"headrace: {note}", err=True)
     from headrace.commands import server as start
-    from headrace.listening import CannotStart
+    from headrace.server.listening import CannotStart
 
     try:
         code = start.serve(resolution.settings)

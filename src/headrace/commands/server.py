@@ -12,14 +12,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headrace import listening, logs, process
 from headrace.commands import banner
+from headrace.server import listening, logs, process
 from headrace.settings import defaults as stores
 
 if TYPE_CHECKING:
     from headrace.db.schema.facts import Facts
+    from headrace.server.supervisor import Link
     from headrace.settings.table import Settings
-    from headrace.supervisor import Link
 
 
 def serve(settings: Settings) -> int:
@@ -38,7 +38,7 @@ def serve(settings: Settings) -> int:
     from headrace.modes import served
     from headrace.monitor.monitor import board_for, layout_of
     from headrace.routes import ROUTES
-    from headrace.supervisor import Supervisor
+    from headrace.server.supervisor import Supervisor
 
     # Before the fork: the workers share what this imports, and a database that cannot be served
     # is said once.

@@ -27,7 +27,7 @@ from headrace.commit.outcome import Again, Outcome, Past, Refuse, Resolve, SetAs
 from headrace.contract import errors
 from headrace.contract.errors import ApiError
 from headrace.db.errors import DatabaseError
-from headrace.logs import without_text
+from headrace.server.logs import without_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence

@@ -30,10 +30,10 @@ from headrace.http.messages import JSON, Request, Response, StreamingResponse, h
 from headrace.http.outage import Outage
 from headrace.http.security import Security
 from headrace.http.weight import LIGHT_BYTES, check_weight
-from headrace.logs import without_text
 from headrace.modes import served, stays_unprefixed
 from headrace.monitor.layout import BRIDGED_CELL, REFUSED_CELL
 from headrace.monitor.monitor import Monitor, board_for, layout_of
+from headrace.server.logs import without_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping

@@ -1,4 +1,4 @@
-"""`headrace.asgi:app`: the application for any ASGI server; settings come from the environment."""
+"""`headrace.server.asgi:app`: the application for any ASGI server; settings come from the environment."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from headrace.db.schema.facts import Facts, UnusableDatabase
 from headrace.http import limits
 from headrace.http.app import create_app
 from headrace.http.server import Server
-from headrace.listening import CannotStart
+from headrace.server.listening import CannotStart
 
 if TYPE_CHECKING:
     import socket

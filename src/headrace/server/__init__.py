@@ -1,0 +1,1 @@
+"""A server process and its life: start, workers, logs, end."""
