@@ -13,20 +13,20 @@ from headrace.plugin.switch import disable, enable
 from headrace.version import __version__
 
 if TYPE_CHECKING:
-    from headrace.connection import Connection
+    from headrace.client.connection import Connection
 
 __all__ = ["__version__", "connect", "disable", "enable"]
 
 
 def connect(uri: str) -> Connection:
-    """A database of experiments, to read and to write: see `headrace.connection.Connection`."""
-    from headrace import connection
+    """A database of experiments, to read and to write: see `headrace.client.connection.Connection`."""
+    from headrace.client import connection
 
     return connection.Connection(uri)
 
 
 def _close() -> None:
-    engine = sys.modules.get("headrace.engine")
+    engine = sys.modules.get("headrace.client.engine")
     if engine is not None:
         engine.close_all()
 

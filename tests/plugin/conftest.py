@@ -14,7 +14,7 @@ import pytest
 from tests import fix_clients
 from tests.fix_postgres import fresh_database
 
-from headrace import engine
+from headrace.client import engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import headrace
-from headrace import engine
+from headrace.client import engine
 from headrace.contract.errors import ApiError, ErrorCode
 
 

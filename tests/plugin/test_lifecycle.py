@@ -13,7 +13,7 @@ import pytest
 from tests.plugin.conftest import output
 
 import headrace
-from headrace import engine
+from headrace.client import engine
 
 if TYPE_CHECKING:
     import subprocess
@@ -274,8 +274,8 @@ threads = [threading.Thread(target=work, args=(n,)) for n in range(32)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
 assert [t for t in threading.enumerate() if not t.daemon] == [threading.main_thread()]
-import headrace.engine
-headrace.engine.close_all()
+import headrace.client.engine
+headrace.client.engine.close_all()
 sys.stdout.write("closed\\n"); sys.stdout.flush()
 sys.stdin.readline()
 client.log_metric(run_id, "loss", 1.0, step=99)  # it opens again

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 )
 from tests.fix_postgres import fresh_database
 
-from headrace import engine
+from headrace.client import engine
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # mlflow's own use of what its packages deprecate

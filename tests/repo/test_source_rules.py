@@ -35,7 +35,7 @@ BROAD_EXCEPTS = {
     "src/headrace/commit/group.py": 1,  # the loop that commits groups
     "src/headrace/db/reader.py": 2,  # every waiting caller gets the fault
     "src/headrace/db/sqlite_worker.py": 1,  # a thread hands every fault to its caller
-    "src/headrace/engine.py": 1,  # a call on the loop hands every fault to its caller
+    "src/headrace/client/engine.py": 1,  # a call on the loop hands every fault to its caller
     "src/headrace/http/app.py": 1,  # the 500 answer
     "src/headrace/http/connection.py": 1,  # an answer that cannot be sent, or breaks off
     "src/headrace/server/supervisor.py": 1,  # a worker process must say why it ends

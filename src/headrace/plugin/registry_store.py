@@ -25,7 +25,7 @@ from mlflow.store.model_registry import (
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking.client import MlflowClient
 
-from headrace import engine, search
+from headrace import search
 from headrace.api.model_versions import handlers as versions
 from headrace.api.model_versions import lookup
 from headrace.api.model_versions import sql as versions_sql
@@ -35,6 +35,7 @@ from headrace.api.registered_models import handlers as models
 from headrace.api.registered_models import sql, transactions
 from headrace.api.registered_models import types as model_types
 from headrace.api.registered_models.lookup import check_alias
+from headrace.client import engine
 from headrace.contract.names import check_model_name
 from headrace.plugin import arguments
 from headrace.plugin.failures import Unusual, native

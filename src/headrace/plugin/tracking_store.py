@@ -13,7 +13,7 @@ from mlflow.store.tracking import SEARCH_MAX_RESULTS_DEFAULT
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.uri import resolve_uri_if_local
 
-from headrace import engine, search
+from headrace import search
 from headrace.api.experiments import sql as experiments_sql
 from headrace.api.experiments import transactions as experiments
 from headrace.api.experiments.tag_rules import check_tag
@@ -21,6 +21,7 @@ from headrace.api.experiments.types import Tag
 from headrace.api.metrics import sql as metrics_sql
 from headrace.api.runs import batch, create, inputs, sql, transactions, update
 from headrace.api.runs import types as run_types
+from headrace.client import engine
 from headrace.contract.clock import now_ms
 from headrace.contract.errors import experiment_not_found, run_not_found
 from headrace.contract.limits import MAX_EXPERIMENT_NAME

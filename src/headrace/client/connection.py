@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from headrace import engine, search
+from headrace import search
 from headrace.api.experiments import sql as experiments_sql
 from headrace.api.experiments.ids import parse_id
 from headrace.api.experiments.types import Experiment, Tag, ViewType
@@ -24,6 +24,7 @@ from headrace.api.runs.types import (
     RunStatus,
     TagIn,
 )
+from headrace.client import engine
 from headrace.contract.clock import now_ms
 from headrace.contract.errors import invalid, missing_parameter, run_not_found
 from headrace.contract.limits import MAX_EXPERIMENT_NAME, SEARCH_MAX_RESULTS
