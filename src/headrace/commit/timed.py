@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from headrace.commit.group import GroupCommit
-from headrace.timing import times
+from headrace.monitor.timing import times
 
 if TYPE_CHECKING:
     import asyncio

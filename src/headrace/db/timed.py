@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from headrace.timing import times
+from headrace.monitor.timing import times
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

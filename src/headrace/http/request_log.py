@@ -14,7 +14,7 @@ from headrace.commit.timed import TimedGroupCommit
 from headrace.db.timed import TimedDatabase, TimedReads
 from headrace.http import codec
 from headrace.http.ids import REQUEST_ID, is_sane
-from headrace.timing import Times, current, times
+from headrace.monitor.timing import Times, current, times
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
