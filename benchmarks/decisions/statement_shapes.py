@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, cast
 import asyncpg
 
 from benchmarks.decisions.drivers import backend_cpu_us
-from headrace.api.runs import batch_sql
-from headrace.api.runs.batch import Batch
-from headrace.api.runs.types import MetricIn
+from headrace.api.tracking.runs import batch_sql
+from headrace.api.tracking.runs.batch import Batch
+from headrace.api.tracking.runs.types import MetricIn
 from headrace.db.base import Tally
 from headrace.db.postgres import PostgresTx
 

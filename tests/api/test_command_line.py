@@ -18,8 +18,8 @@ from tests.fix_server import base_environment, free_port, headrace
 from tests.wire import Wire
 
 import headrace as package
+from headrace.api.routes import ROUTES
 from headrace.commands.cli import cli
-from headrace.routes import ROUTES
 from headrace.settings.table import SETTINGS
 
 if TYPE_CHECKING:

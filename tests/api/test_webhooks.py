@@ -15,7 +15,7 @@ from tests.fix_server import headrace
 from tests.receiver import receiver
 from tests.wire import Wire
 
-from headrace.api.webhooks.delivery import MAX_WAITING_CHARACTERS, Deliveries, pause_s
+from headrace.api.registry.webhooks.delivery import MAX_WAITING_CHARACTERS, Deliveries, pause_s
 from headrace.db.open import open_database
 from headrace.settings.table import Settings
 

@@ -8,9 +8,9 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from headrace.api.routes import ROUTES
 from headrace.bridge.routes import Table, listing, rows, spellings
 from headrace.bridge.rules import RULES
-from headrace.routes import ROUTES
 
 if TYPE_CHECKING:
     from pathlib import Path

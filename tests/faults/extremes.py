@@ -17,7 +17,7 @@ from headrace.http.camel import camel
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from headrace.route import Route
+    from headrace.api.route import Route
 
 MANY: Final = 1_000_000
 HUGE_CHARACTERS: Final = MAX_JSON_BYTES - 4096

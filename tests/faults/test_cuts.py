@@ -24,7 +24,7 @@ from tests.fix_postgres import fresh_database
 from tests.fix_proxy import Cut, Cutter, Stream, address_of, behind
 from tests.fix_server import headrace
 
-from headrace.routes import ROUTES
+from headrace.api.routes import ROUTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

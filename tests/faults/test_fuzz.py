@@ -17,7 +17,7 @@ from tests.faults.load import JSON, Once
 from tests.fix_postgres import fresh_database
 from tests.fix_server import Server, headrace
 
-from headrace.routes import ROUTES
+from headrace.api.routes import ROUTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

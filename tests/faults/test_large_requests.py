@@ -20,12 +20,12 @@ from tests.faults.fuzzed import ENVIRONMENT, OPTIONS, is_meant, populate
 from tests.faults.load import GONE, JSON, Once
 from tests.fix_server import Server, headrace
 
-from headrace.routes import ROUTES
+from headrace.api.routes import ROUTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from headrace.route import Route
+    from headrace.api.route import Route
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="reads a thread's CPU time from /proc"),

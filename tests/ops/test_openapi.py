@@ -10,8 +10,8 @@ import pytest
 from tests.fix_server import headrace
 from tests.wire import Wire
 
-from headrace import openapi
-from headrace.routes import ROUTES
+from headrace.api import openapi
+from headrace.api.routes import ROUTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

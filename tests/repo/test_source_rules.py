@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from headrace.routes import ROUTES
+from headrace.api.routes import ROUTES
 
 if TYPE_CHECKING:
     from tests.repo.conftest import Source
@@ -41,13 +41,13 @@ BROAD_EXCEPTS = {
     "src/headrace/server/supervisor.py": 1,  # a worker process must say why it ends
 }
 # Branches on the database outside of its places: functions that take the transaction and belong there.
-DIALECT_QUESTIONS = {"src/headrace/api/runs/batch.py": 1}
+DIALECT_QUESTIONS = {"src/headrace/api/tracking/runs/batch.py": 1}
 # Files that know URLs besides the route table, and why.
 URL_PLACES = {
-    "src/headrace/routes.py",
+    "src/headrace/api/routes.py",
     "src/headrace/bridge/routes.py",  # the routes that stock MLflow answers for us
     "src/headrace/bridge/stock.py",  # asks stock whether its jobs are done
-    "src/headrace/modes.py",  # which routes a mode leaves out
+    "src/headrace/api/modes.py",  # which routes a mode leaves out
     "src/headrace/plugin/server_store.py",  # a client: it asks a server like this one
     "src/headrace/storage/locations.py",  # an artifact URI may lead back to a server like this one
 }

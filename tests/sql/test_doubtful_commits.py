@@ -13,8 +13,8 @@ import asyncpg
 import pytest
 from tests.fix_postgres import with_database
 
-from headrace.api.runs import create
-from headrace.api.runs.types import CreateRun
+from headrace.api.tracking.runs import create
+from headrace.api.tracking.runs.types import CreateRun
 from headrace.commit.group import GroupCommit
 from headrace.contract.errors import ApiError, invalid
 from headrace.db import postgres_doubt

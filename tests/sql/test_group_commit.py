@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from headrace.api.runs import batch, create, update
-from headrace.api.runs.types import CreateRun, MetricIn, ParamIn, RunStatus, TagIn
+from headrace.api.tracking.runs import batch, create, update
+from headrace.api.tracking.runs.types import CreateRun, MetricIn, ParamIn, RunStatus, TagIn
 from headrace.commit.group import GroupCommit
 from headrace.commit.threads import DirectCommit
 from headrace.contract.errors import ApiError

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from headrace.api.runs import batch
-from headrace.api.runs.types import MetricIn, ParamIn, TagIn
+from headrace.api.tracking.runs import batch
+from headrace.api.tracking.runs.types import MetricIn, ParamIn, TagIn
 from headrace.commit.group import GroupCommit
 from headrace.db.base import COPY_ROWS, Sql
 from headrace.db.open import open_database

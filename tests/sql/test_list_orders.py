@@ -10,14 +10,14 @@ import psycopg
 import pytest
 from tests.fill import fill
 
-from headrace.api.experiments import sql as experiments_sql
-from headrace.api.logged_models import sql as logged_models_sql
-from headrace.api.metrics import sql as metrics_sql
-from headrace.api.model_versions import sql as versions_sql
-from headrace.api.registered_models import sql as models_sql
-from headrace.api.runs import inputs_sql, pieces_sql
-from headrace.api.runs import sql as runs_sql
-from headrace.api.webhooks import sql as webhooks_sql
+from headrace.api.registry.models import sql as models_sql
+from headrace.api.registry.versions import sql as versions_sql
+from headrace.api.registry.webhooks import sql as webhooks_sql
+from headrace.api.tracking.experiments import sql as experiments_sql
+from headrace.api.tracking.logged_models import sql as logged_models_sql
+from headrace.api.tracking.metrics import sql as metrics_sql
+from headrace.api.tracking.runs import inputs_sql, pieces_sql
+from headrace.api.tracking.runs import sql as runs_sql
 from headrace.db.base import Tally
 from headrace.db.open import open_database
 from headrace.db.postgres import PostgresTx

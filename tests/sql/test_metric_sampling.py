@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from headrace.api.metrics import sampling_sql as sampling
+from headrace.api.tracking.metrics import sampling_sql as sampling
 from headrace.db.open import open_database
 from headrace.settings.table import Settings
 

@@ -13,10 +13,10 @@ import asyncpg
 import pytest
 
 from headrace import search
-from headrace.api.experiments import sql as experiments_sql
-from headrace.api.metrics import sampling_sql, sql
-from headrace.api.runs import batch_sql
-from headrace.api.runs import sql as runs_sql
+from headrace.api.tracking.experiments import sql as experiments_sql
+from headrace.api.tracking.metrics import sampling_sql, sql
+from headrace.api.tracking.runs import batch_sql
+from headrace.api.tracking.runs import sql as runs_sql
 from headrace.contract.scalars import INT64_MAX, INT64_MIN
 from headrace.db.open import open_database
 from headrace.db.upkeep import health

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from headrace import search
-from headrace.api.model_versions import sql as versions_sql
-from headrace.api.registered_models import sql as models_sql
-from headrace.api.registered_models import transactions
+from headrace.api.registry.models import sql as models_sql
+from headrace.api.registry.models import transactions
+from headrace.api.registry.versions import sql as versions_sql
 from headrace.db.schema import sqlite as schema
 from headrace.db.sqlite import SqliteDatabase, connect
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
+from headrace.api.route import Raw, Route
 from headrace.auth.rules import OPEN
 from headrace.contract.errors import ApiError
 from headrace.contract.scalars import Empty  # noqa: TC001 the annotation of `handle` is read
@@ -14,7 +15,6 @@ from headrace.http.limits import Budget, Limits
 from headrace.http.messages import Request, Response
 from headrace.http.server import Server
 from headrace.monitor.monitor import layout_of
-from headrace.route import Raw, Route
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.api.logged_models.types import SearchLoggedModels
-from headrace.api.runs.types import (
+from headrace.api.routes import ROUTES
+from headrace.api.tracking.logged_models.types import SearchLoggedModels
+from headrace.api.tracking.runs.types import (
     CreateRun,
     LogBatch,
     LogMetric,
@@ -32,7 +33,6 @@ from headrace.contract.limits import (
 )
 from headrace.http import proto, weight
 from headrace.http.codec import Decoder
-from headrace.routes import ROUTES
 
 TYPES = sorted(
     {typing.get_type_hints(route.handler)["req"] for route in ROUTES if not route.raw},

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from headrace.api.model_versions.source import check_contained
+from headrace.api.registry.versions.source import check_contained
 from headrace.contract.artifact_uri import append_path, check_query
 from headrace.contract.errors import ApiError
 from headrace.contract.paths import MAX_DECODINGS, TooManyLayers, climbs, decoded

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from headrace.api.webhooks.address import Rules, is_public, target
+from headrace.api.registry.webhooks.address import Rules, is_public, target
 from headrace.contract.errors import ApiError
 
 PRIVATE = [

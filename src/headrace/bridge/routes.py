@@ -1,7 +1,7 @@
 """Every route of stock MLflow 3.17.2, whether headrace answers it itself or not.
 
-Paths under /api are answered under /ajax-api as well. What headrace.routes has too is native; the
-rest is bridged and names its rule, the same column as in headrace.routes (bridge/rules.py). A test compares
+Paths under /api are answered under /ajax-api as well. What headrace.api.routes has too is native; the
+rest is bridged and names its rule, the same column as in headrace.api.routes (bridge/rules.py). A test compares
 this table with the URL map of the installed mlflow package. `+jobs` marks what needs MLflow's job
 runners, which are too large to start for anything else.
 """
@@ -17,8 +17,8 @@ from headrace.bridge.rules import RULES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from headrace.api.route import Route
     from headrace.auth.rules import Rule
-    from headrace.route import Route
 
 _TABLE: Final = """
 # the server and its page

@@ -10,20 +10,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from headrace import search
-from headrace.api.experiments import sql as experiments_sql
-from headrace.api.experiments.ids import parse_id
-from headrace.api.experiments.types import Experiment, Tag, ViewType
-from headrace.api.experiments.view import experiment
-from headrace.api.metrics import sql as metrics_sql
-from headrace.api.runs import batch, create, sql, transactions, update, view
-from headrace.api.runs.types import (
-    CreateRun,
-    MetricIn,
-    ParamIn,
-    Run,
-    RunStatus,
-    TagIn,
-)
+from headrace.api.tracking.experiments import sql as experiments_sql
+from headrace.api.tracking.experiments.ids import parse_id
+from headrace.api.tracking.experiments.types import Experiment, Tag, ViewType
+from headrace.api.tracking.experiments.view import experiment
+from headrace.api.tracking.metrics import sql as metrics_sql
+from headrace.api.tracking.runs import batch, create, sql, transactions, update, view
+from headrace.api.tracking.runs.types import CreateRun, MetricIn, ParamIn, Run, RunStatus, TagIn
 from headrace.client import engine
 from headrace.contract.clock import now_ms
 from headrace.contract.errors import invalid, missing_parameter, run_not_found

@@ -13,9 +13,9 @@ import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
+from headrace.api.context import Context
 from headrace.commit.group import GroupCommit
 from headrace.commit.threads import DirectCommit
-from headrace.context import Context
 from headrace.contract.texts import refuse_nul
 from headrace.db.open import is_direct, open_database, open_direct
 from headrace.db.sqlite import run_to_end

@@ -65,9 +65,9 @@ def page(url: str) -> str:
 
 def routes(settings: Settings) -> str:
     """Who answers how many of them."""
+    from headrace.api.modes import served
+    from headrace.api.routes import ROUTES
     from headrace.bridge.routes import listing
-    from headrace.modes import served
-    from headrace.routes import ROUTES
 
     native = [is_native for _, _, is_native in listing(served(ROUTES, settings))]
     rest = f"{len(native) - sum(native)} by MLflow, started when one is asked for"

@@ -135,8 +135,8 @@ def routes() -> None:
     `bridged` is answered by MLflow, which must be installed beside headrace and is started when the
     first such route is asked for. What begins with /api is answered under /ajax-api too.
     """
+    from headrace.api.routes import ROUTES
     from headrace.bridge.routes import listing
-    from headrace.routes import ROUTES
 
     rows = listing(ROUTES)
     names = {True: "native", False: "bridged"}

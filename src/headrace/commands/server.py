@@ -34,10 +34,10 @@ def serve(settings: Settings) -> int:
 
     if count == 1:
         return process.run(settings, sock, announce)
+    from headrace.api.modes import served
+    from headrace.api.routes import ROUTES
     from headrace.bridge.share import Shares
-    from headrace.modes import served
     from headrace.monitor.monitor import board_for, layout_of
-    from headrace.routes import ROUTES
     from headrace.server.supervisor import Supervisor
 
     # Before the fork: the workers share what this imports, and a database that cannot be served

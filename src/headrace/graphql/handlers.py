@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from headrace.api.experiments import handlers as experiments
-from headrace.api.experiments.types import ExperimentId
-from headrace.api.metrics import handlers as metrics
-from headrace.api.metrics.types import GetHistoryInterval
-from headrace.api.model_versions import handlers as model_versions
-from headrace.api.model_versions.types import SearchModelVersions
+from headrace.api.context import Context
+from headrace.api.registry.versions import handlers as model_versions
+from headrace.api.registry.versions.types import SearchModelVersions
 from headrace.api.results import Chunks, Encoded, encode
-from headrace.api.runs import handlers as runs
-from headrace.api.runs.types import GetRun, SearchRuns
-from headrace.context import Context
+from headrace.api.tracking.experiments import handlers as experiments
+from headrace.api.tracking.experiments.types import ExperimentId
+from headrace.api.tracking.metrics import handlers as metrics
+from headrace.api.tracking.metrics.types import GetHistoryInterval
+from headrace.api.tracking.runs import handlers as runs
+from headrace.api.tracking.runs.types import GetRun, SearchRuns
 from headrace.contract.errors import ApiError, invalid
 from headrace.contract.limits import MAX_GRAPHQL_BYTES
 from headrace.contract.texts import refuse_nul

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
+from headrace.api.context import Context
+from headrace.api.modes import served, stays_unprefixed
 from headrace.api.results import Chunks, Encoded
-from headrace.api.workspaces import handlers as workspaces
+from headrace.api.server.workspaces import handlers as workspaces
 from headrace.commit.group import GroupCommit
-from headrace.context import Context
 from headrace.contract.errors import WHILE_IT_LASTS, ApiError, ErrorCode, overloaded
 from headrace.contract.texts import refuse_nul
 from headrace.db import errors as db_errors
@@ -30,7 +31,6 @@ from headrace.http.messages import JSON, Request, Response, StreamingResponse, h
 from headrace.http.outage import Outage
 from headrace.http.security import Security
 from headrace.http.weight import LIGHT_BYTES, check_weight
-from headrace.modes import served, stays_unprefixed
 from headrace.monitor.layout import BRIDGED_CELL, REFUSED_CELL
 from headrace.monitor.monitor import Monitor, board_for, layout_of
 from headrace.server.logs import without_text
@@ -38,11 +38,11 @@ from headrace.server.logs import without_text
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+    from headrace.api.route import Route
     from headrace.bridge.bridge import Bridge
     from headrace.bridge.share import Shares
     from headrace.db.base import Database
     from headrace.monitor.board import Board
-    from headrace.route import Route
     from headrace.settings.table import Settings
 
 log = logging.getLogger(__name__)
@@ -375,7 +375,7 @@ def create_app(settings: Settings, shares: Shares | None = None, board: Board | 
 
     `shares` and `board` are what forked processes of one server share: the bridge, and their figures.
     """
-    from headrace.routes import ROUTES
+    from headrace.api.routes import ROUTES
 
     return App(settings, served(ROUTES, settings), shares=shares, board=board)
 

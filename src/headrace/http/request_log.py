@@ -19,8 +19,8 @@ from headrace.monitor.timing import Times, current, times
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from headrace.api.context import Context
     from headrace.commit.group import GroupCommit
-    from headrace.context import Context
     from headrace.db.base import Database
     from headrace.db.reader import BatchedReads, SharedReads
     from headrace.http.messages import Request, Response

@@ -34,7 +34,7 @@ from headrace.version import __version__
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-    from headrace.context import Context
+    from headrace.api.context import Context
     from headrace.monitor.layout import Layout
     from headrace.monitor.monitor import Monitor
 

@@ -30,9 +30,9 @@ from headrace.monitor.layout import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from headrace.api.route import Route
     from headrace.commit.group import GroupCommit
     from headrace.db.base import Database
-    from headrace.route import Route
     from headrace.settings.table import Settings
 
 PUBLISH_S: Final = 1.0

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from mlflow.entities import LifecycleStage
 
-from headrace.api.experiments.ids import parse_id
-from headrace.api.experiments.types import Tag
-from headrace.api.runs.batch import RUN_ID, Batch, from_parts
-from headrace.api.runs.types import Dataset, DatasetInput
+from headrace.api.tracking.experiments.ids import parse_id
+from headrace.api.tracking.experiments.types import Tag
+from headrace.api.tracking.runs.batch import RUN_ID, Batch, from_parts
+from headrace.api.tracking.runs.types import Dataset, DatasetInput
 from headrace.contract.limits import SEARCH_MAX_RESULTS
 from headrace.contract.scalars import INT32_MAX, INT64_MAX
 from headrace.plugin.failures import Unusual
@@ -21,7 +21,7 @@ from headrace.plugin.failures import Unusual
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from headrace.api.runs.types import MetricIn, ParamIn, TagIn
+    from headrace.api.tracking.runs.types import MetricIn, ParamIn, TagIn
 
 _WORKSPACES: Final = (
     "MLFLOW_ENABLE_WORKSPACES",

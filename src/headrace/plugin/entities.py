@@ -29,7 +29,7 @@ from headrace.plugin.generation import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from headrace.api.runs.sql import Logged
+    from headrace.api.tracking.runs.sql import Logged
     from headrace.db.base import Row
 
 NAN: Final = float("nan")
@@ -56,7 +56,7 @@ def experiment(row: Row, tags: Sequence[Row]) -> Experiment:
 
 
 def info(row: Row, name: str | None = None) -> RunInfo:
-    """The columns of a run (api/runs/sql.COLUMNS)."""
+    """The columns of a run (api/tracking/runs/sql.COLUMNS)."""
     run_id, experiment_id, run_name, user, status, start, end, artifact_uri, stage = row
     return RunInfo(
         **id_of_run(run_id),

@@ -26,15 +26,15 @@ from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking.client import MlflowClient
 
 from headrace import search
-from headrace.api.model_versions import handlers as versions
-from headrace.api.model_versions import lookup
-from headrace.api.model_versions import sql as versions_sql
-from headrace.api.model_versions import types as version_types
-from headrace.api.model_versions.create import NewVersion
-from headrace.api.registered_models import handlers as models
-from headrace.api.registered_models import sql, transactions
-from headrace.api.registered_models import types as model_types
-from headrace.api.registered_models.lookup import check_alias
+from headrace.api.registry.models import handlers as models
+from headrace.api.registry.models import sql, transactions
+from headrace.api.registry.models import types as model_types
+from headrace.api.registry.models.lookup import check_alias
+from headrace.api.registry.versions import handlers as versions
+from headrace.api.registry.versions import lookup
+from headrace.api.registry.versions import sql as versions_sql
+from headrace.api.registry.versions import types as version_types
+from headrace.api.registry.versions.create import NewVersion
 from headrace.client import engine
 from headrace.contract.names import check_model_name
 from headrace.plugin import arguments
@@ -44,8 +44,8 @@ from headrace.plugin.forks import survives_fork
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from headrace.api.model_versions.sql import Whole
-    from headrace.api.registered_models.transactions import Belongings
+    from headrace.api.registry.models.transactions import Belongings
+    from headrace.api.registry.versions.sql import Whole
     from headrace.db.base import Row
 
 

@@ -14,13 +14,13 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.uri import resolve_uri_if_local
 
 from headrace import search
-from headrace.api.experiments import sql as experiments_sql
-from headrace.api.experiments import transactions as experiments
-from headrace.api.experiments.tag_rules import check_tag
-from headrace.api.experiments.types import Tag
-from headrace.api.metrics import sql as metrics_sql
-from headrace.api.runs import batch, create, inputs, sql, transactions, update
-from headrace.api.runs import types as run_types
+from headrace.api.tracking.experiments import sql as experiments_sql
+from headrace.api.tracking.experiments import transactions as experiments
+from headrace.api.tracking.experiments.tag_rules import check_tag
+from headrace.api.tracking.experiments.types import Tag
+from headrace.api.tracking.metrics import sql as metrics_sql
+from headrace.api.tracking.runs import batch, create, inputs, sql, transactions, update
+from headrace.api.tracking.runs import types as run_types
 from headrace.client import engine
 from headrace.contract.clock import now_ms
 from headrace.contract.errors import experiment_not_found, run_not_found

@@ -11,7 +11,7 @@ from headrace.web.files import send
 from headrace.web.landing import landing_page, listing_page
 
 if TYPE_CHECKING:
-    from headrace.context import Context
+    from headrace.api.context import Context
 
 ONE_YEAR_S: Final = 365 * 24 * 3600
 IMMUTABLE: Final = f"public, max-age={ONE_YEAR_S}, immutable"
@@ -36,7 +36,7 @@ async def api_listing(request: Request, ctx: Context) -> Response:
 
     Every route, and whether headrace or stock MLflow answers it.
     """
-    from headrace import routes  # it names this handler, so it cannot be imported first
+    from headrace.api import routes  # it names this handler, so it cannot be imported first
 
     return listing_page(listing(routes.ROUTES))
 
@@ -46,7 +46,7 @@ async def openapi(request: Request, ctx: Context) -> Response:
 
     The native routes and their types, as OpenAPI 3.1.
     """
-    from headrace import openapi, routes  # as above
+    from headrace.api import openapi, routes  # as above
 
     return Response(openapi.document(routes.ROUTES))
 

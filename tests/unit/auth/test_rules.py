@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from headrace.api.runs.types import LogBatch, MetricIn
+from headrace.api.route import Raw, Route
+from headrace.api.routes import ROUTES
+from headrace.api.tracking.runs.types import LogBatch, MetricIn
 from headrace.auth.rules import (
     ADMIN,
     ANYONE,
@@ -22,8 +24,6 @@ from headrace.auth.rules import (
     run,
     undenied,
 )
-from headrace.route import Raw, Route
-from headrace.routes import ROUTES
 
 # Fields that raw handlers read from the query string (MLflow's contract), besides arguments of the path.
 QUERY_FIELDS = {"run_id", "run_uuid", "name", "path"}

@@ -1,0 +1,126 @@
+"""What `--no-serve-artifacts`, `--artifacts-only` and `--registry-store-uri` leave of the route table.
+
+A row that a mode leaves out is still there: it answers 503 and says which option would bring it back. Those of
+a model registry in a database of its own are left to MLflow: headrace opens one database.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from headrace.api.route import Raw, Route
+from headrace.auth.rules import OPEN
+from headrace.bridge.routes import listing
+from headrace.http.messages import Request, Response
+from headrace.settings import defaults as stores
+
+if TYPE_CHECKING:
+    from headrace.api.context import Context
+    from headrace.settings.table import Settings
+
+Handler = Callable[..., Any]
+ARTIFACTS: Final = "/api/2.0/mlflow-artifacts/"
+OBJECTS: Final = ARTIFACTS + "artifacts/"
+UNPREFIXED: Final = (OBJECTS, "/ajax-api/" + OBJECTS.removeprefix("/api/"))
+# Answered in every mode, as by stock MLflow.
+ALWAYS: Final = frozenset(
+    {
+        "/health",
+        "/version",
+        "/livez",
+        "/readyz",
+        "/metrics",
+        "/openapi.json",
+        "/",
+        "/api/3.0/mlflow/server-info",
+        "/ajax-api/3.0/mlflow/ui-telemetry",
+    }
+)
+REGISTRY: Final = (
+    "/api/2.0/mlflow/registered-models/",
+    "/api/2.0/mlflow/model-versions/",
+    "/api/2.0/mlflow/webhooks",
+    "/model-versions/",
+    "/graphql",  # shows the model versions of a run
+)
+NO_SERVE: Final = (
+    "disabled due to the mlflow server running with `--no-serve-artifacts`. To enable artifacts "
+    "server functionality, run `mlflow server` with `--serve-artifacts`"
+)
+ONLY: Final = (
+    "disabled due to the mlflow server running in `--artifacts-only` mode. To enable tracking "
+    "server functionality, run `mlflow server` without `--artifacts-only`"
+)
+NO_OBJECTS: Final = (
+    b'{"detail":"Artifact serving is disabled. '
+    b'Run `mlflow server` with `--serve-artifacts` to enable."}'
+)
+
+
+def stays_unprefixed(method: str, path: str) -> bool:
+    """Whether a request is answered without the static prefix as well: stock's native routes are."""
+    return method in ("GET", "PUT") and path.startswith(UNPREFIXED)
+
+
+def mounted(request: Request, settings: Settings) -> bool:
+    """Whether a request came under the static prefix, where stock's other framework answers it."""
+    prefix = settings.static_prefix
+    return prefix is not None and request.target.startswith(prefix + "/")
+
+
+def served(routes: Iterable[Route], settings: Settings) -> Iterator[Route]:
+    """The rows, with those that the mode leaves out answering 503."""
+    native = tuple(routes)
+    if not (settings.metrics or settings.expose_prometheus):
+        native = tuple(route for route in native if route.path != "/metrics")
+    if registry_apart(settings):
+        native = tuple(route for route in native if not route.path.startswith(REGISTRY))
+    for route in native:
+        if route.path.startswith(ARTIFACTS):
+            yield route if settings.serve_artifacts else _without_artifacts(route, settings)
+        elif settings.artifacts_only and not _in_every_mode(route.path):
+            yield Raw(route.method, route.path, _refusing(route.path, settings, ONLY), route.rule)
+        else:
+            yield route
+    if settings.artifacts_only:
+        for method, path, is_native in listing(native):
+            if not is_native:
+                yield Raw(method, path, _refusing(path, settings, ONLY), OPEN)
+
+
+def registry_apart(settings: Settings) -> bool:
+    """Whether the model registry is in another database than the one headrace opens."""
+    return not settings.artifacts_only and not stores.same_database(
+        settings.backend_store_uri, settings.registry_store_uri
+    )
+
+
+def _in_every_mode(path: str) -> bool:
+    return path in ALWAYS or path.startswith("/static-files")
+
+
+def _without_artifacts(route: Route, settings: Settings) -> Route:
+    if route.path.startswith(OBJECTS) and route.method in ("GET", "PUT"):
+        return Raw(route.method, route.path, _no_objects, route.rule)
+    return Raw(route.method, route.path, _refusing(route.path, settings, NO_SERVE), route.rule)
+
+
+async def _no_objects(request: Request, ctx: Context) -> Response:
+    return Response(NO_OBJECTS, status=503)
+
+
+def _refusing(path: str, settings: Settings, reason: str) -> Handler:
+    # The rule as stock's router writes it: <name>, <path:name>.
+    rule = re.sub(r"\{(\w+):path\}", r"<path:\1>", path)
+    rule = re.sub(r"\{(\w+)\}", r"<\1>", rule)
+    prefix = settings.static_prefix or ""
+
+    async def refuse(request: Request, ctx: Context) -> Response:
+        ajax = rule.startswith("/api/") and request.path.startswith("/ajax-api/")
+        shown = "/ajax-api/" + rule.removeprefix("/api/") if ajax else rule
+        text = f"Endpoint: {prefix}{shown} {reason}"
+        return Response(text.encode(), status=503, content_type="text/html; charset=utf-8")
+
+    return refuse

@@ -1,0 +1,181 @@
+"""The OpenAPI description of the native routes, made from the route table and the types of its handlers."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from headrace.api.openapi_requests import Requests
+from headrace.version import __version__
+
+if TYPE_CHECKING:
+    from headrace.api.route import Route
+
+Object = dict[str, Any]  # JSON
+OPENAPI: Final = "3.1.0"
+SCHEMAS: Final = "#/components/schemas/{name}"
+ERROR: Final = {
+    "type": "object",
+    "required": ["error_code", "message"],
+    "properties": {"error_code": {"type": "string"}, "message": {"type": "string"}},
+}
+DESCRIPTION: Final = (
+    "MLflow's REST API as headrace answers it. Paths under /api are answered under /ajax-api too. "
+    "Field names may be in camelCase, and integers of 64 bits in text, as in protobuf's JSON."
+)
+_ARGUMENT: Final = re.compile(r"\{([\w-]+)(?::path)?\}")
+
+
+@cache
+def document(routes: tuple[Route, ...]) -> bytes:
+    """The description as JSON. Made when it is first asked for: 30 ms and 300 kB."""
+    schemas, components = _schemas(routes)
+    requests = Requests(SCHEMAS, components)
+    paths: dict[str, Object] = {}
+    for route in routes:
+        path, arguments = template(route.path)
+        operation = _operation(route, arguments, schemas, requests)
+        paths.setdefault(path, {})[route.method.lower()] = operation
+    described = {
+        "openapi": OPENAPI,
+        "info": {"title": "headrace", "version": __version__, "description": DESCRIPTION},
+        "paths": paths,
+        "components": {"schemas": components | requests.components | {"Error": ERROR}},
+    }
+    return msgspec.json.format(msgspec.json.encode(ordered(described)), indent=1)
+
+
+def ordered(node: Any) -> Any:
+    """The same, with alternatives in one order: msgspec keeps those of a union and an enum in sets."""
+    if isinstance(node, dict):
+        return {
+            name: sorted(map(ordered, value), key=repr)
+            if name in ("anyOf", "enum")
+            else ordered(value)
+            for name, value in node.items()
+        }
+    return [ordered(item) for item in node] if isinstance(node, list) else node
+
+
+def template(path: str) -> tuple[str, list[str]]:
+    """A path of the route table in OpenAPI's spelling, and the names of its arguments.
+
+    A field that is not read (`{-}`) has no name there, and OpenAPI wants one.
+    """
+    names = [
+        "ignored" if name == "-" else name for name in (m[1] for m in _ARGUMENT.finditer(path))
+    ]
+    remaining = iter(names)
+    return _ARGUMENT.sub(lambda _: f"{{{next(remaining)}}}", path), names
+
+
+def _types(route: Route) -> tuple[Any, Any]:
+    """The request's and the answer's type; None where it is bytes."""
+    if route.raw:
+        return None, None
+    hints = typing.get_type_hints(route.handler)
+    answers = [
+        part
+        for part in (typing.get_args(hints["return"]) or (hints["return"],))
+        if isinstance(part, type) and issubclass(part, msgspec.Struct)
+    ]
+    return hints["req"], answers[0] if answers else None
+
+
+def _schemas(routes: tuple[Route, ...]) -> tuple[dict[Any, Object], Object]:
+    """A schema per type of answers, and the components that they refer to."""
+    kinds: dict[Any, Any] = {}
+    for route in routes:
+        kind = _types(route)[1]
+        if kind is not None:
+            kinds[kind] = decodable(kind)
+    found, components = msgspec.json.schema_components(kinds.values(), ref_template=SCHEMAS)
+    return dict(zip(kinds, found, strict=True)), components
+
+
+@cache
+def decodable(kind: Any) -> Any:
+    """A type of answers as msgspec describes it: one Struct in place of several that it may be.
+
+    Answers are only encoded, so they may be unions of Structs that no decoder could tell apart.
+    """
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        fields = msgspec.structs.fields(kind)
+        types = {field.name: decodable(field.type) for field in fields}
+        return kind if all(types[f.name] == f.type for f in fields) else _struct([kind], types)
+    parts = typing.get_args(kind)
+    if not parts or typing.get_origin(kind) is typing.Annotated:
+        return kind
+    structs = [p for p in parts if isinstance(p, type) and issubclass(p, msgspec.Struct)]
+    if len(structs) > 1:
+        return _struct(
+            structs, {f.name: f.type for s in structs for f in msgspec.structs.fields(s)}
+        )
+    known = tuple(decodable(part) for part in parts)
+    if all(new == old for new, old in zip(known, parts, strict=True)):
+        return kind
+    if typing.get_origin(kind) is list:
+        return list[known[0]]  # type: ignore[valid-type] # made here, from what was found
+    return typing.Union[known]  # noqa: UP007 as above
+
+
+def _struct(structs: list[Any], types: dict[str, Any]) -> Any:
+    """One Struct for several: what is not in all of them, or has a default, may be missing."""
+    required = set(types)
+    for struct in structs:
+        required &= {f.name for f in msgspec.structs.fields(struct) if f.required}
+    fields: list[Any] = [
+        (name, kind) if name in required else (name, kind, None) for name, kind in types.items()
+    ]
+    made = msgspec.defstruct(structs[0].__name__, fields, kw_only=True)
+    made.__doc__ = structs[0].__doc__
+    return made
+
+
+def _operation(
+    route: Route, arguments: list[str], schemas: dict[Any, Object], requests: Requests
+) -> Object:
+    wanted, given = _types(route)
+    parameters: list[Object] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in arguments
+    ]
+    operation: Object = {"summary": _summary(route), "tags": [_tag(route)]}
+    if wanted is not None and route.method == "GET":
+        parameters += requests.query(wanted, arguments)
+    elif wanted is not None:
+        content = {"application/json": {"schema": requests.body(wanted)}}
+        is_wanted = any(field.required for field in msgspec.structs.fields(wanted))
+        operation["requestBody"] = {"required": is_wanted, "content": content}
+    if parameters:
+        operation["parameters"] = parameters
+    answer: Object = {"description": "The answer."}
+    if given is not None:
+        answer["content"] = {"application/json": {"schema": schemas[given]}}
+    failure: Object = {"application/json": {"schema": {"$ref": SCHEMAS.format(name="Error")}}}
+    if route.raw:  # some are answered as MLflow answers a browser
+        failure = {"application/json": {"schema": {"type": "object"}}, "text/html": {}}
+    operation["responses"] = {
+        "200": answer,
+        "default": {"description": "An error, in MLflow's form.", "content": failure},
+    }
+    return operation
+
+
+def _summary(route: Route) -> str:
+    """What the handler says of itself after its request line, to the end of the sentence."""
+    text = inspect.getdoc(route.handler) or ""
+    line, _, rest = text.partition("\n")
+    after = line.partition(": ")[2] or rest.strip().partition("\n\n")[0]
+    return " ".join(after.split()) or route.path.rpartition("/")[2]
+
+
+def _tag(route: Route) -> str:
+    """The resource that answers."""
+    parts = route.handler.__module__.split(".")
+    return parts[2] if parts[1] == "api" else parts[1]

@@ -1,0 +1,304 @@
+"""What the registered model endpoints do. Times are milliseconds since the epoch."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final, NamedTuple
+
+from headrace import search
+from headrace.api.context import Context
+from headrace.api.pieces import Listing, long_page
+from headrace.api.registry.models import sql, transactions
+from headrace.api.registry.models.lookup import (
+    IS_PROMPT,
+    check_alias,
+    check_settable,
+    check_tag,
+    existing,
+    merged,
+    model_not_found,
+)
+from headrace.api.registry.models.transactions import Belongings
+from headrace.api.registry.models.types import (
+    AliasKey,
+    CreateRegisteredModel,
+    DeleteRegisteredModelTag,
+    GetLatestVersions,
+    RegisteredModelAnswer,
+    RegisteredModelName,
+    RegisteredModelPage,
+    RenameRegisteredModel,
+    SearchRegisteredModels,
+    SetAlias,
+    SetRegisteredModelTag,
+    UpdateRegisteredModel,
+)
+from headrace.api.registry.models.view import models
+from headrace.api.registry.versions.lookup import (
+    existing_version,
+    latest_versions,
+    parse_version,
+    version_by_alias,
+)
+from headrace.api.registry.versions.sql import weigh_models
+from headrace.api.registry.versions.types import ModelVersionAnswer, ModelVersions
+from headrace.api.registry.versions.view import model_version
+from headrace.api.registry.webhooks import events
+from headrace.api.results import Chunks, TooLong
+from headrace.contract.clock import now_ms
+from headrace.contract.errors import ApiError, ErrorCode
+from headrace.contract.limits import SEARCH_REGISTERED_MODELS_DEFAULT
+from headrace.contract.names import check_model_name, check_name
+from headrace.contract.scalars import Empty
+from headrace.db.answers import sentence
+from headrace.db.base import Tx
+from headrace.db.errors import UniqueViolation
+
+EMPTY = Empty()
+
+
+async def create(req: CreateRegisteredModel, ctx: Context) -> RegisteredModelAnswer:
+    """POST /2.0/mlflow/registered-models/create
+
+    Errors: INVALID_PARAMETER_VALUE (name, tags), RESOURCE_ALREADY_EXISTS.
+    """
+    check_model_name(req.name)
+    for tag in req.tags:  # each, also those that a later one of the same key replaces
+        check_tag(tag.key or "", tag.value or "")
+    new = NewModel(req.name, req.description or "", merged(req.tags))
+    (made,) = models(*await insert(new, ctx))
+    events.model_created(ctx, req)
+    return RegisteredModelAnswer(registered_model=made)
+
+
+class NewModel(NamedTuple):
+    """A model to be made."""
+
+    name: str
+    description: str | None
+    tags: dict[str, str]
+
+
+async def insert(new: NewModel, ctx: Context) -> transactions.Found:
+    """Make a model. Errors: as of `create`."""
+    check_model_name(new.name)
+    for key, value in new.tags.items():
+        check_tag(key, value)
+    now = now_ms()
+    try:
+        await ctx.db.write(sql.insert, new.name, now, new.description, list(new.tags.items()))
+    except UniqueViolation as error:
+        if error.table != "registered_models":
+            raise
+        taken = await ctx.db.read(sql.tags, [new.name])
+        is_prompt = any(key == IS_PROMPT for _, key, _ in taken)
+        raise _name_taken(new.name, is_prompt, IS_PROMPT in new.tags) from error
+    belongings = Belongings([(new.name, *tag) for tag in new.tags.items()], (), ())
+    return [(new.name, now, now, new.description)], belongings
+
+
+def _name_taken(name: str, old_is_prompt: bool, new_is_prompt: bool) -> ApiError:
+    old, new = (
+        "Prompt" if is_prompt else "Registered Model"
+        for is_prompt in (old_is_prompt, new_is_prompt)
+    )
+    text = f"{new} (name={name}) already exists."
+    if old != new:
+        text = (
+            f"Tried to create a {new.lower()} with name {name!r}, but the name is already taken by "
+            f"a {old.lower()}. MLflow does not allow creating a model and a prompt with the same name."
+        )
+    return ApiError(ErrorCode.RESOURCE_ALREADY_EXISTS, text)
+
+
+async def get(req: RegisteredModelName, ctx: Context) -> RegisteredModelAnswer:
+    """GET /2.0/mlflow/registered-models/get
+
+    Errors: RESOURCE_DOES_NOT_EXIST. Cost: five statements, whatever the number of versions.
+    """
+    check_model_name(req.name)
+    (found,) = models(*await ctx.db.read_point(transactions.whole, req.name))
+    return RegisteredModelAnswer(registered_model=found)
+
+
+async def search_models(req: SearchRegisteredModels, ctx: Context) -> RegisteredModelPage | Chunks:
+    """GET /2.0/mlflow/registered-models/search
+
+    Prompts are left out unless the filter asks for them. Cost: five statements, whatever the page's size.
+    """
+    limit = SEARCH_REGISTERED_MODELS_DEFAULT if req.max_results is None else req.max_results
+    page_of = partial(
+        search.registered_models_page,
+        filter=req.filter,
+        order_by=req.order_by,
+        max_results=limit,
+        page_token=req.page_token,
+        dialect=ctx.db.dialect,
+        has_workspaces=sql.has_workspaces(ctx.db.schema),
+    )
+    page = page_of(columns=sql.COLUMNS)
+    try:
+        rows, belongings, token = await ctx.db.read(transactions.small_page, page)
+    except TooLong:
+        return await long_page(ctx.db, MODELS, page_of(columns=("name",)))
+    return RegisteredModelPage(registered_models=models(rows, belongings), next_page_token=token)
+
+
+MODELS: Final[Listing[str]] = Listing(
+    b"registered_models", weigh_models, transactions.read, lambda found: models(*found)
+)
+
+
+async def get_latest_versions(req: GetLatestVersions, ctx: Context) -> ModelVersions:
+    """GET and POST /2.0/mlflow/registered-models/get-latest-versions
+
+    The newest version of each stage. Errors: INVALID_PARAMETER_VALUE (stage), RESOURCE_DOES_NOT_EXIST.
+    """
+    check_model_name(req.name)
+    found = await ctx.db.read_point(latest_versions, req.name, req.stages)
+    return ModelVersions(model_versions=[model_version(one) for one in found])
+
+
+async def describe(tx: Tx, name: str, description: str | None) -> transactions.Found:
+    """Set a model's description; returns the model. Raises RESOURCE_DOES_NOT_EXIST."""
+    if not await tx.execute(sql.DESCRIBE.of(tx), name, description, now_ms()):
+        raise model_not_found(name)
+    return await transactions.whole(tx, name)
+
+
+async def update(req: UpdateRegisteredModel, ctx: Context) -> RegisteredModelAnswer:
+    """PATCH /2.0/mlflow/registered-models/update
+
+    Without a description the old one is removed. Errors: RESOURCE_DOES_NOT_EXIST.
+    """
+    check_model_name(req.name)
+    (found,) = models(*await ctx.db.write(describe, req.name, req.description or ""))
+    return RegisteredModelAnswer(registered_model=found)
+
+
+async def _rename(tx: Tx, name: str, new_name: str) -> transactions.Found:
+    now = now_ms()
+    if not await tx.execute(sql.RENAME.of(tx), name, new_name, now):
+        raise model_not_found(name)
+    await tx.execute(sql.RENAME_VERSIONS.of(tx), new_name, now)
+    return await transactions.whole(tx, new_name)
+
+
+async def rename(req: RenameRegisteredModel, ctx: Context) -> RegisteredModelAnswer:
+    """POST /2.0/mlflow/registered-models/rename
+
+    Versions, tags and aliases go with the model. Errors: RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST.
+    """
+    (found,) = models(*await renamed(req, ctx))
+    return RegisteredModelAnswer(registered_model=found)
+
+
+async def renamed(req: RenameRegisteredModel, ctx: Context) -> transactions.Found:
+    """The model under its new name. Errors: as of `rename`."""
+    check_model_name(req.new_name, "new_name")
+    check_model_name(req.name)
+    try:
+        return await ctx.db.write(_rename, req.name, req.new_name)
+    except UniqueViolation as error:
+        if error.table != "registered_models":
+            raise
+        raise ApiError(
+            ErrorCode.RESOURCE_ALREADY_EXISTS,
+            f"Registered Model (name={req.new_name}) already exists. Error: {sentence(error)}",
+        ) from error
+
+
+async def _delete(tx: Tx, name: str) -> None:
+    if not await sql.delete(tx, name):
+        raise model_not_found(name)
+
+
+async def delete(req: RegisteredModelName, ctx: Context) -> Empty:
+    """DELETE /2.0/mlflow/registered-models/delete
+
+    Its versions, tags and aliases go too. Errors: RESOURCE_DOES_NOT_EXIST.
+    """
+    check_model_name(req.name)
+    await ctx.db.write(_delete, req.name)
+    return EMPTY
+
+
+async def _set_tag(tx: Tx, name: str, key: str, value: str) -> None:
+    await existing(tx, name)
+    await tx.execute(sql.UPSERT_TAG.of(tx), name, key, value)
+
+
+async def set_tag(req: SetRegisteredModelTag, ctx: Context) -> Empty:
+    """POST /2.0/mlflow/registered-models/set-tag
+
+    Errors: INVALID_PARAMETER_VALUE (key, value), RESOURCE_DOES_NOT_EXIST.
+    """
+    check_model_name(req.name)
+    check_tag(req.key, req.value or "")
+    await ctx.db.write(_set_tag, req.name, req.key, req.value or "")
+    events.model_tag_set(ctx, req.name, req.key, req.value or "")
+    return EMPTY
+
+
+async def _delete_tag(tx: Tx, name: str, key: str) -> None:
+    await existing(tx, name)
+    await tx.execute(sql.DELETE_TAG.of(tx), name, key)
+
+
+async def delete_tag(req: DeleteRegisteredModelTag, ctx: Context) -> Empty:
+    """DELETE /2.0/mlflow/registered-models/delete-tag
+
+    A tag that is not there is no error. Errors: RESOURCE_DOES_NOT_EXIST (model).
+    """
+    check_model_name(req.name)
+    check_name(req.key, "key")
+    await ctx.db.write(_delete_tag, req.name, req.key)
+    events.model_tag_deleted(ctx, req.name, req.key)
+    return EMPTY
+
+
+async def _set_alias(tx: Tx, name: str, alias: str, number: int) -> None:
+    await tx.fetchrow(sql.LOCK.of(tx), name)  # or the version is deleted before the alias is there
+    await existing_version(tx, name, number)
+    await tx.execute(sql.UPSERT_ALIAS.of(tx), name, alias, number)
+
+
+async def set_alias(req: SetAlias, ctx: Context) -> Empty:
+    """POST /2.0/mlflow/registered-models/alias
+
+    An alias that is there moves. Errors: INVALID_PARAMETER_VALUE (alias), RESOURCE_DOES_NOT_EXIST (version).
+    """
+    check_model_name(req.name)
+    check_alias(req.alias)
+    check_settable(req.alias)
+    await ctx.db.write(_set_alias, req.name, req.alias, parse_version(req.version))
+    events.alias_set(ctx, req.name, req.alias, req.version)
+    return EMPTY
+
+
+async def _delete_alias(tx: Tx, name: str, alias: str) -> None:
+    await existing(tx, name)
+    await tx.execute(sql.DELETE_ALIAS.of(tx), name, alias)
+
+
+async def delete_alias(req: AliasKey, ctx: Context) -> Empty:
+    """DELETE /2.0/mlflow/registered-models/alias
+
+    An alias that is not there is no error. Errors: RESOURCE_DOES_NOT_EXIST (model).
+    """
+    check_model_name(req.name)
+    check_alias(req.alias)
+    await ctx.db.write(_delete_alias, req.name, req.alias)
+    events.alias_deleted(ctx, req.name, req.alias)
+    return EMPTY
+
+
+async def get_by_alias(req: AliasKey, ctx: Context) -> ModelVersionAnswer:
+    """GET /2.0/mlflow/registered-models/alias
+
+    Errors: INVALID_PARAMETER_VALUE (no such alias), RESOURCE_DOES_NOT_EXIST (model).
+    """
+    check_model_name(req.name)
+    check_alias(req.alias)
+    found = await ctx.db.read_point(version_by_alias, req.name, req.alias)
+    return ModelVersionAnswer(model_version=model_version(found))

@@ -1,0 +1,78 @@
+"""Registered models with all that belongs to them, read in a fixed number of statements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from headrace.api.pieces import ALL_ROWS, MOST_LARGE_ROWS, at_once, first_rows
+from headrace.api.registry.models import sql
+from headrace.api.registry.models.lookup import existing
+from headrace.api.registry.versions import sql as versions_sql
+from headrace.db.base import Row, Tx
+
+if TYPE_CHECKING:
+    from headrace.search import Page
+
+
+class Belongings:
+    """What belongs to some models: (name, key, value), (name, alias, version), newest versions."""
+
+    __slots__ = ("aliases", "tags", "versions")
+
+    def __init__(
+        self, tags: Sequence[Row], aliases: Sequence[Row], versions: Sequence[versions_sql.Whole]
+    ) -> None:
+        self.tags = tags
+        self.aliases = aliases
+        self.versions = versions
+
+
+Found = tuple[Sequence[Row], Belongings]
+
+
+async def belongings(tx: Tx, names: Sequence[str], most: int = ALL_ROWS) -> Belongings:
+    """What belongs to some models: four statements for any number of models and versions.
+
+    Raises `TooLong` for more than `most` rows of one kind.
+    """
+    return Belongings(
+        await sql.tags(tx, names, most),
+        await sql.aliases(tx, names, most),
+        await versions_sql.latest(tx, names, most),
+    )
+
+
+async def whole(tx: Tx, name: str) -> Found:
+    """One model. Raises RESOURCE_DOES_NOT_EXIST."""
+    row = await existing(tx, name)
+    return [row], await belongings(tx, [name])
+
+
+async def search(tx: Tx, page: Page) -> tuple[Sequence[Row], Belongings, str | None]:
+    """One page of models and the token of the next page."""
+    rows, token = page.cut(await tx.fetch(page.sql, *page.args))
+    return rows, await _searched(tx, [row[0] for row in rows], ALL_ROWS), token
+
+
+async def _searched(tx: Tx, names: Sequence[str], most: int) -> Belongings:
+    found = await belongings(tx, names, most)
+    # Stock lists the stages of a searched model in alphabetical order, those of one it got by age.
+    found.versions = sorted(found.versions, key=lambda one: one.row[5] or "")
+    return found
+
+
+async def small_page(tx: Tx, page: Page) -> tuple[Sequence[Row], Belongings, str | None]:
+    """As `search`. Raises `TooLong` for a page that is too large to be held at once."""
+    rows, token = await first_rows(tx, page)
+    names = [row[0] for row in rows]
+    weigh, read_all = versions_sql.weigh_models, partial(_searched, tx, names)
+    return rows, await at_once(tx, weigh, names, read_all, MOST_LARGE_ROWS, ALL_ROWS), token
+
+
+async def read(tx: Tx, names: Sequence[str]) -> Found:
+    """The models that exist, in the order of their names here, and what belongs to them."""
+    found = {row[0]: row for row in await tx.fetch(sql.MODELS.of(tx), tx.array(names))}
+    rows = [found[name] for name in names if name in found]
+    return rows, await _searched(tx, [row[0] for row in rows], ALL_ROWS)

@@ -1,0 +1,37 @@
+"""Rows to answers: registered models as the API shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headrace.api.registry.models.transactions import Belongings
+from headrace.api.registry.models.types import Alias, RegisteredModel
+from headrace.api.registry.versions.types import ModelVersion
+from headrace.api.registry.versions.view import model_version
+from headrace.api.tracking.runs.types import KeyValue
+from headrace.db.base import Row
+
+
+def models(rows: Sequence[Row], belongings: Belongings) -> list[RegisteredModel]:
+    """Whole models in the order of `rows` (`sql.COLUMNS`)."""
+    tags: dict[str, list[KeyValue]] = {row[0]: [] for row in rows}
+    aliases: dict[str, list[Alias]] = {row[0]: [] for row in rows}
+    versions: dict[str, list[ModelVersion]] = {row[0]: [] for row in rows}
+    for name, key, value in belongings.tags:
+        tags[name].append(KeyValue(key, value or ""))
+    for name, alias, version in belongings.aliases:
+        aliases[name].append(Alias(alias, str(version)))
+    for one in belongings.versions:
+        versions[one.row[0]].append(model_version(one))
+    return [
+        RegisteredModel(
+            name=name,
+            creation_timestamp=created,
+            last_updated_timestamp=updated or None,
+            description=description or None,
+            latest_versions=versions[name],
+            tags=tags[name],
+            aliases=aliases[name],
+        )
+        for name, created, updated, description in rows
+    ]

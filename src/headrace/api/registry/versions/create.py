@@ -1,0 +1,218 @@
+"""Creating a model version: where its source leads, whether that may be, and the next number."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from headrace.api.registry.models import sql as models_sql
+from headrace.api.registry.models.lookup import (
+    check_alias,
+    check_tag,
+    existing,
+    is_prompt,
+    merged,
+    model_not_found,
+)
+from headrace.api.registry.versions import source as sources
+from headrace.api.registry.versions import sql
+from headrace.api.registry.versions.lookup import (
+    existing_version,
+    latest_versions,
+    parse_version,
+    version_by_alias,
+)
+from headrace.api.registry.versions.sql import Whole
+from headrace.api.registry.versions.types import CreateModelVersion
+from headrace.api.tracking.logged_models import sql as logged_sql
+from headrace.api.tracking.runs import sql as runs_sql
+from headrace.contract.errors import ApiError, ErrorCode, invalid, not_found
+from headrace.contract.limits import MAX_REGISTRY_TAG_VALUE
+from headrace.contract.names import check_model_name
+from headrace.db.base import Tx
+
+PROMPT_TEXT: Final = "mlflow.prompt.text"
+MODEL_VERSIONS_TAG: Final = "mlflow.modelVersions"  # of a logged model: JSON list of its versions
+
+
+class NewVersion:
+    """A version to be inserted. `source`, `run_id` and `model_id` are the request's until `resolve`.
+
+    `storage` is where the files are, when that is known already.
+    """
+
+    __slots__ = (
+        "description",
+        "is_prompt",
+        "model_id",
+        "name",
+        "root",
+        "run_id",
+        "run_link",
+        "source",
+        "storage",
+        "tags",
+    )
+
+    def __init__(self, req: CreateModelVersion) -> None:
+        self.name = req.name
+        self.source = req.source
+        self.run_id: str | None = req.run_id or ""
+        self.model_id = req.model_id or ""
+        self.run_link: str | None = req.run_link or ""
+        self.description: str | None = req.description or ""
+        self.tags = merged(req.tags)
+        self.is_prompt = is_prompt(self.tags)
+        self.storage: str | None = None
+        self.root: str | None = None  # the artifact URI of the logged model, or else of the run
+
+    def check(self) -> None:
+        """Raise unless the name and the tags are allowed."""
+        check_model_name(self.name)
+        for key, value in self.tags.items():
+            check_version_tag(key, value)
+
+
+def check_version_tag(key: str, value: str) -> None:
+    """Raise unless a model version may carry this tag."""
+    if key == PROMPT_TEXT and len(value) > MAX_REGISTRY_TAG_VALUE:
+        raise invalid(f"Prompt text exceeds max length of {MAX_REGISTRY_TAG_VALUE} characters.")
+    check_tag(key, value)
+
+
+async def resolve(tx: Tx, new: NewVersion, req: CreateModelVersion) -> None:
+    """Fill in what the source says of run and model, and the artifact root it must lie in."""
+    if sources.split(new.source).scheme == "models":
+        await _resolve_registered(tx, new, req)
+    if not sources.needs_root(new.source):
+        return
+    if new.model_id:
+        model = await logged_sql.live(tx, new.model_id)
+        new.root = model[3] if model else None
+    elif new.run_id:
+        rows = await tx.fetch(runs_sql.RUNS, tx.array([new.run_id]))
+        new.root = rows[0][7] or "" if rows else None
+
+
+async def _resolve_registered(tx: Tx, new: NewVersion, req: CreateModelVersion) -> None:
+    """A source that is a registered model becomes `models:/<name>/<number>` and lends its run."""
+    if sources.split(new.source).netloc:
+        raise invalid(
+            f"Invalid model version source: '{new.source}'. Registered model sources must use the "
+            "active model registry."
+        )
+    uri = sources.parse_models_uri(new.source)
+    if uri.model_id is not None:
+        return
+    check_model_name(uri.name)
+    await existing(tx, uri.name)
+    if is_prompt({key: value or "" for _, key, value in await models_sql.tags(tx, [uri.name])}):
+        raise invalid(
+            f"Invalid model version source: '{new.source}'. Prompt versions cannot be used as "
+            "model version sources."
+        )
+    number = await _number(tx, uri)
+    run_id = (await existing_version(tx, uri.name, number))[8] or ""
+    if (req.run_id is not None and req.run_id != run_id) or req.model_id:
+        raise invalid(
+            f"Invalid model version source: '{new.source}'. The run_id and model_id request "
+            "parameters must match the referenced model version."
+        )
+    new.source = f"models:/{uri.name}/{number}"
+    new.run_id = run_id
+
+
+async def _number(tx: Tx, uri: sources.ModelUri) -> int:
+    if uri.version is not None:
+        return parse_version(uri.version)
+    if uri.alias is not None:
+        check_alias(uri.alias)
+        return int((await version_by_alias(tx, uri.name, uri.alias)).row[1])
+    found = await latest_versions(tx, uri.name, (uri.stage,) if uri.stage else ())
+    if not found:
+        of_stage = f" and stage '{uri.stage}'" if uri.stage else ""
+        raise ApiError(
+            ErrorCode.INTERNAL_ERROR,
+            f"No versions of model with name '{uri.name}'{of_stage} found",
+        )
+    return max(int(one.row[1]) for one in found)
+
+
+async def insert(tx: Tx, new: NewVersion, now_ms: int) -> Whole:
+    """Insert the version under the next number; returns it with its tags.
+
+    The model's row is updated first, which makes other creators of its versions wait for their number.
+    """
+    storage = await _storage(tx, new) if new.storage is None else new.storage
+    if not await tx.execute(models_sql.TOUCH.of(tx), new.name, now_ms):
+        raise model_not_found(new.name)
+    inserted = await tx.fetchrow(
+        sql.INSERT.of(tx),
+        new.name,
+        now_ms,
+        new.source,
+        storage,
+        new.run_id,
+        new.run_link,
+        new.description,
+    )
+    assert inserted is not None, "INSERT must return the number"
+    number: int = inserted[0]
+    tags = [(new.name, number, key, value) for key, value in new.tags.items()]
+    if tags:
+        await tx.executemany(sql.INSERT_TAG, tags)
+    if new.model_id and not new.is_prompt:
+        await _note_on_model(tx, new, number)
+    return Whole(await existing_version(tx, new.name, number), tags)
+
+
+async def _storage(tx: Tx, new: NewVersion) -> str:
+    """Where the files are; fills in the run of a logged model."""
+    uri = sources.ModelUri()
+    if not new.is_prompt and sources.split(new.source).scheme == "models":
+        uri = sources.parse_models_uri(new.source)
+    storage = new.source
+    if uri.version is not None:
+        row = await existing_version(tx, uri.name, parse_version(uri.version))
+        storage = row[12] or row[7]
+    model_id = uri.model_id or ("" if new.run_id else new.model_id)
+    if model_id:
+        model = await logged_sql.live(tx, model_id)
+        if model is None:
+            raise _no_logged_model(new.source, model_id, is_source=uri.model_id is not None)
+        new.run_id = new.run_id or model[9]
+        storage = model[3] if uri.model_id is not None else storage
+    return storage
+
+
+def _no_logged_model(source: str, model_id: str, *, is_source: bool) -> ApiError:
+    reason = f"Logged model with ID '{model_id}' not found."
+    if not is_source:
+        return not_found(reason)
+    return ApiError(
+        ErrorCode.INTERNAL_ERROR,
+        f"Unable to fetch model from model URI source artifact location '{source}'.Error: {reason}",
+    )
+
+
+async def _note_on_model(tx: Tx, new: NewVersion, number: int) -> None:
+    """Append the version to the list that the logged model carries as a tag."""
+    owner = None
+    if tx.schema.has("logged_models"):
+        owner = await tx.fetchrow(logged_sql.LOCK, new.model_id)
+    if owner is None:
+        raise _no_logged_model(new.source, new.model_id, is_source=False)
+    note = {"name": new.name, "version": number}
+    key = (new.model_id, owner[0], MODEL_VERSIONS_TAG)
+    row = await tx.fetchrow(logged_sql.CLAIM_TAG, *key, "[]")
+    try:
+        notes = json.loads(row[0]) if row and row[0] else []
+    except ValueError:
+        notes = None
+    if not isinstance(notes, list):
+        raise invalid(
+            f"The tag '{MODEL_VERSIONS_TAG}' of logged model {new.model_id} does not hold a JSON list."
+        )
+    if note not in notes:
+        notes.append(note)
+    await tx.execute(logged_sql.UPSERT_TAG, *key, json.dumps(notes))

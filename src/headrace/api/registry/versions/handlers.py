@@ -1,0 +1,245 @@
+"""What the model version endpoints do. Times are milliseconds since the epoch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+from headrace import search
+from headrace.api.context import Context
+from headrace.api.pieces import Listing, long_page
+from headrace.api.registry.models import sql as models_sql
+from headrace.api.registry.versions import create as creation
+from headrace.api.registry.versions import source as sources
+from headrace.api.registry.versions import sql
+from headrace.api.registry.versions.lookup import (
+    ACTIVE_STAGES,
+    existing_version,
+    parse_version,
+    stage_of,
+    whole_version,
+)
+from headrace.api.registry.versions.sql import Whole
+from headrace.api.registry.versions.types import (
+    CreateModelVersion,
+    DeleteModelVersionTag,
+    DownloadUri,
+    DownloadUriKey,
+    ModelVersion,
+    ModelVersionAnswer,
+    ModelVersionKey,
+    ModelVersions,
+    SearchModelVersions,
+    SetModelVersionTag,
+    TransitionStage,
+    UpdateModelVersion,
+)
+from headrace.api.registry.versions.view import model_version
+from headrace.api.registry.webhooks import events
+from headrace.api.results import Chunks, TooLong
+from headrace.contract.clock import now_ms
+from headrace.contract.errors import ApiError, ErrorCode, invalid
+from headrace.contract.limits import SEARCH_MAX_MODEL_VERSIONS
+from headrace.contract.names import check_model_name, check_name
+from headrace.contract.scalars import Empty
+from headrace.db.base import Tx
+from headrace.db.errors import UniqueViolation
+
+EMPTY = Empty()
+CREATE_ATTEMPTS = 5  # a stock server on the same database may take the number in between
+
+
+def key_of(name: str, version: str) -> tuple[str, int]:
+    """Name and number of a request. Raises INVALID_PARAMETER_VALUE."""
+    check_model_name(name)
+    return name, parse_version(version)
+
+
+async def create(req: CreateModelVersion, ctx: Context) -> ModelVersionAnswer:
+    """POST /2.0/mlflow/model-versions/create
+
+    Errors: INVALID_PARAMETER_VALUE (source), RESOURCE_DOES_NOT_EXIST (model, version, logged model).
+    """
+    sources.check_pattern(req.source)
+    new = creation.NewVersion(req)
+    if new.is_prompt:
+        sources.check_prompt(req.source)
+    roots = (ctx.settings.default_artifact_root, ctx.settings.artifacts_destination)
+    sources.check_scheme(req.source, *roots)
+    if not new.is_prompt:
+        await ctx.db.read(creation.resolve, new, req)
+        # Local paths are looked up on disk, which may be a slow one.
+        await asyncio.to_thread(
+            sources.check_contained, new.source, new.run_id or "", new.model_id, new.root
+        )
+    # Webhooks are told this one; `insert` fills in that of a logged model.
+    run_id = new.run_id or ""
+    made = await insert(new, ctx)
+    events.version_created(
+        ctx, new.name, str(made.row[1]), new.source, run_id, new.tags, new.description or ""
+    )
+    return ModelVersionAnswer(model_version=model_version(made))
+
+
+async def insert(new: creation.NewVersion, ctx: Context) -> Whole:
+    """Make a version under the next number. Errors: as of `create`."""
+    new.check()
+    for attempt in range(CREATE_ATTEMPTS):
+        try:
+            return await ctx.db.write(creation.insert, new, now_ms())
+        except UniqueViolation as error:
+            if attempt == CREATE_ATTEMPTS - 1 or error.table != "model_versions":
+                raise
+    raise AssertionError("unreachable")
+
+
+async def get(req: ModelVersionKey, ctx: Context) -> ModelVersionAnswer:
+    """GET /2.0/mlflow/model-versions/get
+
+    Errors: RESOURCE_DOES_NOT_EXIST (none, or deleted). Cost: three statements.
+    """
+    found = await ctx.db.read_point(whole_version, *key_of(req.name, req.version))
+    return ModelVersionAnswer(model_version=model_version(found))
+
+
+async def get_download_uri(req: DownloadUriKey, ctx: Context) -> DownloadUri:
+    """GET /2.0/mlflow/model-versions/get-download-uri
+
+    Errors: RESOURCE_DOES_NOT_EXIST.
+    """
+    row = await ctx.db.read_point(existing_version, *key_of(req.name or "", req.version or ""))
+    return DownloadUri(artifact_uri=row[12] or row[7] or "")
+
+
+async def search_versions(req: SearchModelVersions, ctx: Context) -> ModelVersions | Chunks:
+    """GET /2.0/mlflow/model-versions/search
+
+    Prompts are left out unless the filter asks for them. Cost: two statements, whatever the page's size.
+    """
+    limit = SEARCH_MAX_MODEL_VERSIONS if req.max_results is None else req.max_results
+    if limit < 1:
+        raise invalid(
+            f"Invalid value for max_results. It must be a positive integer, but got {limit}"
+        )
+    page_of = partial(
+        search.model_versions_page,
+        filter=req.filter,
+        order_by=req.order_by,
+        max_results=limit,
+        page_token=req.page_token,
+        dialect=ctx.db.dialect,
+        has_workspaces=models_sql.has_workspaces(ctx.db.schema),
+    )
+    try:
+        found, token = await ctx.db.read(sql.small_page, page_of(columns=sql.COLUMNS))
+    except TooLong:
+        return await long_page(ctx.db, VERSIONS, page_of(columns=("name", "version")))
+    return ModelVersions(model_versions=_shown(found), next_page_token=token)
+
+
+def _shown(found: Sequence[sql.Whole]) -> list[ModelVersion]:
+    return [model_version(one) for one in found]
+
+
+VERSIONS: Final[Listing[sql.Key]] = Listing(b"model_versions", sql.weigh, sql.read, _shown)
+
+
+async def describe(tx: Tx, name: str, number: int, description: str | None) -> Whole:
+    """Set a version's description; returns the version. Raises RESOURCE_DOES_NOT_EXIST."""
+    await existing_version(tx, name, number)
+    await tx.execute(sql.DESCRIBE.of(tx), name, number, description, now_ms())
+    return await whole_version(tx, name, number)
+
+
+async def update(req: UpdateModelVersion, ctx: Context) -> ModelVersionAnswer:
+    """PATCH /2.0/mlflow/model-versions/update
+
+    Without a description the old one is removed. Errors: RESOURCE_DOES_NOT_EXIST.
+    """
+    found = await ctx.db.write(describe, *key_of(req.name, req.version), req.description)
+    return ModelVersionAnswer(model_version=model_version(found))
+
+
+async def _transition(tx: Tx, name: str, number: int, stage: str, archive: bool) -> Whole:
+    now = now_ms()
+    # The model first, as `create` does: whoever changes two of these rows takes them in this order.
+    await tx.execute(models_sql.TOUCH.of(tx), name, now)
+    await existing_version(tx, name, number)
+    if archive:
+        await tx.execute(sql.ARCHIVE_OTHERS.of(tx), name, number, stage, now)
+    await tx.execute(sql.SET_STAGE.of(tx), name, number, stage, now)
+    return await whole_version(tx, name, number)
+
+
+async def transition_stage(req: TransitionStage, ctx: Context) -> ModelVersionAnswer:
+    """POST /2.0/mlflow/model-versions/transition-stage
+
+    Errors: INVALID_PARAMETER_VALUE (stage), RESOURCE_DOES_NOT_EXIST.
+    """
+    return ModelVersionAnswer(model_version=model_version(await transitioned(req, ctx)))
+
+
+async def transitioned(req: TransitionStage, ctx: Context) -> Whole:
+    """The version in its new stage. Errors: as of `transition_stage`."""
+    stage = stage_of(req.stage)
+    archive = bool(req.archive_existing_versions)
+    if archive and stage not in ACTIVE_STAGES:
+        raise ApiError(
+            ErrorCode.INTERNAL_ERROR,
+            "Model version transition cannot archive existing model versions because "
+            f"'{req.stage}' is not an Active stage. Valid stages are {list(ACTIVE_STAGES)}",
+        )
+    return await ctx.db.write(_transition, *key_of(req.name, req.version), stage, archive)
+
+
+async def _delete(tx: Tx, name: str, number: int) -> None:
+    now = now_ms()
+    await tx.execute(models_sql.TOUCH.of(tx), name, now)
+    await existing_version(tx, name, number)
+    await tx.execute(models_sql.DELETE_ALIASES_OF_VERSION.of(tx), name, number)
+    await tx.execute(sql.DELETE.of(tx), name, number, now)
+
+
+async def delete(req: ModelVersionKey, ctx: Context) -> Empty:
+    """DELETE /2.0/mlflow/model-versions/delete
+
+    The row stays without its source, so that the number is never used again. Errors: RESOURCE_DOES_NOT_EXIST.
+    """
+    await ctx.db.write(_delete, *key_of(req.name, req.version))
+    return EMPTY
+
+
+async def _set_tag(tx: Tx, name: str, number: int, key: str, value: str) -> None:
+    await existing_version(tx, name, number)
+    await tx.execute(sql.UPSERT_TAG.of(tx), name, number, key, value)
+
+
+async def set_tag(req: SetModelVersionTag, ctx: Context) -> Empty:
+    """POST /2.0/mlflow/model-versions/set-tag
+
+    Errors: INVALID_PARAMETER_VALUE (key, value), RESOURCE_DOES_NOT_EXIST.
+    """
+    key = key_of(req.name, req.version)
+    creation.check_version_tag(req.key, req.value or "")
+    await ctx.db.write(_set_tag, *key, req.key, req.value or "")
+    events.version_tag_set(ctx, req.name, req.version, req.key, req.value or "")
+    return EMPTY
+
+
+async def _delete_tag(tx: Tx, name: str, number: int, key: str) -> None:
+    await existing_version(tx, name, number)
+    await tx.execute(sql.DELETE_TAG.of(tx), name, number, key)
+
+
+async def delete_tag(req: DeleteModelVersionTag, ctx: Context) -> Empty:
+    """DELETE /2.0/mlflow/model-versions/delete-tag
+
+    A tag that is not there is no error. Errors: RESOURCE_DOES_NOT_EXIST (version).
+    """
+    key = key_of(req.name, req.version)
+    check_name(req.key, "key")
+    await ctx.db.write(_delete_tag, *key, req.key)
+    events.version_tag_deleted(ctx, req.name, req.version, req.key)
+    return EMPTY

@@ -1,0 +1,237 @@
+"""SQL for model versions, their tags, and the latest version of each stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from headrace.api.pieces import ALL_ROWS, MOST_LARGE_ROWS, PAIR_BYTES, at_most, at_once, first_rows
+from headrace.api.registry.models.sql import Scoped
+from headrace.db.base import Row, Sql, Tx
+
+if TYPE_CHECKING:
+    from headrace.search import Page
+
+STAGE_DELETED: Final = "Deleted_Internal"
+COLUMNS: Final = (
+    "name",
+    "version",
+    "creation_time",
+    "last_updated_time",
+    "user_id",
+    "current_stage",
+    "description",
+    "source",
+    "run_id",
+    "status",
+    "status_message",
+    "run_link",
+    "storage_location",
+)
+_COLUMNS: Final = ", ".join(COLUMNS)
+_V_COLUMNS: Final = ", ".join(f"v.{column}" for column in COLUMNS)
+
+VERSION = Scoped(
+    f"SELECT {_COLUMNS} FROM model_versions"
+    f" WHERE workspace = 'default' AND name = $1 AND version = $2 AND current_stage <> '{STAGE_DELETED}'"
+)
+_TAGS: Final = (
+    "SELECT name, version, key, value FROM model_version_tags"
+    " WHERE workspace = 'default' AND name = $1 AND version = $2"
+)
+# Tags in the order in which they lie in the table, as stock finds them: see `api.runs.sql`.
+TAGS = Scoped(postgres=f"{_TAGS} ORDER BY ctid", sqlite=f"{_TAGS} ORDER BY rowid")
+
+
+def _of_versions(select: str, table: str, rest: tuple[str, str] = ("", "")) -> Scoped:
+    """Rows `t` of some versions: $1, $2 names and numbers on PostgreSQL; $1 pairs on SQLite."""
+    return Scoped(
+        postgres=f"{select} FROM unnest($1::varchar[], $2::int[]) AS u(name, version)"
+        f" JOIN {table} t ON t.workspace = 'default' AND t.name = u.name AND t.version = u.version"
+        + rest[0],
+        sqlite=f"{select.replace('octet_length', 'length')} FROM json_each($1) AS u CROSS JOIN {table} t"
+        " WHERE t.workspace = 'default' AND t.name = u.value ->> 0 AND t.version = u.value ->> 1"
+        + rest[1],
+    )
+
+
+TAGS_OF_MANY = _of_versions(
+    "SELECT t.name, t.version, t.key, t.value",
+    "model_version_tags",
+    (" ORDER BY t.ctid LIMIT $3", " ORDER BY t.rowid LIMIT $2"),
+)
+VERSIONS = _of_versions(
+    "SELECT " + ", ".join(f"t.{column}" for column in COLUMNS), "model_versions"
+)
+_TAG_BYTES: Final = f"{PAIR_BYTES} + octet_length(t.key) + coalesce(octet_length(t.value), 0)"
+_BY_VERSION: Final = " GROUP BY t.name, t.version"
+WEIGHTS = _of_versions(  # bytes of the tags of each
+    f"SELECT t.name, t.version, sum({_TAG_BYTES})", "model_version_tags", (_BY_VERSION, _BY_VERSION)
+)
+_ALIASES: Final = (
+    "SELECT alias FROM registered_model_aliases"
+    " WHERE workspace = 'default' AND name = $1 AND version = $2 ORDER BY alias"
+)
+ALIASES = Scoped(postgres=f'{_ALIASES} COLLATE "C"', sqlite=_ALIASES)
+# The newest version of each stage of some models; `first` is the oldest version of the stage.
+# CROSS JOIN keeps SQLite from starting with all rows of the workspace (200 ms a model of 50,000 versions).
+LATEST = Scoped(
+    postgres=f"SELECT {_V_COLUMNS}, s.first FROM (SELECT name, max(version) AS last, min(version) AS first"
+    " FROM model_versions WHERE workspace = 'default' AND name = ANY($1::varchar[])"
+    f" AND current_stage <> '{STAGE_DELETED}' GROUP BY name, current_stage) s"
+    " JOIN model_versions v ON v.workspace = 'default' AND v.name = s.name AND v.version = s.last",
+    sqlite=f"SELECT {_V_COLUMNS}, s.first FROM (SELECT name, max(version) AS last, min(version) AS first"
+    " FROM model_versions WHERE workspace = 'default' AND name IN (SELECT value FROM json_each($1))"
+    f" AND current_stage <> '{STAGE_DELETED}' GROUP BY name, current_stage) s CROSS JOIN model_versions v"
+    " WHERE v.workspace = 'default' AND v.name = s.name AND v.version = s.last",
+)
+# Of some models: the bytes of their tags and of those of the newest versions.
+_NEWEST: Final = (
+    "SELECT t.name, {tag} AS bytes FROM (SELECT name, max(version) AS last FROM model_versions"
+    " WHERE workspace = 'default' AND name {of_models} AND current_stage <> '{deleted}'"
+    " GROUP BY name, current_stage) s {join} JOIN model_version_tags t {on}"
+    " t.workspace = 'default' AND t.name = s.name AND t.version = s.last"
+)
+_WEIGHTS_OF_MODELS: Final = (
+    "SELECT name, sum(bytes) FROM (SELECT t.name, {tag} AS bytes FROM registered_model_tags t"
+    f" WHERE t.workspace = 'default' AND t.name {{of_models}} UNION ALL {_NEWEST}) AS found GROUP BY name"
+)
+WEIGHTS_OF_MODELS = Scoped(
+    postgres=_WEIGHTS_OF_MODELS.format(
+        tag=_TAG_BYTES, of_models="= ANY($1::varchar[])", deleted=STAGE_DELETED, join="", on="ON"
+    ),
+    sqlite=_WEIGHTS_OF_MODELS.format(
+        tag=_TAG_BYTES.replace("octet_length", "length"),
+        of_models="IN (SELECT value FROM json_each($1))",
+        deleted=STAGE_DELETED,
+        join="CROSS",
+        on="WHERE",
+    ),
+)
+# Numbers are never used again, not even those of deleted versions. The caller holds the model's row.
+INSERT = Scoped(
+    "INSERT INTO model_versions (name, version, creation_time, last_updated_time, current_stage, status,"
+    " source, storage_location, run_id, run_link, description)"
+    " SELECT CAST($1 AS VARCHAR), COALESCE(MAX(version), 0) + 1, CAST($2 AS BIGINT),"
+    " CAST($2 AS BIGINT), 'None', 'READY', CAST($3 AS VARCHAR), CAST($4 AS VARCHAR), CAST($5 AS VARCHAR),"
+    " CAST($6 AS VARCHAR), CAST($7 AS VARCHAR)"
+    " FROM model_versions WHERE workspace = 'default' AND name = $1 RETURNING version"
+)
+INSERT_TAG = Sql(
+    "INSERT INTO model_version_tags (name, version, key, value) VALUES ($1, $2, $3, $4)"
+)
+UPSERT_TAG = Scoped(
+    "INSERT INTO model_version_tags (name, version, key, value) VALUES ($1, $2, $3, $4)"
+    " ON CONFLICT (workspace, key, name, version) DO UPDATE SET value = EXCLUDED.value"
+)
+DELETE_TAG = Scoped(
+    "DELETE FROM model_version_tags"
+    " WHERE workspace = 'default' AND name = $1 AND version = $2 AND key = $3"
+)
+DESCRIBE = Scoped(
+    "UPDATE model_versions SET description = $3, last_updated_time = $4"
+    " WHERE workspace = 'default' AND name = $1 AND version = $2"
+)
+SET_STAGE = Scoped(
+    "UPDATE model_versions SET current_stage = $3, last_updated_time = $4"
+    " WHERE workspace = 'default' AND name = $1 AND version = $2"
+)
+ARCHIVE_OTHERS = Scoped(
+    "UPDATE model_versions SET current_stage = 'Archived', last_updated_time = $4"
+    " WHERE workspace = 'default' AND name = $1 AND version <> $2 AND current_stage = $3"
+)
+DELETE = Scoped(  # the row stays, so that its number is not used again; its tags stay too
+    f"UPDATE model_versions SET current_stage = '{STAGE_DELETED}', last_updated_time = $3,"
+    " description = NULL, user_id = NULL, source = 'REDACTED-SOURCE-PATH', run_id = 'REDACTED-RUN-ID',"
+    " run_link = 'REDACTED-RUN-LINK', status_message = NULL"
+    " WHERE workspace = 'default' AND name = $1 AND version = $2"
+)
+
+
+class Whole:
+    """A row of `model_versions` and the tags and aliases that go with it."""
+
+    __slots__ = ("aliases", "row", "tags")
+
+    def __init__(self, row: Row, tags: Sequence[Row], aliases: Sequence[str] = ()) -> None:
+        self.row = row
+        self.tags = tags
+        self.aliases = aliases
+
+
+async def whole(tx: Tx, row: Row) -> Whole:
+    """A version with its tags and aliases."""
+    name, version = row[0], row[1]
+    tags = await tx.fetch(TAGS.of(tx), name, version)
+    aliases = await tx.fetch(ALIASES.of(tx), name, version)
+    return Whole(row, tags, [alias for (alias,) in aliases])
+
+
+Key = tuple[str, int]  # name and number of a version
+
+
+def _keys(tx: Tx, rows: Sequence[Row]) -> tuple[Any, ...]:
+    """The parameters of a statement on some versions, of which each row begins with the key."""
+    if tx.dialect == "sqlite":
+        return (tx.array([(row[0], row[1]) for row in rows]),)
+    return tx.array([row[0] for row in rows]), tx.array([row[1] for row in rows])
+
+
+async def tags_of(tx: Tx, rows: Sequence[Row], most: int = ALL_ROWS) -> list[Row]:
+    """(name, version, key, value) of the tags of some versions. Raises `TooLong` for more than `most`."""
+    if not rows:
+        return []
+    return at_most(await tx.fetch(TAGS_OF_MANY.of(tx), *_keys(tx, rows), most + 1), most)
+
+
+async def with_tags(tx: Tx, rows: Sequence[Row], most: int = ALL_ROWS) -> list[Whole]:
+    """Versions with their tags, in the order of `rows`. Raises `TooLong` for more than `most` tags."""
+    tags: dict[Key, list[Row]] = {}
+    for tag in await tags_of(tx, rows, most):
+        tags.setdefault((tag[0], tag[1]), []).append(tag)
+    return [Whole(row, tags.get((row[0], row[1]), ())) for row in rows]
+
+
+async def latest(tx: Tx, names: Sequence[str], most: int = ALL_ROWS) -> list[Whole]:
+    """The newest version of each stage that versions of the models are in: two statements for any number.
+
+    Stages come in the order in which the oldest of their versions were made. Raises `TooLong` for more than `most`
+    tags.
+    """
+    if not names:
+        return []
+    rows = await tx.fetch(LATEST.of(tx), tx.array(names))
+    return await with_tags(tx, sorted(rows, key=lambda row: (row[-1], row[0])), most)
+
+
+async def search(tx: Tx, page: Page) -> tuple[list[Whole], str | None]:
+    """One page of versions with their tags, and the token of the next page."""
+    rows, token = page.cut(await tx.fetch(page.sql, *page.args))
+    return await with_tags(tx, rows), token
+
+
+async def small_page(tx: Tx, page: Page) -> tuple[list[Whole], str | None]:
+    """As `search`. Raises `TooLong` for a page that is too large to be held at once."""
+    rows, token = await first_rows(tx, page)
+    keys = [(row[0], row[1]) for row in rows]
+    read_tags = partial(with_tags, tx, rows)
+    return await at_once(tx, weigh, keys, read_tags, MOST_LARGE_ROWS, ALL_ROWS), token
+
+
+async def weigh(tx: Tx, keys: Sequence[Key]) -> Mapping[Key, int]:
+    """About how many bytes of an answer belong to each version."""
+    found = await tx.fetch(WEIGHTS.of(tx), *_keys(tx, keys))
+    return {(name, version): int(size) for name, version, size in found}
+
+
+async def read(tx: Tx, keys: Sequence[Key]) -> list[Whole]:
+    """The versions that exist, in the order of their keys here, with their tags."""
+    found = {(row[0], row[1]): row for row in await tx.fetch(VERSIONS.of(tx), *_keys(tx, keys))}
+    return await with_tags(tx, [found[key] for key in keys if key in found])
+
+
+async def weigh_models(tx: Tx, names: Sequence[str]) -> Mapping[str, int]:
+    """About how many bytes of an answer belong to each model."""
+    found = await tx.fetch(WEIGHTS_OF_MODELS.of(tx), tx.array(names))
+    return {name: int(size) for name, size in found}

@@ -1,0 +1,133 @@
+"""Requests and answers of the model version endpoints (MLflow's model_registry.proto)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from headrace.api.tracking.experiments.types import Tag
+from headrace.api.tracking.runs.types import KeyValue
+from headrace.contract.limits import SEARCH_MAX_MODEL_VERSIONS
+from headrace.contract.scalars import (
+    INT64_MIN,
+    CheckedStr,
+    LongStr,
+    Message,
+    OptionalStr,
+    UncheckedStr,
+)
+
+
+class CreateModelVersion(Message):
+    """POST model-versions/create"""
+
+    name: CheckedStr
+    source: CheckedStr
+    run_id: OptionalStr = None
+    tags: Annotated[list[Tag], Meta(extra={"checks": ("array",)})] = []
+    run_link: OptionalStr = None
+    description: OptionalStr = None
+    model_id: OptionalStr = None
+
+
+class ModelVersionKey(Message):
+    """GET model-versions/get; DELETE model-versions/delete"""
+
+    name: CheckedStr
+    version: CheckedStr
+
+
+class DownloadUriKey(Message):
+    """GET model-versions/get-download-uri, where nothing is checked to be there"""
+
+    name: UncheckedStr = None
+    version: UncheckedStr = None
+
+
+class UpdateModelVersion(Message):
+    """PATCH model-versions/update"""
+
+    name: CheckedStr
+    version: CheckedStr
+    description: OptionalStr = None
+
+
+class TransitionStage(Message):
+    """POST model-versions/transition-stage"""
+
+    name: CheckedStr
+    version: CheckedStr
+    stage: CheckedStr
+    archive_existing_versions: Annotated[bool | None, Meta(extra={"checks": ("bool",)})] = None
+
+
+class SetModelVersionTag(Message):
+    """POST model-versions/set-tag"""
+
+    name: CheckedStr
+    version: CheckedStr
+    key: CheckedStr
+    value: LongStr = None
+
+
+class DeleteModelVersionTag(Message):
+    """DELETE model-versions/delete-tag"""
+
+    name: CheckedStr
+    version: CheckedStr
+    key: CheckedStr
+
+
+class SearchModelVersions(Message):
+    """GET model-versions/search"""
+
+    filter: LongStr = None
+    max_results: Annotated[
+        Annotated[int, Meta(ge=INT64_MIN, le=SEARCH_MAX_MODEL_VERSIONS)] | None,
+        Meta(extra={"checks": ("intlike", ("max", SEARCH_MAX_MODEL_VERSIONS))}),
+    ] = None
+    order_by: Annotated[list[str], Meta(extra={"checks": ("array", "item_type_string")})] = []
+    page_token: OptionalStr = None
+
+
+# Answers.
+
+
+class ModelVersion(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
+    """One version; times in milliseconds since the epoch. None and an empty list are left out."""
+
+    name: str
+    version: str
+    creation_timestamp: int | None = None
+    last_updated_timestamp: int | None = None
+    user_id: str | None = None
+    current_stage: str | None = None
+    description: str | None = None
+    source: str | None = None
+    run_id: str | None = None
+    status: str | None = None
+    status_message: str | None = None
+    tags: list[KeyValue] = []
+    run_link: str | None = None
+    aliases: list[str] = []
+
+
+class ModelVersionAnswer(Message):
+    """One version."""
+
+    model_version: ModelVersion
+
+
+class ModelVersions(Message):
+    """Versions; `next_page_token` only when a search has more."""
+
+    model_versions: list[ModelVersion] = []
+    next_page_token: str | None = None
+
+
+class DownloadUri(Message):
+    """Where the files of a version are."""
+
+    artifact_uri: str

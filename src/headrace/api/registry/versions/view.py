@@ -1,0 +1,41 @@
+"""Rows to answers: model versions as the API shows them."""
+
+from __future__ import annotations
+
+from headrace.api.registry.versions.sql import Whole
+from headrace.api.registry.versions.types import ModelVersion
+from headrace.api.tracking.runs.types import KeyValue
+
+
+def model_version(found: Whole) -> ModelVersion:
+    """A version with its tags and aliases."""
+    (
+        name,
+        version,
+        created,
+        updated,
+        user,
+        stage,
+        description,
+        source,
+        run_id,
+        status,
+        message,
+        link,
+    ) = found.row[:12]
+    return ModelVersion(
+        name=name,
+        version=str(version),
+        creation_timestamp=created,
+        last_updated_timestamp=updated,
+        user_id=user,
+        current_stage=stage,
+        description=description,
+        source=source,
+        run_id=run_id,
+        status=status,
+        status_message=message or None,
+        tags=[KeyValue(tag[2], tag[3] or "") for tag in found.tags],
+        run_link=link,
+        aliases=list(found.aliases),
+    )

@@ -1,0 +1,490 @@
+"""THE API on one page: method, path, handler, and the rule that says who may ask.
+
+Paths under /api are answered under /ajax-api as well. A handler's request type is read from its annotation
+once, at import.
+"""
+
+from __future__ import annotations
+
+from headrace.api.registry.models import handlers as registered_models
+from headrace.api.registry.versions import handlers as model_versions
+from headrace.api.registry.webhooks import handlers as webhooks
+from headrace.api.route import Raw, Route
+from headrace.api.server.assistant import handlers as assistant
+from headrace.api.server.info import handlers as server
+from headrace.api.server.workspaces import handlers as workspaces
+from headrace.api.tracking.artifacts import handlers as artifacts
+from headrace.api.tracking.artifacts import multipart
+from headrace.api.tracking.experiments import handlers as experiments
+from headrace.api.tracking.logged_models import handlers as logged_models
+from headrace.api.tracking.metrics import handlers as metrics
+from headrace.api.tracking.runs import handlers as runs
+from headrace.api.tracking.runs import inputs
+from headrace.auth.rules import (
+    ADMIN,
+    ANYONE,
+    OPEN,
+    Need,
+    artifact,
+    create,
+    every,
+    experiment,
+    logged_model,
+    model,
+    needs,
+    run,
+    scoped,
+    undenied,
+    version,
+)
+from headrace.graphql import handlers as graphql
+from headrace.web import handlers as web
+
+# Deleting or restoring an experiment does the same to all that is in it.
+EXPERIMENT_WITH_CONTENTS = needs(
+    experiment("delete"),
+    every("run", "delete", "experiment", "experiment_id"),
+    every("trace", "delete", "experiment", "experiment_id"),
+    every("logged_model", "delete", "experiment", "experiment_id"),
+    every("assessment", "delete", "experiment", "experiment_id"),
+    every("review_queue", "delete", "experiment", "experiment_id"),
+    every("scorer", "delete", "experiment", "experiment_id"),
+    every("scorer_version", "delete", "experiment", "experiment_id"),
+)
+
+ROUTES: tuple[Route, ...] = (
+    # the server
+    Raw("GET", "/health", server.health, OPEN),
+    Raw("GET", "/version", server.version, ANYONE),
+    Raw("GET", "/livez", server.livez, OPEN),
+    Raw("GET", "/readyz", server.readyz, OPEN),
+    Raw("GET", "/metrics", server.metrics, ANYONE),
+    Raw("GET", "/openapi.json", web.openapi, ANYONE),
+    Raw("GET", "/api/3.0/mlflow/server-info", server.server_info, OPEN),
+    Raw("GET", "/api/3.0/mlflow/workspaces", workspaces.refuse, scoped("workspace")),
+    Raw("POST", "/api/3.0/mlflow/workspaces", workspaces.refuse, ADMIN),
+    Raw(
+        "GET",
+        "/api/3.0/mlflow/workspaces/{workspace_name}",
+        workspaces.refuse,
+        needs(Need("workspace", "read", "workspace_name")),
+    ),
+    Raw("PATCH", "/api/3.0/mlflow/workspaces/{workspace_name}", workspaces.refuse, ADMIN),
+    Raw("DELETE", "/api/3.0/mlflow/workspaces/{workspace_name}", workspaces.refuse, ADMIN),
+    # the web page
+    Raw("GET", "/ajax-api/3.0/mlflow/ui-telemetry", server.ui_telemetry, ANYONE),
+    Raw("POST", "/ajax-api/3.0/mlflow/ui-telemetry", server.drop_ui_telemetry, ANYONE),
+    Raw("GET", "/", web.index, ANYONE),
+    Raw("GET", "/static-files/{path:path}", web.static_file, OPEN),
+    Raw("GET", "/build/{path:path}", web.build_file, ADMIN),
+    Raw("GET", "/headrace/api", web.api_listing, ANYONE),
+    Raw("POST", "/graphql", graphql.execute, ANYONE),
+    Raw("GET", "/ajax-api/3.0/mlflow/assistant/config", assistant.get_config, ANYONE),
+    Raw("GET", "/ajax-api/3.0/mlflow/assistant/providers", assistant.get_providers, ANYONE),
+    Raw("GET", "/ajax-api/2.0/mlflow/gateway-proxy", assistant.gateway_proxy, ANYONE),
+    Raw("POST", "/ajax-api/2.0/mlflow/gateway-proxy", assistant.gateway_proxy, ANYONE),
+    # experiments
+    Route(
+        "POST",
+        "/api/2.0/mlflow/experiments/create",
+        experiments.create,
+        needs(create("experiment"), undenied("experiment")),
+    ),
+    Route(
+        "GET",
+        "/api/2.0/mlflow/experiments/search",
+        experiments.search_experiments,
+        scoped("experiment"),
+    ),
+    Route(
+        "POST",
+        "/api/2.0/mlflow/experiments/search",
+        experiments.search_experiments,
+        scoped("experiment"),
+    ),
+    Route("GET", "/api/2.0/mlflow/experiments/get", experiments.get, needs(experiment("read"))),
+    Route(
+        "GET",
+        "/api/2.0/mlflow/experiments/get-by-name",
+        experiments.get_by_name,
+        needs(experiment("read", "experiment_name")),
+    ),
+    Route(
+        "POST",
+        "/api/2.0/mlflow/experiments/update",
+        experiments.update,
+        needs(experiment("update")),
+    ),
+    Route(
+        "POST", "/api/2.0/mlflow/experiments/delete", experiments.delete, EXPERIMENT_WITH_CONTENTS
+    ),
+    Route(
+        "POST", "/api/2.0/mlflow/experiments/restore", experiments.restore, EXPERIMENT_WITH_CONTENTS
+    ),
+    Route(
+        "POST",
+        "/api/2.0/mlflow/experiments/set-experiment-tag",
+        experiments.set_tag,
+        needs(experiment("update")),
+    ),
+    Route(
+        "POST",
+        "/api/2.0/mlflow/experiments/delete-experiment-tag",
+        experiments.delete_tag,
+        needs(experiment("update")),
+    ),
+    Route(
+        "POST",
+        "/ajax-api/2.0/mlflow/experiments/search-datasets",
+        inputs.search_datasets,
+        needs(experiment("read", "experiment_ids[]")),
+    ),
+    # runs
+    Route(
+        "POST",
+        "/api/2.0/mlflow/runs/create",
+        runs.create,
+        needs(experiment("update"), undenied("run")),
+    ),
+    Route("GET", "/api/2.0/mlflow/runs/get", runs.get, needs(run("read"))),
+    Route(
+        "POST",
+        "/api/2.0/mlflow/runs/search",
+        runs.search_runs,
+        scoped("experiment", undenied("run")),
+    ),
+    Route("POST", "/api/2.0/mlflow/runs/update", runs.update, needs(run("update"))),
+    Route("POST", "/api/2.0/mlflow/runs/delete", runs.delete, needs(run("delete"))),
+    Route("POST", "/api/2.0/mlflow/runs/restore", runs.restore, needs(run("delete"))),
+    Route(
+        "POST",
+        "/api/2.0/mlflow/runs/log-batch",
+        runs.log_batch,
+        needs(run("update"), logged_model("update", "metrics[].model_id")),
+    ),
+    Route(
+        "POST",
+        "/api/2.0/mlflow/runs/log-metric",
+        runs.log_metric,
+        needs(run("update"), logged_model("update")),
+    ),
+    Route("POST", "/api/2.0/mlflow/runs/log-parameter", runs.log_param, needs(run("update"))),
+    Route("POST", "/api/2.0/mlflow/runs/set-tag", runs.set_tag, needs(run("update"))),
+    Route("POST", "/api/2.0/mlflow/runs/delete-tag", runs.delete_tag, needs(run("update"))),
+    Route(
+        "POST",
+        "/api/2.0/mlflow/runs/log-inputs",
+        inputs.log_inputs,
+        needs(run("update"), logged_model("update", "models[].model_id")),
+    ),
+    Route(
+        "POST",
+        "/api/2.0/mlflow/runs/outputs",
+        inputs.log_outputs,
+        needs(run("update"), logged_model("update", "models[].model_id")),
+    ),
+    Route("POST", "/api/2.0/mlflow/runs/log-model", inputs.log_model, needs(run("update"))),
+    # metric histories
+    Route("GET", "/api/2.0/mlflow/metrics/get-history", metrics.get_history, needs(run("read"))),
+    Route(
+        "GET",
+        "/ajax-api/2.0/mlflow/metrics/get-history-bulk",
+        metrics.get_history_bulk,
+        needs(run("read", "run_id[]")),
+    ),
+    Route(
+        "GET",
+        "/api/2.0/mlflow/metrics/get-history-bulk-interval",
+        metrics.get_history_interval,
+        needs(run("read", "run_ids[]")),
+    ),
+    # logged models; {-}: the id in the path is not read, the body's counts
+    Route(
+        "POST",
+        "/api/2.0/mlflow/logged-models",
+        logged_models.create,
+        needs(experiment("update"), undenied("logged_model"), run("read", "source_run_id")),
+    ),
+    Route(
+        "POST",
+        "/api/2.0/mlflow/logged-models/search",
+        logged_models.search_models,
+        scoped("experiment", undenied("logged_model")),
+    ),
+    Route(
+        "GET",
+        "/api/2.0/mlflow/logged-models/{model_id}",
+        logged_models.get,
+        needs(logged_model("read")),
+    ),
+    Route(
+        "PATCH",
+        "/api/2.0/mlflow/logged-models/{-}",
+        logged_models.finalize,
+        needs(logged_model("update")),
+    ),
+    Route(
+        "DELETE",
+        "/api/2.0/mlflow/logged-models/{model_id}",
+        logged_models.delete,
+        needs(logged_model("delete")),
+    ),
+    Route(
+        "POST",
+        "/api/2.0/mlflow/logged-models/{model_id}/params",
+        logged_models.log_params,
+        needs(logged_model("update")),
+    ),
+    Route(
+        "PATCH",
+        "/api/2.0/mlflow/logged-models/{model_id}/tags",
+        logged_models.set_tags,
+        needs(logged_model("update")),
+    ),
+    Route(
+        "DELETE",
+        "/api/2.0/mlflow/logged-models/{model_id}/tags/{tag_key}",
+        logged_models.delete_tag,
+        needs(logged_model("delete")),
+    ),
+    # registered models
+    Route(
+        "POST",
+        "/api/2.0/mlflow/registered-models/create",
+        registered_models.create,
+        needs(create("registered_model"), model("undenied")),
+    ),
+    Route(
+        "POST",
+        "/api/2.0/mlflow/registered-models/rename",
+        registered_models.rename,
+        needs(model("update")),
+    ),
+    Route(
+        "PATCH",
+        "/api/2.0/mlflow/registered-models/update",
+        registered_models.update,
+        needs(model("update")),
+    ),
+    Route(
+        "DELETE",
+        "/api/2.0/mlflow/registered-models/delete",
+        registered_models.delete,
+        needs(model("delete"), version("delete")),
+    ),
+    Route(
+        "GET", "/api/2.0/mlflow/registered-models/get", registered_models.get, needs(model("read"))
+    ),
+    Route(
+        "GET",
+        "/api/2.0/mlflow/registered-models/search",
+        registered_models.search_models,
+        scoped("registered_model"),
+    ),
+    Route(
+        "GET",
+        "/api/2.0/mlflow/registered-models/get-latest-versions",
+        registered_models.get_latest_versions,
+        needs(model("read"), undenied("registered_model_version")),
+    ),
+    Route(
+        "POST",
+        "/api/2.0/mlflow/registered-models/get-latest-versions",
+        registered_models.get_latest_versions,
+        needs(model("read"), undenied("registered_model_version")),
+    ),
+    Route(
+        "POST",
+        "/api/2.0/mlflow/registered-models/set-tag",
+        registered_models.set_tag,
+        needs(model("update")),
+    ),
+    Route(
+        "DELETE",
+        "/api/2.0/mlflow/registered-models/delete-tag",
+        registered_models.delete_tag,
+        needs(model("update")),
+    ),
+    Route(
+        "POST",
+        "/api/2.0/mlflow/registered-models/alias",
+        registered_models.set_alias,
+        needs(model("update"), version("read")),
+    ),
+    Route(
+        "DELETE",
+        "/api/2.0/mlflow/registered-models/alias",
+        registered_models.delete_alias,
+        needs(model("delete"), version("read")),
+    ),
+    Route(
+        "GET",
+        "/api/2.0/mlflow/registered-models/alias",
+        registered_models.get_by_alias,
+        needs(model("read"), undenied("registered_model_version")),
+    ),
+    # model versions
+    Route(
+        "POST",
+        "/api/2.0/mlflow/model-versions/create",
+        model_versions.create,
+        needs(
+            model("update"),
+            undenied("registered_model_version"),
+            Need("model_source", "read", "source"),
+            run("read", "run_id"),
+            logged_model("read"),
+        ),
+    ),
+    Route(
+        "PATCH",
+        "/api/2.0/mlflow/model-versions/update",
+        model_versions.update,
+        needs(version("update")),
+    ),
+    Route(
+        "POST",
+        "/api/2.0/mlflow/model-versions/transition-stage",
+        model_versions.transition_stage,
+        needs(version("update")),
+    ),
+    Route(
+        "DELETE",
+        "/api/2.0/mlflow/model-versions/delete",
+        model_versions.delete,
+        needs(version("delete")),
+    ),
+    Route(
+        "GET",
+        "/api/2.0/mlflow/model-versions/get",
+        model_versions.get,
+        needs(model("read"), undenied("registered_model_version")),
+    ),
+    Route(
+        "GET",
+        "/api/2.0/mlflow/model-versions/search",
+        model_versions.search_versions,
+        scoped("registered_model", undenied("registered_model_version")),
+    ),
+    Route(
+        "GET",
+        "/api/2.0/mlflow/model-versions/get-download-uri",
+        model_versions.get_download_uri,
+        needs(model("read"), undenied("registered_model_version")),
+    ),
+    Route(
+        "POST",
+        "/api/2.0/mlflow/model-versions/set-tag",
+        model_versions.set_tag,
+        needs(version("update")),
+    ),
+    Route(
+        "DELETE",
+        "/api/2.0/mlflow/model-versions/delete-tag",
+        model_versions.delete_tag,
+        needs(version("delete")),
+    ),
+    # webhooks
+    Route("POST", "/api/2.0/mlflow/webhooks", webhooks.create, ADMIN),
+    Route("GET", "/api/2.0/mlflow/webhooks", webhooks.list_webhooks, ADMIN),
+    Route("GET", "/api/2.0/mlflow/webhooks/{webhook_id}", webhooks.get, ADMIN),
+    Route("PATCH", "/api/2.0/mlflow/webhooks/{webhook_id}", webhooks.update, ADMIN),
+    Route("DELETE", "/api/2.0/mlflow/webhooks/{webhook_id}", webhooks.delete, ADMIN),
+    Route("POST", "/api/2.0/mlflow/webhooks/{webhook_id}/test", webhooks.test, ADMIN),
+    # artifacts of runs, model versions and logged models
+    Route("GET", "/api/2.0/mlflow/artifacts/list", artifacts.list_artifacts, needs(run("read"))),
+    Raw("GET", "/get-artifact", artifacts.get_artifact, needs(run("read"))),
+    Raw(
+        "GET",
+        "/model-versions/get-artifact",
+        artifacts.get_model_version_artifact,
+        needs(version("read")),
+    ),
+    Raw(
+        "POST",
+        "/ajax-api/2.0/mlflow/upload-artifact",
+        artifacts.upload_artifact,
+        needs(run("update")),
+    ),
+    Route(
+        "GET",
+        "/api/2.0/mlflow/logged-models/{model_id}/artifacts/directories",
+        artifacts.list_model_artifacts,
+        needs(logged_model("read")),
+    ),
+    Raw(
+        "GET",
+        "/ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files",
+        artifacts.get_model_artifact,
+        needs(logged_model("read")),
+    ),
+    Route(
+        "POST",
+        "/api/2.0/mlflow/artifacts/presigned-upload-url",
+        multipart.presign_upload,
+        needs(run("update", "run_id"), logged_model("update")),
+    ),
+    Route(
+        "POST",
+        "/api/2.0/mlflow/artifacts/presigned-download-url",
+        multipart.presign_download,
+        needs(run("read")),
+    ),
+    # the artifact store
+    Route(
+        "GET",
+        "/api/2.0/mlflow-artifacts/artifacts",
+        artifacts.list_files,
+        needs(artifact("read", "path")),
+    ),
+    Raw("GET", "/api/2.0/mlflow-artifacts/artifacts/", artifacts.download, needs(artifact("read"))),
+    Raw("PUT", "/api/2.0/mlflow-artifacts/artifacts/", artifacts.upload, needs(artifact("update"))),
+    Raw(
+        "GET",
+        "/api/2.0/mlflow-artifacts/artifacts/{artifact_path:path}",
+        artifacts.download,
+        needs(artifact("read")),
+    ),
+    Raw(
+        "HEAD",
+        "/api/2.0/mlflow-artifacts/artifacts/{artifact_path:path}",
+        artifacts.head,
+        needs(artifact("read")),
+    ),
+    Raw(
+        "PUT",
+        "/api/2.0/mlflow-artifacts/artifacts/{artifact_path:path}",
+        artifacts.upload,
+        needs(artifact("update")),
+    ),
+    Raw(
+        "DELETE",
+        "/api/2.0/mlflow-artifacts/artifacts/{artifact_path:path}",
+        artifacts.delete,
+        needs(artifact("manage")),
+    ),
+    Route(
+        "POST",
+        "/api/2.0/mlflow-artifacts/mpu/create/{artifact_path:path}",
+        multipart.create,
+        needs(artifact("update")),
+    ),
+    Route(
+        "POST",
+        "/api/2.0/mlflow-artifacts/mpu/complete/{artifact_path:path}",
+        multipart.complete,
+        needs(artifact("update")),
+    ),
+    Route(
+        "POST",
+        "/api/2.0/mlflow-artifacts/mpu/abort/{artifact_path:path}",
+        multipart.abort,
+        needs(artifact("update")),
+    ),
+    Raw(
+        "GET",
+        "/api/2.0/mlflow-artifacts/presigned/{artifact_path:path}",
+        multipart.presigned,
+        needs(artifact("read")),
+    ),
+)

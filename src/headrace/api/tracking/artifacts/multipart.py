@@ -1,0 +1,145 @@
+"""Large files past this server: uploads in parts and addresses in the store itself, where it has any."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import Final
+from urllib.parse import urlsplit
+
+from headrace.api.context import Context
+from headrace.api.tracking.artifacts import roots
+from headrace.api.tracking.artifacts.types import (
+    AbortUpload,
+    CompleteUpload,
+    CreateUpload,
+    PresignDownload,
+    PresignedUrl,
+    PresignUpload,
+    Upload,
+    UploadCredential,
+)
+from headrace.contract.errors import invalid
+from headrace.contract.scalars import Empty
+from headrace.http import codec
+from headrace.http.messages import Request, Response
+from headrace.storage import paths
+from headrace.storage.base import Part, Presigned, Store, unsupported
+from headrace.storage.locations import PROXIED, Place
+
+EMPTY = Empty()
+MAX_PARTS: Final = 10_000  # of one upload: S3's limit
+UPLOAD_TTL_S: Final = 900  # of an address to upload to, unless the request says otherwise
+MAX_TTL_S: Final = 604_800  # seven days: no cloud signs for longer
+
+
+def target(directory: str | None, file: str) -> str:
+    """The path that an upload in parts makes: the client names its local file, the URL the directory."""
+    name = posixpath.basename(file)
+    joined = posixpath.join(paths.safe(directory or ""), name)
+    return paths.upload_target(paths.safe(joined))
+
+
+def with_parts(store: Store) -> Store:
+    """The store, if it takes uploads in parts. Raises NOT_IMPLEMENTED, which clients understand."""
+    if not store.uploads_parts:
+        raise unsupported("Multipart upload")
+    return store
+
+
+async def create(req: CreateUpload, ctx: Context) -> Upload:
+    """POST /2.0/mlflow-artifacts/mpu/create/{artifact_path}
+
+    We differ: more than 10,000 parts are refused here, not by the store.
+    """
+    paths.safe(req.artifact_path or "")
+    store = with_parts(ctx.artifacts.destination)
+    parts = req.num_parts or 0
+    if parts > MAX_PARTS:
+        raise invalid(f"num_parts must be at most {MAX_PARTS} (got {parts}).")
+    upload_id, urls = await store.create_upload(target(req.artifact_path, req.path), parts)
+    credentials = [UploadCredential(url=url, part_number=n) for n, url in enumerate(urls, 1)]
+    return Upload(upload_id=upload_id, credentials=credentials)
+
+
+async def complete(req: CompleteUpload, ctx: Context) -> Empty:
+    """POST /2.0/mlflow-artifacts/mpu/complete/{artifact_path}: the file is visible from here on."""
+    paths.safe(req.artifact_path or "")
+    store = with_parts(ctx.artifacts.destination)
+    parts = [Part(part.part_number, part.etag or "", part.url or "") for part in req.parts]
+    await store.complete_upload(target(req.artifact_path, req.path), req.upload_id or "", parts)
+    return EMPTY
+
+
+async def abort(req: AbortUpload, ctx: Context) -> Empty:
+    """POST /2.0/mlflow-artifacts/mpu/abort/{artifact_path}: the parts are forgotten."""
+    paths.safe(req.artifact_path or "")
+    store = with_parts(ctx.artifacts.destination)
+    await store.abort_upload(target(req.artifact_path, req.path), req.upload_id or "")
+    return EMPTY
+
+
+async def presigned(request: Request, ctx: Context) -> Response:
+    """GET /2.0/mlflow-artifacts/presigned/{artifact_path}: where to download from the store itself."""
+    path = paths.safe(request.path_args["artifact_path"])
+    found = await ctx.artifacts.destination.presign_download(
+        path, ctx.settings.presigned_download_url_ttl_s
+    )
+    answer = {"url": found.url, "headers": found.headers}
+    if found.size is not None:
+        return Response(codec.encode(answer | {"file_size": found.size}))
+    return Response(codec.encode(answer))
+
+
+async def presign_upload(req: PresignUpload, ctx: Context) -> PresignedUrl:
+    """POST /2.0/mlflow/artifacts/presigned-upload-url: for a run or a logged model kept in a cloud.
+
+    Errors: INVALID_PARAMETER_VALUE (kept through this server), NOT_IMPLEMENTED (no such store).
+    """
+    if bool(req.run_id) == bool(req.model_id):
+        raise invalid("Exactly one of run_id and model_id must be provided.")
+    path = paths.safe(req.path)
+    if req.run_id:
+        root = await roots.of_run(req.run_id, ctx)
+    else:
+        root = await roots.of_model(req.model_id or "", ctx)
+    scheme = urlsplit(root).scheme
+    if scheme in PROXIED:
+        raise invalid(
+            "Presigned upload is not supported for proxied artifact storage "
+            f"(artifact URI scheme: {scheme}). "
+            "This endpoint requires a direct cloud storage artifact URI."
+        )
+    expires_s = UPLOAD_TTL_S if req.expiration is None else req.expiration
+    place = ctx.artifacts.place(root, path)
+    return _url(await place.store.presign_upload(place.path, expires_s))
+
+
+async def presign_download(req: PresignDownload, ctx: Context) -> PresignedUrl:
+    """POST /2.0/mlflow/artifacts/presigned-download-url: for a run kept in a cloud.
+
+    Errors: INVALID_PARAMETER_VALUE (kept through this server), NOT_IMPLEMENTED (no such store).
+    """
+    path = paths.safe(req.path)
+    usual_s = ctx.settings.presigned_download_url_ttl_s
+    expires_s = usual_s if req.expiration is None else req.expiration
+    if not 1 <= expires_s <= MAX_TTL_S:
+        raise invalid(f"expiration must be between 1 and {MAX_TTL_S} seconds (got {expires_s}).")
+    root = await roots.of_run(req.run_id, ctx)
+    scheme = urlsplit(root).scheme
+    if scheme in PROXIED:
+        raise invalid(
+            "Presigned download is not supported for runs with proxied artifact storage "
+            f"(artifact URI scheme: {scheme}). "
+            "This endpoint requires a run with a direct cloud storage artifact URI."
+        )
+    return _url(await _presigned(ctx.artifacts.place(root, path), expires_s))
+
+
+async def _presigned(place: Place, expires_s: int) -> Presigned:
+    if not place.store.downloads_parts:
+        raise unsupported("Presigned download")
+    return await place.store.presign_download(place.path, expires_s)
+
+
+def _url(found: Presigned) -> PresignedUrl:
+    return PresignedUrl(presigned_url=found.url, headers=found.headers, file_size=found.size)

@@ -1,0 +1,183 @@
+"""What the experiment endpoints do. Times are milliseconds since the epoch."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+from headrace import search
+from headrace.api.context import Context
+from headrace.api.pieces import Listing, long_page
+from headrace.api.results import Chunks, Encoded, TooLong, encode
+from headrace.api.tracking.experiments import location, sql, tag_rules, transactions
+from headrace.api.tracking.experiments.ids import parse_id
+from headrace.api.tracking.experiments.types import (
+    CreatedExperiment,
+    CreateExperiment,
+    DeleteExperimentTag,
+    ExperimentAnswer,
+    ExperimentId,
+    ExperimentName,
+    ExperimentPage,
+    SearchExperiments,
+    SetExperimentTag,
+    UpdateExperiment,
+    ViewType,
+)
+from headrace.api.tracking.experiments.view import experiment, experiments
+from headrace.contract import errors
+from headrace.contract.clock import now_ms
+from headrace.contract.errors import invalid
+from headrace.contract.limits import MAX_EXPERIMENT_NAME, SEARCH_MAX_RESULTS
+from headrace.contract.names import check_length
+from headrace.contract.scalars import Empty
+from headrace.db.errors import UniqueViolation
+
+
+async def create(req: CreateExperiment, ctx: Context) -> CreatedExperiment:
+    """POST /2.0/mlflow/experiments/create
+
+    Errors: RESOURCE_ALREADY_EXISTS (the name is taken, also by a deleted experiment), BAD_REQUEST (a tag twice;
+    stock says that the name is taken).
+    """
+    tags = [(tag.key or "", tag.value or "") for tag in req.tags]
+    tag_rules.check_views(key for key, _ in tags)
+    roots = (ctx.settings.default_artifact_root, ctx.settings.artifacts_destination)
+    where = location.check(req.artifact_location, *roots) if req.artifact_location else None
+    check_length("name", MAX_EXPERIMENT_NAME, req.name)
+    for key, value in tags:
+        tag_rules.check_tag(key, value)
+    try:
+        number = await ctx.db.write(
+            sql.create,
+            req.name,
+            where,
+            ctx.settings.default_artifact_root.rstrip("/") or "/",
+            now_ms(),
+            tags,
+        )
+    except UniqueViolation as error:
+        raise transactions.not_created(req.name, error) from error
+    return CreatedExperiment(experiment_id=str(number))
+
+
+async def get(req: ExperimentId, ctx: Context) -> ExperimentAnswer:
+    """GET /2.0/mlflow/experiments/get
+
+    Deleted experiments are returned too. Errors: RESOURCE_DOES_NOT_EXIST.
+    """
+    number = parse_id(req.experiment_id)
+    found = await ctx.db.read_point(sql.find, sql.BY_ID, number)
+    if found is None:
+        raise errors.experiment_not_found(number)
+    return ExperimentAnswer(experiment=experiment(*found))
+
+
+async def get_by_name(req: ExperimentName, ctx: Context) -> ExperimentAnswer:
+    """GET /2.0/mlflow/experiments/get-by-name
+
+    Deleted experiments are returned too. Errors: RESOURCE_DOES_NOT_EXIST.
+    """
+    found = await ctx.db.read_point(sql.find, sql.BY_NAME, req.experiment_name)
+    if found is None:
+        raise errors.not_found(f"Could not find experiment with name '{req.experiment_name}'")
+    return ExperimentAnswer(experiment=experiment(*found))
+
+
+async def search_experiments(req: SearchExperiments, ctx: Context) -> Encoded | Chunks:
+    """GET and POST /2.0/mlflow/experiments/search
+
+    `max_results` is required in practice, 1 to 50,000. Cost: two statements, whatever the page's size;
+    equal searches that are wanted at once share them.
+    """
+    page_of = partial(
+        search.experiments_page,
+        filter=req.filter,
+        order_by=req.order_by,
+        stages=(req.view_type or ViewType.ACTIVE_ONLY).stages,
+        max_results=check_max_results(req.max_results or 0),
+        page_token=req.page_token,
+        dialect=ctx.db.dialect,
+    )
+    key = ("experiments/search", encode(req))
+    try:
+        return await ctx.shared.get(key, partial(_small_page, ctx, page_of()))
+    except TooLong:
+        return await long_page(ctx.db, EXPERIMENTS, page_of(columns=("experiment_id",)))
+
+
+async def _small_page(ctx: Context, page: search.Page) -> Encoded:
+    rows, tags, token = await ctx.db.read(sql.small_page, page)
+    shown = ExperimentPage(experiments=experiments(rows, tags), next_page_token=token)
+    return Encoded(encode(shown))
+
+
+EXPERIMENTS: Final[Listing[int]] = Listing(
+    b"experiments", sql.weigh, sql.read, lambda found: experiments(*found)
+)
+
+
+def check_max_results(limit: int) -> int:
+    """A page size of a search for experiments. Raises INVALID_PARAMETER_VALUE."""
+    if limit < 1:
+        raise invalid(
+            f"Invalid value {limit} for parameter 'max_results' supplied. "
+            "It must be a positive integer"
+        )
+    if limit > SEARCH_MAX_RESULTS:
+        raise invalid(
+            f"Invalid value {limit} for parameter 'max_results' supplied. "
+            f"It must be at most {SEARCH_MAX_RESULTS}"
+        )
+    return limit
+
+
+async def update(req: UpdateExperiment, ctx: Context) -> Empty:
+    """POST /2.0/mlflow/experiments/update
+
+    Errors: BAD_REQUEST (the name is taken), INVALID_STATE (the experiment is deleted).
+    """
+    check_length("name", MAX_EXPERIMENT_NAME, req.new_name)
+    await ctx.db.write(transactions.rename, parse_id(req.experiment_id), req.new_name)
+    return Empty()
+
+
+async def delete(req: ExperimentId, ctx: Context) -> Empty:
+    """POST /2.0/mlflow/experiments/delete
+
+    Marks the experiment and its active runs deleted. Errors: RESOURCE_DOES_NOT_EXIST (none, or deleted).
+    """
+    await ctx.db.write(transactions.set_stage, parse_id(req.experiment_id), "deleted")
+    return Empty()
+
+
+async def restore(req: ExperimentId, ctx: Context) -> Empty:
+    """POST /2.0/mlflow/experiments/restore
+
+    Brings back all runs, also those deleted one by one. Errors: RESOURCE_DOES_NOT_EXIST (none, or active).
+    """
+    await ctx.db.write(transactions.set_stage, parse_id(req.experiment_id), "active")
+    return Empty()
+
+
+async def set_tag(req: SetExperimentTag, ctx: Context) -> Empty:
+    """POST /2.0/mlflow/experiments/set-experiment-tag
+
+    Errors: INVALID_PARAMETER_VALUE (key, value too long; the experiment is deleted; too many custom views).
+    """
+    value = req.value or ""
+    if tag_rules.is_view(req.key):
+        await ctx.db.write(transactions.set_view, parse_id(req.experiment_id), req.key, value)
+    else:
+        tag_rules.check_tag(req.key, value)
+        await ctx.db.write(transactions.set_tag, parse_id(req.experiment_id), req.key, value)
+    return Empty()
+
+
+async def delete_tag(req: DeleteExperimentTag, ctx: Context) -> Empty:
+    """POST /2.0/mlflow/experiments/delete-experiment-tag
+
+    Errors: RESOURCE_DOES_NOT_EXIST (no such tag).
+    """
+    await ctx.db.write(transactions.delete_tag, parse_id(req.experiment_id), req.key)
+    return Empty()

@@ -1,0 +1,79 @@
+"""Transactions of experiments: renamed, deleted, restored, tagged."""
+
+from __future__ import annotations
+
+from headrace.api.tracking.experiments import sql, tag_rules
+from headrace.api.tracking.experiments.ids import not_active
+from headrace.contract import errors
+from headrace.contract.clock import now_ms
+from headrace.contract.errors import ApiError, ErrorCode
+from headrace.contract.limits import MAX_CUSTOM_VIEWS
+from headrace.db.answers import answer, sentence
+from headrace.db.base import Row, Tx
+from headrace.db.errors import UniqueViolation
+
+
+def not_created(name: str, error: UniqueViolation) -> ApiError:
+    """What a client is told of a new experiment whose insertion violated a key."""
+    if error.table == "experiments" and "name" in error.columns:
+        code = ErrorCode.RESOURCE_ALREADY_EXISTS
+        return ApiError(code, f"Experiment(name={name}) already exists. Error: {sentence(error)}")
+    if error.table == "experiment_tags":
+        return ApiError(ErrorCode.BAD_REQUEST, "Each tag of an experiment must have another key.")
+    return answer(error)
+
+
+async def _active(tx: Tx, number: int) -> Row:
+    row = await tx.fetchrow(sql.BY_ID, number)
+    if row is None:
+        raise errors.experiment_not_found(number)
+    if row[3] != "active":
+        raise not_active(number, row[3])
+    return row
+
+
+async def rename(tx: Tx, number: int, name: str) -> None:
+    """Give an active experiment another name. Raises INVALID_STATE, RESOURCE_DOES_NOT_EXIST."""
+    row = await tx.fetchrow(sql.BY_ID, number)
+    if row is None:
+        raise errors.experiment_not_found(number)
+    if row[3] != "active":
+        raise ApiError(ErrorCode.INVALID_STATE, "Cannot rename a non-active experiment.")
+    await tx.execute(sql.RENAME, number, name, now_ms())
+
+
+async def set_stage(tx: Tx, number: int, stage: str) -> None:
+    """Delete or restore an experiment and its runs. Raises RESOURCE_DOES_NOT_EXIST."""
+    now = now_ms()
+    if not await tx.execute(sql.SET_STAGE, number, stage, now):
+        raise errors.experiment_not_found(number)
+    if stage == "deleted":
+        await tx.execute(sql.DELETE_RUNS, number, now)
+    else:
+        await tx.execute(sql.RESTORE_RUNS, number)
+
+
+async def set_tag(tx: Tx, number: int, key: str, value: str) -> None:
+    """Set a tag of an active experiment."""
+    await _active(tx, number)
+    await tx.execute(sql.UPSERT_TAG, number, key, value)
+
+
+async def set_view(tx: Tx, number: int, key: str, value: str) -> None:
+    """Set a tag that holds a custom view, of which an experiment has only so many."""
+    await tx.fetchrow(sql.LOCK, number)  # or two requests count the same views
+    found = await sql.find(tx, sql.BY_ID, number)
+    if found is None:
+        raise errors.experiment_not_found(number)
+    views = {tag for _, tag, _ in found[1] if tag_rules.is_view(tag)}
+    if key not in views and len(views) >= MAX_CUSTOM_VIEWS:
+        raise tag_rules.too_many_views(f" for experiment {number}")
+    tag_rules.check_tag(key, value)
+    await set_tag(tx, number, key, value)
+
+
+async def delete_tag(tx: Tx, number: int, key: str) -> None:
+    """Remove a tag of an active experiment. Raises RESOURCE_DOES_NOT_EXIST."""
+    await _active(tx, number)
+    if not await tx.execute(sql.DELETE_TAG, number, key):
+        raise errors.not_found(f"No tag with name: {key} in experiment with id {number}")

@@ -1,0 +1,247 @@
+"""What the logged model endpoints do. Times are milliseconds since the epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+from uuid import uuid4
+
+from headrace import search
+from headrace.api.context import Context
+from headrace.api.pieces import Listing, long_page
+from headrace.api.results import Chunks, TooLong
+from headrace.api.tracking.experiments import sql as experiments_sql
+from headrace.api.tracking.experiments.ids import not_active, parse_id
+from headrace.api.tracking.experiments.types import Tag
+from headrace.api.tracking.logged_models import sql
+from headrace.api.tracking.logged_models.sql import Logged
+from headrace.api.tracking.logged_models.types import (
+    STATUSES,
+    CreateLoggedModel,
+    DeleteLoggedModelTag,
+    FinalizeLoggedModel,
+    GetLoggedModel,
+    LoggedModelAnswer,
+    LoggedModelId,
+    LoggedModelPage,
+    LoggedModelStatus,
+    LogParams,
+    SearchLoggedModels,
+    SetLoggedModelTags,
+)
+from headrace.api.tracking.logged_models.view import models
+from headrace.api.tracking.runs.random_name import random_name
+from headrace.contract import errors
+from headrace.contract.artifact_uri import append_path
+from headrace.contract.clock import now_ms
+from headrace.contract.errors import ApiError, ErrorCode, invalid, not_found
+from headrace.contract.limits import SEARCH_LOGGED_MODELS_DEFAULT
+from headrace.contract.scalars import Empty
+from headrace.db.base import Row, Schema, Tx
+
+EMPTY = Empty()
+BAD_CHARACTERS: Final = ("/", ":", ".", "%", '"', "'")
+PENDING: Final = STATUSES.index(LoggedModelStatus.LOGGED_MODEL_PENDING)
+
+
+def check_served(schema: Schema) -> None:
+    """Raise where the database is of an MLflow that had no logged models yet."""
+    if not schema.has("logged_models"):
+        raise ApiError(
+            ErrorCode.NOT_IMPLEMENTED,
+            f"This database has no logged models: its schema ({schema.head}) is older than "
+            "MLflow 3.0. To add them, stop all servers and run: mlflow db upgrade <database URI>",
+        )
+
+
+def model_not_found(model_id: str) -> ApiError:
+    """No logged model of that id, or it is deleted and that counts."""
+    return not_found(f"Logged model with ID '{model_id}' not found.")
+
+
+def check_name(name: str) -> None:
+    """Raise unless a logged model may have this name."""
+    if any(character in name for character in BAD_CHARACTERS):
+        raise invalid(
+            f"Invalid model name ({name!r}) provided. Model name must be a non-empty string and "
+            f"cannot contain the following characters: {BAD_CHARACTERS}"
+        )
+
+
+async def _existing(tx: Tx, model_id: str) -> Row:
+    row = await tx.fetchrow(sql.MODEL, model_id)
+    if row is None:
+        raise model_not_found(model_id)
+    return row
+
+
+def _pairs(tags: Sequence[Tag]) -> list[tuple[str, str]]:
+    return [(tag.key or "", tag.value or "") for tag in tags]
+
+
+async def _create(
+    tx: Tx, experiment_id: int, req: CreateLoggedModel, name: str
+) -> LoggedModelAnswer:
+    experiment = await tx.fetchrow(experiments_sql.BY_ID, experiment_id)
+    if experiment is None:
+        raise errors.experiment_not_found(experiment_id)
+    if experiment[3] != "active":
+        raise not_active(experiment_id, experiment[3])
+    model_id = f"m-{uuid4().hex}"
+    location = append_path(experiment[2] or "", "models", model_id, "artifacts")
+    now, kind, run = now_ms(), req.model_type or "", req.source_run_id or ""
+    await tx.execute(sql.INSERT, model_id, experiment_id, name, location, now, PENDING, kind, run)
+    params, tags = _pairs(req.params), _pairs(req.tags)
+    if params:
+        await tx.executemany(sql.INSERT_PARAM, [(model_id, experiment_id, *one) for one in params])
+    if tags:
+        await tx.executemany(sql.INSERT_TAG, [(model_id, experiment_id, *one) for one in tags])
+    row = (model_id, experiment_id, name, location, now, now, PENDING, "active", kind, run, None)
+    logged = Logged([(model_id, *one) for one in params], [(model_id, *one) for one in tags], [])
+    return LoggedModelAnswer(models([row], logged)[0])
+
+
+async def create(req: CreateLoggedModel, ctx: Context) -> LoggedModelAnswer:
+    """POST /2.0/mlflow/logged-models
+
+    Errors: INVALID_PARAMETER_VALUE (name, deleted experiment), RESOURCE_DOES_NOT_EXIST (experiment),
+    BAD_REQUEST (a param or tag twice).
+    """
+    check_served(ctx.db.schema)
+    check_name(req.name or "")
+    name = req.name or random_name()
+    return await ctx.db.write(_create, parse_id(req.experiment_id), req, name)
+
+
+async def get(req: GetLoggedModel, ctx: Context) -> LoggedModelAnswer:
+    """GET /2.0/mlflow/logged-models/{model_id}
+
+    Errors: RESOURCE_DOES_NOT_EXIST (none, or deleted without `allow_deleted=true`).
+    """
+    check_served(ctx.db.schema)
+    model_id = req.model_id or ""
+    found = await ctx.db.read_point(sql.find, model_id)
+    with_deleted = (req.allow_deleted or "").lower() == "true"
+    if found is None or (found[0][7] == "deleted" and not with_deleted):
+        raise model_not_found(model_id)
+    return LoggedModelAnswer(models([found[0]], found[1])[0])
+
+
+async def _finalize(tx: Tx, model_id: str, status: int) -> tuple[Row, Logged]:
+    if not await tx.execute(sql.SET_STATUS, model_id, status, now_ms()):
+        raise model_not_found(model_id)
+    return await _existing(tx, model_id), await sql.logged(tx, [model_id])
+
+
+async def finalize(req: FinalizeLoggedModel, ctx: Context) -> LoggedModelAnswer:
+    """PATCH /2.0/mlflow/logged-models/{model_id}
+
+    The body names the model. Deleted ones are finalised too. Errors: RESOURCE_DOES_NOT_EXIST.
+    """
+    check_served(ctx.db.schema)
+    row, logged = await ctx.db.write(_finalize, req.model_id, STATUSES.index(req.status))
+    return LoggedModelAnswer(models([row], logged)[0])
+
+
+async def _delete(tx: Tx, model_id: str) -> None:
+    if not await tx.execute(sql.DELETE, model_id, now_ms()):
+        raise model_not_found(model_id)
+
+
+async def delete(req: LoggedModelId, ctx: Context) -> Empty:
+    """DELETE /2.0/mlflow/logged-models/{model_id}
+
+    Softly; once more is no error. Errors: RESOURCE_DOES_NOT_EXIST.
+    """
+    check_served(ctx.db.schema)
+    await ctx.db.write(_delete, req.model_id or "")
+    return EMPTY
+
+
+async def _log_params(tx: Tx, model_id: str, params: Sequence[tuple[str, str]]) -> None:
+    experiment_id = (await _existing(tx, model_id))[1]
+    if params:
+        rows = [(model_id, experiment_id, key, value) for key, value in params]
+        await tx.executemany(sql.INSERT_PARAM, rows)
+
+
+async def log_params(req: LogParams, ctx: Context) -> Empty:
+    """POST /2.0/mlflow/logged-models/{model_id}/params
+
+    Errors: RESOURCE_DOES_NOT_EXIST, BAD_REQUEST (a param that is there already).
+    """
+    check_served(ctx.db.schema)
+    await ctx.db.write(_log_params, req.model_id, _pairs(req.params))
+    return EMPTY
+
+
+async def _set_tags(tx: Tx, model_id: str, tags: dict[str, str]) -> None:
+    experiment_id = (await _existing(tx, model_id))[1]
+    if tags:
+        # Sorted, so that two requests never wait for each other in a circle.
+        rows = [(model_id, experiment_id, key, value) for key, value in sorted(tags.items())]
+        await tx.executemany(sql.UPSERT_TAG, rows)
+
+
+async def set_tags(req: SetLoggedModelTags, ctx: Context) -> Empty:
+    """PATCH /2.0/mlflow/logged-models/{model_id}/tags
+
+    The last value of a key wins. Errors: RESOURCE_DOES_NOT_EXIST.
+    """
+    check_served(ctx.db.schema)
+    await ctx.db.write(_set_tags, req.model_id or "", dict(_pairs(req.tags)))
+    return EMPTY
+
+
+async def _delete_tag(tx: Tx, model_id: str, key: str) -> None:
+    await _existing(tx, model_id)
+    if not await tx.execute(sql.DELETE_TAG, model_id, key):
+        raise not_found(f"No tag with key {key!r} found for model with ID {model_id!r}.")
+
+
+async def delete_tag(req: DeleteLoggedModelTag, ctx: Context) -> Empty:
+    """DELETE /2.0/mlflow/logged-models/{model_id}/tags/{tag_key}
+
+    Errors: RESOURCE_DOES_NOT_EXIST (model, tag).
+    """
+    check_served(ctx.db.schema)
+    await ctx.db.write(_delete_tag, req.model_id or "", req.tag_key or "")
+    return EMPTY
+
+
+async def search_models(req: SearchLoggedModels, ctx: Context) -> LoggedModelPage | Chunks:
+    """POST /2.0/mlflow/logged-models/search
+
+    Cost: four statements, whatever the page's size.
+    """
+    check_served(ctx.db.schema)
+    page_of = partial(
+        search.logged_models_page,
+        experiment_ids=req.experiment_ids,
+        filter=req.filter,
+        datasets=[
+            search.ModelDataset(one.dataset_name or "", one.dataset_digest or None)
+            for one in req.datasets
+        ],
+        order_by=[
+            search.ModelSort(
+                one.field_name or "",
+                one.ascending,
+                one.dataset_name or None,
+                one.dataset_digest or None,
+            )
+            for one in req.order_by
+        ],
+        max_results=req.max_results or SEARCH_LOGGED_MODELS_DEFAULT,
+        page_token=req.page_token,
+        dialect=ctx.db.dialect,
+    )
+    try:
+        rows, logged, token = await ctx.db.read(sql.small_page, page_of(columns=sql.COLUMNS))
+    except TooLong:
+        return await long_page(ctx.db, MODELS, page_of(columns=("model_id",)))
+    return LoggedModelPage(models=models(rows, logged), next_page_token=token)
+
+
+MODELS: Final[Listing[str]] = Listing(b"models", sql.weigh, sql.read, lambda found: models(*found))

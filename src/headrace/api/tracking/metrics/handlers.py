@@ -1,0 +1,227 @@
+"""What the metric-history endpoints do. Long histories come in parts: memory does not grow with their length."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from functools import partial
+from typing import Final
+
+from headrace import search
+from headrace.api.context import Context
+from headrace.api.results import Chunks, Encoded, TooLong, encode
+from headrace.api.tracking.metrics import sampling_sql, sql
+from headrace.api.tracking.metrics.types import (
+    GetHistory,
+    GetHistoryBulk,
+    GetHistoryInterval,
+    History,
+    Point,
+    PointOfRun,
+    PointsOfRuns,
+)
+from headrace.contract.errors import ApiError, ErrorCode, invalid
+from headrace.contract.limits import (
+    MAX_HISTORY_BULK_ROWS,
+    MAX_HISTORY_BULK_RUNS,
+    MAX_HISTORY_INTERVAL_ROWS,
+)
+from headrace.contract.scalars import INT64_MAX, INT64_MIN
+from headrace.db.base import Row, Tx
+
+# Points of several runs that are read and encoded at once; more come in pieces of as many runs as hold so many.
+MOST_POINTS: Final = 40_000
+BULK_POINTS: Final = 5_000  # of one piece of get-history-bulk
+
+
+async def get_history(req: GetHistory, ctx: Context) -> History | Chunks:
+    """GET /2.0/mlflow/metrics/get-history
+
+    In order of timestamp, step, value; a NaN after a 0. Without `max_results` everything from the token's place on.
+    A history of more than 10,000 points is read in parts while the client takes it: what was acknowledged before
+    the request comes exactly once, points that are logged meanwhile at most once.
+    """
+    limit = INT64_MAX if req.max_results is None else req.max_results
+    if limit < 1:
+        raise invalid(
+            f"Invalid value {limit} for parameter 'max_results' supplied. "
+            "It must be a positive integer."
+        )
+    offset = search.offset_of(req.page_token)
+    most = min(limit, sql.PART_ROWS)
+    rows = await ctx.db.read(sql.page, req.run_id, req.metric_key, most + 1, offset)
+    if most < limit and len(rows) > most:
+        return Chunks(_in_parts(req, rows[:most], limit, offset, ctx))
+    more = len(rows) > limit
+    found = _points(req.metric_key, rows[:limit] if more else rows)
+    return History(
+        metrics=found, next_page_token=search.page_token(offset + limit) if more else None
+    )
+
+
+def _points(key: str, rows: Sequence[Row]) -> list[Point]:
+    return [
+        Point(key, "NaN" if is_nan else value, timestamp, step)
+        for value, timestamp, step, is_nan in rows
+    ]
+
+
+def _token(next_offset: int | None) -> bytes:
+    if next_offset is None:
+        return b"}"
+    return b',"next_page_token":' + encode(search.page_token(next_offset)) + b"}"
+
+
+async def _in_parts(
+    req: GetHistory, rows: list[Row], limit: int, offset: int, ctx: Context
+) -> AsyncGenerator[bytes, None]:
+    """The points `rows`, then the others by parts: each a short read that begins after the last point."""
+    run_id, key = req.run_id, req.metric_key
+    yield b'{"metrics":[' + encode(_points(key, rows))[1:-1]
+    left, last = limit - len(rows), rows[-1]
+    start = offset + len(rows)
+    parts = await ctx.db.read(sql.parts, run_id, key, start, min(left, INT64_MAX - 1) + 1)
+    goes_on = sum(part.points for part in parts) > left
+    for part in parts:
+        more = True
+        while more and left:
+            # Twice a part, so that one read suffices unless much is logged meanwhile.
+            most = min(left, 2 * sql.PART_ROWS)
+            rows = await ctx.db.read(sql.after, run_id, key, part, last, most)
+            more = len(rows) == most
+            if rows:
+                yield b"," + encode(_points(key, rows))[1:-1]
+                left, last = left - len(rows), rows[-1]
+    yield b"]" + _token(offset + limit if goes_on else None)
+
+
+async def get_history_bulk(req: GetHistoryBulk, ctx: Context) -> Encoded | Chunks:
+    """GET /ajax-api/2.0/mlflow/metrics/get-history-bulk
+
+    At most 25,000 points of at most 100 runs. NaN is the bare token here, as stock sends it.
+    """
+    limit = _bulk_limit(req)
+    rows = await ctx.db.read(_bulk, req.run_id, req.metric_key, limit)
+    if len(rows) <= BULK_POINTS:
+        return Encoded(b'{"metrics":[' + _bulk_points(req.metric_key, rows) + b"]}\n")
+    return Chunks(_bulk_pieces(req.metric_key, rows))
+
+
+def _bulk_limit(req: GetHistoryBulk) -> int:
+    """How many points a request asks for. Raises stock's errors for what is wrong with it."""
+    if not req.run_id:
+        raise invalid("GetMetricHistoryBulk request must specify at least one run_id.")
+    if len(req.run_id) > MAX_HISTORY_BULK_RUNS:
+        raise invalid(
+            f"GetMetricHistoryBulk request cannot specify more than {MAX_HISTORY_BULK_RUNS} "
+            f"run_ids. Received {len(req.run_id)} run_ids."
+        )
+    if req.metric_key is None:
+        raise invalid("GetMetricHistoryBulk request must specify a metric_key.")
+    text = str(MAX_HISTORY_BULK_ROWS) if req.max_results is None else req.max_results
+    try:
+        limit = min(int(text), MAX_HISTORY_BULK_ROWS)
+    except ValueError:
+        raise invalid(f"max_results must be an integer, got '{text}'.") from None
+    if limit < 0:
+        raise ApiError(ErrorCode.BAD_REQUEST, f"max_results must not be negative, got {limit}.")
+    return limit
+
+
+def _bulk_points(key: str | None, rows: Sequence[Row]) -> bytes:
+    shown = encode(key)
+    return b",".join(
+        b'{"key":%b,"run_id":%b,"step":%d,"timestamp":%d,"value":%b}'
+        % (shown, encode(run_id), step, timestamp, b"NaN" if is_nan else encode(value))
+        for run_id, value, timestamp, step, is_nan in rows
+    )
+
+
+async def _bulk_pieces(key: str | None, rows: Sequence[Row]) -> AsyncGenerator[bytes, None]:
+    start = b'{"metrics":['
+    for first in range(0, len(rows), BULK_POINTS):
+        yield start + _bulk_points(key, rows[first : first + BULK_POINTS])
+        start = b","
+        await asyncio.sleep(0)  # a client that takes everything at once must not hold the loop
+    yield b"]}\n"
+
+
+async def _bulk(tx: Tx, run_ids: Sequence[str], key: str, limit: int) -> list[Row]:
+    return await tx.fetch(sql.BULK, tx.array(sorted(set(run_ids))), key, limit)
+
+
+def _step_range(req: GetHistoryInterval) -> tuple[int, int]:
+    start, end = req.start_step, req.end_step
+    if start is None and end is None:
+        return INT64_MIN, INT64_MAX
+    if start is None or end is None:
+        raise invalid("If either start step or end step are specified, both must be specified.")
+    if start > end:
+        raise invalid(
+            "end_step must be greater than start_step. "
+            f"Found start_step={start} and end_step={end}."
+        )
+    return start, end
+
+
+async def get_history_interval(
+    req: GetHistoryInterval, ctx: Context
+) -> PointsOfRuns | Encoded | Chunks:
+    """GET /2.0/mlflow/metrics/get-history-bulk-interval
+
+    Per run at most `max_results` points: the first of each of as many equal buckets, and the last of all.
+    Runs come in the order asked. The sampling is done by the database; equal charts that are wanted at the same
+    moment (every open page polls) share it.
+    """
+    limit = MAX_HISTORY_INTERVAL_ROWS if req.max_results is None else req.max_results
+    start, end = _step_range(req)
+    key = ("metrics/get-history-bulk-interval", encode(req))
+    try:
+        return await ctx.shared.get(key, partial(_interval, req, ctx, limit, start, end))
+    except TooLong:
+        return Chunks(_interval_pieces(req, ctx, limit, start, end))
+
+
+async def _interval(
+    req: GetHistoryInterval, ctx: Context, limit: int, start: int, end: int
+) -> Encoded:
+    found = await ctx.db.read(_sampled, req.run_ids, req.metric_key, limit, start, end)
+    return Encoded(encode(PointsOfRuns(metrics=_points_of_runs(req.metric_key, found))))
+
+
+def _points_of_runs(key: str, found: Sequence[tuple[str, list[Row]]]) -> list[PointOfRun]:
+    return [
+        PointOfRun(key, "NaN" if is_nan else value, timestamp, step, run_id)
+        for run_id, rows in found
+        for value, timestamp, step, is_nan in rows
+    ]
+
+
+async def _interval_pieces(
+    req: GetHistoryInterval, ctx: Context, limit: int, start: int, end: int
+) -> AsyncGenerator[bytes, None]:
+    before = b'{"metrics":['
+    at_once = max(1, BULK_POINTS // limit)  # runs
+    for first in range(0, len(req.run_ids), at_once):
+        run_ids = req.run_ids[first : first + at_once]
+        found = await ctx.db.read(_sampled, run_ids, req.metric_key, limit, start, end)
+        points = _points_of_runs(req.metric_key, found)
+        if points:
+            yield before + encode(points)[1:-1]
+            before = b","
+    yield b"{}" if before != b"," else b"]}"
+
+
+async def _sampled(
+    tx: Tx, run_ids: Sequence[str], key: str, limit: int, start: int, end: int
+) -> list[tuple[str, list[Row]]]:
+    """The sampled points of each run. Raises `TooLong` when they are more than `MOST_POINTS`."""
+    found = []
+    left = MOST_POINTS
+    for run_id in run_ids:
+        rows = await sampling_sql.sampled(tx, run_id, key, limit, start, end)
+        left -= len(rows)
+        if left < 0:
+            raise TooLong
+        found.append((run_id, rows))
+    return found

@@ -1,0 +1,107 @@
+"""Creating runs, as an operation of the group commit: many runs, three statements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+from uuid import uuid4
+
+from headrace.api.tracking.experiments.ids import not_active, parse_id
+from headrace.api.tracking.runs import sql
+from headrace.api.tracking.runs.batch import RUN_NAME
+from headrace.api.tracking.runs.random_name import random_name
+from headrace.api.tracking.runs.types import CreateRun
+from headrace.commit.kinds import Kind, bytes_of
+from headrace.contract import errors
+from headrace.contract.artifact_uri import append_path
+from headrace.contract.errors import ApiError, ErrorCode, invalid
+from headrace.contract.texts import refuse_nul
+from headrace.db.base import Tx
+
+
+class NewRun:
+    """A run to be inserted; `artifact_uri` is known once its experiment is."""
+
+    __slots__ = (
+        "artifact_uri",
+        "experiment_id",
+        "name",
+        "run_id",
+        "start_time",
+        "tags",
+        "two_names",
+        "user_id",
+    )
+
+    def __init__(self, req: CreateRun) -> None:
+        refuse_nul(req)  # the Python API comes here without a decoder
+        self.experiment_id = parse_id(req.experiment_id) if req.experiment_id else 0
+        self.run_id = uuid4().hex
+        self.user_id = req.user_id or ""
+        self.start_time = req.start_time or 0
+        self.artifact_uri = ""
+        self.tags = [(tag.key or "", tag.value or "") for tag in req.tags]
+        tagged = next((value for key, value in self.tags if key == RUN_NAME), "")
+        self.two_names: ApiError | None = None
+        if req.run_name and tagged and req.run_name != tagged:
+            self.two_names = invalid(
+                "Both 'run_name' argument and 'mlflow.runName' tag are specified, but with "
+                f"different values (run_name='{req.run_name}', mlflow.runName='{tagged}')."
+            )
+        if not req.experiment_id:
+            raise self.two_names or ApiError(
+                ErrorCode.BAD_REQUEST, "A run needs an experiment: 'experiment_id' is missing."
+            )
+        self.name = req.run_name or tagged or random_name()
+        if not tagged:
+            self.tags.append((RUN_NAME, self.name))
+
+    def cost_bytes(self) -> int:
+        """About how much memory the run takes while it waits."""
+        text = sum(bytes_of(key) + bytes_of(value) for key, value in self.tags)
+        return 600 + 64 * len(self.tags) + bytes_of(self.name) + bytes_of(self.user_id) + text
+
+    def row(self) -> tuple[str, int, str, str, int, str]:
+        """The parameters of `sql.INSERT_RUN`."""
+        return (
+            self.run_id,
+            self.experiment_id,
+            self.name,
+            self.user_id,
+            self.start_time,
+            self.artifact_uri,
+        )
+
+
+async def apply(tx: Tx, new: Sequence[NewRun]) -> list[ApiError | None]:
+    """Insert the runs whose experiment is active; one answer each. See `Kind.apply`."""
+    ids = sorted({run.experiment_id for run in new})
+    places = {row[0]: row for row in await tx.fetch(sql.LOCATIONS, tx.array(ids))}
+    answers: list[ApiError | None] = []
+    good: list[NewRun] = []
+    for run in new:
+        place = places.get(run.experiment_id)
+        if place is None:
+            answers.append(errors.experiment_not_found(run.experiment_id))
+        elif place[2] != "active":
+            answers.append(not_active(run.experiment_id, place[2]))
+        elif run.two_names:
+            answers.append(run.two_names)
+        else:
+            run.artifact_uri = append_path(place[1] or "", run.run_id, "artifacts")
+            answers.append(None)
+            good.append(run)
+    if good:
+        good.sort(key=lambda run: run.run_id)
+        tags = [(run.run_id, key, value) for run in good for key, value in run.tags]
+        # None is inserted where the group's first COMMIT took place and only its answer was lost.
+        if await tx.insert_many(sql.INSERT_RUN, [run.row() for run in good]):
+            await tx.insert_many(sql.INSERT_TAG, tags)
+    return answers
+
+
+def _subject(run: NewRun) -> tuple[str, int]:
+    return "experiment", run.experiment_id
+
+
+KIND: Final = Kind("create_run", 0, apply, subject=_subject, once=True)

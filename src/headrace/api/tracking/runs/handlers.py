@@ -1,0 +1,220 @@
+"""What the run endpoints do. Times are milliseconds since the epoch."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from headrace import search
+from headrace.api.context import Context
+from headrace.api.pieces import long_page
+from headrace.api.results import Chunks, Encoded, TooLong, encode
+from headrace.api.tracking.experiments.ids import parse_ids
+from headrace.api.tracking.experiments.types import ViewType
+from headrace.api.tracking.runs import batch, pieces, sql, transactions, view
+from headrace.api.tracking.runs import create as creation
+from headrace.api.tracking.runs import update as updating
+from headrace.api.tracking.runs.types import (
+    CreateRun,
+    DeleteTag,
+    GetRun,
+    KeyValue,
+    LogBatch,
+    LogMetric,
+    LogParam,
+    MetricIn,
+    ParamIn,
+    Run,
+    RunAnswer,
+    RunData,
+    RunId,
+    RunInfoAnswer,
+    RunInputs,
+    RunPage,
+    SearchRuns,
+    SetTag,
+    TagIn,
+    UpdateRun,
+)
+from headrace.contract import errors
+from headrace.contract.clock import now_ms
+from headrace.contract.errors import ApiError, invalid
+from headrace.contract.limits import SEARCH_MAX_RESULTS_DEFAULT
+from headrace.contract.scalars import Empty
+from headrace.db.base import Row
+
+EMPTY = Empty()
+
+
+async def create(req: CreateRun, ctx: Context) -> RunAnswer:
+    """POST /2.0/mlflow/runs/create
+
+    Errors: RESOURCE_DOES_NOT_EXIST (no such experiment), INVALID_PARAMETER_VALUE (it is deleted; two names).
+    """
+    new = creation.NewRun(req)
+    await ctx.writer.submit(creation.KIND, new, new.cost_bytes())
+    row = (
+        new.run_id, new.experiment_id, new.name, new.user_id, "RUNNING", new.start_time, None,
+        new.artifact_uri, "active",
+    )  # fmt: skip
+    data = RunData(tags=[KeyValue(key, value) for key, value in new.tags])
+    return RunAnswer(Run(view.info(row), data, RunInputs()))
+
+
+async def get(req: GetRun, ctx: Context) -> RunAnswer | Chunks:
+    """GET /2.0/mlflow/runs/get
+
+    Deleted runs are returned too. A run with more than 10,000 metrics or 2,000 params or tags is
+    read in pieces.
+    Errors: RESOURCE_DOES_NOT_EXIST.
+    """
+    found = await ctx.runs.get(req.run_id)
+    if found is None:
+        raise errors.run_not_found(req.run_id)
+    row, logged = found
+    if logged is None:
+        return Chunks(pieces.answer(ctx.db, req.run_id))
+    return RunAnswer(view.runs([row], logged)[0])
+
+
+async def update(req: UpdateRun, ctx: Context) -> RunInfoAnswer:
+    """POST /2.0/mlflow/runs/update
+
+    A name also sets the tag mlflow.runName. Errors: RESOURCE_DOES_NOT_EXIST, INVALID_PARAMETER_VALUE (deleted).
+    """
+    change = updating.Change(req.run_id, req.status, req.end_time, req.run_name)
+    row: Row = await ctx.writer.submit(updating.KIND, change)
+    return RunInfoAnswer(view.info(row))
+
+
+async def delete(req: RunId, ctx: Context) -> Empty:
+    """POST /2.0/mlflow/runs/delete
+
+    Also deletes the assessments that the run made. Deleting twice is fine. Errors: RESOURCE_DOES_NOT_EXIST.
+    """
+    has_assessments = await ctx.db.read(transactions.has_assessments, req.run_id)
+    await ctx.db.write(transactions.delete, req.run_id, now_ms(), has_assessments)
+    return EMPTY
+
+
+async def restore(req: RunId, ctx: Context) -> Empty:
+    """POST /2.0/mlflow/runs/restore
+
+    Restoring an active run is fine. Errors: RESOURCE_DOES_NOT_EXIST.
+    """
+    await ctx.db.write(transactions.restore, req.run_id)
+    return EMPTY
+
+
+async def log_batch(req: LogBatch, ctx: Context) -> Empty:
+    """POST /2.0/mlflow/runs/log-batch
+
+    All or nothing. Errors: RESOURCE_DOES_NOT_EXIST (no such run), INVALID_PARAMETER_VALUE (run deleted; a param
+    has another value; a limit), BAD_REQUEST (no such logged model). We differ: stock commits params, metrics
+    and tags separately. Cost: one statement for a group of metrics, four more with params and tags.
+    """
+    new = batch.from_request(req)
+    if new.points or new.params or new.tags:
+        await ctx.writer.submit(batch.KIND, new, new.cost_bytes())
+    else:
+        await _check_active(ctx, new.run_id)
+    return EMPTY
+
+
+async def log_metric(req: LogMetric, ctx: Context) -> Empty:
+    """POST /2.0/mlflow/runs/log-metric
+
+    A log-batch of one; errors as there.
+    """
+    new = batch.Batch(req.run_id)
+    metric = MetricIn(
+        key=req.key,
+        value=req.value,
+        timestamp=req.timestamp,
+        step=req.step,
+        dataset_name=req.dataset_name,
+        dataset_digest=req.dataset_digest,
+        model_id=req.model_id,
+    )
+    new.add_points([metric], "")
+    await ctx.writer.submit(batch.KIND, new, new.cost_bytes())
+    return EMPTY
+
+
+async def log_param(req: LogParam, ctx: Context) -> Empty:
+    """POST /2.0/mlflow/runs/log-parameter
+
+    A log-batch of one; errors as there. The value logged before may be logged again.
+    """
+    new = batch.Batch(req.run_id)
+    new.single_param = True
+    new.add_params([ParamIn(key=req.key, value=req.value)], "")
+    await ctx.writer.submit(batch.KIND, new, new.cost_bytes())
+    return EMPTY
+
+
+async def set_tag(req: SetTag, ctx: Context) -> Empty:
+    """POST /2.0/mlflow/runs/set-tag
+
+    A log-batch of one; overwrites. The key mlflow.runName renames the run.
+    """
+    new = batch.Batch(req.run_id)
+    new.add_tags([TagIn(key=req.key, value=req.value)], "")
+    await ctx.writer.submit(batch.KIND, new, new.cost_bytes())
+    return EMPTY
+
+
+async def delete_tag(req: DeleteTag, ctx: Context) -> Empty:
+    """POST /2.0/mlflow/runs/delete-tag
+
+    Errors: RESOURCE_DOES_NOT_EXIST (no such run or tag), INVALID_PARAMETER_VALUE (deleted).
+    """
+    await ctx.db.write(transactions.delete_tag, req.run_id, req.key)
+    return EMPTY
+
+
+async def _check_active(ctx: Context, run_id: str) -> None:
+    await ctx.db.read_point(transactions.check_active, run_id)
+
+
+async def search_runs(req: SearchRuns, ctx: Context) -> Encoded | Chunks:
+    """POST /2.0/mlflow/runs/search
+
+    Cost: one statement for the page and five for what was logged, whatever the number of runs; equal searches
+    that are wanted at the same moment (every open page polls) share them. A page of more than 2 MB is read in pieces.
+    """
+    limit = SEARCH_MAX_RESULTS_DEFAULT if req.max_results is None else req.max_results
+    if limit < 1:
+        raise invalid(
+            f"Invalid value {limit} for parameter 'max_results' supplied. "
+            "It must be a positive integer"
+        )
+    ids, wrong_id = [], None
+    try:
+        ids = parse_ids(req.experiment_ids)
+    except ApiError as error:  # told only when the rest of the request is right
+        wrong_id = error
+    page_of = partial(
+        search.runs_page,
+        experiment_ids=ids,
+        filter=req.filter,
+        order_by=req.order_by,
+        stages=(req.run_view_type or ViewType.ACTIVE_ONLY).stages,
+        max_results=limit,
+        page_token=req.page_token,
+        dialect=ctx.db.dialect,
+    )
+    page = page_of(columns=sql.COLUMNS)
+    if wrong_id:
+        raise wrong_id
+    if not ids:
+        return Encoded(b"{}")
+    key = ("runs/search", encode(req))
+    try:
+        return await ctx.shared.get(key, partial(_small_page, ctx, page))
+    except TooLong:
+        return await long_page(ctx.db, pieces.RUNS, page_of(columns=("run_uuid",)))
+
+
+async def _small_page(ctx: Context, page: search.Page) -> Encoded:
+    rows, logged, token = await ctx.db.read(transactions.small_page, page)
+    return Encoded(encode(RunPage(runs=view.runs(rows, logged), next_page_token=token)))

@@ -1,0 +1,111 @@
+"""SQL for many or large runs, of which only so much is read at once: see `headrace.api.pieces`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from headrace.api.pieces import ALL_ROWS, PAIR_BYTES
+from headrace.api.tracking.runs import sql
+from headrace.db.base import Row, Sql, Tx
+
+METRIC_BYTES: Final = 100  # of a metric as JSON, beside its key
+
+_WEIGHTS: Final = (
+    "SELECT run_uuid, sum(bytes) FROM ("
+    f" SELECT run_uuid, {METRIC_BYTES} + {{bytes}}(key) AS bytes FROM latest_metrics WHERE run_uuid {{of_runs}}"
+    + "".join(
+        f" UNION ALL SELECT run_uuid, {PAIR_BYTES} + {{bytes}}(key) + coalesce({{bytes}}(value), 0)"
+        f" FROM {table} WHERE run_uuid {{of_runs}}"
+        for table in ("params", "tags")
+    )
+    + " UNION ALL SELECT i.destination_id, {bytes}(d.dataset_source) + coalesce({bytes}(d.dataset_schema), 0)"
+    " + coalesce({bytes}(d.dataset_profile), 0) FROM inputs i JOIN datasets d ON d.dataset_uuid = i.source_id"
+    " WHERE i.source_type = 'DATASET' AND i.destination_type = 'RUN' AND i.destination_id {of_runs}"
+    ") AS found GROUP BY run_uuid"
+)
+WEIGHTS = Sql(
+    postgres=_WEIGHTS.format(bytes="octet_length", of_runs="= ANY($1::varchar[])"),
+    sqlite=_WEIGHTS.format(bytes="length", of_runs="IN (SELECT value FROM json_each($1))"),
+)
+
+
+def _part(table: str, columns: str, place: str) -> Sql:
+    """Rows of one run after a place ($2), at most $3; the place of each is its first column.
+
+    On PostgreSQL by key: a row that is changed between two parts would move behind them in the order of the table.
+    """
+    return Sql(
+        postgres=f'SELECT key, {columns} FROM {table} WHERE run_uuid = $1 AND key COLLATE "C" > $2'
+        ' ORDER BY key COLLATE "C" LIMIT $3',
+        sqlite=f"SELECT {place}, {columns} FROM {table} WHERE run_uuid = $1 AND {place} > $2"
+        f" ORDER BY {place} LIMIT $3",
+    )
+
+
+METRICS_PART = _part("latest_metrics", "key, value, timestamp, step, is_nan", "rowid")
+PARAMS_PART = _part("params", "key, value", "rowid")
+TAGS_PART = _part("tags", "key, value", "rowid")
+INPUTS = Sql(  # the datasets of a run, of which each may have 16 MB
+    postgres="SELECT input_uuid FROM inputs WHERE source_type = 'DATASET' AND destination_type = 'RUN'"
+    ' AND destination_id = $1 ORDER BY input_uuid COLLATE "C"',
+    sqlite="SELECT input_uuid FROM inputs WHERE source_type = 'DATASET' AND destination_type = 'RUN'"
+    " AND destination_id = $1 ORDER BY input_uuid",
+)
+DATASET = Sql(
+    "SELECT i.destination_id, i.input_uuid, d.name, d.digest, d.dataset_source_type, d.dataset_source,"
+    " d.dataset_schema, d.dataset_profile, 0"
+    " FROM inputs i JOIN datasets d ON d.dataset_uuid = i.source_id WHERE i.input_uuid = $1"
+)
+DATASET_TAGS = Sql(
+    postgres='SELECT input_uuid, name, value FROM input_tags WHERE input_uuid = $1 ORDER BY name COLLATE "C"',
+    sqlite="SELECT input_uuid, name, value FROM input_tags WHERE input_uuid = $1 ORDER BY name",
+)
+
+
+async def weigh(tx: Tx, run_ids: Sequence[str]) -> Mapping[str, int]:
+    """About how many bytes of an answer belong to each run."""
+    return {run_id: int(size) for run_id, size in await tx.fetch(WEIGHTS, tx.array(run_ids))}
+
+
+async def read(tx: Tx, run_ids: Sequence[str]) -> tuple[list[Row], sql.Logged]:
+    """The rows of the runs that exist, in the order of `run_ids`, and what was logged to them."""
+    found = {row[0]: row for row in await tx.fetch(sql.RUNS, tx.array(run_ids))}
+    rows = [found[run_id] for run_id in run_ids if run_id in found]
+    return rows, await sql.logged(tx, [row[0] for row in rows], inputs_of_models=False)
+
+
+async def row_of(tx: Tx, run_id: str) -> Row | None:
+    """The row of a run, or None."""
+    return await tx.fetchrow(sql.RUNS, tx.array([run_id]))
+
+
+async def part(tx: Tx, statement: Sql, run_id: str, place: object, limit: int) -> list[Row]:
+    """Rows of a run (`METRICS_PART` and so on) that come after the place, at most `limit`; None begins."""
+    if place is None:
+        place = 0 if tx.dialect == "sqlite" else ""
+    return await tx.fetch(statement, run_id, place, limit)
+
+
+async def inputs(tx: Tx, run_id: str) -> list[str]:
+    """The ids of the inputs that are datasets."""
+    return [input_id for (input_id,) in await tx.fetch(INPUTS, run_id)]
+
+
+async def dataset(tx: Tx, input_id: str) -> sql.Logged:
+    """One dataset that a run read, with its tags."""
+    found = sql.Logged()
+    found.datasets = await tx.fetch(DATASET, input_id)
+    found.input_tags = await tx.fetch(DATASET_TAGS, input_id)
+    return found
+
+
+async def models(tx: Tx, run_id: str, inputs_of_models: bool) -> sql.Logged:
+    """The logged models that a run read and wrote."""
+    found = sql.Logged()
+    if tx.schema.has("inputs", "step"):
+        ids = tx.array([run_id])
+        if inputs_of_models:
+            found.models_in = await tx.fetch(sql.MODELS_IN, ids, ALL_ROWS)
+        found.models_out = await tx.fetch(sql.MODELS_OUT, ids, ALL_ROWS)
+    return found

@@ -1,0 +1,75 @@
+"""Transactions of runs that are not part of the group commit: stages, tags removed, a page of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headrace.api.pieces import at_once, first_rows
+from headrace.api.tracking.runs import pieces_sql, sql
+from headrace.api.tracking.runs.batch import not_active
+from headrace.contract import errors
+from headrace.db.base import Row, Tx
+from headrace.search import Page
+
+
+async def check_active(tx: Tx, run_id: str) -> Row:
+    """(run id, stage, experiment id) of a run that may be written to. Raises MLflow's error otherwise."""
+    rows = await tx.fetch(sql.STAGES, tx.array([run_id]))
+    if not rows:
+        raise errors.run_not_found(run_id)
+    if rows[0][1] != "active":
+        raise not_active(run_id, rows[0][1])
+    return rows[0]
+
+
+async def has_assessments(tx: Tx, run_id: str) -> bool:
+    """Whether the run made assessments. Reads the whole table, so no write transaction should ask."""
+    if not tx.schema.has("assessments", "assessment_metadata"):
+        return False
+    return await tx.fetchrow(sql.HAS_ASSESSMENTS, sql.source_run(run_id)) is not None
+
+
+async def delete(tx: Tx, run_id: str, deleted_time: int, with_assessments: bool) -> None:
+    """Delete a run; `deleted_time` in milliseconds. Raises RESOURCE_DOES_NOT_EXIST."""
+    if with_assessments:  # first, since it takes longest: the run's row is locked last
+        await tx.execute(sql.DELETE_ASSESSMENTS, sql.source_run(run_id))
+    if not await tx.execute(sql.SET_STAGE, run_id, "deleted", deleted_time):
+        raise errors.run_not_found(run_id)
+
+
+async def restore(tx: Tx, run_id: str) -> None:
+    """Restore a run. Raises RESOURCE_DOES_NOT_EXIST."""
+    if not await tx.execute(sql.SET_STAGE, run_id, "active", None):
+        raise errors.run_not_found(run_id)
+
+
+async def delete_tag(tx: Tx, run_id: str, key: str) -> None:
+    """Remove a tag of an active run. Raises RESOURCE_DOES_NOT_EXIST, INVALID_PARAMETER_VALUE."""
+    await check_active(tx, run_id)
+    if not await tx.execute(sql.DELETE_TAG, run_id, key):
+        raise errors.not_found(f"No tag with name: {key} in run with id {run_id}")
+
+
+PageFound = tuple[Sequence[Row], sql.Logged, str | None]
+
+
+async def search(tx: Tx, page: Page) -> PageFound:
+    """One page of runs, what was logged to them, and the token of the next page."""
+    rows, token = page.cut(await tx.fetch(page.sql, *page.args))
+    ids = [row[0] for row in rows]
+    logged = await sql.logged(tx, ids, inputs_of_models=False) if ids else sql.Logged()
+    return rows, logged, token
+
+
+async def small_page(tx: Tx, page: Page) -> PageFound:
+    """As `search`. Raises `TooLong` for a page that is too large to be held at once."""
+    rows, token = await first_rows(tx, page)
+    ids = [row[0] for row in rows]
+    if not ids:
+        return rows, sql.Logged(), token
+
+    async def read(most: sql.Most) -> sql.Logged:
+        return await sql.logged(tx, ids, inputs_of_models=False, most=most)
+
+    found = await at_once(tx, pieces_sql.weigh, ids, read, sql.AT_ONCE, sql.ALL)
+    return rows, found, token

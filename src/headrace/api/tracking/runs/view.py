@@ -1,0 +1,103 @@
+"""Rows to answers: the columns of a run and what was logged to it, as the API shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from headrace.api.tracking.experiments.types import Tag
+from headrace.api.tracking.runs.sql import Logged
+from headrace.api.tracking.runs.types import (
+    Dataset,
+    DatasetInput,
+    KeyValue,
+    Metric,
+    ModelInput,
+    ModelOutput,
+    Run,
+    RunData,
+    RunInfo,
+    RunInfoOpen,
+    RunInputs,
+    RunOutputs,
+)
+from headrace.db.base import Row
+
+
+def info(row: Row) -> RunInfo | RunInfoOpen:
+    """The columns of a run (`sql.COLUMNS`)."""
+    run_id, experiment_id, name, user, status, start, end, artifact_uri, stage = row
+    if not end:  # stock leaves a 0 out, too
+        return RunInfoOpen(
+            run_id,
+            str(experiment_id),
+            name or "",
+            user or "",
+            status,
+            start or 0,
+            artifact_uri or "",
+            stage,
+            run_id,
+        )
+    return RunInfo(
+        run_id,
+        str(experiment_id),
+        name or "",
+        user or "",
+        status,
+        start or 0,
+        end,
+        artifact_uri or "",
+        stage,
+        run_id,
+    )
+
+
+def runs(rows: Sequence[Row], logged: Logged) -> list[Run]:
+    """Whole runs in the order of `rows`."""
+    data = {row[0]: RunData([], [], []) for row in rows}
+    inputs = {row[0]: RunInputs([], []) for row in rows}
+    outputs = {row[0]: RunOutputs([]) for row in rows}
+    for run_id, key, value, timestamp, step, is_nan in logged.metrics:
+        data[run_id].metrics.append(Metric(key, "NaN" if is_nan else value, timestamp, step))
+    for run_id, key, value in logged.params:
+        data[run_id].params.append(KeyValue(key, value))
+    for run_id, key, value in logged.tags:
+        data[run_id].tags.append(KeyValue(key, value or ""))
+    for run_id, found in datasets(logged):
+        inputs[run_id].dataset_inputs.append(found)
+    for run_id, model_id, _ in logged.models_in:
+        inputs[run_id].model_inputs.append(ModelInput(model_id=model_id))
+    for run_id, model_id, step in logged.models_out:
+        outputs[run_id].model_outputs.append(ModelOutput(model_id=model_id, step=step))
+    return [
+        Run(info(row), data[run_id], inputs[run_id], outputs[run_id])
+        for row in rows
+        for run_id in (row[0],)
+    ]
+
+
+def metric(key: str, value: float, timestamp: int, step: int, is_nan: bool) -> Metric:
+    """A row of `latest_metrics`."""
+    return Metric(key, "NaN" if is_nan else value, timestamp, step)
+
+
+def pair(key: str, value: str | None) -> KeyValue:
+    """A row of `params` or `tags`."""
+    return KeyValue(key, value or "")
+
+
+def datasets(logged: Logged) -> Iterable[tuple[str, DatasetInput]]:
+    """(run id, dataset with its tags) in the order of the rows."""
+    tags: dict[str, list[Tag]] = {}
+    for input_id, key, value in logged.input_tags:
+        tags.setdefault(input_id, []).append(Tag(key=key, value=value))
+    for run_id, input_id, name, digest, source_type, source, schema, profile, _ in logged.datasets:
+        dataset = Dataset(
+            name=name,
+            digest=digest,
+            source_type=source_type,
+            source=source,
+            schema=schema,
+            profile=profile,
+        )
+        yield run_id, DatasetInput(tags=tags.get(input_id, []), dataset=dataset)
