@@ -33,7 +33,7 @@ URL = re.compile(r"/(ajax-)?api/\d\.0/|\d\.0/mlflow/")
 # loops that must go on, whatever went wrong.
 BROAD_EXCEPTS = {
     "src/headrace/commit/group.py": 1,  # the loop that commits groups
-    "src/headrace/db/reader.py": 2,  # every waiting caller gets the fault
+    "src/headrace/commit/reads.py": 2,  # every waiting caller gets the fault
     "src/headrace/db/sqlite_worker.py": 1,  # a thread hands every fault to its caller
     "src/headrace/client/engine.py": 1,  # a call on the loop hands every fault to its caller
     "src/headrace/http/app.py": 1,  # the 500 answer

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from headrace.db.reader import SharedReads
+from headrace.commit.reads import SharedReads
 
 CLIENTS, ROUNDS = 10, 20
 

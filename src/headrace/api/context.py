@@ -10,8 +10,8 @@ from headrace.api.registry.webhooks.delivery import Deliveries
 from headrace.api.registry.webhooks.sql import Event
 from headrace.api.tracking.runs import sql as runs_sql
 from headrace.commit.group import GroupCommit
+from headrace.commit.reads import BatchedReads, SharedReads
 from headrace.db.base import Database, Row
-from headrace.db.reader import BatchedReads, SharedReads
 from headrace.monitor.readiness import Readiness
 from headrace.settings.table import Settings
 from headrace.storage.locations import Locations

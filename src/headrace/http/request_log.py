@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import uuid4
 
 from headrace.commit.timed import TimedGroupCommit
-from headrace.db.timed import TimedDatabase, TimedReads
+from headrace.commit.timed_reads import TimedDatabase, TimedReads
 from headrace.http import codec
 from headrace.http.ids import REQUEST_ID, is_sane
 from headrace.monitor.timing import Times, current, times
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from headrace.api.context import Context
     from headrace.commit.group import GroupCommit
+    from headrace.commit.reads import BatchedReads, SharedReads
     from headrace.db.base import Database
-    from headrace.db.reader import BatchedReads, SharedReads
     from headrace.http.messages import Request, Response
     from headrace.monitor.layout import Layout
     from headrace.settings.table import Settings

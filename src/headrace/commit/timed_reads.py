@@ -9,8 +9,8 @@ from headrace.monitor.timing import times
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from headrace.commit.reads import BatchedReads, SharedReads
     from headrace.db.base import Database, Load
-    from headrace.db.reader import BatchedReads, SharedReads
 
 T = TypeVar("T")
 
