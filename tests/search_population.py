@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
 
-from headrace.db import sqlite
 from headrace.db.schema import sqlite as schema
+from headrace.db.sqlite import database as sqlite
 
 if TYPE_CHECKING:
     from headrace.search import Page

@@ -25,7 +25,7 @@ from headrace.api.tracking.runs import batch_sql
 from headrace.api.tracking.runs.batch import Batch
 from headrace.api.tracking.runs.types import MetricIn
 from headrace.db.base import Tally
-from headrace.db.postgres import PostgresTx
+from headrace.db.postgres.database import PostgresTx
 
 if TYPE_CHECKING:
     from headrace.db.base import Schema

@@ -14,10 +14,10 @@ from tests.fix_server import headrace
 
 from headrace.commands.database import init
 from headrace.db.base import Sql, Tx
-from headrace.db.direct import DirectSqlite
 from headrace.db.schema.facts import Facts
-from headrace.db.sqlite import run_to_end
-from headrace.db.sqlite_file import FileGone
+from headrace.db.sqlite.database import run_to_end
+from headrace.db.sqlite.direct import DirectSqlite
+from headrace.db.sqlite.file import FileGone
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 import uvloop
 
-from headrace.db import postgres_pool as pool
+from headrace.db.postgres import pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -34,7 +34,7 @@ URL = re.compile(r"/(ajax-)?api/\d\.0/|\d\.0/mlflow/")
 BROAD_EXCEPTS = {
     "src/headrace/commit/group.py": 1,  # the loop that commits groups
     "src/headrace/commit/reads.py": 2,  # every waiting caller gets the fault
-    "src/headrace/db/sqlite_worker.py": 1,  # a thread hands every fault to its caller
+    "src/headrace/db/sqlite/worker.py": 1,  # a thread hands every fault to its caller
     "src/headrace/client/engine.py": 1,  # a call on the loop hands every fault to its caller
     "src/headrace/http/app.py": 1,  # the 500 answer
     "src/headrace/http/connection.py": 1,  # an answer that cannot be sent, or breaks off

@@ -17,12 +17,12 @@ from headrace.api.tracking.runs import create
 from headrace.api.tracking.runs.types import CreateRun
 from headrace.commit.group import GroupCommit
 from headrace.contract.errors import ApiError, invalid
-from headrace.db import postgres_doubt
 from headrace.db import uri as uris
 from headrace.db.base import Sql
 from headrace.db.errors import DatabaseError, InDoubt
-from headrace.db.postgres import PostgresDatabase
-from headrace.db.postgres_link import Link
+from headrace.db.postgres import doubt as postgres_doubt
+from headrace.db.postgres.database import PostgresDatabase
+from headrace.db.postgres.link import Link
 from headrace.db.schema.postgres import prepare
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from headrace.api.tracking.runs.types import CreateRun, MetricIn, ParamIn, RunSt
 from headrace.commit.group import GroupCommit
 from headrace.commit.threads import DirectCommit
 from headrace.contract.errors import ApiError
-from headrace.db import direct
 from headrace.db.base import Sql
 from headrace.db.errors import raised
 from headrace.db.open import open_database, open_direct
-from headrace.db.sqlite import run_to_end
+from headrace.db.sqlite import direct
+from headrace.db.sqlite.database import run_to_end
 from headrace.settings.table import Settings
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from headrace.db.base import Database, Tx
-    from headrace.db.direct import DirectSqlite
+    from headrace.db.sqlite.direct import DirectSqlite
 
 RUNS = [f"{n:032x}" for n in range(20)]
 INSERT = Sql(

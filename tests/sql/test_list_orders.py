@@ -20,7 +20,7 @@ from headrace.api.tracking.runs import inputs_sql, pieces_sql
 from headrace.api.tracking.runs import sql as runs_sql
 from headrace.db.base import Tally
 from headrace.db.open import open_database
-from headrace.db.postgres import PostgresTx
+from headrace.db.postgres.database import PostgresTx
 from headrace.settings.table import Settings
 
 if TYPE_CHECKING:

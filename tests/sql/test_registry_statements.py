@@ -14,7 +14,7 @@ from headrace.api.registry.models import sql as models_sql
 from headrace.api.registry.models import transactions
 from headrace.api.registry.versions import sql as versions_sql
 from headrace.db.schema import sqlite as schema
-from headrace.db.sqlite import SqliteDatabase, connect
+from headrace.db.sqlite.database import SqliteDatabase, connect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from headrace.db.errors import DatabaseError, Unavailable, UniqueViolation
-from headrace.db.sqlite import connect, translate
+from headrace.db.sqlite.database import connect, translate
 
 if TYPE_CHECKING:
     from pathlib import Path

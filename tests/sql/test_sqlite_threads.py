@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.faults.load import eventually
 
-from headrace.db import sqlite_worker
 from headrace.db.base import Sql, Tx
 from headrace.db.errors import Unavailable
 from headrace.db.schema import sqlite as schema
-from headrace.db.sqlite import SqliteDatabase, connect
-from headrace.db.sqlite_worker import Worker
+from headrace.db.sqlite import worker as sqlite_worker
+from headrace.db.sqlite.database import SqliteDatabase, connect
+from headrace.db.sqlite.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

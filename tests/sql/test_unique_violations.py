@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 
 from headrace.db.errors import UniqueViolation
-from headrace.db.postgres_errors import translate as of_postgres
-from headrace.db.sqlite import translate as of_sqlite
+from headrace.db.postgres.errors import translate as of_postgres
+from headrace.db.sqlite.database import translate as of_sqlite
 
 if TYPE_CHECKING:
     from headrace.db.errors import DatabaseError

@@ -7,8 +7,10 @@ import sqlite3
 import pytest
 from asyncpg import exceptions as pg
 
-from headrace.db import errors, postgres_errors, sqlite
+from headrace.db import errors
 from headrace.db.answers import answer, sentence
+from headrace.db.postgres import errors as postgres_errors
+from headrace.db.sqlite import database as sqlite
 
 SECRETS = "host db.internal port 5432 user alice Key (name)=(hunter2) already exists"
 

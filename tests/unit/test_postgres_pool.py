@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from headrace.db import postgres_pool
 from headrace.db.errors import Crowded, Unavailable
-from headrace.db.postgres_pool import Pool
+from headrace.db.postgres import pool as postgres_pool
+from headrace.db.postgres.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -18,7 +18,7 @@ from headrace.commit.group import GroupCommit
 from headrace.commit.threads import DirectCommit
 from headrace.contract.texts import refuse_nul
 from headrace.db.open import is_direct, open_database, open_direct
-from headrace.db.sqlite import run_to_end
+from headrace.db.sqlite.database import run_to_end
 from headrace.settings.table import Settings, load
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from headrace.commit.kinds import Kind
     from headrace.db.base import Database, Dialect, Schema
-    from headrace.db.direct import DirectSqlite
+    from headrace.db.sqlite.direct import DirectSqlite
 
 T = TypeVar("T")
 CLOSE_TIMEOUT_S: Final = (

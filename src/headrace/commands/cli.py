@@ -200,7 +200,7 @@ def release(uri: str | None) -> None:
     Switches it from WAL to the rollback journal, for going back to `mlflow
     server`, which reads the file either way. Stop all servers first.
     """
-    from headrace.db import journal
+    from headrace.db.sqlite import journal
 
     told(lambda: journal.release_file(uri or stores.default_uri()))
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, cast
 from headrace.commit.group import GROUP_LOCK_S, GroupCommit
 from headrace.commit.kinds import MAX_GROUP_OPS, Batches, Kind, Waiting, answer_all
 from headrace.commit.outcome import Past
-from headrace.db.sqlite import run_to_end
+from headrace.db.sqlite.database import run_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
 
     from headrace.db.base import Database
-    from headrace.db.direct import DirectSqlite
+    from headrace.db.sqlite.direct import DirectSqlite
 
 
 class Settled:

@@ -8,11 +8,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headrace.db import journal, uri
+from headrace.db import uri
+from headrace.db.sqlite import journal
 
 if TYPE_CHECKING:
     from headrace.db.base import Database, Schema
-    from headrace.db.direct import DirectSqlite
+    from headrace.db.sqlite.direct import DirectSqlite
     from headrace.settings.table import Settings
 
 
@@ -40,7 +41,7 @@ def is_direct(settings: Settings) -> bool:
 
 def open_direct(settings: Settings) -> DirectSqlite:
     """The SQLite file of the settings, for use in the callers' threads. Errors as `open_database`."""
-    from headrace.db import direct
+    from headrace.db.sqlite import direct
 
     target = uri.parse(settings.backend_store_uri)
     synchronous = settings.sqlite_synchronous.upper()
@@ -50,7 +51,7 @@ def open_direct(settings: Settings) -> DirectSqlite:
 
 
 def _open_sqlite(settings: Settings, target: uri.Target) -> Database:
-    from headrace.db import sqlite
+    from headrace.db.sqlite import database as sqlite
 
     return sqlite.SqliteDatabase(
         target.path,
@@ -61,8 +62,8 @@ def _open_sqlite(settings: Settings, target: uri.Target) -> Database:
 
 
 def _prepare_sqlite(settings: Settings, target: uri.Target) -> Schema:
-    from headrace.db import sqlite
     from headrace.db.schema import sqlite as schema
+    from headrace.db.sqlite import database as sqlite
 
     path = target.path
     synchronous = settings.sqlite_synchronous.upper()
@@ -77,8 +78,8 @@ def _prepare_sqlite(settings: Settings, target: uri.Target) -> Schema:
 
 
 async def _open_postgres(settings: Settings, target: uri.Target) -> Database:
-    from headrace.db import postgres
-    from headrace.db.postgres_link import first_connection
+    from headrace.db.postgres import database as postgres
+    from headrace.db.postgres.link import first_connection
     from headrace.db.schema import postgres as schema
 
     async with (

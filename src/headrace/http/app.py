@@ -165,7 +165,7 @@ class App:
 
     async def start(self) -> None:
         """Open the database, if there is to be one. Raises when it cannot be served."""
-        from headrace.db.absent import NoDatabase
+        from headrace.db.none import NoDatabase
         from headrace.db.open import open_database
 
         db: Database

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from headrace.contract.clock import now_ms
-from headrace.db import journal
 from headrace.db.schema import heads
 from headrace.db.schema.facts import MLFLOW_TABLES
+from headrace.db.sqlite import journal
 from headrace.db.upkeep import health
 from headrace.db.upkeep.access import opened
 from headrace.db.uri import parse

@@ -42,8 +42,8 @@ def file_of(database_uri: str, command: str) -> Path:
 
 
 async def _sqlite(target: uri.Target) -> Database:
-    from headrace.db import sqlite
     from headrace.db.schema import sqlite as schema
+    from headrace.db.sqlite import database as sqlite
 
     if not Path(target.path).exists():
         raise UnusableDatabase(f"{target.shown}: there is no such file ({target.path}).")
@@ -58,8 +58,8 @@ async def _sqlite(target: uri.Target) -> Database:
 
 
 async def _postgres(target: uri.Target) -> Database:
-    from headrace.db import postgres
-    from headrace.db.postgres_link import first_connection
+    from headrace.db.postgres import database as postgres
+    from headrace.db.postgres.link import first_connection
     from headrace.db.schema import postgres as schema
 
     async with (

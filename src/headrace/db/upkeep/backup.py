@@ -14,9 +14,9 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
-from headrace.db import journal
 from headrace.db.schema import sqlite as schema
 from headrace.db.schema.facts import UnusableDatabase
+from headrace.db.sqlite import journal
 from headrace.db.upkeep.access import file_of
 from headrace.settings.kinds import masked
 

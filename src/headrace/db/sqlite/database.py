@@ -26,8 +26,8 @@ from headrace.db.errors import (
     Unavailable,
     UniqueViolation,
 )
-from headrace.db.sqlite_file import DatabaseFile, LogGone
-from headrace.db.sqlite_worker import Worker
+from headrace.db.sqlite.file import DatabaseFile, LogGone
+from headrace.db.sqlite.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import (

@@ -14,8 +14,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from headrace.contract import errors
-from headrace.db.sqlite import SqliteTx, connect, translate, translate_commit
-from headrace.db.sqlite_file import DatabaseFile
+from headrace.db.sqlite.database import SqliteTx, connect, translate, translate_commit
+from headrace.db.sqlite.file import DatabaseFile
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import asyncpg
 
 from headrace.db.errors import Crowded, Unavailable
-from headrace.db.postgres_errors import GONE, translate
+from headrace.db.postgres.errors import GONE, translate
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

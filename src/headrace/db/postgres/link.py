@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
 
 import asyncpg
 
-from headrace.db.postgres_errors import GONE
+from headrace.db.postgres.errors import GONE
 from headrace.db.schema.facts import UnusableDatabase
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
-    from headrace.db.postgres_pool import Connection
+    from headrace.db.postgres.pool import Connection
     from headrace.db.uri import Target
 
 Pooler = Literal["none", "session", "transaction"]

@@ -13,7 +13,6 @@ from weakref import WeakKeyDictionary
 import asyncpg
 from asyncpg import exceptions as pg
 
-from headrace.db import postgres_doubt
 from headrace.db.base import COPY_ROWS, PING_TIMEOUT_S, Tally
 from headrace.db.errors import (
     Blocked,
@@ -25,10 +24,11 @@ from headrace.db.errors import (
     Unavailable,
     UniqueViolation,
 )
-from headrace.db.postgres_errors import GONE, is_rolled_back, translate
-from headrace.db.postgres_link import SEARCH_STATEMENTS, STATEMENTS, Link
-from headrace.db.postgres_pool import Connection, Pool, notice_silence
-from headrace.db.pulse import Pulse
+from headrace.db.postgres import doubt as postgres_doubt
+from headrace.db.postgres.errors import GONE, is_rolled_back, translate
+from headrace.db.postgres.link import SEARCH_STATEMENTS, STATEMENTS, Link
+from headrace.db.postgres.outage_watch import Pulse
+from headrace.db.postgres.pool import Connection, Pool, notice_silence
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
