@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FIRST = 60  # of a kind: buffers and caches grow to their size
 TIMES = 160
+ROUNDS = 3  # what is left behind is left in each of them, what the allocator keeps is not
 GROWTH_BYTES = 10 << 20  # what each of them had in hand is over 100 kB
 
 
@@ -39,8 +40,10 @@ def test_clients_that_leave_in_the_middle_leave_no_memory_behind(
     """Memory would grow until the collector of cycles looked, which it does once in thousands of connections."""
     server, leavers = served
     asyncio.run(leavers.leave(kind, FIRST))
-    before = resident_bytes(server.process.pid)
-    asyncio.run(leavers.leave(kind, TIMES))
-    time.sleep(0.3)  # the last of them are noticed
-    grown = resident_bytes(server.process.pid) - before
+    grown = GROWTH_BYTES
+    for _ in range(ROUNDS):
+        before = resident_bytes(server.process.pid)
+        asyncio.run(leavers.leave(kind, TIMES))
+        time.sleep(0.3)  # the last of them are noticed
+        grown = min(grown, resident_bytes(server.process.pid) - before)
     assert grown < GROWTH_BYTES, f"{grown / 2**20:.1f} MiB by {TIMES} clients"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from tests.unit.http_transport import STREAM, ScriptedApp
+from tests.unit.http.transport import STREAM, ScriptedApp
 
 from headrace.http import asgi
 from headrace.http.head import InvalidHeader

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.http_transport import (
+from tests.unit.http.transport import (
     SEARCH,
     STREAM,
     WRITE,
