@@ -1,29 +1,43 @@
-"""What a handler may use besides its request: one Context per process."""
+"""What a handler may use besides its request: one Context per process, assembled by `http.app` or `client.engine`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
-from headrace.api.registry.webhooks.delivery import Deliveries
-from headrace.api.registry.webhooks.sql import Event
-from headrace.api.tracking.runs import sql as runs_sql
+from headrace.api.nouns import Event
 from headrace.commit.group import GroupCommit
 from headrace.commit.reads import BatchedReads, SharedReads
-from headrace.db.base import Database, Row
+from headrace.db.base import Database
 from headrace.monitor.readiness import Readiness
 from headrace.settings.table import Settings
 from headrace.storage.locations import Locations
 
 if TYPE_CHECKING:
+    from headrace.api.route import Route
     from headrace.monitor.monitor import Monitor
 
 
-class Context:
-    """The process's database, the queues in front of it, its artifact stores, settings and figures.
+class Webhooks(Protocol):
+    """Delivers events to webhooks."""
 
-    Only a server has figures and tells webhooks; the Python API runs the same handlers without a `monitor`.
+    def announce(
+        self, event: Event | None, data: Mapping[str, Any], prompt_event: Event | None = None
+    ) -> None:
+        """Deliver, in the background, an event that has been committed.
+
+        `prompt_event` takes the place of `event` when the model `data["name"]` is a prompt.
+        """
+
+    async def close(self) -> None:
+        """End the deliveries that are under way."""
+
+
+class Context:
+    """The process's database, the queues in front of it, its artifact stores, settings and counters.
+
+    `runs` reads runs by id, many at once. Only a server has counters, webhooks and routes; the Python API
+    runs the same handlers without them.
     """
 
     def __init__(
@@ -31,43 +45,40 @@ class Context:
         db: Database,
         writer: GroupCommit,
         settings: Settings,
+        *,
+        runs: BatchedReads[str, Any],
         monitor: Monitor | None = None,
+        webhooks: Webhooks | None = None,
+        routes: Sequence[Route] = (),
     ) -> None:
-        self._monitor = monitor
-        self.readiness = Readiness(db)
         self.db = db
         self.writer = writer
         self.settings = settings
+        self.runs = runs
+        self.webhooks = webhooks
+        self.routes = routes
         self.artifacts = Locations(settings)
-        self._deliveries = Deliveries(db, settings) if monitor is not None else None
+        self.readiness = Readiness(db)
         self.shared = SharedReads()
-        self.runs: BatchedReads[str, tuple[Row, runs_sql.Logged | None]] = BatchedReads(
-            partial(db.read_point, runs_sql.get_many)
-        )
+        self._monitor = monitor
 
     @property
     def monitor(self) -> Monitor:
-        """The figures of this server."""
-        assert self._monitor is not None, "only a server has figures"
+        """The counters of this server."""
+        assert self._monitor is not None, "only a server has counters"
         return self._monitor
-
-    @property
-    def deliveries(self) -> Deliveries:
-        """What tells webhooks."""
-        assert self._deliveries is not None, "only a server tells webhooks"
-        return self._deliveries
 
     def announce(
         self, event: Event | None, data: Mapping[str, Any], prompt_event: Event | None = None
     ) -> None:
-        """Tell webhooks, in the background, what has been committed. See `Deliveries.announce`."""
-        if self._deliveries is not None:
-            self._deliveries.announce(event, data, prompt_event)
+        """See `Webhooks.announce`."""
+        if self.webhooks is not None:
+            self.webhooks.announce(event, data, prompt_event)
 
     async def close(self) -> None:
-        """Finish what runs in the background, then commit what is queued and close the database."""
-        if self._deliveries is not None:
-            await self._deliveries.close()
+        """Finish the background work, then commit the queued writes and close the database."""
+        if self.webhooks is not None:
+            await self.webhooks.close()
         await self.writer.close()
         await self.db.close()
         self.artifacts.close()

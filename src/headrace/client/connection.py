@@ -10,9 +10,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from headrace import search
+from headrace.api.nouns import Tag, ViewType
 from headrace.api.tracking.experiments import sql as experiments_sql
 from headrace.api.tracking.experiments.ids import parse_id
-from headrace.api.tracking.experiments.types import Experiment, Tag, ViewType
 from headrace.api.tracking.experiments.view import experiment
 from headrace.api.tracking.metrics import sql as metrics_sql
 from headrace.api.tracking.runs import batch, create, sql, transactions, update, view
@@ -29,6 +29,7 @@ from headrace.settings.defaults import FILE_STORE, absolute
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
 
+    from headrace.api.tracking.experiments.types import Experiment
     from headrace.db.base import Row
 
 P = ParamSpec("P")

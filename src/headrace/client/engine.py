@@ -11,10 +11,13 @@ import asyncio
 import os
 import threading
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 from headrace.api.context import Context
+from headrace.api.tracking.runs import sql as runs_sql
 from headrace.commit.group import GroupCommit
+from headrace.commit.reads import BatchedReads
 from headrace.commit.threads import DirectCommit
 from headrace.contract.texts import refuse_nul
 from headrace.db.open import is_direct, open_database, open_direct
@@ -62,6 +65,11 @@ class Engine(Protocol):
         ...
 
 
+def _context(db: Database, writer: GroupCommit, settings: Settings) -> Context:
+    runs = BatchedReads(partial(db.read_point, runs_sql.get_many))
+    return Context(db, writer, settings, runs=runs)
+
+
 class DirectEngine:
     """SQLite, in the caller's thread: a hop to another thread costs more than a small write."""
 
@@ -70,7 +78,7 @@ class DirectEngine:
     def __init__(self, settings: Settings) -> None:
         self._db: DirectSqlite = open_direct(settings)
         self._commit = DirectCommit(self._db)
-        self._context = Context(cast("Database", self._db), self._commit, settings)
+        self._context = _context(cast("Database", self._db), self._commit, settings)
         self.schema = self._db.schema
         self._forking = False
 
@@ -115,7 +123,7 @@ class LoopEngine:
         self.dialect = self._db.dialect
         self.schema = self._db.schema
         self._commit = GroupCommit(self._db)
-        self._context = Context(self._db, self._commit, settings)
+        self._context = _context(self._db, self._commit, settings)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

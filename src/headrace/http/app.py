@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import typing
+from functools import partial
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -16,9 +17,12 @@ import msgspec
 
 from headrace.api.context import Context
 from headrace.api.modes import served, stays_unprefixed
+from headrace.api.registry.webhooks.delivery import Deliveries
 from headrace.api.results import Chunks, Encoded
 from headrace.api.server.workspaces import handlers as workspaces
+from headrace.api.tracking.runs import sql as runs_sql
 from headrace.commit.group import GroupCommit
+from headrace.commit.reads import BatchedReads
 from headrace.contract.errors import WHILE_IT_LASTS, ApiError, ErrorCode, overloaded
 from headrace.contract.texts import refuse_nul
 from headrace.db import errors as db_errors
@@ -186,7 +190,14 @@ class App:
             db, writer = journal.timed(db, writer)
             self._encode = journal.encode
             self.answer = journal.answer
-        self.context = Context(db, writer, self.settings, self.monitor)
+        self.context = Context(
+            db,
+            writer,
+            self.settings,
+            runs=BatchedReads(partial(db.read_point, runs_sql.get_many)),
+            monitor=self.monitor,
+            webhooks=Deliveries(db, self.settings),
+        )
         if journal is not None:
             journal.time_reads(self.context)
         self.monitor.start(db, writer)

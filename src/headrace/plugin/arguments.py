@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from mlflow.entities import LifecycleStage
 
+from headrace.api.nouns import Tag
 from headrace.api.tracking.experiments.ids import parse_id
-from headrace.api.tracking.experiments.types import Tag
 from headrace.api.tracking.runs.batch import RUN_ID, Batch, from_parts
 from headrace.api.tracking.runs.types import Dataset, DatasetInput
 from headrace.contract.limits import SEARCH_MAX_RESULTS

@@ -14,10 +14,10 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.uri import resolve_uri_if_local
 
 from headrace import search
+from headrace.api.nouns import Tag
 from headrace.api.tracking.experiments import sql as experiments_sql
 from headrace.api.tracking.experiments import transactions as experiments
 from headrace.api.tracking.experiments.tag_rules import check_tag
-from headrace.api.tracking.experiments.types import Tag
 from headrace.api.tracking.metrics import sql as metrics_sql
 from headrace.api.tracking.runs import batch, create, inputs, sql, transactions, update
 from headrace.api.tracking.runs import types as run_types

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from headrace.api.nouns import Tag
 from headrace.api.registry.models import sql
-from headrace.api.tracking.experiments.types import Tag
 from headrace.contract.errors import ApiError, invalid, not_found
 from headrace.contract.limits import MAX_ALIAS, MAX_REGISTRY_TAG_KEY, MAX_REGISTRY_TAG_VALUE
 from headrace.contract.names import check_length, check_name

@@ -7,9 +7,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from headrace.api.nouns import KeyValue, Tag
 from headrace.api.registry.versions.types import ModelVersion
-from headrace.api.tracking.experiments.types import Tag
-from headrace.api.tracking.runs.types import KeyValue
 from headrace.contract.limits import SEARCH_MAX_REGISTERED_MODELS
 from headrace.contract.scalars import (
     INT64_MIN,

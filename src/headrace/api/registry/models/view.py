@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from headrace.api.nouns import KeyValue
 from headrace.api.registry.models.transactions import Belongings
 from headrace.api.registry.models.types import Alias, RegisteredModel
 from headrace.api.registry.versions.types import ModelVersion
 from headrace.api.registry.versions.view import model_version
-from headrace.api.tracking.runs.types import KeyValue
 from headrace.db.base import Row
 
 

@@ -7,8 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from headrace.api.tracking.experiments.types import Tag
-from headrace.api.tracking.runs.types import KeyValue
+from headrace.api.nouns import KeyValue, Tag
 from headrace.contract.limits import SEARCH_MAX_MODEL_VERSIONS
 from headrace.contract.scalars import (
     INT64_MIN,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from headrace.api.nouns import KeyValue
 from headrace.api.registry.versions.sql import Whole
 from headrace.api.registry.versions.types import ModelVersion
-from headrace.api.tracking.runs.types import KeyValue
 
 
 def model_version(found: Whole) -> ModelVersion:

@@ -21,9 +21,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from headrace.api.nouns import Event
 from headrace.api.registry.webhooks import sql
 from headrace.api.registry.webhooks.address import Rules
-from headrace.api.registry.webhooks.sql import Event
 from headrace.api.registry.webhooks.threads import FAILURES, Threads
 from headrace.contract import secret_text
 from headrace.contract.errors import ApiError

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from headrace.api.context import Context
+from headrace.api.nouns import Event
 from headrace.api.registry.models.lookup import IS_PROMPT, is_prompt, merged
 from headrace.api.registry.models.types import CreateRegisteredModel
-from headrace.api.registry.webhooks.sql import Event
 
 PROMPT_TEXT: Final = "mlflow.prompt.text"
 PROMPT_TYPE: Final = "_mlflow_prompt_type"

@@ -10,10 +10,11 @@ from uuid import uuid4
 
 from headrace import search
 from headrace.api.context import Context
+from headrace.api.nouns import Event
 from headrace.api.registry.webhooks import address, delivery, sql
 from headrace.api.registry.webhooks.delivery import Deliveries
 from headrace.api.registry.webhooks.events import EXAMPLES
-from headrace.api.registry.webhooks.sql import Event, Whole
+from headrace.api.registry.webhooks.sql import Whole
 from headrace.api.registry.webhooks.threads import FAILURES
 from headrace.api.registry.webhooks.types import (
     CreateWebhook,
@@ -55,7 +56,8 @@ def deliveries(ctx: Context) -> Deliveries:
             f"This database has no webhooks: its schema ({ctx.db.schema.head}) is older than "
             "MLflow 3.3. To add them, stop all servers and run: mlflow db upgrade <database URI>",
         )
-    return ctx.deliveries
+    assert isinstance(ctx.webhooks, Deliveries), "only a server delivers"
+    return ctx.webhooks
 
 
 def check_name(name: str) -> None:

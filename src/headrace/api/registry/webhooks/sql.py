@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from headrace.api.nouns import Event
 from headrace.api.registry.models import sql as models_sql
 from headrace.api.registry.models.lookup import is_prompt
 from headrace.api.registry.models.sql import Scoped
 from headrace.db.base import Row, Sql, Tx
 
-Event = tuple[str, str]  # entity and action as the database has them: ("model_version", "created")
 _COLUMNS: Final = (
     "webhook_id, name, description, url, status, creation_timestamp, last_updated_timestamp, secret"
 )

@@ -7,6 +7,7 @@ from typing import Final
 
 from headrace import search
 from headrace.api.context import Context
+from headrace.api.nouns import ViewType
 from headrace.api.pieces import Listing, long_page
 from headrace.api.results import Chunks, Encoded, TooLong, encode
 from headrace.api.tracking.experiments import location, sql, tag_rules, transactions
@@ -22,7 +23,6 @@ from headrace.api.tracking.experiments.types import (
     SearchExperiments,
     SetExperimentTag,
     UpdateExperiment,
-    ViewType,
 )
 from headrace.api.tracking.experiments.view import experiment, experiments
 from headrace.contract import errors

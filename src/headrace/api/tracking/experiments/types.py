@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 from msgspec import Meta
 
+from headrace.api.nouns import Tag, ViewType
 from headrace.contract.scalars import (
     ExperimentNumber,
     LongStr,
@@ -15,28 +15,6 @@ from headrace.contract.scalars import (
     OptionalStr,
     RequiredStr,
 )
-
-
-class ViewType(StrEnum):
-    """Which lifecycle stages a search returns."""
-
-    ACTIVE_ONLY = "ACTIVE_ONLY"
-    DELETED_ONLY = "DELETED_ONLY"
-    ALL = "ALL"
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        """The `lifecycle_stage` values it stands for."""
-        return {"ACTIVE_ONLY": ("active",), "DELETED_ONLY": ("deleted",)}.get(
-            self.value, ("active", "deleted")
-        )
-
-
-class Tag(Message):
-    """A key and a value; both may be missing in a request."""
-
-    key: str | None = None
-    value: str | None = None
 
 
 class Experiment(Message):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headrace.api.tracking.experiments.types import Experiment, Tag
+from headrace.api.nouns import Tag
+from headrace.api.tracking.experiments.types import Experiment
 from headrace.db.base import Row
 
 WORKSPACE = "default"  # workspaces are off: every row carries this

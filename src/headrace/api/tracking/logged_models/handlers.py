@@ -9,11 +9,11 @@ from uuid import uuid4
 
 from headrace import search
 from headrace.api.context import Context
+from headrace.api.nouns import Tag
 from headrace.api.pieces import Listing, long_page
 from headrace.api.results import Chunks, TooLong
 from headrace.api.tracking.experiments import sql as experiments_sql
 from headrace.api.tracking.experiments.ids import not_active, parse_id
-from headrace.api.tracking.experiments.types import Tag
 from headrace.api.tracking.logged_models import sql
 from headrace.api.tracking.logged_models.sql import Logged
 from headrace.api.tracking.logged_models.types import (

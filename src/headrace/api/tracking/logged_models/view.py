@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from headrace.api.nouns import KeyValue
 from headrace.api.tracking.logged_models.sql import Logged
 from headrace.api.tracking.logged_models.types import (
     STATUSES,
@@ -12,7 +13,6 @@ from headrace.api.tracking.logged_models.types import (
     LoggedModelInfo,
     ModelMetric,
 )
-from headrace.api.tracking.runs.types import KeyValue
 from headrace.db.base import Row
 
 

@@ -6,10 +6,10 @@ from functools import partial
 
 from headrace import search
 from headrace.api.context import Context
+from headrace.api.nouns import KeyValue, ViewType
 from headrace.api.pieces import long_page
 from headrace.api.results import Chunks, Encoded, TooLong, encode
 from headrace.api.tracking.experiments.ids import parse_ids
-from headrace.api.tracking.experiments.types import ViewType
 from headrace.api.tracking.runs import batch, pieces, sql, transactions, view
 from headrace.api.tracking.runs import create as creation
 from headrace.api.tracking.runs import update as updating
@@ -17,7 +17,6 @@ from headrace.api.tracking.runs.types import (
     CreateRun,
     DeleteTag,
     GetRun,
-    KeyValue,
     LogBatch,
     LogMetric,
     LogParam,
@@ -67,7 +66,7 @@ async def get(req: GetRun, ctx: Context) -> RunAnswer | Chunks:
     read in pieces.
     Errors: RESOURCE_DOES_NOT_EXIST.
     """
-    found = await ctx.runs.get(req.run_id)
+    found: tuple[Row, sql.Logged | None] | None = await ctx.runs.get(req.run_id)
     if found is None:
         raise errors.run_not_found(req.run_id)
     row, logged = found

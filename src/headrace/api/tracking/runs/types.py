@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from headrace.api.tracking.experiments.types import Tag, ViewType
+from headrace.api.nouns import KeyValue, Tag, ViewType
 from headrace.contract.limits import SEARCH_MAX_RESULTS
 from headrace.contract.scalars import (
     INT32_MIN,
@@ -225,13 +225,6 @@ class Metric(msgspec.Struct, gc=False):
     value: float | str
     timestamp: int
     step: int
-
-
-class KeyValue(msgspec.Struct, gc=False):
-    """A param or a tag."""
-
-    key: str
-    value: str
 
 
 class RunInfo(msgspec.Struct, omit_defaults=True, gc=False):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from headrace.api.tracking.experiments.types import Tag
+from headrace.api.nouns import KeyValue, Tag
 from headrace.api.tracking.runs.sql import Logged
 from headrace.api.tracking.runs.types import (
     Dataset,
     DatasetInput,
-    KeyValue,
     Metric,
     ModelInput,
     ModelOutput,
