@@ -14,8 +14,8 @@ from headrace.api.registry.models.lookup import (
     merged,
     model_not_found,
 )
+from headrace.api.registry.versions import origin_sql, sql
 from headrace.api.registry.versions import source as sources
-from headrace.api.registry.versions import sql
 from headrace.api.registry.versions.lookup import (
     existing_version,
     latest_versions,
@@ -24,8 +24,6 @@ from headrace.api.registry.versions.lookup import (
 )
 from headrace.api.registry.versions.sql import Whole
 from headrace.api.registry.versions.types import CreateModelVersion
-from headrace.api.tracking.logged_models import sql as logged_sql
-from headrace.api.tracking.runs import sql as runs_sql
 from headrace.contract.errors import ApiError, ErrorCode, invalid, not_found
 from headrace.contract.limits import MAX_REGISTRY_TAG_VALUE
 from headrace.contract.names import check_model_name
@@ -87,11 +85,10 @@ async def resolve(tx: Tx, new: NewVersion, req: CreateModelVersion) -> None:
     if not sources.needs_root(new.source):
         return
     if new.model_id:
-        model = await logged_sql.live(tx, new.model_id)
-        new.root = model[3] if model else None
+        model = await origin_sql.logged_model(tx, new.model_id)
+        new.root = model.artifact_location if model else None
     elif new.run_id:
-        rows = await tx.fetch(runs_sql.RUNS, tx.array([new.run_id]))
-        new.root = rows[0][7] or "" if rows else None
+        new.root = await origin_sql.run_root(tx, new.run_id)
 
 
 async def _resolve_registered(tx: Tx, new: NewVersion, req: CreateModelVersion) -> None:
@@ -177,11 +174,11 @@ async def _storage(tx: Tx, new: NewVersion) -> str:
         storage = row[12] or row[7]
     model_id = uri.model_id or ("" if new.run_id else new.model_id)
     if model_id:
-        model = await logged_sql.live(tx, model_id)
+        model = await origin_sql.logged_model(tx, model_id)
         if model is None:
             raise _no_logged_model(new.source, model_id, is_source=uri.model_id is not None)
-        new.run_id = new.run_id or model[9]
-        storage = model[3] if uri.model_id is not None else storage
+        new.run_id = new.run_id or model.run_id
+        storage = model.artifact_location if uri.model_id is not None else storage
     return storage
 
 
@@ -197,14 +194,13 @@ def _no_logged_model(source: str, model_id: str, *, is_source: bool) -> ApiError
 
 async def _note_on_model(tx: Tx, new: NewVersion, number: int) -> None:
     """Append the version to the list that the logged model carries as a tag."""
-    owner = None
-    if tx.schema.has("logged_models"):
-        owner = await tx.fetchrow(logged_sql.LOCK, new.model_id)
-    if owner is None:
+    experiment_id = await origin_sql.lock_logged_model(tx, new.model_id)
+    if experiment_id is None:
         raise _no_logged_model(new.source, new.model_id, is_source=False)
     note = {"name": new.name, "version": number}
-    key = (new.model_id, owner[0], MODEL_VERSIONS_TAG)
-    row = await tx.fetchrow(logged_sql.CLAIM_TAG, *key, "[]")
+    row = await tx.fetchrow(
+        origin_sql.CLAIM_TAG, new.model_id, experiment_id, MODEL_VERSIONS_TAG, "[]"
+    )
     try:
         notes = json.loads(row[0]) if row and row[0] else []
     except ValueError:
@@ -215,4 +211,4 @@ async def _note_on_model(tx: Tx, new: NewVersion, number: int) -> None:
         )
     if note not in notes:
         notes.append(note)
-    await tx.execute(logged_sql.UPSERT_TAG, *key, json.dumps(notes))
+    await tx.execute(origin_sql.SET_TAG, new.model_id, MODEL_VERSIONS_TAG, json.dumps(notes))

@@ -25,9 +25,7 @@ CLAIM_TAG = Sql(
     " ON CONFLICT (model_id, tag_key) DO UPDATE SET tag_value = logged_model_tags.tag_value"
     " RETURNING tag_value"
 )
-SET_TAG = Sql(
-    "UPDATE logged_model_tags SET tag_value = $3 WHERE model_id = $1 AND tag_key = $2"
-)
+SET_TAG = Sql("UPDATE logged_model_tags SET tag_value = $3 WHERE model_id = $1 AND tag_key = $2")
 
 
 class Origin(NamedTuple):

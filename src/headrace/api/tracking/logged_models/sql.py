@@ -28,12 +28,6 @@ COLUMNS: Final = (
 _COLUMNS: Final = ", ".join(COLUMNS)
 
 MODEL = Sql(f"SELECT {_COLUMNS} FROM logged_models WHERE model_id = $1")
-LOCK = Sql(  # the experiment of a model; nobody else changes the model until the transaction ends
-    postgres="SELECT experiment_id FROM logged_models"
-    " WHERE model_id = $1 AND lifecycle_stage <> 'deleted' FOR NO KEY UPDATE",
-    sqlite="SELECT experiment_id FROM logged_models"
-    " WHERE model_id = $1 AND lifecycle_stage <> 'deleted'",
-)
 INSERT = Sql(
     "INSERT INTO logged_models (model_id, experiment_id, name, artifact_location, creation_timestamp_ms,"
     " last_updated_timestamp_ms, status, lifecycle_stage, model_type, source_run_id)"
@@ -51,14 +45,6 @@ UPSERT_TAG = Sql(
     "INSERT INTO logged_model_tags (model_id, experiment_id, tag_key, tag_value)"
     " VALUES ($1, $2, $3, $4)"
     " ON CONFLICT (model_id, tag_key) DO UPDATE SET tag_value = EXCLUDED.tag_value"
-)
-CLAIM_TAG = (
-    Sql(  # its value ($4 where it is new); nobody else changes it until the transaction ends
-        "INSERT INTO logged_model_tags (model_id, experiment_id, tag_key, tag_value)"
-        " VALUES ($1, $2, $3, $4)"
-        " ON CONFLICT (model_id, tag_key) DO UPDATE SET tag_value = logged_model_tags.tag_value"
-        " RETURNING tag_value"
-    )
 )
 DELETE_TAG = Sql("DELETE FROM logged_model_tags WHERE model_id = $1 AND tag_key = $2")
 SET_STATUS = Sql(
