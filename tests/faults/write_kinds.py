@@ -40,6 +40,14 @@ NOT_WRITES: Final = frozenset(
         "POST mpu/create/*",
         "POST mpu/complete/*",
         "POST mpu/abort/*",
+        "DELETE artifacts/*",  # of the artifact store, not of the database; repeating it is no error
+        # nothing is stored
+        "POST /graphql",
+        "POST gateway-proxy",
+        "POST /ajax-api/3.0/mlflow/ui-telemetry",
+        "POST /api/3.0/mlflow/workspaces",
+        "PATCH /api/3.0/mlflow/workspaces/*",
+        "DELETE /api/3.0/mlflow/workspaces/*",
     }
 )
 

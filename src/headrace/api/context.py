@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from headrace.api.nouns import Event
@@ -49,7 +49,7 @@ class Context:
         runs: BatchedReads[str, Any],
         monitor: Monitor | None = None,
         webhooks: Webhooks | None = None,
-        routes: Sequence[Route] = (),
+        routes: tuple[Route, ...] = (),
     ) -> None:
         self.db = db
         self.writer = writer

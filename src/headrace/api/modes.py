@@ -6,21 +6,20 @@ a model registry in a database of its own are left to MLflow: headrace opens one
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final, NoReturn
 
-from headrace.api.route import Raw, Route
+from headrace.api.context import Context
+from headrace.api.results import Disabled
+from headrace.api.route import Route
 from headrace.auth.rules import OPEN
 from headrace.bridge.routes import listing
-from headrace.http.messages import Request, Response
+from headrace.contract.scalars import PathOnly
 from headrace.settings import defaults as stores
 
 if TYPE_CHECKING:
-    from headrace.api.context import Context
     from headrace.settings.table import Settings
 
-Handler = Callable[..., Any]
 ARTIFACTS: Final = "/api/2.0/mlflow-artifacts/"
 OBJECTS: Final = ARTIFACTS + "artifacts/"
 UNPREFIXED: Final = (OBJECTS, "/ajax-api/" + OBJECTS.removeprefix("/api/"))
@@ -54,20 +53,13 @@ ONLY: Final = (
     "server functionality, run `mlflow server` without `--artifacts-only`"
 )
 NO_OBJECTS: Final = (
-    b'{"detail":"Artifact serving is disabled. '
-    b'Run `mlflow server` with `--serve-artifacts` to enable."}'
+    "Artifact serving is disabled. Run `mlflow server` with `--serve-artifacts` to enable."
 )
 
 
 def stays_unprefixed(method: str, path: str) -> bool:
     """Whether a request is answered without the static prefix as well: stock's native routes are."""
     return method in ("GET", "PUT") and path.startswith(UNPREFIXED)
-
-
-def mounted(request: Request, settings: Settings) -> bool:
-    """Whether a request came under the static prefix, where stock's other framework answers it."""
-    prefix = settings.static_prefix
-    return prefix is not None and request.target.startswith(prefix + "/")
 
 
 def served(routes: Iterable[Route], settings: Settings) -> Iterator[Route]:
@@ -79,15 +71,15 @@ def served(routes: Iterable[Route], settings: Settings) -> Iterator[Route]:
         native = tuple(route for route in native if not route.path.startswith(REGISTRY))
     for route in native:
         if route.path.startswith(ARTIFACTS):
-            yield route if settings.serve_artifacts else _without_artifacts(route, settings)
+            yield route if settings.serve_artifacts else _without_artifacts(route)
         elif settings.artifacts_only and not _in_every_mode(route.path):
-            yield Raw(route.method, route.path, _refusing(route.path, settings, ONLY), route.rule)
+            yield Route(route.method, route.path, _artifacts_only, route.rule)
         else:
             yield route
     if settings.artifacts_only:
         for method, path, is_native in listing(native):
             if not is_native:
-                yield Raw(method, path, _refusing(path, settings, ONLY), OPEN)
+                yield Route(method, path, _artifacts_only, OPEN)
 
 
 def registry_apart(settings: Settings) -> bool:
@@ -101,26 +93,18 @@ def _in_every_mode(path: str) -> bool:
     return path in ALWAYS or path.startswith("/static-files")
 
 
-def _without_artifacts(route: Route, settings: Settings) -> Route:
-    if route.path.startswith(OBJECTS) and route.method in ("GET", "PUT"):
-        return Raw(route.method, route.path, _no_objects, route.rule)
-    return Raw(route.method, route.path, _refusing(route.path, settings, NO_SERVE), route.rule)
+def _without_artifacts(route: Route) -> Route:
+    is_object = route.path.startswith(OBJECTS) and route.method in ("GET", "PUT")
+    return Route(route.method, route.path, _no_objects if is_object else _no_artifacts, route.rule)
 
 
-async def _no_objects(request: Request, ctx: Context) -> Response:
-    return Response(NO_OBJECTS, status=503)
+async def _no_objects(req: PathOnly, ctx: Context) -> NoReturn:
+    raise Disabled(NO_OBJECTS, as_json=True)
 
 
-def _refusing(path: str, settings: Settings, reason: str) -> Handler:
-    # The rule as stock's router writes it: <name>, <path:name>.
-    rule = re.sub(r"\{(\w+):path\}", r"<path:\1>", path)
-    rule = re.sub(r"\{(\w+)\}", r"<\1>", rule)
-    prefix = settings.static_prefix or ""
+async def _no_artifacts(req: PathOnly, ctx: Context) -> NoReturn:
+    raise Disabled(NO_SERVE)
 
-    async def refuse(request: Request, ctx: Context) -> Response:
-        ajax = rule.startswith("/api/") and request.path.startswith("/ajax-api/")
-        shown = "/ajax-api/" + rule.removeprefix("/api/") if ajax else rule
-        text = f"Endpoint: {prefix}{shown} {reason}"
-        return Response(text.encode(), status=503, content_type="text/html; charset=utf-8")
 
-    return refuse
+async def _artifacts_only(req: PathOnly, ctx: Context) -> NoReturn:
+    raise Disabled(ONLY)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from headrace.api.openapi_requests import Requests
+from headrace.contract.scalars import PathOnly
 from headrace.version import __version__
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def template(path: str) -> tuple[str, list[str]]:
 
 def _types(route: Route) -> tuple[Any, Any]:
     """The request's and the answer's type; None where it is bytes."""
-    if route.raw:
+    if route.raw or route.partial:
         return None, None
     hints = typing.get_type_hints(route.handler)
     answers = [
@@ -84,7 +85,8 @@ def _types(route: Route) -> tuple[Any, Any]:
         for part in (typing.get_args(hints["return"]) or (hints["return"],))
         if isinstance(part, type) and issubclass(part, msgspec.Struct)
     ]
-    return hints["req"], answers[0] if answers else None
+    wanted = None if issubclass(hints["req"], PathOnly) else hints["req"]
+    return wanted, answers[0] if answers else None
 
 
 def _schemas(routes: tuple[Route, ...]) -> tuple[dict[Any, Object], Object]:
@@ -158,7 +160,7 @@ def _operation(
     if given is not None:
         answer["content"] = {"application/json": {"schema": schemas[given]}}
     failure: Object = {"application/json": {"schema": {"$ref": SCHEMAS.format(name="Error")}}}
-    if route.raw:  # some are answered as MLflow answers a browser
+    if wanted is None:  # some are answered as MLflow answers a browser
         failure = {"application/json": {"schema": {"type": "object"}}, "text/html": {}}
     operation["responses"] = {
         "200": answer,

@@ -1,4 +1,4 @@
-"""Answers of handlers that are no single Struct. Nothing here knows HTTP; `http.app` sends them."""
+"""The results of handlers besides a Struct and an ApiError. Nothing here knows HTTP; `http.app` sends them."""
 
 from __future__ import annotations
 
@@ -31,6 +31,23 @@ class Chunks:
     def __init__(self, iterator: AsyncGenerator[bytes, None], length: int | None = None) -> None:
         self.iterator = iterator
         self.length = length
+
+
+class NotNative(Exception):
+    """The request is left to stock MLflow, across the bridge."""
+
+
+class Disabled(Exception):
+    """The server runs without the feature that a route belongs to: 503.
+
+    `reason` is MLflow's sentence without its subject, the endpoint. With `as_json` it is the whole message,
+    in the JSON form of stock's native routes.
+    """
+
+    def __init__(self, reason: str, *, as_json: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.as_json = as_json
 
 
 class TooLong(Exception):

@@ -1,4 +1,4 @@
-"""What a row of the route table is."""
+"""The rows of the route table."""
 
 from __future__ import annotations
 
@@ -16,27 +16,48 @@ READING: Final = ("search", "get-")
 class Route:
     """JSON in, JSON out, in MLflow's protobuf-JSON dialect. `{name}` in the path is an argument.
 
-    `handler` is `async def name(req: Struct, ctx: Context) -> Struct | Response`. One that `only_reads` may be
-    cancelled when its client has left. `rule` says who may call it and has no default, so that a row without
-    one does not load.
+    `handler` is `async def name(req: Struct, ctx: Context) -> Struct | Encoded | Chunks`; it raises ApiError,
+    NotNative or Disabled. One that `only_reads` may be cancelled when its client has left. `rule` says who may
+    call it and has no default, so that a row without one does not load.
     """
 
     raw = False
+    partial = False
 
-    def __init__(self, method: str, path: str, handler: Callable[..., Any], rule: Rule) -> None:
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        handler: Callable[..., Any],
+        rule: Rule,
+        *,
+        max_bytes: int | None = None,
+    ) -> None:
+        """`max_bytes` of a body, where the limit of the server is too high."""
         self.method = method
         self.path = path
         self.handler = handler
         self.rule = rule
+        self.max_bytes = max_bytes
         last = path.rpartition("/")[2]
-        self.only_reads = not self.raw and (method == "GET" or last.startswith(READING))
+        is_native = not self.raw and not self.partial
+        self.only_reads = is_native and (method == "GET" or last.startswith(READING))
+
+
+class Partial(Route):
+    """A row of which headrace answers a part; its handler raises NotNative for the rest.
+
+    A body that is not its handler's request is left to stock MLflow as well.
+    """
+
+    partial = True
 
 
 class Raw(Route):
-    """A row whose handler is `async def name(request: Request, ctx: Context) -> Response | None`.
+    """A row whose handler is `async def name(request: Request, ctx: Context) -> Response`.
 
-    None passes the request on to stock MLflow, across the bridge.
-    The body has not been read when it is called. `{name:path}` at the end of a path matches the rest of it.
+    Only for bytes of artifacts, the web page and the probes. The body has not been read when the handler is
+    called. `{name:path}` at the end of a path matches the rest of it.
     """
 
     raw = True

@@ -9,9 +9,9 @@ from __future__ import annotations
 from headrace.api.registry.models import handlers as registered_models
 from headrace.api.registry.versions import handlers as model_versions
 from headrace.api.registry.webhooks import handlers as webhooks
-from headrace.api.route import Raw, Route
+from headrace.api.route import Partial, Raw, Route
 from headrace.api.server.assistant import handlers as assistant
-from headrace.api.server.info import handlers as server
+from headrace.api.server.info import handlers as info
 from headrace.api.server.workspaces import handlers as workspaces
 from headrace.api.tracking.artifacts import handlers as artifacts
 from headrace.api.tracking.artifacts import multipart
@@ -20,6 +20,7 @@ from headrace.api.tracking.logged_models import handlers as logged_models
 from headrace.api.tracking.metrics import handlers as metrics
 from headrace.api.tracking.runs import handlers as runs
 from headrace.api.tracking.runs import inputs
+from headrace.artifacts import handlers as files
 from headrace.auth.rules import (
     ADMIN,
     ANYONE,
@@ -37,7 +38,9 @@ from headrace.auth.rules import (
     undenied,
     version,
 )
+from headrace.contract.limits import MAX_GRAPHQL_BYTES
 from headrace.graphql import handlers as graphql
+from headrace.monitor import probes
 from headrace.web import handlers as web
 
 # Deleting or restoring an experiment does the same to all that is in it.
@@ -54,35 +57,35 @@ EXPERIMENT_WITH_CONTENTS = needs(
 
 ROUTES: tuple[Route, ...] = (
     # the server
-    Raw("GET", "/health", server.health, OPEN),
-    Raw("GET", "/version", server.version, ANYONE),
-    Raw("GET", "/livez", server.livez, OPEN),
-    Raw("GET", "/readyz", server.readyz, OPEN),
-    Raw("GET", "/metrics", server.metrics, ANYONE),
+    Raw("GET", "/health", probes.health, OPEN),
+    Raw("GET", "/version", probes.version, ANYONE),
+    Raw("GET", "/livez", probes.livez, OPEN),
+    Raw("GET", "/readyz", probes.readyz, OPEN),
+    Raw("GET", "/metrics", probes.metrics, ANYONE),
     Raw("GET", "/openapi.json", web.openapi, ANYONE),
-    Raw("GET", "/api/3.0/mlflow/server-info", server.server_info, OPEN),
-    Raw("GET", "/api/3.0/mlflow/workspaces", workspaces.refuse, scoped("workspace")),
-    Raw("POST", "/api/3.0/mlflow/workspaces", workspaces.refuse, ADMIN),
-    Raw(
+    Route("GET", "/api/3.0/mlflow/server-info", info.server_info, OPEN),
+    Route("GET", "/api/3.0/mlflow/workspaces", workspaces.refuse_all, scoped("workspace")),
+    Route("POST", "/api/3.0/mlflow/workspaces", workspaces.refuse_all, ADMIN),
+    Route(
         "GET",
         "/api/3.0/mlflow/workspaces/{workspace_name}",
         workspaces.refuse,
         needs(Need("workspace", "read", "workspace_name")),
     ),
-    Raw("PATCH", "/api/3.0/mlflow/workspaces/{workspace_name}", workspaces.refuse, ADMIN),
-    Raw("DELETE", "/api/3.0/mlflow/workspaces/{workspace_name}", workspaces.refuse, ADMIN),
+    Route("PATCH", "/api/3.0/mlflow/workspaces/{workspace_name}", workspaces.refuse, ADMIN),
+    Route("DELETE", "/api/3.0/mlflow/workspaces/{workspace_name}", workspaces.refuse, ADMIN),
     # the web page
-    Raw("GET", "/ajax-api/3.0/mlflow/ui-telemetry", server.ui_telemetry, ANYONE),
-    Raw("POST", "/ajax-api/3.0/mlflow/ui-telemetry", server.drop_ui_telemetry, ANYONE),
+    Route("GET", "/ajax-api/3.0/mlflow/ui-telemetry", info.ui_telemetry, ANYONE),
+    Route("POST", "/ajax-api/3.0/mlflow/ui-telemetry", info.drop_ui_telemetry, ANYONE),
     Raw("GET", "/", web.index, ANYONE),
     Raw("GET", "/static-files/{path:path}", web.static_file, OPEN),
     Raw("GET", "/build/{path:path}", web.build_file, ADMIN),
     Raw("GET", "/headrace/api", web.api_listing, ANYONE),
-    Raw("POST", "/graphql", graphql.execute, ANYONE),
-    Raw("GET", "/ajax-api/3.0/mlflow/assistant/config", assistant.get_config, ANYONE),
-    Raw("GET", "/ajax-api/3.0/mlflow/assistant/providers", assistant.get_providers, ANYONE),
-    Raw("GET", "/ajax-api/2.0/mlflow/gateway-proxy", assistant.gateway_proxy, ANYONE),
-    Raw("POST", "/ajax-api/2.0/mlflow/gateway-proxy", assistant.gateway_proxy, ANYONE),
+    Partial("POST", "/graphql", graphql.execute, ANYONE, max_bytes=MAX_GRAPHQL_BYTES),
+    Partial("GET", "/ajax-api/3.0/mlflow/assistant/config", assistant.get_config, ANYONE),
+    Partial("GET", "/ajax-api/3.0/mlflow/assistant/providers", assistant.get_providers, ANYONE),
+    Partial("GET", "/ajax-api/2.0/mlflow/gateway-proxy", assistant.gateway_proxy, ANYONE),
+    Partial("POST", "/ajax-api/2.0/mlflow/gateway-proxy", assistant.gateway_proxy, ANYONE),
     # experiments
     Route(
         "POST",
@@ -393,17 +396,17 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/api/2.0/mlflow/webhooks/{webhook_id}/test", webhooks.test, ADMIN),
     # artifacts of runs, model versions and logged models
     Route("GET", "/api/2.0/mlflow/artifacts/list", artifacts.list_artifacts, needs(run("read"))),
-    Raw("GET", "/get-artifact", artifacts.get_artifact, needs(run("read"))),
+    Raw("GET", "/get-artifact", files.get_artifact, needs(run("read"))),
     Raw(
         "GET",
         "/model-versions/get-artifact",
-        artifacts.get_model_version_artifact,
+        files.get_model_version_artifact,
         needs(version("read")),
     ),
     Raw(
         "POST",
         "/ajax-api/2.0/mlflow/upload-artifact",
-        artifacts.upload_artifact,
+        files.upload_artifact,
         needs(run("update")),
     ),
     Route(
@@ -415,7 +418,7 @@ ROUTES: tuple[Route, ...] = (
     Raw(
         "GET",
         "/ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files",
-        artifacts.get_model_artifact,
+        files.get_model_artifact,
         needs(logged_model("read")),
     ),
     Route(
@@ -437,27 +440,27 @@ ROUTES: tuple[Route, ...] = (
         artifacts.list_files,
         needs(artifact("read", "path")),
     ),
-    Raw("GET", "/api/2.0/mlflow-artifacts/artifacts/", artifacts.download, needs(artifact("read"))),
-    Raw("PUT", "/api/2.0/mlflow-artifacts/artifacts/", artifacts.upload, needs(artifact("update"))),
+    Raw("GET", "/api/2.0/mlflow-artifacts/artifacts/", files.download, needs(artifact("read"))),
+    Raw("PUT", "/api/2.0/mlflow-artifacts/artifacts/", files.upload, needs(artifact("update"))),
     Raw(
         "GET",
         "/api/2.0/mlflow-artifacts/artifacts/{artifact_path:path}",
-        artifacts.download,
+        files.download,
         needs(artifact("read")),
     ),
     Raw(
         "HEAD",
         "/api/2.0/mlflow-artifacts/artifacts/{artifact_path:path}",
-        artifacts.head,
+        files.head,
         needs(artifact("read")),
     ),
     Raw(
         "PUT",
         "/api/2.0/mlflow-artifacts/artifacts/{artifact_path:path}",
-        artifacts.upload,
+        files.upload,
         needs(artifact("update")),
     ),
-    Raw(
+    Route(
         "DELETE",
         "/api/2.0/mlflow-artifacts/artifacts/{artifact_path:path}",
         artifacts.delete,
@@ -481,7 +484,7 @@ ROUTES: tuple[Route, ...] = (
         multipart.abort,
         needs(artifact("update")),
     ),
-    Raw(
+    Route(
         "GET",
         "/api/2.0/mlflow-artifacts/presigned/{artifact_path:path}",
         multipart.presigned,

@@ -30,6 +30,13 @@ class Empty(Message):
     """`{}`"""
 
 
+class PathOnly(Message):
+    """A request of which only the path is read: its query and body may be anything.
+
+    Its fields are arguments of the path as the client wrote them, NUL included.
+    """
+
+
 # Each of these is one field of a request. `str | None` is a protobuf string with presence.
 RequiredStr = Annotated[
     str, Meta(min_length=1, max_length=MAX_TEXT, extra={"checks": ("required", "string")})

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
+from headrace.api.results import NotNative
+
 _TOKEN: Final = re.compile(
     r"""(?:[\s,\ufeff]|\#[^\n\r]*+)*+(?:
     (?P<name>[_A-Za-z]\w*)
@@ -25,10 +27,6 @@ MAX_CHARACTERS: Final = 64 << 10  # of a query; the page's have 2,000
 MAX_DIGITS: Final = 300  # of a number; Python refuses to read 4,301
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 LITERALS: Final = {"true": True, "false": False, "null": None}
-
-
-class NotNative(Exception):
-    """This request is for stock MLflow."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import msgspec
 from headrace.api.context import Context
 from headrace.api.registry.versions import handlers as model_versions
 from headrace.api.registry.versions.types import SearchModelVersions
-from headrace.api.results import Chunks, Encoded, encode
+from headrace.api.results import Chunks, Encoded, NotNative, encode
 from headrace.api.tracking.experiments import handlers as experiments
 from headrace.api.tracking.experiments.types import ExperimentId
 from headrace.api.tracking.metrics import handlers as metrics
@@ -20,12 +20,9 @@ from headrace.api.tracking.metrics.types import GetHistoryInterval
 from headrace.api.tracking.runs import handlers as runs
 from headrace.api.tracking.runs.types import GetRun, SearchRuns
 from headrace.contract.errors import ApiError, invalid
-from headrace.contract.limits import MAX_GRAPHQL_BYTES
 from headrace.contract.texts import refuse_nul
-from headrace.graphql.document import NotNative
 from headrace.graphql.pick import pick
 from headrace.graphql.plan import Plan, arguments, plan
-from headrace.http.messages import Request, Response
 
 if TYPE_CHECKING:
     from headrace.settings.table import Settings
@@ -39,30 +36,36 @@ class Large(Answer):
     """An answer that came in pieces: what the query wants is picked from it in a thread."""
 
 
-async def execute(request: Request, ctx: Context) -> Response | None:
+class Query(msgspec.Struct):
+    """POST /graphql"""
+
+    query: str
+    variables: Any = None
+    operationName: Any = None
+
+
+async def execute(req: Query, ctx: Context) -> Encoded:
     """POST /graphql
 
-    Always 200 but for a body that is too large; what went wrong is in `errors`. None (stock MLflow
-    answers) for all that the page does not ask.
+    An error is part of the answer, in `errors`. Queries that the page does not send are left to stock MLflow.
     """
+    made = plan(req.query)
+    if req.operationName not in (None, made.operation):
+        raise NotNative("another operation")
+    excess = _excess(made, ctx.settings)
+    if excess:
+        return Encoded(encode({"data": None, "errors": [excess]}))
+    given = arguments(made, req.variables)
     try:
-        asked = msgspec.json.decode(await request.body(MAX_GRAPHQL_BYTES))
-        made = _plan(asked)
-        excess = _excess(made, ctx.settings)
-        if excess:
-            return Response(encode({"data": None, "errors": [excess]}))
-        given = arguments(made, asked.get("variables"))
-        resolve = RESOLVERS[made.root]
-        try:
-            refuse_nul(given)
-            found = await resolve(given, made, ctx)
-        except ApiError as error:
-            return Response(encode({"data": {made.key: None}, "errors": [error.message]}))
-        if isinstance(found, Large):
-            return Response(await asyncio.to_thread(_picked, found, made))
-        return Response(_picked(found, made))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, NotNative):
-        return None
+        refuse_nul(given)
+        found = await RESOLVERS[made.root](given, made, ctx)
+    except ApiError as error:
+        return Encoded(encode({"data": {made.key: None}, "errors": [error.message]}))
+    except msgspec.ValidationError as error:  # of the arguments
+        raise NotNative from error
+    if isinstance(found, Large):
+        return Encoded(await asyncio.to_thread(_picked, found, made))
+    return Encoded(_picked(found, made))
 
 
 def _picked(found: Answer, made: Plan) -> bytes:
@@ -93,15 +96,6 @@ def _excess(made: Plan, settings: Settings) -> str | None:
                 f"To increase the limit, set the {variable} environment variable."
             )
     return None
-
-
-def _plan(asked: Any) -> Plan:
-    if not isinstance(asked, dict) or not isinstance(asked.get("query"), str):
-        raise NotNative("no query")
-    made = plan(asked["query"])
-    if asked.get("operationName") not in (None, made.operation):
-        raise NotNative("another operation")
-    return made
 
 
 async def _get_experiment(given: Answer, made: Plan, ctx: Context) -> Answer:

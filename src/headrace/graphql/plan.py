@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
+from headrace.api.results import NotNative
 from headrace.contract.scalars import INT32_MAX, INT32_MIN
-from headrace.graphql.document import Field, NotNative, Variable, parse
+from headrace.graphql.document import Field, Variable, parse
 from headrace.graphql.schema import FIELDS, INPUTS, snake
 
 ROOTS: Final = {

@@ -1,14 +1,12 @@
 """The application: match, decode, call, encode. The one place that turns exceptions into answers.
 
-A server calls `App.route` when it has the head of a request, then `App.answer`; `App.__call__` is the same as a plain
-ASGI application.
+A server calls `App.route` when it has the head of a request, then `App.answer`.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-import typing
 from functools import partial
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -18,8 +16,8 @@ import msgspec
 from headrace.api.context import Context
 from headrace.api.modes import served, stays_unprefixed
 from headrace.api.registry.webhooks.delivery import Deliveries
-from headrace.api.results import Chunks, Encoded
-from headrace.api.server.workspaces import handlers as workspaces
+from headrace.api.results import Chunks, Disabled, Encoded, NotNative
+from headrace.api.routes import ROUTES
 from headrace.api.tracking.runs import sql as runs_sql
 from headrace.commit.group import GroupCommit
 from headrace.commit.reads import BatchedReads
@@ -29,18 +27,21 @@ from headrace.db import errors as db_errors
 from headrace.db.answers import answer as answer_to
 from headrace.db.answers import cause_of
 from headrace.http import codec
+from headrace.http.disabled import disabled
 from headrace.http.ids import REQUEST_ID, is_sane
 from headrace.http.limits import HELD_BYTES, Budget
-from headrace.http.messages import JSON, Request, Response, StreamingResponse, html
+from headrace.http.messages import JSON, MAX_BODY_BYTES, Request, Response, StreamingResponse, html
 from headrace.http.outage import Outage
+from headrace.http.router import Router
 from headrace.http.security import Security
 from headrace.http.weight import LIGHT_BYTES, check_weight
+from headrace.http.workspaces import WORKSPACE, check_workspace
 from headrace.monitor.layout import BRIDGED_CELL, REFUSED_CELL
 from headrace.monitor.monitor import Monitor, board_for, layout_of
 from headrace.server.logs import without_text
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable
 
     from headrace.api.route import Route
     from headrace.bridge.bridge import Bridge
@@ -51,88 +52,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 NOSNIFF: Final = ("x-content-type-options", "nosniff")
-NOT_FOUND_TEXT: Final = (
+NOT_FOUND: Final = (
+    "Not Found",
     "The requested URL was not found on the server. If you entered the URL manually please check "
-    "your spelling and try again."
+    "your spelling and try again.",
 )
 WRONG_METHOD_TEXT: Final = "The method is not allowed for the requested URL."
-
-
-class Endpoint:
-    """A route row, compiled: decoder made, annotations read."""
-
-    __slots__ = ("cell", "checks_type", "decoder", "handler", "reads_query", "route")
-
-    def __init__(self, route: Route) -> None:
-        self.route = route
-        self.cell = 0
-        self.handler = route.handler
-        self.decoder: codec.Decoder | None = None
-        self.reads_query = route.method == "GET"
-        self.checks_type = route.method in ("POST", "PUT")  # stock takes PATCH and DELETE untyped
-        if not route.raw:
-            hints = typing.get_type_hints(route.handler)
-            self.decoder = codec.Decoder(hints["req"])
-
-
-class Router:
-    """Finds the endpoint of a method and path: a dict for fixed paths, segments for those with arguments."""
-
-    def __init__(self, routes: Iterable[Route], cells: Mapping[tuple[str, str], int]) -> None:
-        self._fixed: dict[tuple[str, str], Endpoint] = {}
-        self._shaped: list[tuple[str, list[str], Endpoint]] = []
-        for route in routes:
-            endpoint = Endpoint(route)
-            endpoint.cell = cells[route.method, route.path]
-            for path in spellings(route.path):
-                if "{" in path:
-                    self._shaped.append((route.method, path.split("/"), endpoint))
-                else:
-                    self._fixed[route.method, path] = endpoint
-
-    def find(self, method: str, path: str) -> tuple[Endpoint, dict[str, str]] | None:
-        """The endpoint and its path arguments, or None."""
-        endpoint = self._fixed.get((method, path))
-        if endpoint is not None:
-            return endpoint, {}
-        segments = path.split("/")
-        for shaped_method, shape, candidate in self._shaped:
-            if shaped_method == method:
-                arguments = match_segments(shape, segments)
-                if arguments is not None:
-                    return candidate, arguments
-        return None
-
-    def methods(self, path: str) -> list[str]:
-        """The methods that `path` answers."""
-        known = {method for method, _ in self._fixed} | {method for method, _, _ in self._shaped}
-        return sorted(method for method in known if self.find(method, path))
-
-
-def spellings(path: str) -> list[str]:
-    """A path under /api is answered under /ajax-api as well."""
-    if path.startswith("/api/"):
-        return [path, "/ajax-api/" + path.removeprefix("/api/")]
-    return [path]
-
-
-def match_segments(shape: list[str], segments: list[str]) -> dict[str, str] | None:
-    """The arguments of a path that has the given shape, or None. `{name:path}` takes the rest."""
-    arguments: dict[str, str] = {}
-    for n, part in enumerate(shape):
-        if part.endswith(":path}"):
-            rest = "/".join(segments[n:])
-            arguments[part[1:-6]] = rest
-            return arguments if rest else None
-        if n >= len(segments):
-            return None
-        if part.startswith("{"):
-            if not segments[n]:
-                return None
-            arguments[part[1:-1]] = segments[n]
-        elif part != segments[n]:
-            return None
-    return arguments if len(shape) == len(segments) else None
 
 
 class App:
@@ -149,7 +74,8 @@ class App:
         board: Board | None = None,
     ) -> None:
         self.settings = settings
-        table = tuple(routes)
+        self._routes = tuple(routes)
+        table = tuple(served(self._routes, settings))
         layout = layout_of(table)
         self.monitor = Monitor(layout, board or board_for(settings, layout, 1))
         self.router = Router(table, layout.cells)
@@ -197,6 +123,7 @@ class App:
             runs=BatchedReads(partial(db.read_point, runs_sql.get_many)),
             monitor=self.monitor,
             webhooks=Deliveries(db, self.settings),
+            routes=self._routes,
         )
         if journal is not None:
             journal.time_reads(self.context)
@@ -251,7 +178,13 @@ class App:
     async def respond(self, request: Request) -> Response:
         """The answer to a request. Raises only when the client is gone, or on cancellation."""
         try:
-            return await self._respond(request)
+            try:
+                return await self._respond(request)
+            except NotNative:
+                return await self._across_the_bridge(request) or html(404, *NOT_FOUND)
+            except Disabled as why:
+                route = request.endpoint.route.path if request.endpoint else request.path
+                return disabled(why, route, request.path, self._prefix)
         except ApiError as error:
             return self._refusal(error)
         except db_errors.DatabaseError as error:
@@ -288,39 +221,35 @@ class App:
         return error_response(error, error.retry_after_s)
 
     async def _respond(self, request: Request) -> Response:
-        if workspaces.HEADER in request.headers:
-            workspaces.check_header(request)
+        if WORKSPACE in request.headers:
+            check_workspace(request)
         endpoint = request.endpoint
         if endpoint is None:
             return await self._unmatched(request)
         request.cell = endpoint.cell
         decoder = endpoint.decoder
         if decoder is None:
-            answer: Response | None = await endpoint.handler(request, self.context)
-            if answer is None:
-                answer = await self._across_the_bridge(request)
-            return answer or html(404, "Not Found", NOT_FOUND_TEXT)
-        if endpoint.checks_type:
-            codec.check_content_type(request.headers.get("content-type"))
-        if endpoint.reads_query and request.query_string:
-            message = decoder.from_query(request.query_string)
+            if endpoint.request_type is None:
+                raw: Response = await endpoint.handler(request, self.context)
+                return raw
+            message = endpoint.from_path(request.path_args)
         else:
-            body = await request.body() or b"{}"
-            if len(body) > LIGHT_BYTES:
-                await check_weight(body)
-            message = decoder.from_body(body)
-        if request.path_args:
-            message = with_path_args(message, request.path_args)
-        return self._response(await endpoint.handler(message, self.context))
-
-    def _response(self, result: Any) -> Response:
-        """The result of a handler as it is sent."""
+            if endpoint.checks_type:
+                codec.check_content_type(request.headers.get("content-type"))
+            if endpoint.reads_query and request.query_string:
+                message = decoder.from_query(request.query_string)
+            else:
+                body = await request.body(endpoint.max_bytes or MAX_BODY_BYTES) or b"{}"
+                if len(body) > LIGHT_BYTES:
+                    await check_weight(body)
+                message = decoder.from_body(body)
+            if request.path_args:
+                message = with_path_args(message, request.path_args)
+        result = await endpoint.handler(message, self.context)
         if isinstance(result, Encoded):
             return Response(result.body)
         if isinstance(result, Chunks):
             return StreamingResponse(result.iterator, length=result.length)
-        if isinstance(result, Response):
-            return result
         return Response(self._encode(result))
 
     async def _unmatched(self, request: Request) -> Response:
@@ -351,7 +280,7 @@ class App:
             refusal = html(405, "Method Not Allowed", WRONG_METHOD_TEXT)
             refusal.headers.append(("allow", allow))
             return refusal
-        return html(404, "Not Found", NOT_FOUND_TEXT)
+        return html(404, *NOT_FOUND)
 
     async def _across_the_bridge(self, request: Request) -> Response | None:
         if self.settings.artifacts_only or sys.platform == "win32":
@@ -369,26 +298,13 @@ class App:
             request.cell = cell
         return answer
 
-    async def __call__(
-        self,
-        scope: dict[str, Any],
-        receive: Callable[[], Awaitable[dict[str, Any]]],
-        send: Callable[[dict[str, Any]], Awaitable[None]],
-    ) -> None:
-        """ASGI 3."""
-        from headrace.http import asgi
-
-        await asgi.serve(self, scope, receive, send)
-
 
 def create_app(settings: Settings, shares: Shares | None = None, board: Board | None = None) -> App:
     """The application of these settings, with every route. Its database opens in `App.start`.
 
     `shares` and `board` are what forked processes of one server share: the bridge, and their figures.
     """
-    from headrace.api.routes import ROUTES
-
-    return App(settings, served(ROUTES, settings), shares=shares, board=board)
+    return App(settings, ROUTES, shares=shares, board=board)
 
 
 def with_path_args(message: Any, arguments: dict[str, str]) -> Any:

@@ -20,18 +20,25 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
-async def serve(app: App, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-    """Answer one ASGI scope (http or lifespan)."""
-    if scope["type"] == "lifespan":
-        await _lifespan(app, receive, send)
-    elif scope["type"] == "http":
-        account = Account(app.budget)
-        try:
-            await _send(await _answer(app, scope, receive, account), scope["method"], send)
-        except ConnectionResetError:
-            return  # the client went away in the middle of its body
-        finally:
-            account.close()
+class Application:
+    """An `App` as an ASGI 3 application."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one scope (http or lifespan)."""
+        app = self._app
+        if scope["type"] == "lifespan":
+            await _lifespan(app, receive, send)
+        elif scope["type"] == "http":
+            account = Account(app.budget)
+            try:
+                await _send(await _answer(app, scope, receive, account), scope["method"], send)
+            except ConnectionResetError:
+                return  # the client went away in the middle of its body
+            finally:
+                account.close()
 
 
 async def _answer(app: App, scope: dict[str, Any], receive: Receive, account: Account) -> Response:

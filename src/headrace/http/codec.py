@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from headrace.api.results import NotNative
 from headrace.contract.errors import ApiError, invalid
 from headrace.contract.limits import MAX_EXPLAINED_BYTES, MAX_EXPLAINED_VALUES
 from headrace.contract.texts import refuse_nul
@@ -84,6 +85,26 @@ class Decoder:
         if "%00" in query_string:
             refuse_nul(message)
         return message
+
+
+class PartialDecoder:
+    """Reads the requests of a `Partial` row: one that is not the handler's is left to stock MLflow."""
+
+    __slots__ = ("_decode",)
+
+    def __init__(self, cls: type[msgspec.Struct]) -> None:
+        self._decode = msgspec.json.Decoder(cls).decode
+
+    def from_body(self, body: bytes) -> Any:
+        """A Struct of the row's request type. Raises NotNative."""
+        try:
+            return self._decode(body)
+        except _REFUSED as refusal:
+            raise NotNative from refusal
+
+    def from_query(self, query_string: str) -> Any:
+        """No query is read."""
+        raise NotNative
 
 
 def check_content_type(content_type: str | None) -> None:

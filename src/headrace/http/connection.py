@@ -16,7 +16,7 @@ from headrace.http import head as heads
 from headrace.http.app import error_response
 from headrace.http.body import Body, gathered, whole
 from headrace.http.limits import LEAST_PROGRESS_BYTES, SMALL_BYTES, Account
-from headrace.http.messages import Request, Response, StreamingResponse
+from headrace.http.messages import Request, Response, StreamingResponse, TooLong
 from headrace.http.output import CONNECTION_LOST, Output
 from headrace.http.parse import Parser, Refused
 
@@ -58,6 +58,7 @@ class Connection(asyncio.Protocol):
         "_body",
         "_fresh",
         "_gathered",
+        "_max_bytes",
         "_output",
         "_parser",
         "_request",
@@ -90,6 +91,7 @@ class Connection(asyncio.Protocol):
         self._body: Body | None = None
         self._gathered: bytes | BytesIO = b""
         self._size = 0  # of the body, bytes that have come
+        self._max_bytes: int | None = None  # of the body, where the route has a limit
         self._fresh = 0  # of these, bytes since the client was given time
 
     # transport callbacks
@@ -200,6 +202,9 @@ class Connection(asyncio.Protocol):
         length = length or 0
         if length > self.server.limits.body_bytes:
             raise Refused(413, "The request body is too large.")
+        self._max_bytes = request.endpoint.max_bytes
+        if self._max_bytes is not None and length > self._max_bytes:
+            raise TooLong(self._max_bytes)
         if not self._account.admits(length, length):
             raise overloaded(TOO_MANY_LONG)
         self._state = BODY
@@ -221,6 +226,8 @@ class Connection(asyncio.Protocol):
         self._size += size
         if self._size > self.server.limits.body_bytes:
             raise Refused(413, "The request body is too large.")
+        if self._max_bytes is not None and self._size > self._max_bytes:
+            raise TooLong(self._max_bytes)
         if not self._account.admits(self._size):
             raise overloaded(TOO_MANY_LONG)
         self._gathered = gathered(self._gathered, chunk) if self._gathered else chunk

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from io import BytesIO
 
-    from headrace.http.app import Endpoint
     from headrace.http.limits import Account
+    from headrace.http.router import Endpoint
 
 JSON: Final = "application/json"
 MAX_BODY_BYTES: Final = (

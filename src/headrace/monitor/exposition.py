@@ -17,7 +17,6 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from headrace.http.messages import Response
 from headrace.monitor.layout import (
     CELL,
     DURATIONS_S,
@@ -222,9 +221,9 @@ def cumulative(counts: Row, bounds: Sequence[float]) -> list[tuple[str, float]]:
     return buckets
 
 
-def answer(ctx: Context, monitor: Monitor, is_up: bool, accept: str) -> Response:
-    """The answer to a scrape."""
+def exposed(ctx: Context, monitor: Monitor, is_up: bool, accept: str) -> tuple[bytes, str]:
+    """The body of the answer to a scrape, and its content type, chosen by the Accept header."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Figures(ctx, monitor, database_is_up=is_up))
     encode, content_type = choose_encoder(accept)
-    return Response(encode(registry), content_type=content_type)
+    return encode(registry), content_type

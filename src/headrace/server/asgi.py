@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 
-from headrace.http.app import App, create_app
+from headrace.http.app import create_app
+from headrace.http.asgi import Application
 from headrace.settings import table as config
 
 
-def factory() -> App:
+def factory() -> Application:
     """A new application with the settings of the environment (for `uvicorn --factory`).
 
     `mlflow server --app-name headrace` finds it by the entry point in pyproject.toml.
     """
-    return create_app(config.load_handed_over(os.environ))
+    return Application(create_app(config.load_handed_over(os.environ)))
 
 
-def __getattr__(name: str) -> App:
+def __getattr__(name: str) -> Application:
     if name == "app":
         application = factory()
         globals()["app"] = application

@@ -36,9 +36,7 @@ async def api_listing(request: Request, ctx: Context) -> Response:
 
     Every route, and whether headrace or stock MLflow answers it.
     """
-    from headrace.api import routes  # it names this handler, so it cannot be imported first
-
-    return listing_page(listing(routes.ROUTES))
+    return listing_page(listing(ctx.routes))
 
 
 async def openapi(request: Request, ctx: Context) -> Response:
@@ -46,9 +44,9 @@ async def openapi(request: Request, ctx: Context) -> Response:
 
     The native routes and their types, as OpenAPI 3.1.
     """
-    from headrace.api import openapi, routes  # as above
+    from headrace.api.openapi import document  # for start-up time
 
-    return Response(openapi.document(routes.ROUTES))
+    return Response(document(ctx.routes))
 
 
 async def static_file(request: Request, ctx: Context) -> Response:

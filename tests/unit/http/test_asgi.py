@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from tests.unit.http.transport import STREAM, ScriptedApp
 
-from headrace.http import asgi
+from headrace.http.asgi import Application
 from headrace.http.head import InvalidHeader
 from headrace.http.messages import Request, Response
 
@@ -37,7 +37,7 @@ async def ask(
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    await asgi.serve(cast("App", app), scope, receive, send)
+    await Application(cast("App", app))(scope, receive, send)
     return sent
 
 

@@ -9,10 +9,11 @@ from headrace.api.route import Raw, Route
 from headrace.auth.rules import OPEN
 from headrace.contract.errors import ApiError
 from headrace.contract.scalars import Empty  # noqa: TC001 the annotation of `handle` is read
-from headrace.http.app import Router, error_response
+from headrace.http.app import error_response
 from headrace.http.connection import Connection
 from headrace.http.limits import Budget, Limits
 from headrace.http.messages import Request, Response
+from headrace.http.router import Router
 from headrace.http.server import Server
 from headrace.monitor.monitor import layout_of
 

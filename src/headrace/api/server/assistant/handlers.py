@@ -8,37 +8,38 @@ from pathlib import Path
 from typing import Final
 
 from headrace.api.context import Context
+from headrace.api.results import Encoded, NotNative
 from headrace.api.server.assistant import sql
+from headrace.contract.scalars import PathOnly
 from headrace.db.base import Tx
-from headrace.http.messages import Request, Response
 
 # What MLflow's assistant can talk to without being set up: these programs, on this machine.
 PROGRAMS: Final = ("claude", "codex", "ollama")
 CONFIG: Final = Path(".mlflow", "assistant", "config.json")  # below the home directory
 
 
-async def get_config(request: Request, ctx: Context) -> Response | None:
+async def get_config(req: PathOnly, ctx: Context) -> Encoded:
     """GET /ajax-api/3.0/mlflow/assistant/config: nothing is set up, or stock's answer."""
     if await _may_be_used(ctx):
-        return None
-    return Response(b'{"providers":{},"projects":{},"remote_access_allowed":false}')
+        raise NotNative
+    return Encoded(b'{"providers":{},"projects":{},"remote_access_allowed":false}')
 
 
-async def get_providers(request: Request, ctx: Context) -> Response | None:
+async def get_providers(req: PathOnly, ctx: Context) -> Encoded:
     """GET /ajax-api/3.0/mlflow/assistant/providers: none, or stock's answer.
 
     We differ: stock offers an Ollama that is not installed, and one of its processes for that.
     """
     if await _may_be_used(ctx):
-        return None
-    return Response(b'{"providers":[],"resolved":null,"gateway_vendor_options":{}}')
+        raise NotNative
+    return Encoded(b'{"providers":[],"resolved":null,"gateway_vendor_options":{}}')
 
 
-async def gateway_proxy(request: Request, ctx: Context) -> Response | None:
+async def gateway_proxy(req: PathOnly, ctx: Context) -> Encoded:
     """GET, POST /ajax-api/2.0/mlflow/gateway-proxy: no endpoints, or what the gateway answers."""
     if os.environ.get("MLFLOW_DEPLOYMENTS_TARGET"):
-        return None
-    return Response(b'{"endpoints":[]}\n')
+        raise NotNative
+    return Encoded(b'{"endpoints":[]}\n')
 
 
 async def _may_be_used(ctx: Context) -> bool:

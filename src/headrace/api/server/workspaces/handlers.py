@@ -1,37 +1,30 @@
-"""What is said to a client that asks for workspaces: stock's words for a server without them."""
+"""The answer to requests for workspaces: MLflow's message on a server without them."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NoReturn
 
 from headrace.api.context import Context
-from headrace.contract.errors import ApiError, ErrorCode
-from headrace.http.messages import Request, Response
+from headrace.api.results import Disabled
+from headrace.contract.scalars import PathOnly
 
-HEADER: Final = "x-mlflow-workspace"
-EXEMPT: Final = "/mlflow/server-info"  # where a client learns that there are none
 REASON: Final = (
     "disabled because the server is running without workspaces support. To enable workspace, run "
     "`mlflow server` with `--enable-workspaces`"
 )
 
 
-async def refuse(request: Request, ctx: Context) -> Response:
-    """GET, POST, PATCH, DELETE /3.0/mlflow/workspaces and below: 503."""
-    root, below, _ = request.path.partition("/workspaces/")
-    rule = f"{root}/workspaces/<workspace_name>" if below else request.path
-    prefix = ctx.settings.static_prefix or ""
-    return Response(
-        f"Endpoint: {prefix}{rule} {REASON}".encode(),
-        status=503,
-        content_type="text/html; charset=utf-8",
-    )
+class WorkspaceName(PathOnly):
+    """GET, PATCH, DELETE workspaces/{workspace_name}"""
+
+    workspace_name: str
 
 
-def check_header(request: Request) -> None:
-    """Raise FEATURE_DISABLED when a request names a workspace: it must not see all the others."""
-    if request.headers[HEADER].strip() and not request.path.rstrip("/").endswith(EXEMPT):
-        raise ApiError(
-            ErrorCode.FEATURE_DISABLED,
-            "Workspace APIs are not available: workspaces are not enabled on this server",
-        )
+async def refuse_all(req: PathOnly, ctx: Context) -> NoReturn:
+    """GET, POST /3.0/mlflow/workspaces: 503."""
+    raise Disabled(REASON)
+
+
+async def refuse(req: WorkspaceName, ctx: Context) -> NoReturn:
+    """GET, PATCH, DELETE /3.0/mlflow/workspaces/{workspace_name}: 503."""
+    raise Disabled(REASON)

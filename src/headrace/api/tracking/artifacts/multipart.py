@@ -12,7 +12,9 @@ from headrace.api.tracking.artifacts.types import (
     AbortUpload,
     CompleteUpload,
     CreateUpload,
+    ObjectPath,
     PresignDownload,
+    PresignedObject,
     PresignedUrl,
     PresignUpload,
     Upload,
@@ -20,8 +22,6 @@ from headrace.api.tracking.artifacts.types import (
 )
 from headrace.contract.errors import invalid
 from headrace.contract.scalars import Empty
-from headrace.http import codec
-from headrace.http.messages import Request, Response
 from headrace.storage import paths
 from headrace.storage.base import Part, Presigned, Store, unsupported
 from headrace.storage.locations import PROXIED, Place
@@ -78,16 +78,13 @@ async def abort(req: AbortUpload, ctx: Context) -> Empty:
     return EMPTY
 
 
-async def presigned(request: Request, ctx: Context) -> Response:
+async def presigned(req: ObjectPath, ctx: Context) -> PresignedObject:
     """GET /2.0/mlflow-artifacts/presigned/{artifact_path}: where to download from the store itself."""
-    path = paths.safe(request.path_args["artifact_path"])
+    path = paths.safe(req.artifact_path)
     found = await ctx.artifacts.destination.presign_download(
         path, ctx.settings.presigned_download_url_ttl_s
     )
-    answer = {"url": found.url, "headers": found.headers}
-    if found.size is not None:
-        return Response(codec.encode(answer | {"file_size": found.size}))
-    return Response(codec.encode(answer))
+    return PresignedObject(url=found.url, headers=found.headers, file_size=found.size)
 
 
 async def presign_upload(req: PresignUpload, ctx: Context) -> PresignedUrl:

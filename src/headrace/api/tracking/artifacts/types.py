@@ -11,6 +11,7 @@ from headrace.contract.scalars import (
     Message,
     OptionalInt64,
     OptionalStr,
+    PathOnly,
     RequiredStr,
     UncheckedStr,
 )
@@ -58,6 +59,12 @@ class ListModelArtifacts(Message):
     model_id: UncheckedStr = None
     artifact_directory_path: OptionalStr = None
     page_token: UncheckedStr = None
+
+
+class ObjectPath(PathOnly):
+    """DELETE mlflow-artifacts/artifacts/{artifact_path}; GET mlflow-artifacts/presigned/{artifact_path}"""
+
+    artifact_path: str
 
 
 class CreateUpload(Message):
@@ -122,6 +129,14 @@ class PresignDownload(Message):
     run_id: RequiredStr
     path: RequiredStr
     expiration: OptionalInt64 = None
+
+
+class PresignedObject(Message):
+    """An address in the store itself; `headers` go with it. `file_size` in bytes, where the store tells it."""
+
+    url: str
+    headers: dict[str, str]
+    file_size: int | None = None
 
 
 class PresignedUrl(Message):

@@ -1,0 +1,194 @@
+"""Uploads and downloads of artifacts. Paths of clients pass `paths.safe` first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headrace.api.tracking.artifacts import roots
+from headrace.contract.errors import ApiError, ErrorCode, invalid
+from headrace.contract.scalars import Empty
+from headrace.http import codec, downloads
+from headrace.http.messages import Request, Response, TooLong, html
+from headrace.storage import paths
+from headrace.storage.base import IsDirectory, StoredFile
+from headrace.storage.locations import Place
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from headrace.api.context import Context
+    from headrace.settings.table import Settings
+
+MAX_PAGE_UPLOAD_BYTES = 10 << 20  # of upload-artifact; artifact objects have no limit
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+EMPTY = Empty()
+
+
+def mounted(request: Request, settings: Settings) -> bool:
+    """Whether a request came under the static prefix, where stock's other framework answers it."""
+    prefix = settings.static_prefix
+    return prefix is not None and request.target.startswith(prefix + "/")
+
+
+def detail(status: int, text: str) -> Response:
+    """The error body of stock's native routes."""
+    return Response(codec.encode({"detail": text}), status=status)
+
+
+# artifact objects
+
+
+def object_path(request: Request) -> str:
+    """The path of an artifact object. Raises INVALID_PARAMETER_VALUE."""
+    return paths.of_object(request.path_args.get("artifact_path", ""))
+
+
+async def upload(request: Request, ctx: Context) -> Response:
+    """PUT /2.0/mlflow-artifacts/artifacts/{artifact_path}: the body, whatever its length.
+
+    Visible when it is whole. Errors: INVALID_PARAMETER_VALUE (path), 507 (no room).
+    """
+    try:
+        path = object_path(request)
+        if not path or path.endswith("/"):
+            await discard(request)
+            return detail(400, "Artifact path must include a filename (cannot end with '/').")
+        await ctx.artifacts.destination.put(path, request.stream(), content_length(request))
+    except ApiError:
+        await discard(request)
+        raise
+    if mounted(request, ctx.settings):
+        return Response(codec.encode(EMPTY))
+    return Response(content_type=None)
+
+
+def content_length(request: Request) -> int | None:
+    """The announced length of the body in bytes, None for a chunked one."""
+    announced = request.headers.get("content-length", "")
+    return int(announced) if announced.isdecimal() else None
+
+
+async def discard(request: Request) -> None:
+    """Take the rest of a body that is of no use.
+
+    A client that is still sending when the connection closes never reads why. One that asked first
+    (Expect: 100-continue) has not begun.
+    """
+    if "expect" not in request.headers:
+        async for _ in request.stream():
+            pass
+
+
+async def download(request: Request, ctx: Context) -> Response:
+    """GET /2.0/mlflow-artifacts/artifacts/{artifact_path}
+
+    Ranges are honoured. Errors: RESOURCE_DOES_NOT_EXIST, 400 for a directory.
+    """
+    path = object_path(request)
+    if mounted(request, ctx.settings):
+        return await send(request, Place(ctx.artifacts.destination, path, path, proxied=True))
+    try:
+        file = await ctx.artifacts.destination.open(path)
+    except IsDirectory:
+        return detail(400, f"Artifact path refers to a directory, not a file: '{path}'")
+    return await downloads.native(request, file, path)
+
+
+async def head(request: Request, ctx: Context) -> Response:
+    """HEAD /2.0/mlflow-artifacts/artifacts/{artifact_path}: as the page's downloads, without a body."""
+    path = object_path(request)
+    return await send(request, Place(ctx.artifacts.destination, path, path, proxied=True))
+
+
+async def get_artifact(request: Request, ctx: Context) -> Response:
+    """GET /get-artifact?run_id=…&path=…: a run's artifact as a download.
+
+    Errors: RESOURCE_DOES_NOT_EXIST (no such run, no such file).
+    """
+    query = first_values(request)
+    if "path" not in query:
+        return no_path()
+    path = paths.safe(query["path"])
+    root = await roots.of_run(query.get("run_id") or query.get("run_uuid") or "None", ctx)
+    return await send(request, ctx.artifacts.place(root, path))
+
+
+async def get_model_version_artifact(request: Request, ctx: Context) -> Response:
+    """GET /model-versions/get-artifact?name=…&version=…&path=…
+
+    Errors: RESOURCE_DOES_NOT_EXIST (no such version, no such file).
+    """
+    query = first_values(request)
+    if "path" not in query:
+        return no_path()
+    path = paths.safe(query["path"])
+    root = await roots.of_version(query.get("name"), query.get("version"), ctx)
+    return await send(request, ctx.artifacts.place(root, path))
+
+
+async def get_model_artifact(request: Request, ctx: Context) -> Response:
+    """GET /ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files?artifact_file_path=…
+
+    Errors: RESOURCE_DOES_NOT_EXIST (no such model, no such file).
+    """
+    path = first_values(request).get("artifact_file_path")
+    if not path:
+        raise ApiError(
+            ErrorCode.BAD_REQUEST,
+            'Request must include the "artifact_file_path" query parameter.',
+        )
+    path = paths.safe(path)
+    root = await roots.of_model(request.path_args["model_id"], ctx)
+    return await send(request, ctx.artifacts.place(root, path))
+
+
+def first_values(request: Request) -> dict[str, str]:
+    """The query parameters; of a repeated one the first value."""
+    return {name: values[0] for name, values in request.query().items()}
+
+
+def no_path() -> Response:
+    """The answer to a download without `path`: a page, as people follow these links."""
+    text = "The browser (or proxy) sent a request that this server could not understand."
+    return html(400, "Bad Request", text)
+
+
+async def send(request: Request, place: Place) -> Response:
+    """A file as a download of the web page."""
+    try:
+        file: StoredFile = await place.store.open(place.path)
+    except IsDirectory:
+        raise invalid(f"Artifact path refers to a directory, not a file: '{place.shown}'") from None
+    return await downloads.page(request, file, place.path)
+
+
+async def upload_artifact(request: Request, ctx: Context) -> Response:
+    """POST /ajax-api/2.0/mlflow/upload-artifact?run_uuid=…&path=…: a small file from the page.
+
+    We differ: the file goes where the run keeps its artifacts, also where its experiment has a
+    location of its own. Errors: INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST (no such run).
+    """
+    query = first_values(request)
+    for name in ("run_uuid", "path"):
+        if not query.get(name):
+            raise invalid(f"Request must specify {name}.")
+    path = paths.safe(query["path"])
+    too_large = invalid("Artifact size is too large. Max size is 10MB.")
+    if (content_length(request) or 0) > MAX_PAGE_UPLOAD_BYTES:
+        await discard(request)
+        raise too_large
+    form = request.headers.get("content-type", "").split(";")[0].strip().lower() in FORMS
+    try:
+        data = await request.body(MAX_PAGE_UPLOAD_BYTES)
+    except TooLong:
+        await discard(request)
+        raise too_large from None
+    if not data or form:
+        raise invalid("Request must specify data.")
+    place = ctx.artifacts.place(await roots.of_run(query["run_uuid"], ctx), path)
+    await place.store.put(place.path, _once(data), len(data))
+    return Response()
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data

@@ -1,0 +1,116 @@
+"""Compiles the route table, and finds the endpoint of a method and path."""
+
+from __future__ import annotations
+
+import typing
+from typing import TYPE_CHECKING, Any
+
+from headrace.contract.scalars import PathOnly
+from headrace.http import codec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    import msgspec
+
+    from headrace.api.route import Route
+
+
+class Endpoint:
+    """A route row, compiled: decoder made, annotations read.
+
+    `request_type` is None for a raw row. Without a `decoder` the body is not gathered.
+    """
+
+    __slots__ = (
+        "cell",
+        "checks_type",
+        "decoder",
+        "handler",
+        "max_bytes",
+        "reads_query",
+        "request_type",
+        "route",
+    )
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self.cell = 0
+        self.max_bytes = route.max_bytes
+        self.handler: Callable[..., Any] = route.handler
+        self.request_type: type[msgspec.Struct] | None = None
+        self.decoder: codec.Decoder | codec.PartialDecoder | None = None
+        self.reads_query = route.method == "GET"
+        # Stock takes PATCH and DELETE untyped.
+        self.checks_type = route.method in ("POST", "PUT") and not route.partial
+        if route.raw:
+            return
+        self.request_type = cls = typing.get_type_hints(route.handler)["req"]
+        if not issubclass(cls, PathOnly):
+            self.decoder = codec.PartialDecoder(cls) if route.partial else codec.Decoder(cls)
+
+    def from_path(self, arguments: Mapping[str, str]) -> msgspec.Struct:
+        """The request of a handler that reads only the path."""
+        cls = self.request_type
+        assert cls is not None, "a raw handler takes the request as it is"
+        return cls(**{name: arguments[name] for name in cls.__struct_fields__})
+
+
+class Router:
+    """Finds the endpoint of a method and path: a dict for fixed paths, segments for those with arguments."""
+
+    def __init__(self, routes: Iterable[Route], cells: Mapping[tuple[str, str], int]) -> None:
+        self._fixed: dict[tuple[str, str], Endpoint] = {}
+        self._shaped: list[tuple[str, list[str], Endpoint]] = []
+        for route in routes:
+            endpoint = Endpoint(route)
+            endpoint.cell = cells[route.method, route.path]
+            for path in spellings(route.path):
+                if "{" in path:
+                    self._shaped.append((route.method, path.split("/"), endpoint))
+                else:
+                    self._fixed[route.method, path] = endpoint
+
+    def find(self, method: str, path: str) -> tuple[Endpoint, dict[str, str]] | None:
+        """The endpoint and its path arguments, or None."""
+        endpoint = self._fixed.get((method, path))
+        if endpoint is not None:
+            return endpoint, {}
+        segments = path.split("/")
+        for shaped_method, shape, candidate in self._shaped:
+            if shaped_method == method:
+                arguments = match_segments(shape, segments)
+                if arguments is not None:
+                    return candidate, arguments
+        return None
+
+    def methods(self, path: str) -> list[str]:
+        """The methods that `path` answers."""
+        known = {method for method, _ in self._fixed} | {method for method, _, _ in self._shaped}
+        return sorted(method for method in known if self.find(method, path))
+
+
+def spellings(path: str) -> list[str]:
+    """A path under /api is answered under /ajax-api as well."""
+    if path.startswith("/api/"):
+        return [path, "/ajax-api/" + path.removeprefix("/api/")]
+    return [path]
+
+
+def match_segments(shape: list[str], segments: list[str]) -> dict[str, str] | None:
+    """The arguments of a path that has the given shape, or None. `{name:path}` takes the rest."""
+    arguments: dict[str, str] = {}
+    for n, part in enumerate(shape):
+        if part.endswith(":path}"):
+            rest = "/".join(segments[n:])
+            arguments[part[1:-6]] = rest
+            return arguments if rest else None
+        if n >= len(segments):
+            return None
+        if part.startswith("{"):
+            if not segments[n]:
+                return None
+            arguments[part[1:-1]] = segments[n]
+        elif part != segments[n]:
+            return None
+    return arguments if len(shape) == len(segments) else None
