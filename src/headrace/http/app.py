@@ -11,8 +11,6 @@ from functools import partial
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import msgspec
-
 from headrace.api.context import Context
 from headrace.api.modes import served, stays_unprefixed
 from headrace.api.registry.webhooks.delivery import Deliveries
@@ -22,7 +20,6 @@ from headrace.api.tracking.runs import sql as runs_sql
 from headrace.commit.group import GroupCommit
 from headrace.commit.reads import BatchedReads
 from headrace.contract.errors import WHILE_IT_LASTS, ApiError, ErrorCode, overloaded
-from headrace.contract.texts import refuse_nul
 from headrace.db import errors as db_errors
 from headrace.db.answers import answer as answer_to
 from headrace.db.answers import cause_of
@@ -30,11 +27,10 @@ from headrace.http import codec
 from headrace.http.disabled import disabled
 from headrace.http.ids import REQUEST_ID, is_sane
 from headrace.http.limits import HELD_BYTES, Budget
-from headrace.http.messages import JSON, MAX_BODY_BYTES, Request, Response, StreamingResponse, html
+from headrace.http.messages import JSON, Request, Response, StreamingResponse, html
 from headrace.http.outage import Outage
 from headrace.http.router import Router
 from headrace.http.security import Security
-from headrace.http.weight import LIGHT_BYTES, check_weight
 from headrace.http.workspaces import WORKSPACE, check_workspace
 from headrace.monitor.layout import BRIDGED_CELL, REFUSED_CELL
 from headrace.monitor.monitor import Monitor, board_for, layout_of
@@ -145,6 +141,10 @@ class App:
             path = self._local(request.method, path)
         request.path = path
         found = self.router.find(request.method, path)
+        if found is None and request.method == "HEAD":
+            found = self.router.find("GET", path)
+            if found is not None and found[0].decoder is not None:
+                request.query_string = ""  # stock does not read it for HEAD either
         if found is not None:
             request.endpoint, request.path_args = found
 
@@ -157,50 +157,72 @@ class App:
         )
 
     async def _answer(self, request: Request) -> Response:
-        """`respond` behind the security checks, counted, with the headers that every answer carries."""
+        """The answer to a routed request, counted. Raises only when the client is gone, or on cancellation."""
         began_ns = perf_counter_ns()
-        path = request.path
-        refusal = self.security.refuse(request.method, path, request.headers)
+        headers = request.headers
+        refusal = self.security.refuse(request.method, request.path, headers)
         if refusal is not None:
             self.monitor.finish(REFUSED_CELL, refusal.status, perf_counter_ns() - began_ns)
             return refusal
-        response = await self.respond(request)
-        added = self.security.response_headers(path, request.headers.get("origin"))
+        endpoint = request.endpoint
+        try:
+            if WORKSPACE in headers:
+                check_workspace(request)
+            if endpoint is None:
+                response = await self._unmatched(request)
+            else:
+                request.cell = endpoint.cell
+                try:
+                    message = await endpoint.read(request)
+                    response = self._response(await endpoint.handler(message, self.context))
+                except NotNative:
+                    response = await self._across_the_bridge(request) or html(404, *NOT_FOUND)
+        except ConnectionResetError:
+            raise  # the client went away in the middle of its body: there is nobody to answer
+        except Exception as error:  # noqa: BLE001 it is logged, without its text
+            response = self._failed(request, error)
+        self._add_headers(request, response)
+        self.monitor.finish(request.cell, response.status, perf_counter_ns() - began_ns)
+        return response
+
+    def _response(self, result: Any) -> Response:
+        """The result of a handler as it is sent."""
+        if isinstance(result, Encoded):
+            return Response(result.body)
+        if isinstance(result, Chunks):
+            return StreamingResponse(result.iterator, length=result.length)
+        if isinstance(result, Response):
+            return result
+        return Response(self._encode(result))
+
+    def _add_headers(self, request: Request, response: Response) -> None:
+        """The headers that every answer carries."""
+        added = self.security.response_headers(request.path, request.headers.get("origin"))
         if NOSNIFF in response.headers:  # a download says it whatever the settings are
             added = tuple(header for header in added if header != NOSNIFF)
         response.headers.extend(added)
         request_id = request.headers.get(REQUEST_ID)
         if request_id is not None and is_sane(request_id):
             response.headers.append((REQUEST_ID, request_id))
-        self.monitor.finish(request.cell, response.status, perf_counter_ns() - began_ns)
-        return response
 
-    async def respond(self, request: Request) -> Response:
-        """The answer to a request. Raises only when the client is gone, or on cancellation."""
-        try:
-            try:
-                return await self._respond(request)
-            except NotNative:
-                return await self._across_the_bridge(request) or html(404, *NOT_FOUND)
-            except Disabled as why:
-                route = request.endpoint.route.path if request.endpoint else request.path
-                return disabled(why, route, request.path, self._prefix)
-        except ApiError as error:
+    def _failed(self, request: Request, error: Exception) -> Response:
+        """The answer to a request that raised."""
+        if isinstance(error, ApiError):
             return self._refusal(error)
-        except db_errors.DatabaseError as error:
+        if isinstance(error, Disabled):
+            shape = request.path if request.endpoint is None else request.endpoint.route.path
+            return disabled(error, shape, request.path, self._prefix)
+        if isinstance(error, db_errors.DatabaseError):
             answer = answer_to(error)
             if answer.code == ErrorCode.INTERNAL_ERROR:
                 self.note_failure(request, error)
             else:
                 log.info("the database: %s %s", error.kind, cause_of(error))
             return self._refusal(answer)
-        except ConnectionResetError:
-            raise  # the client went away in the middle of its body: there is nobody to answer
-        except Exception as error:  # noqa: BLE001 it is logged, without its text
-            self.note_failure(request, error)
-            return error_response(
-                ApiError(ErrorCode.INTERNAL_ERROR, "An internal error occurred in headrace.")
-            )
+        self.note_failure(request, error)
+        return error_response(
+            ApiError(ErrorCode.INTERNAL_ERROR, "An internal error occurred in headrace.")
+        )
 
     def note_failure(self, request: Request, error: Exception, when: str = "") -> None:
         """Log what should not have happened: route and traceback, nothing that the request holds."""
@@ -220,50 +242,7 @@ class App:
         self.monitor.finish(REFUSED_CELL, error.status, 0)
         return error_response(error, error.retry_after_s)
 
-    async def _respond(self, request: Request) -> Response:
-        if WORKSPACE in request.headers:
-            check_workspace(request)
-        endpoint = request.endpoint
-        if endpoint is None:
-            return await self._unmatched(request)
-        request.cell = endpoint.cell
-        decoder = endpoint.decoder
-        if decoder is None:
-            if endpoint.request_type is None:
-                raw: Response = await endpoint.handler(request, self.context)
-                return raw
-            message = endpoint.from_path(request.path_args)
-        else:
-            if endpoint.checks_type:
-                codec.check_content_type(request.headers.get("content-type"))
-            if endpoint.reads_query and request.query_string:
-                message = decoder.from_query(request.query_string)
-            else:
-                body = await request.body(endpoint.max_bytes or MAX_BODY_BYTES) or b"{}"
-                if len(body) > LIGHT_BYTES:
-                    await check_weight(body)
-                message = decoder.from_body(body)
-            if request.path_args:
-                message = with_path_args(message, request.path_args)
-        result = await endpoint.handler(message, self.context)
-        if isinstance(result, Encoded):
-            return Response(result.body)
-        if isinstance(result, Chunks):
-            return StreamingResponse(result.iterator, length=result.length)
-        return Response(self._encode(result))
-
     async def _unmatched(self, request: Request) -> Response:
-        if request.method == "HEAD":
-            found = self.router.find("GET", request.path)
-            if found is not None:
-                request.method = "GET"
-                request.endpoint, request.path_args = found
-                if found[0].decoder is not None:
-                    request.query_string = ""  # stock does not read it for HEAD either
-                try:
-                    return await self._respond(request)
-                finally:
-                    request.method = "HEAD"  # the sender must know that no body is wanted
         if request.path == "!" + self._prefix:
             # Relative links of the web page need the slash.
             return Response(
@@ -305,14 +284,6 @@ def create_app(settings: Settings, shares: Shares | None = None, board: Board | 
     `shares` and `board` are what forked processes of one server share: the bridge, and their figures.
     """
     return App(settings, ROUTES, shares=shares, board=board)
-
-
-def with_path_args(message: Any, arguments: dict[str, str]) -> Any:
-    """The message with the fields that the path names (`/logged-models/{model_id}`)."""
-    known = {k: v for k, v in arguments.items() if k in message.__struct_fields__}
-    for name, value in known.items():
-        refuse_nul(value, name)
-    return msgspec.structs.replace(message, **known) if known else message
 
 
 def error_response(error: ApiError, retry_after_s: int | None = None) -> Response:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import typing
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from headrace.contract.scalars import PathOnly
+from headrace.contract.texts import refuse_nul
 from headrace.http import codec
+from headrace.http.messages import MAX_BODY_BYTES
+from headrace.http.weight import LIGHT_BYTES, check_weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    import msgspec
-
     from headrace.api.route import Route
+    from headrace.http.messages import Request
 
 
 class Endpoint:
@@ -49,11 +53,26 @@ class Endpoint:
         if not issubclass(cls, PathOnly):
             self.decoder = codec.PartialDecoder(cls) if route.partial else codec.Decoder(cls)
 
-    def from_path(self, arguments: Mapping[str, str]) -> msgspec.Struct:
-        """The request of a handler that reads only the path."""
-        cls = self.request_type
-        assert cls is not None, "a raw handler takes the request as it is"
-        return cls(**{name: arguments[name] for name in cls.__struct_fields__})
+    async def read(self, request: Request) -> Any:
+        """The argument of the handler. Raises ApiError, and NotNative for a request of stock MLflow."""
+        decoder = self.decoder
+        if decoder is None:
+            cls = self.request_type
+            if cls is None:
+                return request
+            return cls(**{name: request.path_args[name] for name in cls.__struct_fields__})
+        if self.checks_type:
+            codec.check_content_type(request.headers.get("content-type"))
+        if self.reads_query and request.query_string:
+            message = decoder.from_query(request.query_string)
+        else:
+            body = await request.body(self.max_bytes or MAX_BODY_BYTES) or b"{}"
+            if len(body) > LIGHT_BYTES:
+                await check_weight(body)
+            message = decoder.from_body(body)
+        if request.path_args:
+            message = with_path_args(message, request.path_args)
+        return message
 
 
 class Router:
@@ -114,3 +133,11 @@ def match_segments(shape: list[str], segments: list[str]) -> dict[str, str] | No
         elif part != segments[n]:
             return None
     return arguments if len(shape) == len(segments) else None
+
+
+def with_path_args(message: Any, arguments: dict[str, str]) -> Any:
+    """The message with the fields that the path names (`/logged-models/{model_id}`)."""
+    known = {k: v for k, v in arguments.items() if k in message.__struct_fields__}
+    for name, value in known.items():
+        refuse_nul(value, name)
+    return msgspec.structs.replace(message, **known) if known else message
