@@ -6,7 +6,7 @@ from pathlib import Path
 
 from headrace.settings.kinds import Setting, shown
 from headrace.settings.table import SETTINGS
-from headrace.settings.unsupported import ACCEPTED
+from headrace.settings.unsupported import UNSUPPORTED
 
 INTRODUCTION = """\
 # Settings
@@ -20,7 +20,7 @@ every setting with its value and its origin. It never prints passwords.
 Settings whose variable begins with `HEADRACE_` are headrace's own; the others are settings of
 `mlflow server` with the same meaning.
 """
-ACCEPTED_INTRODUCTION = """\
+UNSUPPORTED_INTRODUCTION = """\
 headrace accepts these options so that a command line for `mlflow server` works unchanged. Unless the
 description says *refused* or describes an effect, an option only prints a line on stderr.
 """
@@ -31,8 +31,8 @@ def settings_page() -> str:
     parts = [INTRODUCTION]
     for topic in dict.fromkeys(setting.topic for setting in SETTINGS):
         parts.append(f"## {topic}\n")
-        if topic == ACCEPTED:
-            parts.append(ACCEPTED_INTRODUCTION)
+        if topic == UNSUPPORTED:
+            parts.append(UNSUPPORTED_INTRODUCTION)
         parts += [_entry(setting) for setting in SETTINGS if setting.topic == topic]
     return "\n".join(parts)
 

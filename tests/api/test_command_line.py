@@ -78,8 +78,8 @@ def test_the_help_of_server_names_every_flag_and_variable(tmp_path: Path) -> Non
     [
         (("server", "--port", "http"), "Invalid value for '--port': 'http' is not a whole number."),
         (("server", "--workers", "0"), "Invalid value for '--workers'"),
-        (("server", "--enable-workspaces"), "headrace has no workspaces"),
-        (("server", "--app-name", "basic-auth"), "everyone would be let in"),
+        (("server", "--enable-workspaces"), "headrace does not support workspaces"),
+        (("server", "--app-name", "basic-auth"), "everyone would have access"),
         (("server", "--backend-store-uri", "./mlruns"), "mlflow migrate-filestore"),
         (("server", "--static-prefix", "p"), "--static-prefix must begin with a '/'."),
         (("server", "--no-such-option"), "--no-such-option"),

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import pytest
 
-from headrace.settings import defaults as stores
-from headrace.settings import table as config
+from headrace.settings import defaults
 from headrace.settings.kinds import SettingError
+from headrace.settings.load import load
 from headrace.settings.table import SETTINGS
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def test_the_artifact_root_is_the_one_of_stock(
     monkeypatch.chdir(tmp_path)
     theirs = resolve_default_artifact_root(serve_artifacts, root, "sqlite:///mlflow.db")
     flags = {"serve_artifacts": serve_artifacts, "default_artifact_root": root}
-    settings = config.load(flags, {})
+    settings = load(flags, {})
     assert settings.default_artifact_root == resolve_uri_if_local(theirs)
 
 
@@ -95,11 +95,11 @@ def test_the_default_database_is_the_one_of_stock(
     from mlflow.tracking._tracking_service.utils import _get_default_tracking_uri
 
     monkeypatch.chdir(tmp_path)
-    assert stores.default_uri() == _get_default_tracking_uri()
+    assert defaults.default_uri() == _get_default_tracking_uri()
     for name in ("models", "0", ".trash"):
         (tmp_path / "mlruns" / name).mkdir(parents=True)
-    assert stores.default_uri() == _get_default_tracking_uri()
+    assert defaults.default_uri() == _get_default_tracking_uri()
     (tmp_path / "mlruns" / "0" / "meta.yaml").write_text("experiment_id: '0'\n")
     assert _get_default_tracking_uri() == "./mlruns"
     with pytest.raises(SettingError):
-        stores.default_uri()
+        defaults.default_uri()

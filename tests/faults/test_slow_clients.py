@@ -22,7 +22,7 @@ from headrace.http.app import create_app
 from headrace.http.connection import Connection
 from headrace.http.limits import Limits
 from headrace.http.server import Server
-from headrace.settings.table import load
+from headrace.settings.load import load
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

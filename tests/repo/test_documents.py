@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import headrace
 from headrace.settings.table import SETTINGS
-from headrace.settings.unsupported import ACCEPTED
+from headrace.settings.unsupported import UNSUPPORTED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TABLE = (
     "src/headrace/settings/table.py",
+    "src/headrace/settings/rules.py",
     "src/headrace/settings/webhooks.py",
     "src/headrace/settings/unsupported.py",
 )
@@ -79,7 +80,7 @@ def test_every_setting_is_used(package: list[Source]) -> None:
         if isinstance(node, ast.Attribute) and SETTINGS_OBJECT.fullmatch(ast.unparse(node.value))
     }
     variables = named_variables(package)
-    promised = {s.name for s in SETTINGS if s.topic != ACCEPTED and not variables & {*s.env}}
+    promised = {s.name for s in SETTINGS if s.topic != UNSUPPORTED and not variables & {*s.env}}
     assert not promised - read
 
 

@@ -12,7 +12,7 @@ from tests.fix_server import headrace, stock
 from tests.wire import Wire
 
 from headrace.http.security import MAX_KNOWN_HOSTS, Security
-from headrace.settings.table import load
+from headrace.settings.load import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

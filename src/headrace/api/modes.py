@@ -15,7 +15,7 @@ from headrace.api.route import Route
 from headrace.auth.rules import OPEN
 from headrace.bridge.routes import listing
 from headrace.contract.scalars import PathOnly
-from headrace.settings import defaults as stores
+from headrace.settings import defaults
 
 if TYPE_CHECKING:
     from headrace.settings.table import Settings
@@ -84,7 +84,7 @@ def served(routes: Iterable[Route], settings: Settings) -> Iterator[Route]:
 
 def registry_apart(settings: Settings) -> bool:
     """Whether the model registry is in another database than the one headrace opens."""
-    return not settings.artifacts_only and not stores.same_database(
+    return not settings.artifacts_only and not defaults.same_database(
         settings.backend_store_uri, settings.registry_store_uri
     )
 

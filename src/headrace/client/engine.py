@@ -22,7 +22,7 @@ from headrace.commit.threads import DirectCommit
 from headrace.contract.texts import refuse_nul
 from headrace.db.open import is_direct, open_database, open_direct
 from headrace.db.sqlite.database import run_to_end
-from headrace.settings.table import Settings, load
+from headrace.settings.load import load
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from headrace.commit.kinds import Kind
     from headrace.db.base import Database, Dialect, Schema
     from headrace.db.sqlite.direct import DirectSqlite
+    from headrace.settings.table import Settings
 
 T = TypeVar("T")
 CLOSE_TIMEOUT_S: Final = (

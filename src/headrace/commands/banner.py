@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from headrace import __version__
-from headrace.settings import defaults as stores
+from headrace.settings import defaults
 from headrace.settings.kinds import masked
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def routes(settings: Settings) -> str:
 
 def durability(settings: Settings) -> str:
     """What an answered write survives."""
-    if stores.dialect_of(settings.backend_store_uri) == "postgres":
+    if defaults.dialect_of(settings.backend_store_uri) == "postgres":
         return "an answer leaves after PostgreSQL's COMMIT"
     if settings.sqlite_synchronous == "full":
         return "an answered write survives a crash and a power cut (synchronous FULL)"
@@ -93,8 +93,8 @@ def artifacts(settings: Settings) -> str:
     if not settings.serve_artifacts:
         return f"{root}, reached by the clients themselves"
     place = settings.artifacts_destination
-    if stores.scheme_of(place) == "":
+    if defaults.scheme_of(place) == "":
         place = str(Path(place).absolute())
-    if root == stores.PROXY_ROOT:
+    if root == defaults.PROXY_ROOT:
         return f"through this server, kept in {masked(place)}"
     return f"{root}; through this server: {masked(place)}"

@@ -14,9 +14,10 @@ import click
 
 from headrace import __version__
 from headrace.commands.upkeep import COMMANDS, DATABASE, told
-from headrace.settings import defaults as stores
-from headrace.settings import table as config
+from headrace.settings import defaults
 from headrace.settings.kinds import SettingError, shown
+from headrace.settings.load import Resolution
+from headrace.settings.load import resolve as resolve_settings
 from headrace.settings.table import SETTINGS
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class SettingsCommand(click.Command):
 def option(setting: Setting) -> click.Option:
     """The click option of a setting: text, or True and False for a switch; None when not given.
 
-    Checking is left to `config.resolve`, which does the same for environment variables.
+    Checking is left to `settings.load`, which does the same for environment variables.
     """
     return click.Option(
         [*setting.flags, setting.name],
@@ -73,10 +74,10 @@ def _explanation(setting: Setting) -> str:
     return setting.help + (f"  [{'; '.join(facts)}]" if facts else "")
 
 
-def resolve(flags: dict[str, Any]) -> config.Resolution:
+def resolve(flags: dict[str, Any]) -> Resolution:
     """The settings of this command; a wrong one ends it with exit code 2."""
     try:
-        return config.resolve(flags, os.environ)
+        return resolve_settings(flags, os.environ)
     except SettingError as exc:
         raise click.UsageError(str(exc)) from exc
 
@@ -162,7 +163,7 @@ def check(uri: str | None) -> None:
     """
     from headrace.commands import database as commands
 
-    told(lambda: commands.check(uri or stores.default_uri()).lines())
+    told(lambda: commands.check(uri or defaults.default_uri()).lines())
 
 
 @db.command()
@@ -189,7 +190,7 @@ def upgrade(uri: str | None) -> None:
     """
     from headrace.commands import database as commands
 
-    told(lambda: commands.upgrade(uri or stores.default_uri()).lines())
+    told(lambda: commands.upgrade(uri or defaults.default_uri()).lines())
 
 
 @db.command()
@@ -202,7 +203,7 @@ def release(uri: str | None) -> None:
     """
     from headrace.db.sqlite import journal
 
-    told(lambda: journal.release_file(uri or stores.default_uri()))
+    told(lambda: journal.release_file(uri or defaults.default_uri()))
 
 
 @db.command(name="recompute-latest")
@@ -216,7 +217,7 @@ def recompute_latest(uri: str | None) -> None:
 
     from headrace.upkeep import doctor
 
-    told(lambda: asyncio.run(doctor.recompute_latest(uri or stores.default_uri())))
+    told(lambda: asyncio.run(doctor.recompute_latest(uri or defaults.default_uri())))
 
 
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from headrace.commands import banner
 from headrace.server import listening, logs, process
-from headrace.settings import defaults as stores
+from headrace.settings import defaults
 
 if TYPE_CHECKING:
     from headrace.db.schema.facts import Facts
@@ -62,7 +62,7 @@ def processes(settings: Settings) -> int:
     """How many processes answer. A SQLite file has one writer, so one process."""
     if sys.platform == "win32":
         return 1
-    if not settings.artifacts_only and stores.dialect_of(settings.backend_store_uri) == "sqlite":
+    if not settings.artifacts_only and defaults.dialect_of(settings.backend_store_uri) == "sqlite":
         return 1
     return settings.workers
 

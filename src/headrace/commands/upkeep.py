@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from headrace.settings import defaults as stores
-from headrace.settings import table as config
+from headrace.settings import defaults
 from headrace.settings.kinds import SettingError
+from headrace.settings.load import load
+from headrace.settings.table import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,7 +76,7 @@ def doctor(uri: str | None) -> None:
 
     def look() -> list[str]:
         nonlocal wrong
-        diagnosis = asyncio.run(examine(uri or stores.default_uri()))
+        diagnosis = asyncio.run(examine(uri or defaults.default_uri()))
         wrong = bool(diagnosis.wrong)
         return diagnosis.lines()
 
@@ -145,7 +146,7 @@ def gc(**options: Any) -> None:
             "backend_store_uri": options["backend_store_uri"] or options["uri"],
             "artifacts_destination": options["artifacts_destination"],
         }
-        settings = config.load(flags, os.environ)
+        settings = load(flags, os.environ)
         dry_run, artifacts = options["dry_run"], not options["keep_artifacts"]
         outcome = asyncio.run(_collect(settings, wanted, dry_run, artifacts))
         verb = "Would remove" if dry_run else "Removed"
@@ -155,9 +156,7 @@ def gc(**options: Any) -> None:
     sys.exit(1 if outcome is not None and outcome.kept else 0)
 
 
-async def _collect(
-    settings: config.Settings, wanted: Wanted, dry_run: bool, artifacts: bool
-) -> Removed:
+async def _collect(settings: Settings, wanted: Wanted, dry_run: bool, artifacts: bool) -> Removed:
     from headrace.db.upkeep.access import opened
     from headrace.storage.locations import Locations
     from headrace.upkeep.garbage import Garbage
@@ -183,12 +182,12 @@ async def _collect(
             locations.close()
 
 
-def _is_home(settings: config.Settings) -> bool:
+def _is_home(settings: Settings) -> bool:
     """Whether we stand where a server keeps its database and, beside it, its artifacts."""
     from headrace.db.uri import parse
 
     target = parse(settings.backend_store_uri)
-    is_default = settings.artifacts_destination == config.Settings().artifacts_destination
+    is_default = settings.artifacts_destination == Settings().artifacts_destination
     return is_default and bool(target.path) and Path(target.path).parent == Path.cwd()
 
 

@@ -6,7 +6,7 @@ import os
 
 from headrace.http.app import create_app
 from headrace.http.asgi import Application
-from headrace.settings import table as config
+from headrace.settings.load import load_handed_over
 
 
 def factory() -> Application:
@@ -14,7 +14,7 @@ def factory() -> Application:
 
     `mlflow server --app-name headrace` finds it by the entry point in pyproject.toml.
     """
-    return Application(create_app(config.load_handed_over(os.environ)))
+    return Application(create_app(load_handed_over(os.environ)))
 
 
 def __getattr__(name: str) -> Application:

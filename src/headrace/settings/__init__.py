@@ -1,1 +1,1 @@
-"""The settings of the server: their table, kinds, loading and validation."""
+"""The settings of the server: one table, loaded from flags and environment, and validated."""

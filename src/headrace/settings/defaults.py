@@ -1,4 +1,4 @@
-"""Where data goes when nothing is said, as in stock MLflow. URIs of databases are db/uri.py's part."""
+"""Default locations of data, as in stock MLflow, and comparison of locations."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from headrace.db.uri import parse
 from headrace.settings.kinds import SettingError
 
 if TYPE_CHECKING:
@@ -13,27 +14,23 @@ if TYPE_CHECKING:
 
 DEFAULT_URI: Final = "sqlite:///mlflow.db"
 FILE_STORE: Final = "./mlruns"
-PROXY_ROOT: Final = "mlflow-artifacts:/"  # the artifact root that means "through this server"
+PROXY_ROOT: Final = "mlflow-artifacts:/"  # artifacts go through this server
 
 
 def scheme_of(uri: str) -> str:
-    """The scheme of a URI, without a driver (`+psycopg2`); empty for a path."""
+    """Return the scheme of a URI without its driver (`+psycopg2`), or "" for a path."""
     scheme, mark, _ = uri.partition(":")
-    # one letter is a Windows drive
+    # A single letter is a Windows drive.
     return scheme.partition("+")[0].lower() if mark and len(scheme) > 1 else ""
 
 
 def dialect_of(uri: str) -> Dialect:
-    """The database a URI leads to. Raises SettingError with what to do when it is none we serve."""
-    from headrace.db.uri import parse
-
+    """Return the dialect of a database URI. Raises SettingError, with advice, if headrace does not serve it."""
     return parse(uri).dialect
 
 
 def same_database(uri: str, other: str) -> bool:
-    """Whether two URIs, however they are spelled, lead to one database. Raises SettingError as `dialect_of`."""
-    from headrace.db.uri import parse
-
+    """Whether two URIs, in any spelling, name the same database. Raises SettingError as `dialect_of`."""
     one, two = parse(uri), parse(other)
     return uri == other or (one.dialect, one.path, one.connect_args) == (
         two.dialect,
@@ -43,29 +40,28 @@ def same_database(uri: str, other: str) -> bool:
 
 
 def default_uri() -> str:
-    """The database when none is named: the file mlflow.db here, as for `mlflow server`.
+    """Return the default database: mlflow.db in the working directory, as for `mlflow server`.
 
-    Where ./mlruns holds experiments, stock MLflow serves those files instead. A server on an empty
-    database beside them would look as if all runs were lost, so that is a SettingError with the two
-    ways out.
+    Raises SettingError if ./mlruns holds experiments. Stock MLflow would serve those files; with an
+    empty database instead, all runs would seem to be lost. The message says how to proceed.
     """
     if not _holds_file_store(Path(FILE_STORE)):
         return DEFAULT_URI
     raise SettingError(
         "./mlruns holds experiments in a file store, which headrace does not serve. To keep them, "
         "copy them into a database with\n  mlflow migrate-filestore --source ./mlruns --target "
-        "sqlite:///mlflow.db\nThen, or to begin without them, name the database: "
+        "sqlite:///mlflow.db\nThen, or to start without them, set the database: "
         "--backend-store-uri sqlite:///mlflow.db."
     )
 
 
 def default_artifact_root(serve_artifacts: bool) -> str:
-    """Where artifacts of new experiments go: through this server, or into ./mlruns."""
+    """Return the default artifact root of new experiments: this server, or else ./mlruns."""
     return PROXY_ROOT if serve_artifacts else FILE_STORE
 
 
 def absolute(uri: str) -> str:
-    """A relative path, or `file:` URI of one, made absolute; any other URI as it is."""
+    """Make a relative path, or a `file:` URI of one, absolute; return any other URI unchanged."""
     scheme = scheme_of(uri)
     path = uri.partition(":")[2] if scheme == "file" else uri
     if scheme not in ("", "file") or path.startswith("/"):
@@ -74,7 +70,7 @@ def absolute(uri: str) -> str:
 
 
 def _holds_file_store(directory: Path) -> bool:
-    """Whether a directory has experiments as MLflow's file store keeps them: NUMBER/meta.yaml."""
+    """Whether a directory contains experiments of MLflow's file store: NUMBER/meta.yaml."""
     try:
         return any(
             entry.name.isdigit() and os.path.lexists(entry / "meta.yaml")

@@ -1,7 +1,6 @@
-"""What a setting is: its row in the table, the kinds of value it may have, and how a wrong one is
-told.
+"""The types of the settings table: `Setting`, a row of it, and `Kind`, a kind of value.
 
-The table itself is in config.py.
+Also the masking of secrets in URIs and options.
 """
 
 from __future__ import annotations
@@ -17,14 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SIZE_UNITS: Final = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
-TRUE_WORDS: Final = frozenset(
-    {"1", "true", "t", "yes", "y", "on"}
-)  # click's words, which MLflow takes
+# As in click, and so in `mlflow server`.
+TRUE_WORDS: Final = frozenset({"1", "true", "t", "yes", "y", "on"})
 FALSE_WORDS: Final = frozenset({"0", "false", "f", "no", "n", "off"})
 _SIZE = re.compile(r"(\d+)\s*([a-z]*)", re.IGNORECASE)
 _USER_INFO = re.compile(r"(://[^:/@]*(?:/[^:/@?#]*)?):.*@", re.DOTALL)
 _TOKEN_AS_USER = re.compile(r"(https?://)[^/?#@:]+@", re.IGNORECASE)
-# name=value, in a URI, a connection string (of libpq or Azure) or options of a command; --name value.
+# `name=value` in a URI, a connection string (libpq, Azure) or command options; or `--name value`.
 _PARAMETER = re.compile(
     r"(?:(?:^|(?<=[?&;#,\s]))([^=?&;#,\s]+)=|(--[\w-]+)\s+)(?:'[^']*'|\"[^\"]*\"|[^&;\s]*)"
 )
@@ -34,7 +32,7 @@ _SECRET_NAME = re.compile(
 
 
 class Secret(str):
-    """A value that no log and no listing shows."""
+    """A text that is masked when it is printed or formatted."""
 
     __slots__ = ()
 
@@ -48,14 +46,14 @@ class Secret(str):
 
 
 class SettingError(Exception):
-    """A setting cannot be what it was set to. The text is for the person who set it."""
+    """A setting has a value that headrace cannot use. The message is for the user."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of value: its name in help texts, and how text becomes it.
+    """A kind of value: its name in help texts, and the parser of its text.
 
-    `parse` raises ValueError with half a sentence, such as "'x' is not a whole number".
+    `parse` raises ValueError with a clause as its message, such as "'x' is not a whole number".
     """
 
     metavar: str
@@ -67,10 +65,10 @@ class Kind:
 class Setting:
     """One row of the table.
 
-    `flags` is written as on the command line, `--on/--off` for a switch; empty when there is no
-    flag. `env` are environment variables, the first that is set counts. `note` is said when the
-    setting is given although it changes nothing here. `handed_over` is the variable in which
-    `mlflow server` passes the value to the application that it runs.
+    `flags` are spelled as on the command line, `--on/--off` for a switch. The first variable of
+    `env` that is set counts. `note` explains why the setting has no effect; it is printed when the
+    setting is given. `handed_over` is the variable in which `mlflow server` passes the value to the
+    application that it runs.
     """
 
     name: str
@@ -86,23 +84,23 @@ class Setting:
 
     @property
     def is_mlflows(self) -> bool:
-        """Whether `mlflow server` has this setting too (by flag or variable)."""
+        """Whether `mlflow server` has this setting too, as a flag or a variable."""
         return not any(name.startswith("HEADRACE_") for name in self.env)
 
     @property
     def title(self) -> str:
-        """What a person calls it: its longest flag, or its variable."""
+        """The name for messages: the longest flag, or the variable."""
         if self.flags:
             return max(self.flags, key=len).partition("/")[0]
         return self.env[0]
 
     def switch_title(self, on: bool) -> str:
-        """The flag that turns a switch on, or the one that turns it off."""
+        """Return the flag that turns a switch on, or the one that turns it off."""
         off = self.flags[0].partition("/")[2]
         return self.title if on or not off else off
 
     def parse(self, text: str, source: str) -> Any:
-        """The value that `text` means. Raises SettingError naming `source`."""
+        """Parse `text`. Raises SettingError that names `source`."""
         try:
             return self.kind.parse(text)
         except ValueError as exc:
@@ -113,22 +111,20 @@ def row(
     topic: str,
     default: Any,
     kind: Kind,
-    names: str,
-    help: str,
     *,
+    flags: str | tuple[str, ...] = (),
+    env: str | tuple[str, ...] = (),
+    help: str,
     default_text: str = "",
     note: str = "",
     handed_over: str = "",
 ) -> Any:
-    """One line of the table; becomes a `Setting` once the attribute's name is known.
-
-    `names` are flags and variables, separated by spaces.
-    """
+    """Declare one setting as a dataclass field; SETTINGS adds the field's name."""
     details = {
         "topic": topic,
         "kind": kind,
-        "flags": tuple(name for name in names.split() if name.startswith("-")),
-        "env": tuple(name for name in names.split() if not name.startswith("-")),
+        "flags": (flags,) if isinstance(flags, str) else flags,
+        "env": (env,) if isinstance(env, str) else env,
         "help": help,
         "default_text": default_text,
         "note": note,
@@ -155,7 +151,7 @@ SWITCH: Final = Kind("", _switch, is_switch=True)
 
 
 def integer(low: int, high: int) -> Kind:
-    """A whole number from `low` to `high`."""
+    """Return the kind of whole numbers from `low` to `high`."""
 
     def parse(value: str) -> int:
         try:
@@ -170,7 +166,7 @@ def integer(low: int, high: int) -> Kind:
 
 
 def seconds(low: float, high: float) -> Kind:
-    """A time in seconds, fractions allowed."""
+    """Return the kind of times in seconds from `low` to `high`; fractions are allowed."""
 
     def parse(value: str) -> float:
         try:
@@ -185,7 +181,7 @@ def seconds(low: float, high: float) -> Kind:
 
 
 def size(low: int, high: int) -> Kind:
-    """A number of bytes; KiB, MiB and GiB may follow it."""
+    """Return the kind of sizes from `low` to `high` bytes; KiB, MiB or GiB may follow the number."""
 
     def parse(value: str) -> int:
         match = _SIZE.fullmatch(value.strip())
@@ -201,7 +197,7 @@ def size(low: int, high: int) -> Kind:
 
 
 def choice(*words: str, upper: bool = False) -> Kind:
-    """One of a few words, in any case."""
+    """Return the kind of these words, in upper or lower case."""
 
     def parse(value: str) -> str:
         word = value.upper() if upper else value.lower()
@@ -213,7 +209,7 @@ def choice(*words: str, upper: bool = False) -> Kind:
 
 
 def prefix(value: str) -> str:
-    """A path prefix, as `/mlflow`. The sentences are those of `mlflow server`."""
+    """Parse a path prefix such as `/mlflow`. The messages are those of `mlflow server`."""
     if not value.startswith("/"):
         raise ValueError("--static-prefix must begin with a '/'")
     if value.endswith("/"):
@@ -224,7 +220,7 @@ def prefix(value: str) -> str:
 
 
 def pattern(value: str) -> str:
-    """A regular expression."""
+    """Check a regular expression."""
     try:
         re.compile(value)
     except re.error as exc:
@@ -233,14 +229,14 @@ def pattern(value: str) -> str:
 
 
 def existing_file(value: str) -> str:
-    """A path of a file that is there."""
+    """Check the path of a file that must exist."""
     if not Path(value).is_file():
-        raise ValueError(f"there is no file '{value}'")
+        raise ValueError(f"the file '{value}' does not exist")
     return value
 
 
 def directories(value: str) -> str:
-    """Paths, or `file:` URIs of paths, separated by commas."""
+    """Check paths, or `file:` URIs of paths, separated by commas."""
     for part in value.split(","):
         if not part.strip():
             raise ValueError(f"'{value}' has an empty entry")
@@ -250,32 +246,33 @@ def directories(value: str) -> str:
 
 
 def json_object(value: str) -> str:
-    """A JSON object, kept as the text it is."""
+    """Check that a text is a JSON object; return the text."""
     try:
         found = json.loads(value)
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise ValueError("it is not a JSON object")  # a key may be in it
+        # The message must not contain the value, which may hold a key.
+        raise ValueError("it is not a JSON object")
     return value
 
 
 def application(value: str) -> str:
-    """The name of the one application there is. Another one may be there to keep people out."""
+    """Check the name of the application. Any other one may exist to authenticate users."""
     if value != "headrace":
         raise ValueError(
-            f"headrace does not run the application '{value}'. Without basic-auth or its like "
-            "everyone would be let in, so put an authenticating proxy in front, or use `mlflow "
-            "server --app-name`"
+            f"headrace does not run the application '{value}'. Without an application such as "
+            "basic-auth, everyone would have access. Put an authenticating proxy in front of "
+            "headrace, or use `mlflow server --app-name`"
         )
     return value
 
 
 def masked(text: str) -> str:
-    """The text with the password of a URI, and every secret among its parameters, as `***`.
+    """Replace the password of a URI, and the value of every secret parameter, with `***`.
 
-    Of a JSON object the values under secret names. Rather too much is hidden than too little: all up to the
-    last `@`, and all after that, too, when it may be one of a secret parameter.
+    In a JSON object, replace the values of secret names. When the limits of a secret are unclear, mask
+    more: everything up to the last `@`, and the rest too if that `@` may be part of a secret parameter.
     """
     if text.lstrip().startswith("{"):
         try:
@@ -312,7 +309,7 @@ def _masked_json(value: Any) -> Any:
 
 
 def shown(value: Any) -> str:
-    """A value as a person reads it, free of secrets."""
+    """Format a value for people, with secrets masked."""
     if value is None or value == "":
         return "none"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Settings of MLflow's rules, which it reads from the environment only. The other rows are in config.py."""
+"""Settings of MLflow's own rules. As in MLflow, they are environment variables without flags."""
 
 from __future__ import annotations
 
@@ -23,94 +23,94 @@ RULES: Final = "MLflow's rules"
 
 @dataclasses.dataclass(frozen=True)
 class RuleSettings(WebhookSettings):
-    """The rows."""
+    """The rows of MLflow's rules; see `table` for the others."""
 
     truncate_long_values: bool = row(
         RULES,
         True,
         SWITCH,
-        "MLFLOW_TRUNCATE_LONG_VALUES",
-        "Truncate values of params and tags that are too long, instead of rejecting them.",
+        env="MLFLOW_TRUNCATE_LONG_VALUES",
+        help="Truncate values of params and tags that are too long, instead of rejecting them.",
     )
     graphql_max_aliases: int = row(
         RULES,
         10,
         integer(0, 1_000),
-        "MLFLOW_SERVER_GRAPHQL_MAX_ALIASES",
-        "Maximum number of aliases in one selection of a GraphQL query.",
+        env="MLFLOW_SERVER_GRAPHQL_MAX_ALIASES",
+        help="Maximum number of aliases in one selection of a GraphQL query.",
     )
     graphql_max_root_fields: int = row(
         RULES,
         10,
         integer(0, 1_000),
-        "MLFLOW_SERVER_GRAPHQL_MAX_ROOT_FIELDS",
-        "Maximum number of root fields of a GraphQL query. headrace answers queries with one root "
+        env="MLFLOW_SERVER_GRAPHQL_MAX_ROOT_FIELDS",
+        help="Maximum number of root fields of a GraphQL query. headrace answers queries with one root "
         "field; MLflow answers the others.",
     )
     artifact_location_max_chars: int = row(
         RULES,
         2048,
         integer(1, 1_000_000),
-        "MLFLOW_ARTIFACT_LOCATION_MAX_LENGTH",
-        "Maximum length of the artifact location of an experiment, in characters.",
+        env="MLFLOW_ARTIFACT_LOCATION_MAX_LENGTH",
+        help="Maximum length of the artifact location of an experiment, in characters.",
     )
     allowed_host_addressed_artifact_schemes: str | None = row(
         RULES,
         None,
         TEXT,
-        "MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES",
-        "Schemes, separated by commas, that clients may use in an artifact location although the "
+        env="MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES",
+        help="Schemes, separated by commas, that clients may use in an artifact location although the "
         "server would connect to any host in it (such as sftp, http, hdfs).",
     )
     model_version_source_pattern: str | None = row(
         RULES,
         None,
         Kind("PATTERN", pattern),
-        "MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX",
-        "A regular expression that the source of every new model version must match.",
+        env="MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX",
+        help="A regular expression that the source of every new model version must match.",
     )
     presigned_download_url_ttl_s: int = row(
         RULES,
         300,
         integer(1, 604_800),
-        "MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS",
-        "Validity of a link for downloading an artifact directly from the store.",
+        env="MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS",
+        help="Validity of a link for downloading an artifact directly from the store.",
     )
 
     s3_endpoint_url: str | None = row(
         RULES,
         None,
         URI,
-        "MLFLOW_S3_ENDPOINT_URL",
-        "Address of an S3-compatible server to use instead of Amazon's. All other settings of "
+        env="MLFLOW_S3_ENDPOINT_URL",
+        help="Address of an S3-compatible server to use instead of Amazon's. All other settings of "
         "s3:// come from the variables and files that boto3 reads (AWS_ACCESS_KEY_ID, ~/.aws …).",
     )
     s3_ignore_tls: bool = row(
         RULES,
         False,
         SWITCH,
-        "MLFLOW_S3_IGNORE_TLS",
-        "Do not check the certificate of the S3 server.",
+        env="MLFLOW_S3_IGNORE_TLS",
+        help="Do not check the certificate of the S3 server.",
     )
     s3_addressing_style: str = row(
         RULES,
         "auto",
         choice("auto", "path", "virtual"),
-        "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE",
-        "Position of the bucket's name in an S3 URL: in the host (virtual) or in the path.",
+        env="MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE",
+        help="Position of the bucket's name in an S3 URL: in the host (virtual) or in the path.",
     )
     s3_upload_extra_args: str | None = row(
         RULES,
         None,
         Kind("JSON", json_object),
-        "MLFLOW_S3_UPLOAD_EXTRA_ARGS",
-        'Extra arguments for every upload to S3, such as {"ServerSideEncryption": "aws:kms"}.',
+        env="MLFLOW_S3_UPLOAD_EXTRA_ARGS",
+        help='Extra arguments for every upload to S3, such as {"ServerSideEncryption": "aws:kms"}.',
     )
     s3_expected_bucket_owner: str | None = row(
         RULES,
         None,
         TEXT,
-        "MLFLOW_S3_EXPECTED_BUCKET_OWNER",
-        "Account that must own the bucket. With this setting MLflow's own repository is used, "
+        env="MLFLOW_S3_EXPECTED_BUCKET_OWNER",
+        help="Account that must own the bucket. With this setting MLflow's own repository is used, "
         "with boto3.",
     )

@@ -1,6 +1,6 @@
-"""Settings of `mlflow server` that mean nothing here: understood, so that its command lines run unchanged.
+"""Settings of `mlflow server` that headrace accepts but does not support.
 
-The other rows of the table, and what a row is, are in config.py and setting.py.
+With them, command lines of `mlflow server` run unchanged.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import dataclasses
 from typing import Final
 
 from headrace.settings.kinds import (
-    DIRECTORY,
     SWITCH,
     TEXT,
     URI,
@@ -20,115 +19,103 @@ from headrace.settings.kinds import (
     row,
 )
 
-ACCEPTED: Final = "Accepted for compatibility"
+UNSUPPORTED: Final = "Accepted for compatibility"
 
 
 @dataclasses.dataclass(frozen=True)
-class AcceptedSettings:
-    """The rows. Their `note` is said when one is used; `checks` refuses what must not be ignored."""
+class UnsupportedSettings:
+    """The rows. A `note` is printed when its setting is used; `validate` rejects unsafe ones."""
 
     read_replica_backend_store_uri: str | None = row(
-        ACCEPTED,
+        UNSUPPORTED,
         None,
         URI,
-        "--read-replica-backend-store-uri MLFLOW_READ_REPLICA_BACKEND_STORE_URI",
-        "A read-only copy of the database.",
-        note="reads also use --backend-store-uri: answers are right, the replica stays idle",
+        flags="--read-replica-backend-store-uri",
+        env="MLFLOW_READ_REPLICA_BACKEND_STORE_URI",
+        help="A read-only copy of the database.",
+        note="reads use --backend-store-uri too, so answers are correct and the replica stays idle",
         handed_over="_MLFLOW_SERVER_READ_REPLICA_BACKEND_STORE",
     )
-    expose_prometheus: str | None = row(
-        ACCEPTED,
-        None,
-        DIRECTORY,
-        "--expose-prometheus MLFLOW_EXPOSE_PROMETHEUS",
-        "Answer GET /metrics, include MLflow's name for the number of requests beside headrace's "
-        "own, and keep the counters in this directory across restarts. --metrics needs no "
-        "directory.",
-        handed_over="prometheus_multiproc_dir",
-    )
     gunicorn_opts: str | None = row(
-        ACCEPTED,
+        UNSUPPORTED,
         None,
         TEXT,
-        "--gunicorn-opts MLFLOW_GUNICORN_OPTS",
-        "Options of gunicorn.",
-        note="gunicorn is not used here, and no worker timeout ends requests",
+        flags="--gunicorn-opts",
+        env="MLFLOW_GUNICORN_OPTS",
+        help="Options of gunicorn.",
+        note="headrace does not use gunicorn, and no worker timeout ends requests",
     )
     waitress_opts: str | None = row(
-        ACCEPTED,
+        UNSUPPORTED,
         None,
         TEXT,
-        "--waitress-opts",
-        "Options of waitress.",
-        note="waitress is not used here",
+        flags="--waitress-opts",
+        help="Options of waitress.",
+        note="headrace does not use waitress",
     )
     uvicorn_opts: str | None = row(
-        ACCEPTED,
+        UNSUPPORTED,
         None,
         TEXT,
-        "--uvicorn-opts MLFLOW_UVICORN_OPTS",
-        "Options of uvicorn.",
-        note="uvicorn is not used here; see --log-level and --keep-alive-timeout-s",
+        flags="--uvicorn-opts",
+        env="MLFLOW_UVICORN_OPTS",
+        help="Options of uvicorn.",
+        note="headrace does not use uvicorn; see --log-level and --keep-alive-timeout-s",
     )
     dev: bool = row(
-        ACCEPTED,
+        UNSUPPORTED,
         False,
         SWITCH,
-        "--dev",
-        "Reload when code changes.",
-        note="code is not reloaded here; for more output use --log-level debug",
+        flags="--dev",
+        help="Reload when code changes.",
+        note="headrace does not reload code; use --log-level debug for more output",
     )
     trace_archival_config: str | None = row(
-        ACCEPTED,
+        UNSUPPORTED,
         None,
         Kind("PATH", existing_file),
-        "--trace-archival-config MLFLOW_TRACE_ARCHIVAL_CONFIG",
-        "YAML file that configures trace archival.",
-        note="traces are not archived here: all of them stay in the database",
+        flags="--trace-archival-config",
+        env="MLFLOW_TRACE_ARCHIVAL_CONFIG",
+        help="YAML file that configures trace archival.",
+        note="headrace does not archive traces: all of them stay in the database",
     )
-    secrets_cache_ttl_s: int = row(
-        ACCEPTED,
+    webhook_cache_ttl_s: int = row(
+        UNSUPPORTED,
         60,
-        integer(10, 300),
-        "--secrets-cache-ttl",
-        "Time for which MLflow's AI gateway, across the bridge, caches a decrypted secret.",
-        handed_over="MLFLOW_SERVER_SECRETS_CACHE_TTL",
-    )
-    secrets_cache_max_entries: int = row(
-        ACCEPTED,
-        1000,
-        integer(1, 10_000),
-        "--secrets-cache-max-size",
-        "Number of decrypted secrets that MLflow's AI gateway, across the bridge, caches.",
-        handed_over="MLFLOW_SERVER_SECRETS_CACHE_MAX_SIZE",
+        integer(0, 86_400),
+        env="MLFLOW_WEBHOOK_CACHE_TTL",
+        help="Time for which stock MLflow caches the list of webhooks.",
+        note="headrace reads the webhooks for every event, so a change takes effect immediately",
     )
     workspace_store_uri: str | None = row(
-        ACCEPTED,
+        UNSUPPORTED,
         None,
         URI,
-        "--workspace-store-uri MLFLOW_WORKSPACE_STORE_URI",
-        "The database of workspaces.",
-        note="there are no workspaces here",
+        flags="--workspace-store-uri",
+        env="MLFLOW_WORKSPACE_STORE_URI",
+        help="The database of workspaces.",
+        note="headrace does not support workspaces",
     )
     enable_workspaces: bool = row(
-        ACCEPTED,
+        UNSUPPORTED,
         False,
         SWITCH,
-        "--enable-workspaces/--disable-workspaces MLFLOW_ENABLE_WORKSPACES",
-        "Separate tenants by workspace. Refused, because headrace would show all data to everyone.",
+        flags="--enable-workspaces/--disable-workspaces",
+        env="MLFLOW_ENABLE_WORKSPACES",
+        help="Separate tenants by workspace. Refused, because headrace would show all data to all users.",
     )
     app_name: str | None = row(
-        ACCEPTED,
+        UNSUPPORTED,
         None,
         Kind("NAME", application),
-        "--app-name",
-        "Another application, such as basic-auth. Refused, because headrace would let everyone in.",
+        flags="--app-name",
+        help="Another application, such as basic-auth. Refused, because everyone would have access.",
     )
     sqlalchemy_pool_size: str | None = row(
-        ACCEPTED,
+        UNSUPPORTED,
         None,
         TEXT,
-        "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW",
-        "Size of SQLAlchemy's connection pool.",
-        note="SQLAlchemy is not used here; see --postgres-connections",
+        env=("MLFLOW_SQLALCHEMYSTORE_POOL_SIZE", "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW"),
+        help="Size of SQLAlchemy's connection pool.",
+        note="headrace does not use SQLAlchemy; see --postgres-connections",
     )

@@ -1,104 +1,99 @@
-"""What is said about settings before a start: refusals that end it, and notes that do not.
+"""Validation of settings that belong together, and warnings that do not prevent a start.
 
-A setting that headrace cannot honour is refused when ignoring it would show data to the wrong
-people or put data in the wrong place; otherwise it is a note.
+headrace rejects a setting that it does not support if ignoring it would show data to the wrong
+people or store data in the wrong place. Otherwise it prints a warning.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from headrace.settings import defaults as stores
-from headrace.settings.kinds import Setting, SettingError, masked
+from headrace.db.uri import parse
+from headrace.settings.defaults import DEFAULT_URI, FILE_STORE, dialect_of, same_database
+from headrace.settings.kinds import SettingError, masked
+from headrace.settings.table import SETTINGS, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
-    from headrace.settings.table import Settings
-
-TLS_OPTIONS: Final = ("--ssl", "--certfile", "--keyfile")  # uvicorn's and gunicorn's
-OWN_VARIABLES: Final = ("HEADRACE_TEST_",)  # read by the test suite, not by the server
+TLS_OPTIONS: Final = ("--ssl", "--certfile", "--keyfile")  # of uvicorn and gunicorn
+TEST_VARIABLES: Final = "HEADRACE_TEST_"  # read by the test suite, not by the server
 ANY_PAGE: Final = "any web page that a user opens can read and change this server's data"
 
 
-def check(settings: Settings, environ: Mapping[str, str]) -> None:
-    """Raise SettingError when these settings, together, are not to be served."""
+def validate(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Raise SettingError if headrace must not start with these settings."""
     if environ.get("MLFLOW_WORKSPACE"):
         raise SettingError(
             "MLFLOW_WORKSPACE is a setting of clients. Unset it before starting the server."
         )
     if settings.enable_workspaces:
         raise SettingError(
-            "headrace has no workspaces: every tenant would see the data of all. Use `mlflow "
-            "server` for this database, or start without --enable-workspaces "
+            "headrace does not support workspaces: every tenant would see the data of all tenants. "
+            "Use `mlflow server` for this database, or start without --enable-workspaces "
             "(MLFLOW_ENABLE_WORKSPACES)."
         )
     for options in (settings.uvicorn_opts, settings.gunicorn_opts):
         if options and any(name in options for name in TLS_OPTIONS):
             raise SettingError(
-                f"'{masked(options)}' asks for TLS, which headrace does not speak: it would serve in the "
-                "clear. Put a proxy that speaks TLS in front of it."
+                f"'{masked(options)}' asks for TLS, which headrace does not support: it would serve "
+                "unencrypted HTTP. Put a proxy that terminates TLS in front of it."
             )
     if not settings.artifacts_only:
-        stores.dialect_of(settings.backend_store_uri)
-        stores.dialect_of(settings.registry_store_uri)
-    elif settings.backend_store_uri not in (stores.DEFAULT_URI, stores.FILE_STORE):
+        dialect_of(settings.backend_store_uri)
+        dialect_of(settings.registry_store_uri)
+    elif settings.backend_store_uri not in (DEFAULT_URI, FILE_STORE):
         raise SettingError(
-            "--artifacts-only opens no database, so --backend-store-uri must not be given with it."
+            "--artifacts-only opens no database, so it excludes --backend-store-uri."
         )
 
 
-def notes(
-    settings: Settings,
-    table: Sequence[Setting],
-    sources: Mapping[str, str],
-    environ: Mapping[str, str],
+def warnings(
+    settings: Settings, sources: Mapping[str, str], environ: Mapping[str, str]
 ) -> Iterator[str]:
-    """One line for each thing that will not be as asked, or that is dangerous."""
-    for setting in table:
+    """Yield one line for each setting that is ignored or dangerous."""
+    for setting in SETTINGS:
         value = getattr(settings, setting.name)
         if setting.note and sources[setting.name] != "default" and value is not False:
             yield f"{sources[setting.name]} has no effect: {setting.note}."
-    yield from database_notes(settings)
-    if not settings.artifacts_only and not stores.same_database(
+    yield from uri_warnings(settings)
+    if not settings.artifacts_only and not same_database(
         settings.backend_store_uri, settings.registry_store_uri
     ):
         yield (
-            "the model registry is in a database of its own, so MLflow answers for it, which is slower "
-            "than headrace and must be installed."
+            "the model registry is in another database, so MLflow serves it: it must be installed, and "
+            "it is slower than headrace."
         )
     if (
         settings.workers > 1
         and not settings.artifacts_only
-        and stores.dialect_of(settings.backend_store_uri) == "sqlite"
+        and dialect_of(settings.backend_store_uri) == "sqlite"
     ):
         yield (
-            f"{sources['workers']} {settings.workers} has no effect: a SQLite file is served by "
-            "one process. On PostgreSQL it starts as many as asked."
+            f"{sources['workers']} {settings.workers} has no effect: one process serves a SQLite "
+            "file. It takes effect on PostgreSQL."
         )
     if settings.disable_security_middleware:
         yield f"security checks are off: {ANY_PAGE}."
     elif _lists_all(settings.allowed_hosts):
-        yield "every Host header is answered: there is no protection against DNS rebinding."
+        yield "every Host header is accepted: the server is not protected against DNS rebinding."
     if _lists_all(settings.cors_allowed_origins):
         yield f"every Origin is allowed: {ANY_PAGE}."
     if settings.webhook_allow_private_ips:
-        yield "webhooks may lead to private networks: whoever may create one reaches them too."
-    known = {name for setting in table for name in setting.env}
+        yield "webhooks may send to private networks: anyone who may create a webhook can reach them."
+    known = {name for setting in SETTINGS for name in setting.env}
     for name in sorted(environ):
         if (
             name.startswith("HEADRACE_")
             and name not in known
-            and not name.startswith(OWN_VARIABLES)
+            and not name.startswith(TEST_VARIABLES)
         ):
-            yield f"{name} is not a setting; `headrace config` lists those there are."
+            yield f"{name} is not a setting; `headrace config` lists the settings."
 
 
-def database_notes(settings: Settings) -> Iterator[str]:
-    """Options of the database's URI that change nothing."""
+def uri_warnings(settings: Settings) -> Iterator[str]:
+    """Yield one line for each option of the database's URI that has no effect."""
     if not settings.artifacts_only:
-        from headrace.db.uri import parse
-
         yield from (f"{note}." for note in parse(settings.backend_store_uri).notes)
 
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from headrace.settings import defaults as stores
-from headrace.settings import table as config
+from headrace.settings import defaults
 from headrace.settings.kinds import URI, SettingError, masked, shown
+from headrace.settings.load import Resolution, load, load_handed_over
+from headrace.settings.load import resolve as resolve_settings
 from headrace.settings.table import SETTINGS, Settings
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ def empty_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
 
 
-def resolve(environ: dict[str, str] | None = None, **flags: Any) -> config.Resolution:
+def resolve(environ: dict[str, str] | None = None, **flags: Any) -> Resolution:
     """The resolution of these flags in this environment alone."""
-    return config.resolve(flags, environ or {})
+    return resolve_settings(flags, environ or {})
 
 
 def two_values(setting: Setting) -> tuple[str, str]:
@@ -45,7 +46,13 @@ def two_values(setting: Setting) -> tuple[str, str]:
     if "|" in setting.kind.metavar:
         other, usual = sorted(setting.kind.metavar.split("|")[:2], key=setting.default.__eq__)
         return other.lower(), usual.upper()
-    pairs = (("7", "11"), ("16", "32"), ("8MiB", "9437184"), (__file__, stores.__file__), PREFIXES)
+    pairs = (
+        ("7", "11"),
+        ("16", "32"),
+        ("8MiB", "9437184"),
+        (__file__, defaults.__file__),
+        PREFIXES,
+    )
     for pair in pairs:
         try:
             values = [setting.kind.parse(text) for text in pair]
@@ -104,8 +111,8 @@ def test_a_variable_set_to_nothing_is_not_set(setting: Setting) -> None:
         ("static_prefix", "/{a}", "--static-prefix must not contain '{' or '}'"),
         ("sqlite_readers", "0", "0 is not in the range"),
         ("secrets_cache_ttl_s", "5", "5 is not in the range 10 to 300"),
-        ("trace_archival_config", "nowhere.yaml", "there is no file 'nowhere.yaml'"),
-        ("app_name", "basic-auth", "everyone would be let in"),
+        ("trace_archival_config", "nowhere.yaml", "the file 'nowhere.yaml' does not exist"),
+        ("app_name", "basic-auth", "everyone would have access"),
     ],
 )
 def test_a_wrong_flag_is_told_with_its_name(name: str, text: str, says: str) -> None:
@@ -158,8 +165,8 @@ def test_the_registry_is_in_the_same_database_unless_named() -> None:
 @pytest.mark.parametrize(
     ("flags", "environ", "says"),
     [
-        ({"enable_workspaces": True}, {}, "no workspaces"),
-        ({}, {"MLFLOW_ENABLE_WORKSPACES": "true"}, "no workspaces"),
+        ({"enable_workspaces": True}, {}, "does not support workspaces"),
+        ({}, {"MLFLOW_ENABLE_WORKSPACES": "true"}, "does not support workspaces"),
         ({}, {"MLFLOW_WORKSPACE": "team"}, "MLFLOW_WORKSPACE is a setting of clients"),
         ({"uvicorn_opts": "--ssl-keyfile k.pem --ssl-certfile c.pem"}, {}, "TLS"),
         ({}, {"MLFLOW_GUNICORN_OPTS": "--certfile=c.pem"}, "TLS"),
@@ -212,7 +219,7 @@ def test_a_file_store_in_the_working_directory_is_not_passed_over(tmp_path: Path
 )
 def test_databases_are_recognised_in_sqlalchemys_spellings(uri: str, dialect: str) -> None:
     """With a driver or without."""
-    assert stores.dialect_of(uri) == dialect
+    assert defaults.dialect_of(uri) == dialect
 
 
 @pytest.mark.parametrize(
@@ -226,8 +233,8 @@ def test_databases_are_recognised_in_sqlalchemys_spellings(uri: str, dialect: st
         ({"workspace_store_uri": "x"}, {}, "--workspace-store-uri has no effect: "),
         ({"read_replica_backend_store_uri": "x"}, {}, "--read-replica-backend-store-uri has no "),
         ({}, {"MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": "9"}, "_MAX_OVERFLOW has no effect: "),
-        ({"workers": "4"}, {}, "--workers 4 has no effect: a SQLite file"),
-        ({"allowed_hosts": "a.com, *"}, {}, "every Host header is answered"),
+        ({"workers": "4"}, {}, "--workers 4 has no effect: one process serves a SQLite"),
+        ({"allowed_hosts": "a.com, *"}, {}, "every Host header is accepted"),
         ({"cors_allowed_origins": "*"}, {}, "every Origin is allowed"),
         ({"disable_security_middleware": True}, {}, "security checks are off"),
         ({}, {"HEADRACE_LOGLEVEL": "debug"}, "HEADRACE_LOGLEVEL is not a setting"),
@@ -256,16 +263,16 @@ def test_options_of_mlflow_server_reach_the_application_it_runs() -> None:
         "MLFLOW_SERVER_ALLOWED_HOSTS": "a.com",
         "MLFLOW_BACKEND_STORE_URI": "sqlite:///not-this.db",
     }
-    settings = config.load_handed_over(environ)
+    settings = load_handed_over(environ)
     assert settings.backend_store_uri == "sqlite:///other.db"
     assert settings.artifacts_destination == "s3://bucket"
     assert settings.static_prefix == "/p"
     assert settings.allowed_hosts == "a.com"
     assert settings.serve_artifacts is False
-    assert config.load_handed_over(environ | {"_MLFLOW_SERVER_SERVE_ARTIFACTS": "true"}) == (
+    assert load_handed_over(environ | {"_MLFLOW_SERVER_SERVE_ARTIFACTS": "true"}) == (
         dataclasses.replace(settings, serve_artifacts=True)
     )
-    assert config.load_handed_over({"MLFLOW_SERVE_ARTIFACTS": "true"}) == Settings()
+    assert load_handed_over({"MLFLOW_SERVE_ARTIFACTS": "true"}) == Settings()
 
 
 @given(password=st.text(st.characters(exclude_characters="*", codec="utf-8"), min_size=3))
@@ -345,7 +352,7 @@ def test_no_refusal_of_a_setting_repeats_its_secret() -> None:
         {"MLFLOW_BACKEND_STORE_URI": "postgresql://u:hunter2@h/db?nonsense=1&password=hunter2"},
     ):
         with pytest.raises(SettingError) as refusal:
-            config.load({}, environ)
+            load({}, environ)
         assert "hunter2" not in str(refusal.value), environ
 
 
@@ -353,12 +360,12 @@ def test_the_key_of_webhooks_is_never_shown() -> None:
     """Right or wrong."""
     name = "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"
     right = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
-    settings = config.load({}, {name: right})
+    settings = load({}, {name: right})
     key = settings.webhook_secret_encryption_key
     assert key.encode().decode() == right
     for text in (repr(settings), shown(key), str(key), f"{key}", repr(key)):
         assert right not in text
     for wrong in (right[:-4], "not base64 at all", "é" * 40):
         with pytest.raises(SettingError, match=name) as refusal:
-            config.load({}, {name: wrong})
+            load({}, {name: wrong})
         assert wrong not in str(refusal.value)
