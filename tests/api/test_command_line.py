@@ -150,7 +150,7 @@ def test_db_commands_work_on_the_database_of_the_server(tmp_path: Path) -> None:
     assert "headrace db init" in none.stderr
     made = command("db", "init", "sqlite:///mlflow.db", directory=tmp_path)
     assert made.returncode == 0
-    assert "dc11669786a5 (MLflow 3.17), made just now" in made.stdout
+    assert "dc11669786a5 (MLflow 3.17), just created" in made.stdout
     for arguments, environment in (((), uri), ((), {}), (("sqlite:///mlflow.db",), {})):
         done = command("db", "check", *arguments, directory=tmp_path, environment=environment)
         assert done.returncode == 0
@@ -205,8 +205,8 @@ def test_a_start_says_what_is_served(tmp_path: Path) -> None:
         text = server.log()
         assert server.url in text
         assert "sqlite:///mlflow.db" in text
-        assert "dc11669786a5 (MLflow 3.17), made just now" in text
-        assert f"kept in {tmp_path}/mlartifacts" in text
+        assert "dc11669786a5 (MLflow 3.17), just created" in text
+        assert f"stored in {tmp_path}/mlartifacts" in text
         assert "\nready in " in text
         assert end(server) == 0
     with headrace("sqlite:///mlflow.db", tmp_path) as server:
@@ -260,14 +260,15 @@ def test_starting_twice_on_one_port_says_so(tmp_path: Path) -> None:
         other = ("server", "--port", port, "--backend-store-uri", "sqlite:///other.db")
         done = command(*other, directory=tmp_path)
         assert done.returncode == 1
-        assert f"Cannot listen on 127.0.0.1:{port}: the port is taken" in done.stderr
+        assert f"Cannot listen on 127.0.0.1:{port}: another process uses the port" in done.stderr
         assert not (tmp_path / "other.db").exists()
         with Wire(server.url) as wire:
             assert wire.ask("GET", "/health").status == 200
 
 
 @pytest.mark.parametrize(
-    ("host", "says"), [("203.0.113.7", "this machine has no such address"), ("a..b", "unknown")]
+    ("host", "says"),
+    [("203.0.113.7", "this machine does not have the address"), ("a..b", "unknown")],
 )
 def test_an_address_of_another_machine_is_told(host: str, says: str, tmp_path: Path) -> None:
     """With what would work."""

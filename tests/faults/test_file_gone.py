@@ -12,12 +12,12 @@ from tests.faults.load import Once, eventually
 from tests.faults.stored import rows
 from tests.fix_server import headrace
 
-from headrace.commands.database import init
 from headrace.db.base import Sql, Tx
 from headrace.db.schema.facts import Facts
 from headrace.db.sqlite.database import run_to_end
 from headrace.db.sqlite.direct import DirectSqlite
 from headrace.db.sqlite.file import FileGone
+from headrace.upkeep.schema import init
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -64,7 +64,7 @@ def test_nothing_is_wrong_with_a_new_database(uri: str) -> None:
     """Exit code 0; sizes and counts are told."""
     done = command("doctor", uri)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "Nothing is wrong." in done.stdout
+    assert "No problems found." in done.stdout
     assert "2 compared with their history, 0 differ" in done.stdout
 
 
@@ -90,7 +90,7 @@ def test_a_missing_index_is_named_with_what_makes_it_again(uri: str) -> None:
     done = command("doctor", uri)
     assert done.returncode == 1
     assert "index index_params_run_uuid of params is missing" in done.stdout
-    (line,) = [line for line in done.stdout.splitlines() if "mend it with" in line]
+    (line,) = [line for line in done.stdout.splitlines() if "solve it with" in line]
     program, place, *rest = shlex.split(line.partition(": ")[2])
     assert program in ("sqlite3", "psql")
     assert place in uri
@@ -111,7 +111,7 @@ def test_wrong_latest_metrics_are_found_and_recomputed(uri: str, damage: str) ->
     run_sql(uri, damage)
     done = command("doctor", uri)
     assert done.returncode == 1
-    assert "the last value of 1 metrics" in done.stdout
+    assert "the latest value of 1 metrics" in done.stdout
     assert "headrace db recompute-latest" in done.stdout
     mended = command("db", "recompute-latest", uri)
     assert mended.returncode == 0, mended.stderr
@@ -139,8 +139,8 @@ def test_a_missing_latest_metric_is_found_and_made(uri: str) -> None:
     run_sql(uri, "DELETE FROM latest_metrics WHERE key = 'a'")
     done = command("doctor", uri)
     assert done.returncode == 1
-    assert "the last value of 1 metrics" in done.stdout
-    (line,) = [line for line in done.stdout.splitlines() if "mend it with" in line]
+    assert "the latest value of 1 metrics" in done.stdout
+    (line,) = [line for line in done.stdout.splitlines() if "solve it with" in line]
     program, *words = shlex.split(line.partition(": ")[2])
     assert program == "headrace"
     assert command(*words).stdout.startswith("1 latest metrics")

@@ -431,9 +431,9 @@ def test_what_is_named_must_be_deleted(populated: tuple[str, dict[str, str]], op
     before = dump(uri)
     nobody = "77" if option == "experiment" else "m-" + "0" * 32
     for named, words, why in (
-        (alive, (), "only what was deleted can be removed"),
-        (nobody, (), f"There is no {option.replace('-', ' ')} {nobody}."),
-        (ids[f"{kind}new"], ("--older-than", "1d"), "was not deleted so long ago"),
+        (alive, (), "it must be deleted before it can be removed"),
+        (nobody, (), f"{option.replace('-', ' ').capitalize()} {nobody} does not exist."),
+        (ids[f"{kind}new"], ("--older-than", "1d"), "was deleted too recently"),
     ):
         done = ours(uri, f"--{option}-ids", f"{ids[f'{kind}old']},{named}", *words)
         assert done.returncode == 2, done.stdout
@@ -458,7 +458,7 @@ def test_artifacts_behind_the_server_go_from_their_destination(tmp_path: Path) -
         client.post("runs/delete", run_id=made["run_id"])
     done = ours(uri, "--artifacts-destination", str(tmp_path / "elsewhere"))
     assert done.returncode == 1
-    assert "name the place with --artifacts-destination" in done.stdout
+    assert "set it with --artifacts-destination" in done.stdout
     assert ours(uri).returncode == 1  # another directory than the server's
     assert len(files(store)) == len(rows(uri, "SELECT 1 FROM runs")) == 1
     assert ours(uri, "--artifacts-destination", str(store)).returncode == 0

@@ -20,7 +20,7 @@ from headrace.db.upkeep import garbage as sql
 from headrace.db.upkeep.access import opened
 from headrace.settings.table import Settings
 from headrace.storage.locations import Locations
-from headrace.upkeep.garbage import Garbage, Wanted
+from headrace.upkeep.garbage import GarbageCollection, GcRequest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -113,7 +113,7 @@ async def test_what_is_restored_while_its_page_is_collected_keeps_rows_and_files
             )
             locations = Locations(settings, anywhere=True)
             changed: Any = Interleaved(db, between)
-            removed = await Garbage(changed, locations, Wanted()).collect()
+            removed = await GarbageCollection(changed, locations, GcRequest()).collect()
             locations.close()
         assert (removed.runs, removed.logged_models, removed.kept) == (1, 0, [])
     assert rows(uri, "SELECT run_uuid FROM runs") == [(restored,)]

@@ -15,10 +15,10 @@ from tests.fix_postgres import PASSWORD_ROLE
 from tests.sql.catalog import differences, postgres_catalog, sqlite_catalog
 from tests.sql.dumps import restore_postgres, restore_sqlite
 
-from headrace.commands.database import check, init, upgrade
 from headrace.db.schema import heads
 from headrace.db.schema.facts import UnusableDatabase
 from headrace.db.uri import parse
+from headrace.upkeep.schema import check, init, upgrade
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ own_server = pytest.mark.skipif(
 
 
 def test_check_of_a_missing_file_says_so_and_makes_none(tmp_path: Path) -> None:
-    with pytest.raises(UnusableDatabase, match=r"no such file .* headrace db init"):
+    with pytest.raises(UnusableDatabase, match=r"does not exist.* headrace db init"):
         check(f"sqlite:///{tmp_path / 'x.db'}")
     assert list(tmp_path.iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""What a start says: a few lines for people, or one log line for machines."""
+"""The message of a server that is ready: a few lines for people, or one log line for machines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from headrace import __version__
-from headrace.settings import defaults
+from headrace.settings.defaults import PROXY_ROOT, dialect_of, scheme_of
 from headrace.settings.kinds import masked
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ INSTALL: Final = "pip install 'headrace[mlflow]'"
 def announce(
     settings: Settings, url: str, facts: Facts | None, processes: int, after_s: float | None
 ) -> None:
-    """Say that requests are answered. `facts`: None when no database is open."""
+    """Report that the server is ready. `facts` is None if no database is open."""
     ready = "ready" if after_s is None else f"ready in {after_s * 1000:.0f} ms"
     lines = describe(settings, url, facts, processes)
     if settings.log_format == "json":
@@ -33,17 +33,17 @@ def announce(
     click.echo(f"headrace {__version__} at {url}\n")
     for name, text in lines:
         click.echo(f"  {name:<10} {text}")
-    click.echo(f"\n{ready}; Ctrl+C stops it\n")
+    click.echo(f"\n{ready}; stop with Ctrl+C\n")
 
 
 def describe(
     settings: Settings, url: str, facts: Facts | None, processes: int
 ) -> list[tuple[str, str]]:
-    """What is served, from where, as (name, text)."""
+    """Describe the data and routes of the server, as (name, text)."""
     lines = []
     if facts is not None:
         release = facts.release or "of an unknown release"
-        made = ", made just now" if facts.created else ""
+        made = ", just created" if facts.created else ""
         lines.append(("tracking", f"MLFLOW_TRACKING_URI={url}"))
         lines.append(("web page", page(url)))
         lines.append(("routes", routes(settings)))
@@ -59,42 +59,43 @@ def describe(
 
 
 def page(url: str) -> str:
-    """Where MLflow's web page is, or how to get it."""
-    return f"{url}/" if find_spec("mlflow") else f"not installed; get it with: {INSTALL}"
+    """Return the URL of MLflow's web page, or how to install it."""
+    return f"{url}/" if find_spec("mlflow") else f"not installed; install it with: {INSTALL}"
 
 
 def routes(settings: Settings) -> str:
-    """Who answers how many of them."""
+    """Say how many routes headrace serves and how MLflow serves the others."""
+    # The route table is loaded by now; at module level its import would slow down other commands.
     from headrace.api.modes import served
     from headrace.api.routes import ROUTES
     from headrace.bridge.routes import listing
 
     native = [is_native for _, _, is_native in listing(served(ROUTES, settings))]
-    rest = f"{len(native) - sum(native)} by MLflow, started when one is asked for"
+    rest = f"{len(native) - sum(native)} by MLflow, started on demand"
     if not settings.bridge:
-        rest = "the rest by nobody (--no-bridge)"
+        rest = "the others disabled (--no-bridge)"
     elif not find_spec("mlflow"):
-        rest = f"the rest by MLflow, which is not installed: {INSTALL}"
-    return f"{sum(native)} answered by headrace, {rest}"
+        rest = f"the others by MLflow, which is not installed: {INSTALL}"
+    return f"{sum(native)} served by headrace, {rest}"
 
 
 def durability(settings: Settings) -> str:
-    """What an answered write survives."""
-    if defaults.dialect_of(settings.backend_store_uri) == "postgres":
-        return "an answer leaves after PostgreSQL's COMMIT"
+    """Say which failures an acknowledged write survives."""
+    if dialect_of(settings.backend_store_uri) == "postgres":
+        return "writes are acknowledged after PostgreSQL's COMMIT"
     if settings.sqlite_synchronous == "full":
-        return "an answered write survives a crash and a power cut (synchronous FULL)"
-    return "an answered write survives a crash of the server (synchronous NORMAL)"
+        return "acknowledged writes survive a crash and a power cut (synchronous FULL)"
+    return "acknowledged writes survive a crash of the server (synchronous NORMAL)"
 
 
 def artifacts(settings: Settings) -> str:
-    """Where artifacts go."""
+    """Say where artifacts are stored, and how clients reach them."""
     root = masked(settings.default_artifact_root)
     if not settings.serve_artifacts:
-        return f"{root}, reached by the clients themselves"
-    place = settings.artifacts_destination
-    if defaults.scheme_of(place) == "":
-        place = str(Path(place).absolute())
-    if root == defaults.PROXY_ROOT:
-        return f"through this server, kept in {masked(place)}"
-    return f"{root}; through this server: {masked(place)}"
+        return f"{root}, which clients access directly"
+    destination = settings.artifacts_destination
+    if scheme_of(destination) == "":
+        destination = str(Path(destination).absolute())
+    if root == PROXY_ROOT:
+        return f"through this server, stored in {masked(destination)}"
+    return f"{root}; through this server: {masked(destination)}"

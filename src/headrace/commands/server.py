@@ -1,76 +1,76 @@
-"""What `headrace server` does, in order: take the port, open the database, answer requests.
+"""`headrace server`, and `config` and `routes`, which describe it.
 
-One process answers by itself; several run under a supervisor.
+Imports inside functions keep the other commands, such as `headrace --version`, fast.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
 import sys
-import time
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from headrace.commands import banner
-from headrace.server import listening, logs, process
-from headrace.settings import defaults
+import click
 
-if TYPE_CHECKING:
-    from headrace.db.schema.facts import Facts
-    from headrace.server.supervisor import Link
-    from headrace.settings.table import Settings
+from headrace.commands.options import SettingsCommand, resolve
+from headrace.commands.output import print_table
+from headrace.settings.kinds import shown
+from headrace.settings.table import SETTINGS
 
 
-def serve(settings: Settings) -> int:
-    """Serve until told to stop; returns the exit code. Raises CannotStart."""
-    logs.configure(settings.log_level, settings.log_format)
-    sock = listening.listen(settings.host, settings.port)
-    url = listening.url(sock, settings.host, settings.static_prefix)
-    count = processes(settings)
+@click.command(cls=SettingsCommand)
+def server(**flags: Any) -> None:
+    """Serve MLflow's API. Takes the options and variables of `mlflow server`, and more.
 
-    def announce(facts: Facts | None) -> None:
-        banner.announce(settings, url, facts, count, age_s())
+    \b
+    On this machine alone:   headrace server
+    For a team:              headrace server --host 0.0.0.0 \\
+                                 --backend-store-uri postgresql://USER:PASSWORD@HOST/NAME
+    Artifacts in a bucket:   ... --artifacts-destination s3://BUCKET
+    With a host name:        ... --allowed-hosts mlflow.example.com
+    """
+    resolution = resolve(flags)
+    for note in resolution.notes:
+        click.echo(f"headrace: {note}", err=True)
+    from headrace.commands import start
+    from headrace.server.listening import CannotStart
 
-    if count == 1:
-        return process.run(settings, sock, announce)
-    from headrace.api.modes import served
-    from headrace.api.routes import ROUTES
-    from headrace.bridge.share import Shares
-    from headrace.monitor.monitor import board_for, layout_of
-    from headrace.server.supervisor import Supervisor
-
-    # Before the fork: the workers share what this imports, and a database that cannot be served
-    # is said once.
-    facts = asyncio.run(process.look(settings))
-    shares = Shares()
-    board = board_for(settings, layout_of(served(ROUTES, settings)), count)
-
-    def work(link: Link) -> int:
-        return process.run(settings, sock, lambda _: link.ready(), link.alive_fd, shares, board)
-
-    return Supervisor(
-        sock,
-        count,
-        work,
-        drain_timeout_s=settings.drain_timeout_s,
-        on_ready=lambda: announce(facts),
-    ).run()
-
-
-def processes(settings: Settings) -> int:
-    """How many processes answer. A SQLite file has one writer, so one process."""
-    if sys.platform == "win32":
-        return 1
-    if not settings.artifacts_only and defaults.dialect_of(settings.backend_store_uri) == "sqlite":
-        return 1
-    return settings.workers
-
-
-def age_s() -> float | None:
-    """Seconds since this process began, the interpreter included; None where unknown."""
     try:
-        started_ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
-        return time.clock_gettime(time.CLOCK_BOOTTIME) - started_ticks / os.sysconf("SC_CLK_TCK")
-    except (OSError, AttributeError, ValueError):
-        return None
+        code = start.serve(resolution.settings)
+    except CannotStart as exc:
+        raise click.ClickException(str(exc)) from exc
+    sys.exit(code)
+
+
+@click.command(name="config", cls=SettingsCommand)
+def show_config(**flags: Any) -> None:
+    """Print every setting with its value and its source. Takes the options of `server`.
+
+    Passwords are never printed.
+    """
+    resolution = resolve(flags)
+    rows = []
+    for setting in SETTINGS:
+        value = getattr(resolution.settings, setting.name)
+        text = setting.default_text if value is None and setting.default_text else shown(value)
+        rows.append((setting.name, text, resolution.sources[setting.name]))
+    print_table(("setting", "value", "from"), rows)
+    for note in resolution.notes:
+        click.echo(f"headrace: {note}", err=True)
+
+
+@click.command()
+def routes() -> None:
+    """Print every route of MLflow's API, and whether headrace or MLflow serves it.
+
+    MLflow serves `bridged` routes. It must be installed with headrace, and starts on the first request
+    for one of them. Paths that begin with /api are served under /ajax-api too.
+    """
+    from headrace.api.routes import ROUTES
+    from headrace.bridge.routes import listing
+
+    rows = listing(ROUTES)
+    names = {True: "native", False: "bridged"}
+    print_table(
+        ("method", "path", "by"), [(method, path, names[own]) for method, path, own in rows]
+    )
+    native = sum(own for _, _, own in rows)
+    click.echo(f"\n{native} of {len(rows)} routes are native ({native / len(rows):.0%})")

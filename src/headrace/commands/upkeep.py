@@ -1,4 +1,7 @@
-"""The commands that look after what is stored: `doctor`, `gc`, `backup`, `restore`."""
+"""The maintenance commands: `doctor`, `gc`, `backup`, `restore`.
+
+Imports inside functions keep the other commands, such as `headrace --version`, fast.
+"""
 
 from __future__ import annotations
 
@@ -6,125 +9,84 @@ import asyncio
 import os
 import sys
 from pathlib import Path
-from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from headrace.settings import defaults
-from headrace.settings.kinds import SettingError
+from headrace.commands.options import DATABASE
+from headrace.commands.output import ProgressBar, print_or_explain
+from headrace.db.uri import parse
+from headrace.settings.defaults import default_uri
 from headrace.settings.load import load
 from headrace.settings.table import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from headrace.upkeep.garbage import Removed, Wanted
-
-DATABASE = click.argument("uri", envvar="MLFLOW_BACKEND_STORE_URI", required=False)
-PROGRESS_S: Final = 0.2
-BAR_CELLS: Final = 24
-
-
-class Progress:
-    """A bar on a terminal, written over; nothing where nobody watches."""
-
-    def __init__(self) -> None:
-        self._shown_s = 0.0
-        self._is_watched = sys.stderr.isatty()
-
-    def show(self, done: int, total: int, text: str) -> None:
-        """Draw how far it is, not too often. `total` may be an estimate, and `done` exceed it."""
-        if self._is_watched and monotonic() - self._shown_s > PROGRESS_S:
-            self._shown_s = monotonic()
-            share = min(1.0, done / total) if total else 1.0
-            full = round(share * BAR_CELLS)
-            bar = "#" * full + "-" * (BAR_CELLS - full)
-            click.echo(f"\r\x1b[K[{bar}] {share:4.0%}  {text}", err=True, nl=False)
-
-    def end(self) -> None:
-        """Clear the line."""
-        if self._shown_s:
-            click.echo("\r\x1b[K", err=True, nl=False)
-
-
-def told(command: Callable[[], list[str]]) -> None:
-    """Print the lines of a command, or why there are none."""
-    from headrace.db.errors import DatabaseError
-    from headrace.db.schema.facts import UnusableDatabase
-
-    try:
-        for line in command():
-            click.echo(line)
-    except SettingError as exc:
-        raise click.UsageError(str(exc)) from exc
-    except (UnusableDatabase, DatabaseError) as exc:
-        raise click.ClickException(str(exc)) from exc
+    from headrace.upkeep.garbage import GcReport, GcRequest
 
 
 @click.command()
 @DATABASE
 def doctor(uri: str | None) -> None:
-    """Say what is wrong with a database, and the command that mends it. Changes nothing.
+    """Report problems of a database, and the commands that solve them. Changes nothing.
 
-    Schema, indexes, sizes, latest metrics against a sample of their history, journal mode, clock.
-    Exit code 1 when something is wrong.
+    Examines the schema, indexes, sizes, a sample of the latest metrics, the journal mode and the clock.
+    Exit code 1 if there is a problem.
     """
     from headrace.upkeep.doctor import examine
 
-    wrong = False
+    has_problems = False
 
-    def look() -> list[str]:
-        nonlocal wrong
-        diagnosis = asyncio.run(examine(uri or defaults.default_uri()))
-        wrong = bool(diagnosis.wrong)
+    def lines() -> list[str]:
+        nonlocal has_problems
+        diagnosis = asyncio.run(examine(uri or default_uri()))
+        has_problems = bool(diagnosis.problems)
         return diagnosis.lines()
 
-    told(look)
-    sys.exit(1 if wrong else 0)
+    print_or_explain(lines)
+    sys.exit(1 if has_problems else 0)
 
 
 @click.command()
 @DATABASE
 @click.option(
-    "--backend-store-uri", metavar="URI", help="Another way to name URI, as in `mlflow gc`."
+    "--backend-store-uri", metavar="URI", help="Another way to give URI, as in `mlflow gc`."
 )
 @click.option(
     "--older-than",
     metavar="AGE",
     help="Only what was deleted at least this long ago: 30d, 8h, 2d8h5m20s.",
 )
-@click.option("--run-ids", metavar="IDS", help="These runs only, separated by commas.")
-@click.option("--experiment-ids", metavar="IDS", help="These experiments only, with their runs.")
-@click.option("--logged-model-ids", metavar="IDS", help="These logged models only.")
-@click.option("--jobs", is_flag=True, help="Remove jobs that have ended, too.")
-@click.option("--job-ids", metavar="IDS", help="These jobs only, if they have ended.")
-@click.option("--dry-run", is_flag=True, help="Count what would go, and change nothing.")
+@click.option("--run-ids", metavar="IDS", help="Only these runs, separated by commas.")
+@click.option("--experiment-ids", metavar="IDS", help="Only these experiments, with their runs.")
+@click.option("--logged-model-ids", metavar="IDS", help="Only these logged models.")
+@click.option("--jobs", is_flag=True, help="Also remove finished jobs.")
+@click.option("--job-ids", metavar="IDS", help="Also remove these jobs, if they are finished.")
+@click.option("--dry-run", is_flag=True, help="Count what would be removed; change nothing.")
 @click.option(
     "--artifacts-destination",
     metavar="URI",
     envvar="MLFLOW_ARTIFACTS_DESTINATION",
-    help="Where the server keeps the artifacts that it carries, as for `headrace server`.",
+    help="The artifact store of the server, as for `headrace server`.",
 )
-@click.option("--keep-artifacts", is_flag=True, help="Leave the artifacts where they are.")
+@click.option("--keep-artifacts", is_flag=True, help="Do not remove artifacts.")
 @click.option(
     "--inputs",
     is_flag=True,
-    help="Remove what says which datasets and models the runs used, too. `mlflow gc` leaves it behind.",
+    help="Also remove the links from runs to their datasets and models, which `mlflow gc` keeps.",
 )
 @click.option(
     "--tracking-uri",
     metavar="URI",
-    help="Has no effect: no server is asked for artifacts, see --artifacts-destination.",
+    help="Has no effect: headrace removes artifacts without a server, see --artifacts-destination.",
 )
 def gc(**options: Any) -> None:
-    """Remove for good the runs, logged models and experiments that users have deleted.
+    """Permanently remove the runs, logged models and experiments that users have deleted.
 
-    With their metrics, params, tags and artifacts. Servers may go on meanwhile. What cannot be removed stays
-    and is named; exit code 1, then. There is no way back: make a backup first.
+    Also removes their metrics, params, tags and artifacts. Servers may keep running. Lists everything that
+    cannot be removed, and then exits with code 1. Nothing can be restored afterwards: make a backup first.
 
-    Ids narrow down their own kind only, as in `mlflow gc`: with --run-ids, all logged models and experiments
-    that were deleted are removed still.
+    Ids restrict only their own kind, as in `mlflow gc`: with --run-ids, all deleted logged models and
+    experiments are still removed.
     """
     from headrace.upkeep import garbage
 
@@ -132,14 +94,14 @@ def gc(**options: Any) -> None:
 
     def run() -> list[str]:
         nonlocal outcome
-        age, jobs = options["older_than"], garbage.ids(options["job_ids"])
-        wanted = garbage.Wanted(
+        age = options["older_than"]
+        request = garbage.GcRequest(
             older_than_ms=None if age is None else garbage.age_ms(age),
             run_ids=garbage.ids(options["run_ids"]),
             experiment_ids=garbage.experiment_ids(options["experiment_ids"]),
             logged_model_ids=garbage.ids(options["logged_model_ids"]),
             jobs=options["jobs"],
-            job_ids=jobs,
+            job_ids=garbage.ids(options["job_ids"]),
             inputs=options["inputs"],
         )
         flags = {
@@ -148,33 +110,35 @@ def gc(**options: Any) -> None:
         }
         settings = load(flags, os.environ)
         dry_run, artifacts = options["dry_run"], not options["keep_artifacts"]
-        outcome = asyncio.run(_collect(settings, wanted, dry_run, artifacts))
+        outcome = asyncio.run(_collect(settings, request, dry_run, artifacts))
         verb = "Would remove" if dry_run else "Removed"
         return [f"{verb} {outcome.line()}.", *outcome.lines()]
 
-    told(run)
+    print_or_explain(run)
     sys.exit(1 if outcome is not None and outcome.kept else 0)
 
 
-async def _collect(settings: Settings, wanted: Wanted, dry_run: bool, artifacts: bool) -> Removed:
+async def _collect(
+    settings: Settings, request: GcRequest, dry_run: bool, artifacts: bool
+) -> GcReport:
     from headrace.db.upkeep.access import opened
     from headrace.storage.locations import Locations
-    from headrace.upkeep.garbage import Garbage
+    from headrace.upkeep.garbage import GarbageCollection
 
-    progress = Progress()
+    progress = ProgressBar()
 
-    def show(so_far: Removed) -> None:
-        progress.show(so_far.done, so_far.total, so_far.line())
+    def show(report: GcReport) -> None:
+        progress.show(report.done, report.total, report.line())
 
     async with opened(settings.backend_store_uri) as db:
         locations = Locations(settings, anywhere=True)
         try:
-            return await Garbage(
+            return await GarbageCollection(
                 db,
                 locations if artifacts else None,
-                wanted,
+                request,
                 dry_run=dry_run,
-                may_lack_store=_is_home(settings),
+                may_lack_store=_is_server_directory(settings),
                 progress=show,
             ).collect()
         finally:
@@ -182,10 +146,8 @@ async def _collect(settings: Settings, wanted: Wanted, dry_run: bool, artifacts:
             locations.close()
 
 
-def _is_home(settings: Settings) -> bool:
-    """Whether we stand where a server keeps its database and, beside it, its artifacts."""
-    from headrace.db.uri import parse
-
+def _is_server_directory(settings: Settings) -> bool:
+    """Whether a server with these settings would keep database and artifacts in this directory."""
     target = parse(settings.backend_store_uri)
     is_default = settings.artifacts_destination == Settings().artifacts_destination
     return is_default and bool(target.path) and Path(target.path).parent == Path.cwd()
@@ -195,18 +157,18 @@ def _is_home(settings: Settings) -> bool:
 @click.argument("uri")
 @click.argument("file", type=click.Path(path_type=Path))
 def backup(uri: str, file: Path) -> None:
-    """Copy the SQLite database URI to FILE, as of one moment, while servers read and write it.
+    """Copy a consistent snapshot of the SQLite database URI to FILE.
 
-    Artifacts are not in it.
+    Servers may read and write the database meanwhile. The copy does not include artifacts.
     """
     from headrace.db.upkeep.backup import backup as copy
 
-    progress = Progress()
+    progress = ProgressBar()
 
     def show(done: int, total: int) -> None:
         progress.show(done, total, f"{done:,} of {total:,} pages")
 
-    told(lambda: copy(uri, file, show))
+    print_or_explain(lambda: copy(uri, file, show))
     progress.end()
 
 
@@ -214,16 +176,15 @@ def backup(uri: str, file: Path) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("uri")
 @click.option(
-    "--force", is_flag=True, help="Move a file that is there aside. Stop its servers first."
+    "--force",
+    is_flag=True,
+    help="If the database exists, move its file aside. First stop its servers.",
 )
 def restore(file: Path, uri: str, force: bool) -> None:
-    """Make a SQLite database at URI from FILE, which `headrace backup` wrote.
+    """Create the SQLite database URI from FILE, which `headrace backup` wrote.
 
-    FILE is checked, and so is the database before the command ends. A log that was left behind at URI goes aside.
+    Checks FILE before the copy and the database after it. Moves aside a log left over at URI.
     """
     from headrace.db.upkeep.backup import restore as copy_back
 
-    told(lambda: copy_back(file, uri, force=force))
-
-
-COMMANDS: Final = (doctor, gc, backup, restore)
+    print_or_explain(lambda: copy_back(file, uri, force=force))

@@ -33,7 +33,7 @@ from headrace.http.router import Router
 from headrace.http.security import Security
 from headrace.http.workspaces import WORKSPACE, check_workspace
 from headrace.monitor.layout import BRIDGED_CELL, REFUSED_CELL
-from headrace.monitor.monitor import Monitor, board_for, layout_of
+from headrace.monitor.monitor import Monitor, counter_table_for, layout_of
 from headrace.server.logs import without_text
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from headrace.bridge.bridge import Bridge
     from headrace.bridge.share import Shares
     from headrace.db.base import Database
-    from headrace.monitor.board import Board
+    from headrace.monitor.counter_table import CounterTable
     from headrace.settings.table import Settings
 
 log = logging.getLogger(__name__)
@@ -67,13 +67,13 @@ class App:
         routes: Iterable[Route],
         *,
         shares: Shares | None = None,
-        board: Board | None = None,
+        counters: CounterTable | None = None,
     ) -> None:
         self.settings = settings
         self._routes = tuple(routes)
         table = tuple(served(self._routes, settings))
         layout = layout_of(table)
-        self.monitor = Monitor(layout, board or board_for(settings, layout, 1))
+        self.monitor = Monitor(layout, counters or counter_table_for(settings, layout, 1))
         self.router = Router(table, layout.cells)
         self.answer: Callable[[Request], Awaitable[Response]] = self._answer
         self._encode = codec.encode
@@ -278,12 +278,14 @@ class App:
         return answer
 
 
-def create_app(settings: Settings, shares: Shares | None = None, board: Board | None = None) -> App:
+def create_app(
+    settings: Settings, shares: Shares | None = None, counters: CounterTable | None = None
+) -> App:
     """The application of these settings, with every route. Its database opens in `App.start`.
 
-    `shares` and `board` are what forked processes of one server share: the bridge, and their figures.
+    `shares` and `counters` are what forked processes of one server share: the bridge, and their figures.
     """
-    return App(settings, ROUTES, shares=shares, board=board)
+    return App(settings, ROUTES, shares=shares, counters=counters)
 
 
 def error_response(error: ApiError, retry_after_s: int | None = None) -> Response:

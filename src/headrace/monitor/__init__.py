@@ -1,1 +1,1 @@
-"""What the server counts about itself, and how Prometheus reads it."""
+"""Metrics of the server, and their exposition to Prometheus."""

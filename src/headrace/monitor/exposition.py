@@ -1,4 +1,4 @@
-"""The figures of all processes in Prometheus's formats. Run in a thread: it takes milliseconds."""
+"""The metrics of all processes in Prometheus's formats. Run it in a thread: it takes milliseconds."""
 
 from __future__ import annotations
 
@@ -42,29 +42,38 @@ PER_PROCESS: Final = (
     # figure, name, help, divided by
     ("resident_bytes", "process_resident_memory_bytes", "Resident memory of each process.", 1),
     ("open_files", "process_open_files", "Open file descriptors of each process.", 1),
-    ("started_ms", "process_start_time_seconds", "When each process began to serve.", 1000),
+    (
+        "started_ms",
+        "process_start_time_seconds",
+        "Time at which each process started to serve.",
+        1000,
+    ),
     ("connections", "connections", "Open client connections.", 1),
-    ("in_flight", "requests_in_flight", "Requests that are being answered.", 1),
-    ("queue_operations", "write_queue_operations", "Writes that wait for their commit.", 1),
-    ("queue_bytes", "write_queue_bytes", "Bytes of writes that wait for their commit.", 1),
+    ("in_flight", "requests_in_flight", "Requests in progress.", 1),
+    ("queue_operations", "write_queue_operations", "Writes waiting for their commit.", 1),
+    ("queue_bytes", "write_queue_bytes", "Bytes of writes waiting for their commit.", 1),
     (
         "runs_set_aside",
         "runs_set_aside",
-        "Runs whose writes wait because another session of the database has locked them.",
+        "Runs whose writes wait because another database session has locked them.",
         1,
     ),
 )
 
 
-class Figures(Collector):
-    """All that is shown, collected when Prometheus asks."""
+class MetricsCollector(Collector):
+    """Collects all metrics of the server for one scrape."""
 
     def __init__(self, ctx: Context, monitor: Monitor, *, database_is_up: bool) -> None:
         self._monitor = monitor
         self._ctx = ctx
         self._database_is_up = database_is_up
-        board = monitor.board
-        rows = [(n, board.row(n).tolist()) for n in range(board.rows) if board.row(n)[CELL["pid"]]]
+        counters = monitor.counters
+        rows = [
+            (n, counters.row(n).tolist())
+            for n in range(counters.rows)
+            if counters.row(n)[CELL["pid"]]
+        ]
         now_ns = monotonic_ns()
         self._living = [
             (n, row) for n, row in rows if 0 <= now_ns - row[CELL["published_ns"]] < STALE_NS
@@ -72,7 +81,7 @@ class Figures(Collector):
         self._total = [sum(column) for column in zip(*(row for _, row in rows), strict=True)]
 
     def collect(self) -> Iterator[Metric]:
-        """One family after the other."""
+        """Yield the families of metrics."""
         yield from requests(self._monitor.layout, self._total)
         if self._ctx.settings.expose_prometheus:
             yield stock_requests(self._monitor.layout, self._total)
@@ -88,7 +97,7 @@ class Figures(Collector):
                 gauge.add_metric([str(number)], row[CELL[figure]] / divisor)
             yield gauge
         cpu = CounterMetricFamily(
-            "headrace_process_cpu_seconds", "Processor time of each process.", labels=["worker"]
+            "headrace_process_cpu_seconds", "CPU time of each process.", labels=["worker"]
         )
         for number, row in self._living:
             cpu.add_metric([str(number)], row[CELL["cpu_ns"]] / 1e9)
@@ -96,15 +105,15 @@ class Figures(Collector):
 
     def _database(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(
-            "headrace_database_up", "1 when the database answered.", value=self._database_is_up
+            "headrace_database_up", "1 if the database answered.", value=self._database_is_up
         )
         in_use = GaugeMetricFamily(
             "headrace_pool_connections",
-            "Database connections by pool and state, and how many there may be (max).",
+            "Database connections by pool and state; the state max is the limit.",
             labels=["pool", "state"],
         )
         waiting = GaugeMetricFamily(
-            "headrace_pool_waiting", "Callers that wait for a connection.", labels=["pool"]
+            "headrace_pool_waiting", "Callers waiting for a connection.", labels=["pool"]
         )
         for pool in POOLS:
             for figure, state in (("in_use", "in_use"), ("idle", "idle"), ("size", "max")):
@@ -115,11 +124,11 @@ class Figures(Collector):
         yield waiting
         yield CounterMetricFamily(
             "headrace_rows_written",
-            "Rows inserted, changed or deleted.",
+            "Rows inserted, updated or deleted.",
             value=self._total[CELL["rows_written"]],
         )
         errors = CounterMetricFamily(
-            "headrace_database_errors", "Errors that the database reported.", labels=["kind"]
+            "headrace_database_errors", "Errors reported by the database.", labels=["kind"]
         )
         for kind in ERROR_KINDS:
             errors.add_metric([kind], self._total[CELL[f"error_{kind}"]])
@@ -127,12 +136,10 @@ class Figures(Collector):
 
     def _server(self) -> Iterator[Metric]:
         settings = self._ctx.settings
-        yield GaugeMetricFamily(
-            "headrace_workers", "Processes that answer requests.", value=len(self._living)
-        )
+        yield GaugeMetricFamily("headrace_workers", "Server processes.", value=len(self._living))
         yield GaugeMetricFamily(
             "headrace_write_queue_max_operations",
-            "Writes of one process that may wait; beyond them the answer is 429.",
+            "Maximum number of waiting writes in one process; further writes get 429.",
             value=settings.write_queue_operations,
         )
         bridge = GaugeMetricFamily(
@@ -145,17 +152,19 @@ class Figures(Collector):
         if not settings.artifacts_only:
             database = self._ctx.db
             facts |= {"database": database.dialect, "schema": database.schema.head}
-        yield InfoMetricFamily("headrace_build", "What runs here.", value=facts)
+        yield InfoMetricFamily(
+            "headrace_build", "Versions of headrace, Python and the database schema.", value=facts
+        )
 
 
 def requests(layout: Layout, total: Row) -> Iterator[Metric]:
-    """Number of requests by route and status, and their times by route. Routes never asked are left out."""
+    """Yield requests by route and status, and durations by route. Omits routes without requests."""
     count = CounterMetricFamily(
         "headrace_requests", "Requests answered.", labels=["method", "route", "status"]
     )
     times = HistogramMetricFamily(
         "headrace_request_duration_seconds",
-        "Time from the whole request to the beginning of its answer.",
+        "Time from the end of a request to the start of its response.",
         labels=["method", "route"],
     )
     for (method, path), cell in layout.cells.items():
@@ -172,7 +181,7 @@ def requests(layout: Layout, total: Row) -> Iterator[Metric]:
 
 
 def stock_requests(layout: Layout, total: Row) -> Metric:
-    """What `mlflow server --expose-prometheus` calls the number of requests."""
+    """Return the number of requests under the name of `mlflow server --expose-prometheus`."""
     sums: dict[tuple[str, str], int] = {}
     for (method, _), cell in layout.cells.items():
         for n, status in enumerate(STATUSES):
@@ -188,17 +197,17 @@ def stock_requests(layout: Layout, total: Row) -> Metric:
 
 
 def group_commits(total: Row) -> Iterator[Metric]:
-    """How many operations share a commit, and how long they wait and take."""
+    """Yield the sizes of group commits, their waiting times and durations."""
     families = (
         ("group_size", "operations", "Writes per commit.", GROUP_SIZES, 1),
         (
             "group_wait",
             "wait_seconds",
-            "Time the oldest write of a commit waited.",
+            "Time that the oldest write of a commit waited.",
             DURATIONS_S,
             1e9,
         ),
-        ("group_flush", "flush_seconds", "Time a commit took.", DURATIONS_S, 1e9),
+        ("group_flush", "flush_seconds", "Duration of a commit.", DURATIONS_S, 1e9),
     )
     for figure, name, text, bounds, divisor in families:
         first = CELL[f"{figure}_0"]
@@ -212,7 +221,7 @@ def group_commits(total: Row) -> Iterator[Metric]:
 
 
 def cumulative(counts: Row, bounds: Sequence[float]) -> list[tuple[str, float]]:
-    """Buckets as Prometheus has them: each counts what is at or below its bound."""
+    """Return Prometheus's buckets: each counts the values up to its bound."""
     buckets = []
     so_far = 0
     for bound, count in zip((*map(str, map(float, bounds)), "+Inf"), counts, strict=True):
@@ -222,8 +231,8 @@ def cumulative(counts: Row, bounds: Sequence[float]) -> list[tuple[str, float]]:
 
 
 def exposed(ctx: Context, monitor: Monitor, is_up: bool, accept: str) -> tuple[bytes, str]:
-    """The body of the answer to a scrape, and its content type, chosen by the Accept header."""
+    """Return the body of the response to a scrape, and its content type, chosen by the Accept header."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Figures(ctx, monitor, database_is_up=is_up))
+    registry.register(MetricsCollector(ctx, monitor, database_is_up=is_up))
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type

@@ -1,4 +1,4 @@
-"""Which cell of a row holds what: figures of the process first, then a block per route."""
+"""The layout of a row of the counter table: figures of the process, then a block per route."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-# Upper bounds of histogram buckets. A point write takes 1 ms, a page of search 5 ms, a long stream seconds.
+# Upper bounds of histogram buckets. A small write takes 1 ms, a page of a search 5 ms, a long stream seconds.
 DURATIONS_S: Final = (
     0.001,
     0.0025,
@@ -27,7 +27,7 @@ DURATIONS_S: Final = (
 DURATIONS_NS: Final = tuple(round(bound * 1e9) for bound in DURATIONS_S)
 GROUP_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
-# Statuses that have a cell of their own; any other counts as the first of its hundred.
+# Each of these statuses has a counter; any other status counts as the first of its class (such as 400).
 STATUSES: Final = (
     *(100, 200, 201, 204, 206, 300, 301, 302, 304, 307, 308),
     *(400, 401, 403, 404, 405, 409, 411, 412, 413, 415, 416, 429),
@@ -41,7 +41,7 @@ ROUTE_BUCKETS: Final = len(STATUSES)
 ROUTE_SUM: Final = ROUTE_BUCKETS + len(DURATIONS_S) + 1  # nanoseconds
 ROUTE_WIDTH: Final = ROUTE_SUM + 1
 
-# What is no row of the route table.
+# Requests without a row in the route table.
 UNMATCHED: Final = ("", "(unmatched)")
 BRIDGED: Final = ("", "(bridged)")
 REFUSED: Final = ("", "(refused)")  # by the checks of Host and Origin
@@ -60,7 +60,7 @@ ERROR_KINDS: Final = (
 )
 FIGURES: Final = (
     "pid",
-    "published_ns",  # of the monotonic clock, which all processes of a machine share
+    "published_ns",  # by the monotonic clock, which all processes of a machine share
     "started_ms",  # since the epoch
     "cpu_ns",
     "resident_bytes",
@@ -88,7 +88,7 @@ REFUSED_CELL: Final = FIRST_ROUTE + 2 * ROUTE_WIDTH
 
 
 class Layout:
-    """The cells of a route table: `routes` are (method, path), the three that are no routes first."""
+    """The first cells of routes, which are pairs of method and path. OTHERS come first."""
 
     def __init__(self, routes: Iterable[tuple[str, str]]) -> None:
         self.routes: Sequence[tuple[str, str]] = (*OTHERS, *dict.fromkeys(routes))
@@ -97,8 +97,8 @@ class Layout:
 
     @property
     def name(self) -> str:
-        """Equal for equal layouts only: a file of another release is not read with this one's eyes."""
-        from hashlib import blake2b  # for a file's name only
+        """A hash of the layout, so that a release does not read the file of another layout."""
+        from hashlib import blake2b  # needed only for a table in a file
 
         facts = repr((FIGURES, STATUSES, DURATIONS_S, GROUP_SIZES, self.routes))
         return blake2b(facts.encode(), digest_size=6).hexdigest()

@@ -1,7 +1,7 @@
-"""Counts what one process does, in cells that every process of the server can read.
+"""Metrics of one process, in a counter table that every process of the server can read.
 
-`finish` is called for every request and costs about half a microsecond; everything that can be sampled is
-sampled once a second instead.
+`finish` runs for every request and takes about half a microsecond. Figures that can be sampled are sampled
+once per second instead.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from time import monotonic_ns, process_time_ns, time
 from typing import TYPE_CHECKING, Final
 
 from headrace.db.errors import raised
-from headrace.monitor.board import Board
+from headrace.monitor.counter_table import CounterTable
 from headrace.monitor.layout import (
     CELL,
     COLUMN_OF_STATUS,
@@ -36,9 +36,8 @@ if TYPE_CHECKING:
     from headrace.settings.table import Settings
 
 PUBLISH_S: Final = 1.0
-STALE_NS: Final = (
-    5_000_000_000  # what a process has not renewed for so long, it is not there to renew
-)
+# A process that has not published for this long has ended.
+STALE_NS: Final = 5_000_000_000
 PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 _SIZE: Final = CELL["group_size_0"]
 _SIZE_SUM: Final = CELL["group_size_sum"]
@@ -49,12 +48,12 @@ _FLUSH_SUM: Final = CELL["group_flush_sum"]
 
 
 class Monitor:
-    """The figures of one process. `board` is shared with the other processes of the server."""
+    """The metrics of one process. It shares `counters` with the other processes of the server."""
 
-    def __init__(self, layout: Layout, board: Board) -> None:
+    def __init__(self, layout: Layout, counters: CounterTable) -> None:
         self.layout = layout
-        self.board = board
-        self.cells = board.claim()
+        self.counters = counters
+        self.cells = counters.claim()
         self.watch_server: Callable[[], tuple[int, int]] = lambda: (0, 0)
         self.watch_bridge: Callable[[], tuple[bool, bool]] = lambda: (False, False)
         self._task: asyncio.Task[None] | None = None
@@ -65,14 +64,14 @@ class Monitor:
         self._cpu_ns = process_time_ns()
 
     def finish(self, cell: int, status: int, elapsed_ns: int) -> None:
-        """Count a request that was answered: `cell` of its route, and the time until its answer began."""
+        """Count a request. `cell` is that of its route, `elapsed_ns` the time until its response started."""
         cells = self.cells
         cells[cell + COLUMN_OF_STATUS[status]] += 1
         cells[cell + ROUTE_BUCKETS + bisect_left(DURATIONS_NS, elapsed_ns)] += 1
         cells[cell + ROUTE_SUM] += elapsed_ns
 
     def on_group(self, operations: int, wait_s: float, flush_s: float) -> None:
-        """Count a commit of the write queue."""
+        """Count a group commit."""
         cells = self.cells
         wait_ns, flush_ns = int(wait_s * 1e9), int(flush_s * 1e9)
         cells[_SIZE + bisect_left(GROUP_SIZES, operations)] += 1
@@ -83,7 +82,7 @@ class Monitor:
         cells[_FLUSH_SUM] += flush_ns
 
     def start(self, db: Database, writer: GroupCommit) -> None:
-        """Begin to publish the figures that are sampled."""
+        """Start to publish the sampled figures."""
         self._db, self._writer = db, writer
         writer.on_group = self.on_group
         self.cells[CELL["pid"]] = os.getpid()
@@ -92,7 +91,7 @@ class Monitor:
         self._task = asyncio.create_task(self._publish_every_second())
 
     def stop(self) -> None:
-        """Publish for the last time."""
+        """Publish the figures for the last time."""
         if self._task is not None:
             self._task.cancel()
             self.publish()
@@ -104,8 +103,8 @@ class Monitor:
             self.publish()
 
     def publish(self) -> None:
-        """Write the sampled figures now."""
-        assert self._db is not None and self._writer is not None, "start comes first"
+        """Write the sampled figures to the counter table."""
+        assert self._db is not None and self._writer is not None, "publish needs start"
         cells = self.cells
         in_flight, connections = self.watch_server()
         resident_bytes, open_files = _memory_and_files()
@@ -138,19 +137,19 @@ class Monitor:
 
 
 def layout_of(routes: Iterable[Route]) -> Layout:
-    """The cells that a route table needs."""
+    """Return the layout for a route table."""
     return Layout((route.method, route.path) for route in routes)
 
 
-def board_for(settings: Settings, layout: Layout, processes: int) -> Board:
-    """What the processes of one server count on. Forked ones must be given the same object."""
+def counter_table_for(settings: Settings, layout: Layout, processes: int) -> CounterTable:
+    """Create the counter table of a server. Its forked processes must share the returned object."""
     if settings.expose_prometheus:
-        return Board(layout.width, directory=settings.expose_prometheus, layout=layout.name)
-    return Board(layout.width, processes)
+        return CounterTable(layout.width, directory=settings.expose_prometheus, layout=layout.name)
+    return CounterTable(layout.width, processes)
 
 
 def _memory_and_files() -> tuple[int, int]:
-    """Resident bytes and open file descriptors of this process; 0 where they cannot be told."""
+    """Return resident bytes and open file descriptors of this process, or zeros if unknown."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 once a second, 5 µs cheaper
             resident_bytes = int(file.read().split()[1]) * PAGE_BYTES

@@ -1,4 +1,4 @@
-"""Where the time of one request goes. Used only when requests are logged; costs nothing otherwise."""
+"""The time that a request spends in each stage. Measured only if requests are logged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Times:
-    """Seconds that a request spent waiting for its commit to begin, in the database, in encoding."""
+    """Seconds that a request spends in the write queue, in the database and in encoding."""
 
     __slots__ = ("database_s", "depth", "encoding_s", "queue_s")
 
@@ -24,7 +24,7 @@ class Times:
 
     @contextmanager
     def in_database(self) -> Iterator[None]:
-        """Count the time of the block. A block inside another counts once."""
+        """Measure the time of the block; nested blocks count once."""
         self.depth += 1
         began_s = perf_counter()
         try:
@@ -39,5 +39,5 @@ current: ContextVar[Times | None] = ContextVar("current", default=None)
 
 
 def times() -> Times:
-    """The times of the request that is being answered; of nobody when there is none."""
+    """Return the times of the current request, or unused ones without a current request."""
     return current.get() or Times()

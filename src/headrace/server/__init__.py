@@ -1,1 +1,1 @@
-"""A server process and its life: start, workers, logs, end."""
+"""Server processes: listening, start, supervision, logs, shutdown."""

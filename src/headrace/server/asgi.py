@@ -1,4 +1,4 @@
-"""`headrace.server.asgi:app`: the application for any ASGI server; settings come from the environment."""
+"""`headrace.server.asgi:app`: the application for any ASGI server, with settings from the environment."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from headrace.settings.load import load_handed_over
 
 
 def factory() -> Application:
-    """A new application with the settings of the environment (for `uvicorn --factory`).
+    """Create an application with the settings of the environment, as `uvicorn --factory` does.
 
-    `mlflow server --app-name headrace` finds it by the entry point in pyproject.toml.
+    `mlflow server --app-name headrace` calls it through the entry point in pyproject.toml.
     """
     return Application(create_app(load_handed_over(os.environ)))
 

@@ -1,4 +1,4 @@
-"""The listening socket: taken before anything else, with a clear word when it cannot be had."""
+"""The listening socket, and errors with advice if it cannot be opened."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Final
 
 BACKLOG: Final = 2048  # connections that wait while the server starts or is busy
 REASONS: Final = {
-    errno.EADDRINUSE: "the port is taken: another server runs there. Stop it, or choose "
-    "another: --port {other}.",
-    errno.EACCES: "ports below 1024 need a privilege. Choose another: --port {other}.",
-    errno.EADDRNOTAVAIL: "this machine has no such address. --host 127.0.0.1 is this machine only, "
-    "--host 0.0.0.0 all of its addresses.",
+    errno.EADDRINUSE: "another process uses the port. Stop it, or choose another port: "
+    "--port {other}.",
+    errno.EACCES: "ports below 1024 need a privilege. Choose another port: --port {other}.",
+    errno.EADDRNOTAVAIL: "this machine does not have the address. Use --host 127.0.0.1 for local "
+    "access only, or --host 0.0.0.0 for all addresses.",
 }
 
 
 class CannotStart(Exception):
-    """The server cannot start. The text is for the person who started it."""
+    """The server cannot start. The message is for the user."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens on TCP `host`:`port` (0: a free port). Raises CannotStart."""
+    """Listen on TCP `host`:`port`; port 0 chooses a free one. Raises CannotStart."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -44,7 +44,7 @@ def _reason(error: OSError, port: int) -> str:
 
 
 def url(sock: socket.socket, host: str, prefix: str | None) -> str:
-    """Where a person on this machine finds the server."""
+    """Return the URL of the server for users on this machine."""
     port = sock.getsockname()[1]
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     return f"http://{name}:{port}{prefix or ''}"

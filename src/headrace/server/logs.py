@@ -1,4 +1,4 @@
-"""The log, on stderr: lines for people, or one JSON object a line for machines. Times are UTC."""
+"""The log on stderr: text lines for people or JSON lines for machines. Times are UTC."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ TIME_FORMAT: Final = "%Y-%m-%dT%H:%M:%S"
 
 
 class TextLines(logging.Formatter):
-    """Time, level, logger, message, `fields` as name=value; a traceback below when there is one."""
+    """Time, level, logger, message and `fields` as name=value, followed by any traceback."""
 
     def __init__(self) -> None:
         super().__init__(TEXT_FORMAT, TIME_FORMAT)
         self.converter = time.gmtime
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """The line without its traceback."""
+        """Format the line without its traceback."""
         fields: dict[str, object] = getattr(record, "fields", {})
         return super().formatMessage(record) + "".join(f" {k}={v}" for k, v in fields.items())
 
 
 class JsonLines(TextLines):
-    """`time`, `level`, `logger`, `process`, `message`, `fields`, and `traceback` when there is one."""
+    """`time`, `level`, `logger`, `process`, `message`, `fields`, and `traceback` after an exception."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, whatever the message holds."""
+        """Format the record as one line, even if the message has several."""
         line = {
             "time": f"{self.formatTime(record, TIME_FORMAT)}.{record.msecs:03.0f}Z",
             "level": record.levelname.lower(),
@@ -44,11 +44,11 @@ class JsonLines(TextLines):
 
 
 class Failure(Exception):
-    """Stands for another exception in the log: its type and where it was raised, without its text."""
+    """Stands for another exception in the log, with its type and traceback but without its text."""
 
 
 def without_text(error: BaseException) -> Failure:
-    """What of an exception may be logged. Texts of drivers and decoders hold values of the request."""
+    """Copy an exception for the log. Texts of drivers and decoders may hold values of the request."""
     text = f"{type(error).__module__}.{type(error).__qualname__}"
     if isinstance(error, OSError) and error.strerror:
         text += f": {error.strerror}"
@@ -60,7 +60,7 @@ def without_text(error: BaseException) -> Failure:
 
 
 def configure(level: str, style: str) -> None:
-    """Send everything of `level` and above to stderr; `style` is "text" or "json"."""
+    """Log messages of `level` and above to stderr; `style` is "text" or "json"."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if style == "json" else TextLines())
     root = logging.getLogger()

@@ -1,4 +1,4 @@
-"""One process that answers requests on a listening socket until it is told to drain."""
+"""One process that serves requests on a listening socket until a signal stops it."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
     from headrace.bridge.share import Shares
     from headrace.http.app import App
-    from headrace.monitor.board import Board
+    from headrace.monitor.counter_table import CounterTable
     from headrace.settings.table import Settings
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-# As long as stock MLflow tries: a database that starts beside us is waited for.
-PATIENCE_S: Final = 100.0
+# As long as stock MLflow waits for a database that starts at the same time.
+START_TIMEOUT_S: Final = 100.0
 FIRST_PAUSE_S: Final = 0.1
-LONGEST_PAUSE_S: Final = 5.0
-# New objects between two looks of the cycle collector. A group of 10,000 points makes more than that many tuples, none
-# of them in a cycle: at Python's default, 700, looking at them was 17 % of the server's time (log-batch of 500).
+MAX_PAUSE_S: Final = 5.0
+# New objects between two runs of the cycle collector. A group of 10,000 points creates more tuples than that, none of
+# them in a cycle. At Python's default of 700 the collector took 17 % of the server's time (log-batch of 500 points).
 NEW_OBJECTS_PER_COLLECTION: Final = 50_000
 
 
@@ -44,25 +44,25 @@ def run(
     ready: Callable[[Facts | None], None],
     supervisor_fd: int | None = None,
     shares: Shares | None = None,
-    board: Board | None = None,
+    counters: CounterTable | None = None,
 ) -> int:
-    """Answer until a signal says stop; returns 0 when every request was finished.
+    """Serve until SIGTERM or SIGINT; return 0 if every request was finished.
 
-    `ready` is called with what the database is, once requests are answered. Under a supervisor,
-    whose end makes `supervisor_fd` readable, a signal may come twice and never means more than
-    "drain"; alone, a second one ends the process at once. So does the end of the drain timeout:
-    exit code 1. Raises CannotStart.
+    Calls `ready` with the facts about the database when the server accepts requests. Without a
+    supervisor, a second signal ends the process immediately. With one, whose end makes
+    `supervisor_fd` readable, SIGTERM only ever starts the drain, because it may arrive twice. When the
+    drain timeout ends, the process exits with code 1. Raises CannotStart.
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_answer(settings, sock, ready, supervisor_fd, shares, board))
+        runner.run(_serve(settings, sock, ready, supervisor_fd, shares, counters))
     return 0
 
 
-async def look(settings: Settings) -> Facts | None:
-    """Open the database and close it again; what it is. Raises CannotStart."""
+async def check_database(settings: Settings) -> Facts | None:
+    """Open and close the database; return the facts about it. Raises CannotStart."""
     if settings.artifacts_only:
         return None
-    db = await _patiently(lambda: open_database(settings))
+    db = await _retry_start(lambda: open_database(settings))
     await db.close()
     found = cast("Facts", db.schema)
     warn(found)
@@ -77,17 +77,17 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _answer(
+async def _serve(
     settings: Settings,
     sock: socket.socket,
     ready: Callable[[Facts | None], None],
     supervisor_fd: int | None,
     shares: Shares | None,
-    board: Board | None,
+    counters: CounterTable | None,
 ) -> None:
     stop = asyncio.Event()
-    app = create_app(settings, shares, board)
-    await _patiently(app.start)
+    app = create_app(settings, shares, counters)
+    await _retry_start(app.start)
     try:
         server = Server(
             app,
@@ -105,69 +105,69 @@ async def _answer(
         if supervisor_fd is None:
             warn(found)
         ready(found)
-        _relieve_collector()
+        _tune_collector()
         await stop.wait()
         log.info("draining: %d requests in progress", server.in_flight)
         if not await server.drain(settings.drain_timeout_s):
-            log.error("%d requests are cut off: the drain took too long", server.in_flight)
-            _exit(1)  # closing the database would wait for their writes, which nobody awaits now
+            log.error("the drain timed out: %d requests are cut off", server.in_flight)
+            _exit(1)  # closing the database would wait for writes that no client waits for
     finally:
         await app.stop()
 
 
-def _relieve_collector() -> None:
-    """Have the cycle collector look less often, and never again at what is there from the start."""
+def _tune_collector() -> None:
+    """Run the cycle collector less often, and exclude the objects of the start from it."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(NEW_OBJECTS_PER_COLLECTION)
 
 
 def warn(found: Facts | None) -> None:
-    """Log what is doubtful about a database that is served all the same."""
+    """Log the warnings about a database."""
     for warning in found.warnings if found else ():
         log.warning("%s", warning)
 
 
 def facts(app: App) -> Facts | None:
-    """What the database of a started application is; None when it has none."""
+    """Return the facts about the database of a started application, or None without a database."""
     return None if app.settings.artifacts_only else cast("Facts", app.context.db.schema)
 
 
-async def _patiently(start: Callable[[], Awaitable[T]]) -> T:
-    """What `start` returns; run again while the database may only not be there yet.
+async def _retry_start(start: Callable[[], Awaitable[T]]) -> T:
+    """Call `start`, and again while the database may still be starting; return its result.
 
     Raises CannotStart.
     """
-    until = monotonic() + PATIENCE_S
+    deadline = monotonic() + START_TIMEOUT_S
     pause_s = FIRST_PAUSE_S
     while True:
         try:
             return await start()
         except UnusableDatabase as exc:
-            if not exc.transient or monotonic() + pause_s > until:
+            if not exc.transient or monotonic() + pause_s > deadline:
                 raise CannotStart(str(exc)) from exc
-            log.warning("%s Trying again in %.1f s.", exc, pause_s)
+            log.warning("%s Retrying in %.1f s.", exc, pause_s)
             await asyncio.sleep(pause_s)
-            pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
+            pause_s = min(MAX_PAUSE_S, 2 * pause_s)
 
 
 def _stop_on_signal(stop: asyncio.Event, supervisor_fd: int | None) -> None:
     loop = asyncio.get_running_loop()
 
-    def alone(number: int) -> None:
+    def stop_or_exit(number: int) -> None:
         if stop.is_set():
-            log.warning("second signal: stopping at once")
+            log.warning("second signal: exiting immediately")
             _exit(128 + number)
         stop.set()
 
     def supervisor_ended(fd: int) -> None:
         loop.remove_reader(fd)
-        log.error("the supervisor is gone: draining")
+        log.error("the supervisor has ended: draining")
         stop.set()
 
     if supervisor_fd is None:
-        loop.add_signal_handler(signal.SIGINT, alone, signal.SIGINT)
-        loop.add_signal_handler(signal.SIGTERM, alone, signal.SIGTERM)
+        loop.add_signal_handler(signal.SIGINT, stop_or_exit, signal.SIGINT)
+        loop.add_signal_handler(signal.SIGTERM, stop_or_exit, signal.SIGTERM)
     else:
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_reader(supervisor_fd, supervisor_ended, supervisor_fd)

@@ -1,7 +1,8 @@
-"""N processes on one listening socket: started, watched, replaced when they die, drained together.
+"""Several worker processes on one listening socket, which a supervisor starts, replaces and drains.
 
-A worker takes SIGTERM as "drain", however often it comes: some process managers send it to the
-whole group, and the supervisor passes it on as well. A worker whose supervisor is gone drains too.
+SIGTERM starts the drain of a worker, and further ones have no effect: some process managers signal
+the whole group, and the supervisor forwards the signal too. A worker also drains when its
+supervisor ends.
 """
 
 from __future__ import annotations
@@ -22,23 +23,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 log = logging.getLogger(__name__)
-SHORT_LIFE_S: Final = 10.0  # a worker that dies sooner than this is replaced ever more slowly
+SHORT_LIFE_S: Final = 10.0  # a worker that ends sooner is replaced after a growing delay
 FIRST_DELAY_S: Final = 0.1
-LONGEST_DELAY_S: Final = 5.0
-GRACE_S: Final = 5.0  # beyond the drain timeout, before a worker that hangs is killed
+MAX_DELAY_S: Final = 5.0
+GRACE_S: Final = 5.0  # between the drain timeout and SIGKILL
 NEVER: Final = float("inf")
 _PROCESS_ID: Final = struct.Struct("i")
 
 
 @dataclass(frozen=True)
 class Link:
-    """What a worker holds of its supervisor, whose end makes `alive_fd` readable."""
+    """A worker's end of the pipes to its supervisor, whose end makes `alive_fd` readable."""
 
     alive_fd: int
     ready_fd: int
 
     def ready(self) -> None:
-        """Say that requests are answered from now on."""
+        """Report that this worker accepts requests."""
         os.write(self.ready_fd, _PROCESS_ID.pack(os.getpid()))
 
 
@@ -52,9 +53,10 @@ class Worker:
 
 
 class Supervisor:
-    """Keeps `count` processes that run `run(link)`, which returns an exit code after SIGTERM.
+    """Keeps `count` processes running, each of which calls `run(link)`.
 
-    `on_ready` is called once, when all of them are ready for the first time.
+    `run` returns an exit code after SIGTERM. The supervisor calls `on_ready` once, when all processes
+    are ready for the first time.
     """
 
     def __init__(
@@ -77,19 +79,19 @@ class Supervisor:
         self._stopping = False
         self._kill_s = NEVER
         self._code = 0
-        # Closed in every worker, so that its end tells them that this process is gone.
+        # Only the supervisor keeps the writing end open, so its end makes the other end readable.
         self._alive_fd, self._alive_end = os.pipe()
         self._ready_fd, self._ready_end = os.pipe()
         self._signal_fd, self._signal_end = os.pipe()
 
     def run(self) -> int:
-        """Run until told to stop; returns the exit code, 0 when every worker drained in time."""
+        """Run until SIGTERM or SIGINT; return the exit code, 0 if every worker drained in time."""
         for fd in (self._signal_fd, self._signal_end, self._ready_fd):
             os.set_blocking(fd, False)
         signal.set_wakeup_fd(self._signal_end, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
-            signal.signal(number, _leave_to_wakeup)
-        # What is alive now is shared with the workers; the collector must not write to it.
+            signal.signal(number, _ignore)
+        # The workers share the memory of these objects as long as the collector does not write to it.
         gc.freeze()
         while self._workers or self._due_s:
             now = monotonic()
@@ -97,13 +99,13 @@ class Supervisor:
                 self._start(slot)
             self._wait()
             if monotonic() >= self._kill_s:
-                log.error("workers that did not drain in time are killed")
+                log.error("killing the workers that did not drain in time")
                 self._kill(1)
         return self._code
 
     def _start(self, slot: int) -> None:
         del self._due_s[slot]
-        # Until the worker has its own handler, SIGTERM must wait or end it, not be lost.
+        # A SIGTERM before the worker has its own handler must be delayed or end it, not be lost.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         pid = os.fork()
         if pid == 0:
@@ -116,7 +118,7 @@ class Supervisor:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl+C is the supervisor's
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor handles Ctrl+C
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
             for fd in (self._alive_end, self._ready_fd, self._signal_fd, self._signal_end):
@@ -130,7 +132,7 @@ class Supervisor:
             os._exit(code)
 
     def _wait(self) -> None:
-        """Sleep until something happens or is due, and take note of it."""
+        """Wait for a signal, a ready worker or the next deadline, and handle it."""
         next_s = min([*self._due_s.values(), self._kill_s])
         timeout_s = None if next_s == NEVER else max(0.0, next_s - monotonic())
         ready, _, _ = select.select([self._signal_fd, self._ready_fd], [], [], timeout_s)
@@ -144,7 +146,7 @@ class Supervisor:
                 elif not self._stopping:
                     self._drain()
                 else:
-                    log.warning("second signal: stopping at once")
+                    log.warning("second signal: exiting immediately")
                     self._kill(128 + number)
 
     def _note_ready(self, pid: int) -> None:
@@ -180,7 +182,7 @@ class Supervisor:
         delay_s = 0.0
         if monotonic() - worker.started_s < SHORT_LIFE_S:
             previous_s = self._delay_s[worker.slot]
-            delay_s = min(LONGEST_DELAY_S, 2 * previous_s) if previous_s else FIRST_DELAY_S
+            delay_s = min(MAX_DELAY_S, 2 * previous_s) if previous_s else FIRST_DELAY_S
         self._delay_s[worker.slot] = delay_s
         self._due_s[worker.slot] = monotonic() + delay_s
         log.error(
@@ -200,12 +202,12 @@ class Supervisor:
         self._send(signal.SIGKILL)
 
     def _send(self, number: int) -> None:
-        for pid in self._workers:  # none of them is reaped yet, so every id is still theirs
+        for pid in self._workers:  # not reaped yet, so their ids cannot have been reused
             os.kill(pid, number)
 
 
-def _leave_to_wakeup(number: int, frame: Any) -> None:
-    """A handler must exist for the wake-up descriptor to be written to."""
+def _ignore(number: int, frame: Any) -> None:
+    """Do nothing: Python writes to the wake-up descriptor only if a handler exists."""
 
 
 def _ending(code: int) -> str:

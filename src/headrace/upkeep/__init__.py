@@ -1,1 +1,1 @@
-"""Maintenance of what is stored: the doctor and the garbage collection."""
+"""Maintenance of a database: schema, diagnosis, garbage collection."""

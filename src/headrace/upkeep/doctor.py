@@ -1,4 +1,4 @@
-"""`headrace doctor`: looks a database over and says what is wrong, and the command that mends it."""
+"""`headrace doctor`: find the problems of a database, and the commands that solve them."""
 
 from __future__ import annotations
 
@@ -21,143 +21,146 @@ if TYPE_CHECKING:
     from headrace.db.uri import Target
 
 CLOCK_TOLERANCE_MS: Final = 2_000
-LARGE_LOG_BYTES: Final = 256 << 20  # of a write-ahead log: something keeps it from being emptied
+# A write-ahead log of this size is not checkpointed any more.
+LARGE_LOG_BYTES: Final = 256 << 20
 SHOWN_TABLES: Final = 8
 RUNS_AT_A_TIME: Final = 20
 
 
 @dataclass
 class Diagnosis:
-    """`found`: (what, how it is). `wrong`: (what is wrong, the command that mends it or empty)."""
+    """`facts` are pairs of name and value, `problems` pairs of problem and command, which may be empty."""
 
     uri: str
-    found: list[tuple[str, str]] = field(default_factory=list)
-    wrong: list[tuple[str, str]] = field(default_factory=list)
+    facts: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[tuple[str, str]] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """For a person."""
-        lines = [f"{name:<26}{text}" for name, text in [("database", self.uri), *self.found]]
-        for problem, command in self.wrong:
-            lines.append(f"WRONG: {problem}")
-            lines += [f"  mend it with: {command}"] if command else []
-        return lines if self.wrong else [*lines, "Nothing is wrong."]
+        """Format the diagnosis for people."""
+        lines = [f"{name:<26}{text}" for name, text in [("database", self.uri), *self.facts]]
+        for problem, command in self.problems:
+            lines.append(f"PROBLEM: {problem}")
+            lines += [f"  solve it with: {command}"] if command else []
+        return lines if self.problems else [*lines, "No problems found."]
 
 
 async def examine(uri: str) -> Diagnosis:
-    """Look a database over; changes nothing. Raises UriError, UnusableDatabase."""
+    """Examine a database without changing it. Raises UriError, UnusableDatabase."""
     target = parse(uri)
-    found = Diagnosis(target.shown)
+    diagnosis = Diagnosis(target.shown)
     async with opened(uri) as db:
-        _head(db, found)
-        await _indexes(db, target, found)
-        await _sizes(db, found)
-        await _latest(db, found)
-        await _clock(db, found)
-        if target.path:  # what only a file has
-            await _journal(db, target, found)
-    return found
+        _head(db, diagnosis)
+        await _indexes(db, target, diagnosis)
+        await _sizes(db, diagnosis)
+        await _latest(db, diagnosis)
+        await _clock(db, diagnosis)
+        if target.path:  # a SQLite file
+            await _journal(db, target, diagnosis)
+    return diagnosis
 
 
 async def recompute_latest(uri: str) -> list[str]:
-    """Make every latest metric what its history says; lines for a person. Servers may go on."""
+    """Recompute every latest metric from its history; return a report. Servers may keep running."""
     changed, after = 0, ""
     async with opened(uri) as db:
         while ids := await db.read(health.run_ids, after, RUNS_AT_A_TIME):
             changed += await db.write(health.recompute_latest, ids)
             after = ids[-1]
-    return [f"{changed} latest metrics were not what their history ends with; they are now."]
+    return [f"{changed} latest metrics differed from their history and were corrected."]
 
 
-def _head(db: Database, found: Diagnosis) -> None:
+def _head(db: Database, diagnosis: Diagnosis) -> None:
     facts = cast("Facts", db.schema)
     release = facts.release or "of an unknown release"
-    age = "" if facts.head == heads.CURRENT else ", served as it is"
-    found.found.append(("schema", f"{facts.head} ({release}){age}"))
-    found.wrong += [(f"no {text}", f"headrace db upgrade {found.uri}") for text in facts.lost]
-    found.wrong += [(warning, "") for warning in facts.warnings]
+    age = "" if facts.head == heads.CURRENT else ", which headrace can serve"
+    diagnosis.facts.append(("schema", f"{facts.head} ({release}){age}"))
+    diagnosis.problems += [
+        (f"no {text}", f"headrace db upgrade {diagnosis.uri}") for text in facts.lost
+    ]
+    diagnosis.problems += [(warning, "") for warning in facts.warnings]
 
 
-async def _indexes(db: Database, target: Target, found: Diagnosis) -> None:
+async def _indexes(db: Database, target: Target, diagnosis: Diagnosis) -> None:
     expected = health.expected_indexes(target.dialect)
-    there = await db.read(health.indexes)
+    existing = await db.read(health.indexes)
     known = {name: row for name, row in expected.items() if db.schema.has(row[0])}
-    missing = sorted(name for name in known if name not in there)
-    found.found.append(("indexes", f"{len(known) - len(missing)} of {len(known)}"))
+    missing = sorted(name for name in known if name not in existing)
+    diagnosis.facts.append(("indexes", f"{len(known) - len(missing)} of {len(known)}"))
     if db.schema.head != heads.CURRENT:
-        return  # older releases have fewer, and `db upgrade` makes the others
+        return  # older releases have fewer indexes, and `db upgrade` creates the others
     for name in missing:
         table, statement = known[name]
         client = f"sqlite3 '{target.path}'" if target.path else f"psql '{target.shown}' -c"
-        found.wrong.append(
-            (f"index {name} of {table} is missing: reads are slow", f'{client} "{statement}"')
+        diagnosis.problems.append(
+            (f"index {name} of {table} is missing, so reads are slow", f'{client} "{statement}"')
         )
 
 
-async def _sizes(db: Database, found: Diagnosis) -> None:
+async def _sizes(db: Database, diagnosis: Diagnosis) -> None:
     total = await db.read(health.number, health.FILE_BYTES)
-    found.found.append(("size", f"{total:,} bytes"))
+    diagnosis.facts.append(("size", f"{total:,} bytes"))
     tables = [table for table in MLFLOW_TABLES if db.schema.has(table)]
     for table, rows, size in (await db.read(health.sizes, tables))[:SHOWN_TABLES]:
         shown = f"about {rows:,} rows" + (f", {size:,} bytes" if size else "")
-        found.found.append((f"  {table}", shown))
+        diagnosis.facts.append((f"  {table}", shown))
 
 
-async def _latest(db: Database, found: Diagnosis) -> None:
-    looked_at, wrong = await db.read(health.stale_latest, random.random())
-    text = f"{looked_at} compared with their history, {len(wrong)} differ"
-    found.found.append(("latest metrics", text))
+async def _latest(db: Database, diagnosis: Diagnosis) -> None:
+    compared, wrong = await db.read(health.stale_latest, random.random())
+    text = f"{compared} compared with their history, {len(wrong)} differ"
+    diagnosis.facts.append(("latest metrics", text))
     if wrong:
         run_id, key = wrong[0]
-        found.wrong.append(
+        diagnosis.problems.append(
             (
-                f"the last value of {len(wrong)} metrics is not what their history ends with (run "
-                f"{run_id}, key {key!r} is one)",
-                f"headrace db recompute-latest {found.uri}",
+                f"the latest value of {len(wrong)} metrics differs from their history (for example "
+                f"run {run_id}, key {key!r})",
+                f"headrace db recompute-latest {diagnosis.uri}",
             )
         )
 
 
-async def _clock(db: Database, found: Diagnosis) -> None:
+async def _clock(db: Database, diagnosis: Diagnosis) -> None:
     theirs_ms = await db.read(health.number, health.CLOCK_MS)
     if theirs_ms:
         off_ms = theirs_ms - now_ms()
-        found.found.append(
-            ("clock", f"the database's is {off_ms / 1000:+.1f} s from this machine's")
+        diagnosis.facts.append(
+            ("clock", f"the database's clock is {off_ms / 1000:+.1f} s from this machine's")
         )
         if abs(off_ms) > CLOCK_TOLERANCE_MS:
-            found.wrong.append(
+            diagnosis.problems.append(
                 ("the clocks of database and server differ", "timedatectl set-ntp true")
             )
     newest_ms = await db.read(health.number, health.NEWEST_EXPERIMENT_MS)
     ahead_s = (newest_ms - now_ms()) / 1000
     if ahead_s * 1000 > CLOCK_TOLERANCE_MS:
-        found.wrong.append(
+        diagnosis.problems.append(
             (
-                f"an experiment was changed {ahead_s:.0f} s in the future: a server's clock is, or "
-                "was, ahead",
+                f"an experiment was changed {ahead_s:.0f} s in the future: the clock of a server is or "
+                "was ahead",
                 "timedatectl set-ntp true",
             )
         )
 
 
-async def _journal(db: Database, target: Target, found: Diagnosis) -> None:
+async def _journal(db: Database, target: Target, diagnosis: Diagnosis) -> None:
     mode = await db.read(health.journal_mode)
     log = Path(target.path + "-wal")
     log_bytes = log.stat().st_size if log.exists() else 0
-    found.found.append(("journal mode", f"{mode}, {log_bytes:,} bytes in the log"))
+    diagnosis.facts.append(("journal mode", f"{mode}, {log_bytes:,} bytes in the log"))
     network = journal.network_file_system(target.path)
     if network and mode == "wal":
-        found.wrong.append(
+        diagnosis.problems.append(
             (
                 f"the file is in WAL mode on a network file system ({network}), which can damage it",
-                f"headrace db release {found.uri}",
+                f"headrace db release {diagnosis.uri}",
             )
         )
     if log_bytes > LARGE_LOG_BYTES:
-        found.wrong.append(
+        diagnosis.problems.append(
             (
-                "the log is large: a reader that never ends keeps it from being emptied. Stop what "
-                "reads the file (fuser names it)",
-                f"headrace db release {found.uri}",
+                "the log is large: a long-running reader prevents its checkpoint. Stop the processes "
+                "that read the file (find them with fuser)",
+                f"headrace db release {diagnosis.uri}",
             )
         )

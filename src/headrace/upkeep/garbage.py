@@ -1,7 +1,7 @@
-"""`headrace gc`: removes for good what users deleted long ago, rows first, while others work.
+"""`headrace gc`: permanently remove what users have deleted, while servers keep running.
 
-Memory is bounded by a page of ids, every transaction by a chunk of rows. A run that is restored before its row is
-gone keeps its artifacts. Stopped half-way, it goes on where it stopped when it is run again.
+Rows are removed before artifacts, so a run that is restored in time keeps both. A page of ids bounds the
+memory, and a chunk of rows bounds each transaction. An interrupted collection continues in the next one.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from headrace.storage.locations import Locations, Place
 
 _AGE: Final = re.compile(r"(?:([\d.]+)d)?(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?")
-MAX_TOLD: Final = 1000  # things that stay and are named; more are counted
+MAX_LISTED: Final = 1000  # reasons for keeping something; further ones are only counted
 ANY_TIME: Final = 1 << 62
 
 
 def age_ms(text: str) -> int:
-    """Milliseconds of an age such as 30d, 1.5h or 2d8h5m20s. Raises SettingError."""
+    """Parse an age such as 30d, 1.5h or 2d8h5m20s; return milliseconds. Raises SettingError."""
     match = _AGE.fullmatch(text)
     try:
         if not text or match is None:
@@ -46,10 +46,11 @@ def age_ms(text: str) -> int:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a collection takes. Ids that are None: all of the kind that were deleted, as with `mlflow gc`.
+class GcRequest:
+    """The options of a collection.
 
-    `older_than_ms` None: whenever that was. `jobs`: those that have ended, too.
+    Ids that are None stand for everything of the kind that is deleted, as with `mlflow gc`. An
+    `older_than_ms` of None means any age. `jobs` includes finished jobs.
     """
 
     older_than_ms: int | None = None
@@ -62,12 +63,12 @@ class Wanted:
 
 
 def ids(text: str | None) -> list[str] | None:
-    """The ids of an option, which commas separate; each once."""
+    """Parse ids separated by commas; drop duplicates."""
     return list(dict.fromkeys(text.split(","))) if text else None
 
 
 def experiment_ids(text: str | None) -> list[int] | None:
-    """The same, as numbers. Raises SettingError."""
+    """Parse experiment ids separated by commas; drop duplicates. Raises SettingError."""
     found = ids(text)
     for word in found or []:
         if not (word.isascii() and word.isdigit() and int(word) <= INT32_MAX):
@@ -76,10 +77,10 @@ def experiment_ids(text: str | None) -> list[int] | None:
 
 
 @dataclass
-class Removed:
-    """What went, or would go; `kept` says, a line each, what stays although it was deleted.
+class GcReport:
+    """Counts of removed things (in a dry run: to remove), and the reasons for keeping others.
 
-    `total`: the runs, models and experiments that there were to begin with, about.
+    `total` estimates the number of runs, models and experiments before the collection.
     """
 
     runs: int = 0
@@ -92,124 +93,127 @@ class Removed:
     kept: list[str] = field(default_factory=list)
 
     def keep(self, text: str) -> None:
-        """Note something that stays."""
+        """Add the reason for keeping something."""
         self.kept_count += 1
-        if len(self.kept) < MAX_TOLD:
+        if len(self.kept) < MAX_LISTED:
             self.kept.append(text)
 
     @property
     def done(self) -> int:
-        """How many of `total` were looked at."""
+        """How many of `total` are processed."""
         return self.runs + self.logged_models + self.experiments + self.kept_count
 
     def line(self) -> str:
-        """In words."""
+        """Format the counts for people."""
         jobs = f", {self.jobs} jobs" if self.jobs else ""
         return (
             f"{self.runs} runs, {self.logged_models} logged models, {self.experiments} experiments, "
-            f"{self.rows} rows of what was logged to them{jobs}"
+            f"{self.rows} rows of their contents{jobs}"
         )
 
     def lines(self) -> list[str]:
-        """What stays, in words."""
+        """Format the reasons for people."""
         more = self.kept_count - len(self.kept)
         return [f"kept: {line}" for line in self.kept] + ([f"kept: {more} more"] if more else [])
 
 
-class Garbage:
-    """One collection. `locations` None leaves artifacts where they are.
+class GarbageCollection:
+    """One collection. It removes no artifacts if `locations` is None.
 
-    `may_lack_store`: the directory of artifacts need not be there, since nothing was uploaded yet.
+    With `may_lack_store` the artifact directory need not exist, as before the first upload.
     """
 
     def __init__(
         self,
         db: Database,
         locations: Locations | None,
-        wanted: Wanted,
+        request: GcRequest,
         *,
         dry_run: bool = False,
         may_lack_store: bool = False,
-        progress: Callable[[Removed], None] = lambda _: None,
+        progress: Callable[[GcReport], None] = lambda _: None,
     ) -> None:
         self._db = db
         self._locations = locations
-        self._wanted = wanted
-        self._any_age = wanted.older_than_ms is None
-        self._before_ms = now_ms() - (wanted.older_than_ms or 0)
-        # Asked again when it goes. Named ids of any age may come from a machine whose clock is ahead.
+        self._request = request
+        self._any_age = request.older_than_ms is None
+        self._before_ms = now_ms() - (request.older_than_ms or 0)
+        # Checked again in the transaction that removes a row. Without a minimum age no time is
+        # compared, because the clock of the machine that deleted the row may be ahead.
         self._still_ms = ANY_TIME if self._any_age else self._before_ms
         self._dry_run = dry_run
         self._may_lack_store = may_lack_store
         self._progress = progress
-        self.removed = Removed()
+        self.report = GcReport()
 
-    async def collect(self) -> Removed:
-        """Runs first, then models, then the experiments that have no run left.
+    async def collect(self) -> GcReport:
+        """Remove runs, then models, then experiments without runs.
 
-        Raises SettingError, before anything is removed, when an id was named that is not deleted, not old
-        enough or not there.
+        Raises SettingError, before removing anything, if an id in the request does not exist, is not
+        deleted, or was deleted too recently.
         """
-        wanted = self._wanted
+        request = self._request
         with_models = self._db.schema.has("logged_models")
-        await self._check("run", sql.RUNS_NAMED, wanted.run_ids)
+        await self._check("run", sql.RUNS_NAMED, request.run_ids)
         if with_models:
-            await self._check("logged model", sql.MODELS_NAMED, wanted.logged_model_ids)
-        await self._check("experiment", sql.EXPERIMENTS_NAMED, wanted.experiment_ids)
+            await self._check("logged model", sql.MODELS_NAMED, request.logged_model_ids)
+        await self._check("experiment", sql.EXPERIMENTS_NAMED, request.experiment_ids)
         await self._count(with_models)
         await self._finish_earlier()
-        async for rows in self._some(sql.RUNS, sql.RUNS_NAMED, wanted.run_ids, ""):
+        async for rows in self._selected(sql.RUNS, sql.RUNS_NAMED, request.run_ids, ""):
             await self._runs([row[:2] for row in rows])
         if with_models:
-            named = wanted.logged_model_ids
-            async for rows in self._some(sql.MODELS, sql.MODELS_NAMED, named, ""):
+            named = request.logged_model_ids
+            async for rows in self._selected(sql.MODELS, sql.MODELS_NAMED, named, ""):
                 await self._models([row[:2] for row in rows])
         which = sql.ALL_EXPERIMENTS if self._any_age else sql.EXPERIMENTS
-        named_ids = wanted.experiment_ids
-        async for rows in self._some(which, sql.EXPERIMENTS_NAMED, named_ids, -1):
+        named_ids = request.experiment_ids
+        async for rows in self._selected(which, sql.EXPERIMENTS_NAMED, named_ids, -1):
             for experiment_id, name, *_ in rows:
                 await self._experiment(experiment_id, name)
-        if self._db.schema.has("jobs") and (wanted.jobs or wanted.job_ids):
-            await self._jobs(wanted.job_ids)
-        return self.removed
+        if self._db.schema.has("jobs") and (request.jobs or request.job_ids):
+            await self._jobs(request.job_ids)
+        return self.report
 
     async def _check(self, kind: str, which: Sql, named: list[Any] | None) -> None:
         for page in chunks(named or []):
             found = {row[0]: row for row in await self._db.read(sql.named, which, page)}
             for name in page:
                 if name not in found:
-                    raise SettingError(f"There is no {kind} {name}. Nothing was removed.")
+                    raise SettingError(
+                        f"{kind.capitalize()} {name} does not exist. Nothing was removed."
+                    )
                 _, _, stage, time_ms = found[name]
                 if stage != "deleted":
                     raise SettingError(
-                        f"{kind.capitalize()} {name} is {stage}: only what was deleted can be removed "
-                        "for good. Nothing was removed."
+                        f"{kind.capitalize()} {name} is {stage}: it must be deleted before it can "
+                        "be removed. Nothing was removed."
                     )
-                # To the millisecond as stock has it: an experiment of just that age is too young.
+                # As in stock MLflow, an experiment of exactly this age is too young.
                 youngest_ms = self._before_ms - (kind == "experiment")
                 if not self._any_age and (time_ms is None or time_ms > youngest_ms):
                     raise SettingError(
-                        f"{kind.capitalize()} {name} was not deleted so long ago. Nothing was removed."
+                        f"{kind.capitalize()} {name} was deleted too recently. Nothing was removed."
                     )
 
     async def _count(self, with_models: bool) -> None:
-        wanted, before_ms = self._wanted, self._before_ms
-        kinds = [(wanted.run_ids, sql.COUNT_RUNS), (wanted.experiment_ids, sql.COUNT_EXPERIMENTS)]
-        kinds += [(wanted.logged_model_ids, sql.COUNT_MODELS)] if with_models else []
+        request, before_ms = self._request, self._before_ms
+        kinds = [(request.run_ids, sql.COUNT_RUNS), (request.experiment_ids, sql.COUNT_EXPERIMENTS)]
+        kinds += [(request.logged_model_ids, sql.COUNT_MODELS)] if with_models else []
         for named, which in kinds:
-            self.removed.total += (
+            self.report.total += (
                 await self._db.read(sql.count, which, before_ms) if named is None else len(named)
             )
 
-    async def _some(
-        self, all_of_them: Sql, those: Sql, named: list[Any] | None, first: Any
+    async def _selected(
+        self, every: Sql, these: Sql, named: list[Any] | None, first: Any
     ) -> AsyncIterator[list[Row]]:
         if named is None:
-            async for rows in self._pages(all_of_them, first):
+            async for rows in self._pages(every, first):
                 yield rows
             return
         for page in chunks(named):
-            yield await self._db.read(sql.named, those, page)
+            yield await self._db.read(sql.named, these, page)
 
     async def _pages(self, which: Sql, after: Any, *args: Any) -> AsyncIterator[list[Row]]:
         while True:
@@ -223,85 +227,86 @@ class Garbage:
 
     async def _runs(self, rows: list[Row]) -> None:
         if self._dry_run:
-            self.removed.runs += len(rows)
-            self.removed.rows += await self._db.read(sql.metrics_of, [row[0] for row in rows])
-            self._progress(self.removed)
+            self.report.runs += len(rows)
+            self.report.rows += await self._db.read(sql.metrics_of, [row[0] for row in rows])
+            self._progress(self.report)
             return
         reachable = [name for name, uri in rows if self._is_reachable("run", name, uri)]
         points = await self._db.read(sql.metrics_by_run, reachable)
         for group in packed(reachable, points):
-            args = self._still_ms, self._wanted.inputs, self._locations is not None
-            self.removed.runs += await self._take(sql.take_runs, group, *args)
+            args = self._still_ms, self._request.inputs, self._locations is not None
+            self.report.runs += await self._take(sql.take_runs, group, *args)
 
     async def _models(self, rows: list[Row]) -> None:
         if self._dry_run:
-            self.removed.logged_models += len(rows)
+            self.report.logged_models += len(rows)
             return
         reachable = [name for name, uri in rows if self._is_reachable("logged model", name, uri)]
         args = self._still_ms, self._locations is not None
-        self.removed.logged_models += await self._take(sql.take_models, reachable, *args)
+        self.report.logged_models += await self._take(sql.take_models, reachable, *args)
 
     async def _take(
         self, take: Callable[..., Awaitable[sql.Taken]], ids: list[str], *args: object
     ) -> int:
-        """Remove rows of runs or models, transaction by transaction, then their artifacts; how many went."""
+        """Remove runs or models and then their artifacts, in several transactions; return how many."""
         gone = 0
         while ids:
             taken = await self._db.write(take, ids, *args)
             ids = taken.left
             gone += len(taken.gone)
-            self.removed.rows += taken.rows
-            self._progress(self.removed)
+            self.report.rows += taken.rows
+            self._progress(self.report)
             await self._remove_artifacts(taken.orphans)
         return gone
 
     async def _experiment(self, experiment_id: int, name: str) -> None:
-        # Runs that were not asked for by themselves, or that no time was noted for, by older releases.
-        named, seen = set(self._wanted.run_ids or []), 0
+        # Count runs that `collect` has not: those outside the request, and those without a time of
+        # deletion, which older releases do not store.
+        named, seen = set(self._request.run_ids or []), 0
         async for rows in self._pages(sql.RUNS_OF_EXPERIMENT, "", experiment_id):
             seen += len(rows)
-            all_counted = self._wanted.run_ids is None
+            all_counted = self._request.run_ids is None
             new = [row for row in rows if (row[2] is None if all_counted else row[0] not in named)]
             await self._runs([row[:2] for row in (new if self._dry_run else rows)])
         left = await self._db.read(sql.runs_left, experiment_id)
         if left > (seen if self._dry_run else 0):
-            self.removed.keep(
-                f"experiment {experiment_id} ({name}): {left} of its runs are active, or were deleted "
-                "too lately, or are kept"
+            self.report.keep(
+                f"experiment {experiment_id} ({name}): {left} of its runs are active, were deleted too "
+                "recently, or are kept"
             )
             return
         try:
-            if not (self._dry_run or await self._without_runs(experiment_id)):
-                return  # restored a moment ago
+            if not (self._dry_run or await self._remove_experiment(experiment_id)):
+                return  # restored in the meantime
         except ForeignKeyViolation as error:
-            self.removed.keep(f"experiment {experiment_id} ({name}): {error.text}")
+            self.report.keep(f"experiment {experiment_id} ({name}): {error.text}")
             return
-        self.removed.experiments += 1
-        self._progress(self.removed)
+        self.report.experiments += 1
+        self._progress(self.report)
 
-    async def _without_runs(self, experiment_id: int) -> bool:
-        """Remove an experiment that has no runs; whether it was still there and deleted."""
+    async def _remove_experiment(self, experiment_id: int) -> bool:
+        """Remove an experiment without runs; return whether it was still deleted."""
         for table in sql.OF_EXPERIMENT:
             while deleted := await self._db.write(sql.chunk_of_experiment, experiment_id, table):
-                self.removed.rows += deleted
-                self._progress(self.removed)
+                self.report.rows += deleted
+                self._progress(self.report)
         return bool(await self._db.write(sql.last_of_experiment, experiment_id))
 
     async def _jobs(self, named: list[str] | None) -> None:
-        before_ms = self._before_ms if self._wanted.older_than_ms else ANY_TIME
+        before_ms = self._before_ms if self._request.older_than_ms else ANY_TIME
         if self._dry_run:
             which = sql.COUNT_JOBS if named is None else sql.COUNT_JOBS_NAMED
             more = [] if named is None else [named]
-            self.removed.jobs = await self._db.read(sql.count, which, before_ms, *more)
+            self.report.jobs = await self._db.read(sql.count, which, before_ms, *more)
             return
         for page in chunks(named) if named else [None]:
             deleted = sql.CHUNK_ROWS
             while deleted >= sql.CHUNK_ROWS:
                 deleted = await self._db.write(sql.chunk_of_jobs, before_ms, page)
-                self.removed.jobs += deleted
+                self.report.jobs += deleted
 
     async def _finish_earlier(self) -> None:
-        """Remove artifacts that an earlier collection left behind: it was stopped, or the store refused."""
+        """Remove artifacts that an interrupted collection or an error of the store left behind."""
         if self._locations is None or self._dry_run:
             return
         last = ""
@@ -310,33 +315,35 @@ class Garbage:
             last = orphans[-1].orphan_id
 
     async def _remove_artifacts(self, orphans: Sequence[sql.Orphan]) -> None:
-        assert self._locations is not None or not orphans, "without locations there are no orphans"
+        assert self._locations is not None or not orphans, (
+            "without locations no artifacts are orphaned"
+        )
         removed = []
         for orphan in orphans:
             try:
                 place = self._place(orphan.uri)
                 await place.store.delete(place.path)
             except (ApiError, OSError) as error:
-                self.removed.keep(f"{orphan.of}: its artifacts stay until the next gc: {error}")
+                self.report.keep(f"{orphan.of}: its artifacts stay until the next gc: {error}")
             else:
                 removed.append(orphan)
         if removed:
             await self._db.write(sql.forget, removed)
 
     def _is_reachable(self, kind: str, name: str, uri: str | None) -> bool:
-        """Whether the store of the artifacts is one that we can open; else the row is kept."""
+        """Whether the artifact store can be opened; otherwise report that the row is kept."""
         if self._locations is None or not uri:
             return True
         try:
             self._place(uri)
         except (ApiError, OSError) as error:
-            self.removed.keep(f"{kind} {name}: its artifacts stay: {error}")
+            self.report.keep(f"{kind} {name}: its artifacts stay: {error}")
             return False
         return True
 
     def _place(self, uri: str) -> Place:
-        """The directory of an artifact URI in its store. Raises ApiError, FileNotFoundError."""
-        assert self._locations is not None, "asked for with locations only"
+        """Find the directory of an artifact URI in its store. Raises ApiError, FileNotFoundError."""
+        assert self._locations is not None, "only a collection with locations removes artifacts"
         parts = urlsplit(uri)
         parent, _, last = parts.path.rstrip("/").rpartition("/")
         place = self._locations.place(urlunsplit(parts._replace(path=parent or "/")), last)
@@ -344,18 +351,21 @@ class Garbage:
         return place
 
     def _check_destination(self, place: Place) -> None:
-        """A directory that is not here is elsewhere: its files must not lose the rows that name them."""
+        """Raise FileNotFoundError if the store's directory does not exist on this machine.
+
+        Its files may be on another machine, and removing the rows would orphan them there.
+        """
         store = place.store
         if self._may_lack_store or not (place.proxied and isinstance(store, LocalStore)):
             return
         if not Path(store.root).is_dir():
             raise FileNotFoundError(
-                f"there is no directory {store.root}: name the place with --artifacts-destination"
+                f"the directory {store.root} does not exist: set it with --artifacts-destination"
             )
 
 
 def packed(run_ids: list[str], points: dict[str, int]) -> list[list[str]]:
-    """Runs in groups that one transaction can delete; a run that is too large for one is alone."""
+    """Group runs for transactions of at most CHUNK_ROWS points; a larger run is a group by itself."""
     groups: list[list[str]] = []
     room = 0
     for run_id in run_ids:
@@ -369,5 +379,5 @@ def packed(run_ids: list[str], points: dict[str, int]) -> list[list[str]]:
 
 
 def chunks(named: list[Any]) -> list[list[Any]]:
-    """Pages of ids."""
+    """Split ids into pages."""
     return [named[n : n + sql.PAGE_ROWS] for n in range(0, len(named), sql.PAGE_ROWS)]

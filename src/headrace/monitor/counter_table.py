@@ -1,7 +1,7 @@
-"""Cells of 64-bit integers that all processes of one server see: one row of them per process.
+"""A table of 64-bit counters in memory that all processes of a server share, one row per process.
 
-Each process writes to its own row only, so nothing is locked. A row outlives its process, and the process
-that replaces it goes on counting there: no count is lost or goes backwards when a worker dies.
+Each process writes only to its own row, so counting needs no lock. A row outlives its process, and the
+replacement of the process continues it, so no count is lost or decreases when a worker ends.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-MAX_PROCESSES: Final = 256  # rows of a board in a directory: how many share it is not known
+MAX_PROCESSES: Final = (
+    256  # rows of a table in a directory, which any number of processes may share
+)
 CELL_BYTES: Final = 8
 
 
-class Board:
-    """`rows` rows of `width` cells. Make it before the processes fork, or open the same file in each.
+class CounterTable:
+    """`rows` rows of `width` counters. Processes share it by forking or by opening the same file.
 
-    Without `directory` it is anonymous. With one it is a file there, named by `layout`: processes that were
-    not forked from one another share it, and its counts outlive them.
+    Without `directory` the memory is anonymous. With it, the table is a file there, named after
+    `layout`, which unrelated processes share and which outlives them.
     """
 
     def __init__(
@@ -34,28 +36,30 @@ class Board:
         size = self.width * self.rows * CELL_BYTES
         if self._fd >= 0:
             if os.fstat(self._fd).st_size < size:
-                os.ftruncate(self._fd, size)  # sparse: a row takes room when it is written to
+                os.ftruncate(
+                    self._fd, size
+                )  # sparse: a row takes space only after it is written to
             self._cells = memoryview(mmap.mmap(self._fd, size)).cast("q")
         else:
             self._cells = memoryview(bytearray(size)).cast("q")
 
     def row(self, number: int) -> memoryview:
-        """The cells of one row."""
+        """Return the counters of one row."""
         return self._cells[number * self.width : (number + 1) * self.width]
 
     def claim(self) -> memoryview:
-        """A row for this process, until it ends. Raises RuntimeError when all are taken."""
+        """Reserve a row for this process until it ends. Raises RuntimeError if none is free."""
         if self._fd < 0:
             return self.row(0)
         for number in range(self.rows):
             if self._lock(number):
                 return self.row(number)
-        raise RuntimeError(f"more than {self.rows} processes on one board")
+        raise RuntimeError(f"more than {self.rows} processes share one counter table")
 
     def _lock(self, number: int) -> bool:
-        import fcntl  # not on Windows, where there is one process and no file
+        import fcntl  # missing on Windows, where one process serves and needs no lock
 
-        with contextlib.suppress(OSError):  # another process has it
+        with contextlib.suppress(OSError):  # another process holds the lock
             fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
             return True
         return False
