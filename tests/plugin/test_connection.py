@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import headrace
+from headrace import ApiError
 from headrace.client import engine
-from headrace.contract.errors import ApiError, ErrorCode
+from headrace.contract.errors import ErrorCode
 
 
 @pytest.fixture(autouse=True)

@@ -1,1 +1,1 @@
-"""Who is asking and what they may do."""
+"""Authorization: the rules of the routes."""

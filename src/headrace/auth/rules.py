@@ -1,12 +1,12 @@
-"""What each route demands of its caller: the `rule` column of the route table. No I/O.
+"""The `rule` column of the route table: the permissions that a route requires. No I/O.
 
-A rule names resources and where the request holds their ids; who has which grant is decided elsewhere. The
-rules are those of MLflow's basic-auth app, except that ids come from the decoded request that the handler
-acts on, never from another reading of it.
+A rule names resources and the fields of the request that hold their ids. Looking up the caller's grants is
+not its part. The rules are those of MLflow's basic-auth app, except that ids always come from the decoded
+request that the handler gets, never from a second parsing of it.
 
-Terms: a grant names a resource type, an id or `*`, and a level. An action is allowed by the levels that
-include it. A type without ids of its own (`run`, `trace` …) has grants for `*` only; where no grant of that
-type speaks, the grant of the experiment or of the registered model decides.
+Terms: a grant has a resource type, an id or `*`, and a level. A level allows the actions that it includes.
+Types such as `run` and `trace` have grants for `*` only; if the caller has no grant for the type, the grant
+for the experiment or registered model decides.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 Resource = Literal[
-    "artifact",  # a path of the artifact store; belongs to the run, model, trace or experiment in it
+    "artifact",  # a path of the artifact store; belongs to the resource that the path names
     "assessment",
     "experiment",
     "gateway_endpoint",
@@ -29,8 +29,8 @@ Resource = Literal[
     "logged_model",
     "mcp_server",
     "mcp_server_version",
-    "model_source",  # the run, logged model or registered model in the URI that a version is made from
-    "registered_model",  # or prompt, as its tag says
+    "model_source",  # the run, logged model or registered model in the source URI of a version
+    "registered_model",  # or a prompt, according to its tag
     "registered_model_version",
     "review_queue",
     "run",
@@ -40,18 +40,18 @@ Resource = Literal[
     "webhook",
     "workspace",
 ]
-# `own`: the caller made it. `undenied`: no grant denies the type; having none will do.
+# `own`: the caller created it. `undenied`: no grant denies the type; no grant at all is enough.
 Action = Literal["read", "use", "update", "delete", "manage", "create", "undenied", "own"]
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """One condition: an action on the resources that a request names.
+    """One condition: an action on the resources of a request.
 
-    `ids` is where the request holds them: a field, alternatives (`run_id|run_uuid`: the first that is set),
-    a field of each item (`metrics[].model_id`), or each of a list (`experiment_ids[]`). None: the type as a whole.
-    `instead` is the type whose grant decides where no grant of `resource` speaks, `instead_action` the
-    action it must allow (by default the same).
+    `ids` is the path of their ids in the request: a field, the first set one of several fields
+    (`run_id|run_uuid`), a field of each item (`metrics[].model_id`) or each item (`experiment_ids[]`).
+    None stands for the whole type. If the caller has no grant for `resource`, the grant for the type
+    `instead` must allow `instead_action`, by default the same action.
     """
 
     resource: Resource
@@ -63,7 +63,7 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """A condition with the id of one request in it. `id` is `*` for the type as a whole."""
+    """A condition with the id from one request. `id` is `*` for the whole type."""
 
     resource: Resource
     action: Action
@@ -73,35 +73,38 @@ class Demand:
 
 
 class Rule:
-    """A row of the route table has exactly one."""
+    """The permissions that a route requires. Every row of the route table has one."""
 
     __slots__ = ()
 
     def demands(self, *sources: Any) -> Iterator[Demand]:
-        """The conditions of one request: all must hold. `sources` are its Struct, or mappings of its fields."""
+        """Yield the conditions of one request, which must all hold.
+
+        `sources` are its Struct, or mappings of its fields.
+        """
         return iter(())
 
 
 class Open(Rule):
-    """Anybody, logged in or not."""
+    """Everyone, with or without login."""
 
     __slots__ = ()
 
 
 class Anyone(Rule):
-    """Whoever is logged in."""
+    """Every logged-in user."""
 
     __slots__ = ()
 
 
 class Admin(Rule):
-    """Admins only."""
+    """Only admins."""
 
     __slots__ = ()
 
 
 class Needs(Rule):
-    """Whoever meets every condition."""
+    """Users for whom every condition holds."""
 
     __slots__ = ("needs",)
 
@@ -120,9 +123,9 @@ class Needs(Rule):
 
 
 class Scoped(Needs):
-    """Whoever is logged in and meets the conditions; the answer holds only rows that the caller may read.
+    """Users for whom every condition holds; the answer contains only rows that the caller may read.
 
-    `rows` is the resource type whose grants filter the rows inside the query, so that pages are full.
+    The query filters the rows by the grants for the resource type `rows`, so pages are full.
     """
 
     __slots__ = ("rows",)
@@ -138,22 +141,22 @@ ADMIN: Final = Admin()
 
 
 def needs(*conditions: Need) -> Needs:
-    """All of the conditions."""
+    """Require every condition."""
     return Needs(*conditions)
 
 
 def scoped(rows: Resource, *conditions: Need) -> Scoped:
-    """Rows of that type that the caller may read, if the conditions hold."""
+    """Require every condition, and restrict the answer to rows of that type that the caller may read."""
     return Scoped(rows, *conditions)
 
 
 def experiment(action: Action, ids: str = "experiment_id") -> Need:
-    """An action on experiments."""
+    """Require the action on the experiments."""
     return Need("experiment", action, ids)
 
 
 def run(action: Action, ids: str = "run_id|run_uuid") -> Need:
-    """The experiment of each run may be read, and the action is allowed on runs, else on the experiment."""
+    """Require reading the experiment of each run, and the action on runs or else on the experiment."""
     return Need("run", action, ids, "experiment")
 
 
@@ -168,42 +171,42 @@ def trace(action: Action, ids: str = "trace_id|request_id") -> Need:
 
 
 def assessment(action: Action, instead_action: Action | None = None) -> Need:
-    """The experiment of the trace may be read, and the action is allowed on assessments, else on the experiment."""
+    """Require reading the trace's experiment, and the action on assessments or else on the experiment."""
     return Need("assessment", action, "trace_id", "experiment", instead_action)
 
 
 def model(action: Action, ids: str = "name") -> Need:
-    """An action on registered models or prompts."""
+    """Require the action on registered models or prompts."""
     return Need("registered_model", action, ids)
 
 
 def version(action: Action, ids: str = "name") -> Need:
-    """The model may be read, and the action is allowed on its versions, else on the model."""
+    """Require reading the model, and the action on its versions or else on the model."""
     return Need("registered_model_version", action, ids, "registered_model")
 
 
 def artifact(action: Action, ids: str = "artifact_path") -> Need:
-    """The action is allowed on what a path of the artifact store belongs to."""
+    """Require the action on the owner of a path in the artifact store."""
     return Need("artifact", action, ids)
 
 
 def every(resource: Resource, action: Action, instead: Resource, ids: str) -> Need:
-    """The action is allowed on all of a type, else on the resource of another type that `ids` names."""
+    """Require the action on the whole type, or else on the resource of type `instead` with these ids."""
     return Need(resource, action, ids, instead)
 
 
 def undenied(resource: Resource) -> Need:
-    """No grant denies the type."""
+    """Require that no grant denies the type."""
     return Need(resource, "undenied")
 
 
 def create(resource: Resource) -> Need:
-    """A resource of that type may be made in the workspace."""
+    """Require that the caller may create a resource of that type in the workspace."""
     return Need(resource, "create")
 
 
 def values(path: str, *sources: Any) -> Iterator[str]:
-    """The texts at `path` (see `Need.ids`) in the first source that has them, without empty ones."""
+    """Yield the non-empty texts at `path` (see `Need.ids`) in the first source that has them."""
     head, many, rest = path.partition("[]")
     for name in head.split("|"):
         found = next(filter(None, (_field(source, name) for source in sources)), None)

@@ -1,1 +1,1 @@
-"""What MLflow fixes. Pure code: nothing here does I/O."""
+"""The facts of MLflow's API: error codes, limits, names, field types. No I/O."""

@@ -1,6 +1,6 @@
-"""Artifact URIs as text: how a path is appended, and which locations a client may name.
+"""Artifact URIs as text: appending paths, and the locations that clients may choose. No I/O.
 
-Nothing here touches storage. Source: contract semantics §5, §6.
+The rules and messages are MLflow's.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from headrace.contract.paths import TooManyLayers, decoded
 
 ALLOWED_SCHEMES_VARIABLE: Final = "MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES"
 MAX_LOCATION_VARIABLE: Final = "MLFLOW_ARTIFACT_LOCATION_MAX_LENGTH"
-MAX_LOCATION: Final = 2048  # characters, unless the variable says otherwise
-# A server that stored one of these would connect to whatever host the client names.
+MAX_LOCATION: Final = 2048  # characters; the default of the variable
+# With these schemes the server would connect to a host of the client's choice.
 HOST_ADDRESSED: Final = frozenset(
     {"ftp", "sftp", "hdfs", "viewfs", "http", "https", "mlflow-artifacts", "r2", "b2", "abfss"}
 )
 
 
 def append_path(uri: str, *parts: str) -> str:
-    """`uri` with path parts appended to its path; query and fragment stay at the end.
+    """Append parts to the path of `uri`; its query and fragment stay at the end.
 
-    `s3://b/p?x=1` and `run/artifacts` give `s3://b/p/run/artifacts?x=1`. Raises for `..` in the query.
+    `s3://b/p?x=1` and `run/artifacts` give `s3://b/p/run/artifacts?x=1`. Raises INVALID_PARAMETER_VALUE if the
+    query contains `..`.
     """
     tail = "/".join(part.strip("/") for part in parts)
     split = urlparse(uri)
@@ -34,7 +35,7 @@ def append_path(uri: str, *parts: str) -> str:
     if not split.scheme:
         return _join(uri, tail)
     if not split.path.startswith("/"):
-        # urlunparse would turn the relative path of "file:a" or the empty one of "s3://b" absolute.
+        # urlunparse would make the relative path of "file:a" and the empty one of "s3://b" absolute.
         rest = split._replace(scheme="", path=_join(split.path, tail))
         return f"{split.scheme}:{urlunparse(rest)}"
     return urlunparse(split._replace(path=_join(split.path, tail)))
@@ -47,19 +48,19 @@ def _join(head: str, tail: str) -> str:
 
 
 def check_query(query: str) -> None:
-    """Raise when a URI's query would climb out of a directory, in any encoding."""
+    """Raise INVALID_PARAMETER_VALUE if a URI's query contains `..`, in any encoding."""
     try:
-        climbs = ".." in decoded(query)
+        escapes = ".." in decoded(query)
     except TooManyLayers as error:
         raise invalid("Invalid query string") from error
-    if climbs:
+    if escapes:
         raise invalid("Invalid query string")
 
 
 def check_location(uri: str, field: str, *roots: str) -> str:
-    """A location that a client asks for, checked and made absolute. Raises INVALID_PARAMETER_VALUE.
+    """Check a location that a client chose and make it absolute. Raises INVALID_PARAMETER_VALUE.
 
-    `roots` are the server's own artifact root and destination: their hosts are trusted.
+    `roots` are the server's own artifact root and destination, whose hosts are trusted.
     """
     split = urlsplit(uri)
     if urlparse(uri).fragment or urlparse(uri).params:
@@ -77,7 +78,7 @@ def check_location(uri: str, field: str, *roots: str) -> str:
 
 
 def check_host(uri: str, field: str, *roots: str) -> None:
-    """Raise when `uri` would make the server connect to a host that only the client knows."""
+    """Raise INVALID_PARAMETER_VALUE if the server would connect to a host of the client's choice."""
     scheme = refused_scheme(uri, *roots)
     if scheme is None:
         return
@@ -90,9 +91,9 @@ def check_host(uri: str, field: str, *roots: str) -> None:
 
 
 def refused_scheme(uri: str, *roots: str) -> str | None:
-    """The scheme of a URI whose host the server must not connect to; None when there is no objection.
+    """Return the scheme of a URI to whose host the server must not connect, or None.
 
-    `roots` are the server's own artifact root and destination: their hosts are trusted.
+    `roots` are the server's own artifact root and destination, whose hosts are trusted.
     """
     split = urlsplit(uri)
     scheme = split.scheme.lower()
@@ -108,7 +109,7 @@ def refused_scheme(uri: str, *roots: str) -> str | None:
 
 
 def make_absolute(uri: str) -> str:
-    """A relative local path (or `file:` URI) under the server's working directory; others unchanged."""
+    """Make a relative path, or a `file:` URI of one, absolute; return other URIs unchanged."""
     split = urlsplit(uri)
     if split.scheme == "":
         return uri if uri.startswith("/") else (Path.cwd() / uri).as_posix()

@@ -1,4 +1,4 @@
-"""The time, as MLflow writes it down."""
+"""The current time in MLflow's unit."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from time import time
 
 
 def now_ms() -> int:
-    """The time, in milliseconds since the epoch."""
+    """Return the current time in milliseconds since the epoch."""
     return int(time() * 1000)

@@ -1,7 +1,6 @@
-"""MLflow's error codes, their HTTP status, and the one exception that handlers raise.
+"""MLflow's error codes, their HTTP statuses, and the exception that handlers raise.
 
-Message texts that more than one place needs have a constructor here; a text used once stands where it
-is raised. The mapping is MLflow's (contract: semantics §2).
+A message that several modules need has a constructor here. The mapping of codes to statuses is MLflow's.
 """
 
 from __future__ import annotations
@@ -10,11 +9,10 @@ import random
 from enum import StrEnum
 from typing import Final
 
-WHILE_IT_LASTS: Final = (
-    0  # as `retry_after_s`: the longer an outage lasts, the later (http/outage.py)
-)
+# A value of `retry_after_s` that http/outage.py replaces with a delay that grows with the outage.
+RETRY_AFTER_FROM_OUTAGE: Final = -1
 MAX_MESSAGE: Final = 100_000  # characters; a message repeats values of the request
-CROWDED_S: Final = (2, 8)  # how long the clients of a full server wait, spread over these seconds
+OVERLOAD_RETRY_S: Final = (2, 8)  # range of the random delay of clients of an overloaded server
 
 
 class ErrorCode(StrEnum):
@@ -87,11 +85,11 @@ SERVER_FAULTS: Final = frozenset(
 
 
 class ApiError(Exception):
-    """An answer other than 200, in MLflow's JSON form. Nothing has been written, except perhaps where it is 503.
+    """A request that failed, with MLflow's error code and message.
 
-    `retry_after_s` becomes a `Retry-After` header (WHILE_IT_LASTS: as long as the server finds right);
-    stock clients obey it on 429 and 503.
-    `sqlstate` and `error_class` default to what MLflow sends for the code.
+    Nothing has been written, except possibly if the HTTP status is 503. `retry_after_s` becomes a
+    `Retry-After` header, which MLflow's clients obey on 429 and 503; with RETRY_AFTER_FROM_OUTAGE the
+    server chooses the delay. `sqlstate` and `error_class` default to MLflow's values for the code.
     """
 
     def __init__(
@@ -116,11 +114,11 @@ class ApiError(Exception):
 
     @property
     def status(self) -> int:
-        """The HTTP status of the answer."""
+        """The HTTP status of the response."""
         return HTTP_STATUS.get(self.code, 500)
 
     def body(self) -> dict[str, str]:
-        """The JSON object MLflow's clients read `error_code` and `message` from."""
+        """Return the JSON object of the response, from which MLflow's clients read code and message."""
         body = {"error_code": self.code.value, "message": self.message}
         if self.sqlstate:
             body["sqlstate"] = self.sqlstate
@@ -130,12 +128,12 @@ class ApiError(Exception):
 
 
 def invalid(message: str) -> ApiError:
-    """INVALID_PARAMETER_VALUE with a message of the caller's."""
+    """INVALID_PARAMETER_VALUE with this message."""
     return ApiError(ErrorCode.INVALID_PARAMETER_VALUE, message)
 
 
 def not_found(message: str) -> ApiError:
-    """RESOURCE_DOES_NOT_EXIST with a message of the caller's."""
+    """RESOURCE_DOES_NOT_EXIST with this message."""
     return ApiError(ErrorCode.RESOURCE_DOES_NOT_EXIST, message)
 
 
@@ -148,12 +146,12 @@ def missing_parameter(name: str) -> ApiError:
 
 
 def experiment_not_found(experiment_id: str | int) -> ApiError:
-    """No experiment of that id (or none in the lifecycle stage that was asked for)."""
+    """No experiment has this id, or not in the requested lifecycle stage."""
     return not_found(f"No Experiment with id={experiment_id} exists")
 
 
 def run_not_found(run_id: str) -> ApiError:
-    """No run of that id."""
+    """No run has this id."""
     return not_found(f"Run with id={run_id} not found")
 
 
@@ -163,20 +161,24 @@ def too_long(name: str, limit: int) -> ApiError:
 
 
 def unavailable(message: str) -> ApiError:
-    """503: a store is away, or it is not known whether the request was carried out.
+    """503: a store is unavailable, or it is unknown whether the request was carried out.
 
-    Clients from MLflow 3.18 on then repeat only what is harmless to repeat.
+    Clients from MLflow 3.18 on retry it only if the request is idempotent.
     """
-    return ApiError(ErrorCode.TEMPORARILY_UNAVAILABLE, message, retry_after_s=WHILE_IT_LASTS)
+    return ApiError(
+        ErrorCode.TEMPORARILY_UNAVAILABLE, message, retry_after_s=RETRY_AFTER_FROM_OUTAGE
+    )
 
 
-def away(message: str) -> ApiError:
-    """429: the database is away and nothing was written; every client repeats the request."""
-    return ApiError(ErrorCode.REQUEST_LIMIT_EXCEEDED, message, retry_after_s=WHILE_IT_LASTS)
+def unavailable_unwritten(message: str) -> ApiError:
+    """429: the database is unavailable and nothing was written. Every client retries it."""
+    return ApiError(
+        ErrorCode.REQUEST_LIMIT_EXCEEDED, message, retry_after_s=RETRY_AFTER_FROM_OUTAGE
+    )
 
 
 def overloaded(message: str) -> ApiError:
-    """429: more is asked than this process can carry, and nothing was written; repeat it in a few seconds."""
+    """429: this process has too many requests, and nothing was written. Clients retry after seconds."""
     return ApiError(
-        ErrorCode.REQUEST_LIMIT_EXCEEDED, message, retry_after_s=random.randint(*CROWDED_S)
+        ErrorCode.REQUEST_LIMIT_EXCEEDED, message, retry_after_s=random.randint(*OVERLOAD_RETRY_S)
     )

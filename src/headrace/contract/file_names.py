@@ -1,7 +1,7 @@
-"""Names of files are bytes: UTF-8, whatever the locale of this process says.
+"""File names in UTF-8, independent of the locale of the process.
 
-Python decodes names with the locale's encoding. Under `LC_ALL=C` without UTF-8 mode that is ASCII, and a name such as
-`ü.txt` can be neither opened nor written. Text of ours (URLs, rows, settings) is always UTF-8.
+Python decodes file names with the locale's encoding. Under `LC_ALL=C` without UTF-8 mode that is ASCII, so a
+name such as `ü.txt` cannot be opened or created. Names in URLs, rows and settings are always UTF-8.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import os
 
 
 def native(name: str) -> str:
-    """A name in our text as Python's file functions take it in this process."""
+    """Convert a UTF-8 name to the form that Python's file functions expect in this process."""
     return os.fsdecode(name.encode("utf-8", "surrogateescape"))
 
 
 def from_native(name: str) -> str:
-    """A name, argument or variable as Python gives it, as our text; bytes that are no UTF-8 stay surrogates."""
+    """Convert a file name, argument or variable of Python to UTF-8; invalid bytes become surrogates."""
     return os.fsencode(name).decode("utf-8", "surrogateescape")

@@ -1,4 +1,4 @@
-"""Every limit, with its unit and where MLflow sets it. Nothing else in the code may spell these numbers."""
+"""Every limit, with its unit and the file of MLflow that defines it. Other modules import them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import Final
 MAX_METRICS_PER_BATCH: Final = 1000  # metrics per log-batch
 MAX_PARAMS_PER_BATCH: Final = 100  # params per log-batch
 MAX_TAGS_PER_BATCH: Final = 100  # tags per log-batch
-MAX_ENTITIES_PER_BATCH: Final = 1000  # metrics, params and tags of one log-batch together
+MAX_ENTITIES_PER_BATCH: Final = 1000  # metrics, params and tags per log-batch, in total
 MAX_ENTITY_KEY: Final = 250  # characters of a metric, param or tag key
-MAX_PARAM_VALUE: Final = 6000  # characters; longer is cut (MLFLOW_TRUNCATE_LONG_VALUES) or refused
-MAX_TAG_VALUE: Final = 8000  # characters; longer is cut or refused
+MAX_PARAM_VALUE: Final = (
+    6000  # characters; longer values are cut (MLFLOW_TRUNCATE_LONG_VALUES) or rejected
+)
+MAX_TAG_VALUE: Final = 8000  # characters; longer values are cut or rejected
 MAX_EXPERIMENT_NAME: Final = 500  # characters
 MAX_EXPERIMENT_TAG_KEY: Final = 250  # characters
-MAX_EXPERIMENT_TAG_VALUE: Final = 20000  # characters; longer is refused
+MAX_EXPERIMENT_TAG_VALUE: Final = 20000  # characters; longer values are rejected
 MAX_CUSTOM_VIEWS: Final = 50  # tags of one experiment that hold a saved view
 MAX_TRACE_RETENTION: Final = 32  # characters of a duration such as 30d
 MAX_DATASET_NAME: Final = 500  # characters
@@ -25,13 +27,13 @@ MAX_DATASET_PROFILE: Final = 16777215  # characters
 MAX_INPUT_TAG_KEY: Final = 255  # characters
 MAX_INPUT_TAG_VALUE: Final = 500  # characters
 MAX_REGISTRY_TAG_KEY: Final = 250  # characters; tags of registered models and model versions
-MAX_REGISTRY_TAG_VALUE: Final = 100_000  # characters; longer is refused
+MAX_REGISTRY_TAG_VALUE: Final = 100_000  # characters; longer values are rejected
 MAX_ALIAS: Final = 255  # characters
 
 # mlflow/store/tracking/__init__.py
 SEARCH_MAX_RESULTS_DEFAULT: Final = 1000  # runs per page
 SEARCH_MAX_RESULTS: Final = 50000  # runs or experiments per page
-SEARCH_LOGGED_MODELS_DEFAULT: Final = 100  # logged models per page; there is no upper bound
+SEARCH_LOGGED_MODELS_DEFAULT: Final = 100  # logged models per page; without a maximum
 
 # mlflow/store/model_registry/__init__.py
 SEARCH_REGISTERED_MODELS_DEFAULT: Final = 100  # registered models per page
@@ -49,23 +51,27 @@ MAX_HISTORY_INTERVAL_ROWS: Final = 2500  # points per run of get-history-bulk-in
 MAX_SEARCH_DATASETS_EXPERIMENTS: Final = 20  # experiment ids per search-datasets
 MAX_SEARCH_DATASETS_ROWS: Final = 1000  # summaries per search-datasets
 
-# headrace's own, so that no request holds the event loop (http/weight.py)
+# Limits of headrace only, so that no request blocks the event loop (http/weight.py)
 MAX_JSON_BYTES: Final = 20 << 20  # body of a JSON route; a dataset's profile may have 16 MiB
-MAX_BODY_VALUES: Final = 50_000  # of a body, counted as commas; the largest log-batch has 8,000
-MAX_TEXT: Final = 100_000  # characters of a text that has no smaller limit and is not cut
-MAX_EXPLAINED_BYTES: Final = 4 << 20  # body that only the exact reading (http/proto.py) understands
-MAX_EXPLAINED_VALUES: Final = 10_000  # values of such a body; each takes it some microseconds
+MAX_BODY_VALUES: Final = (
+    50_000  # values of a body, counted as commas; the largest log-batch has 8,000
+)
+MAX_TEXT: Final = 100_000  # characters of a text without a smaller limit
+MAX_EXPLAINED_BYTES: Final = 4 << 20  # body that only the slow parser (http/proto.py) can read
+MAX_EXPLAINED_VALUES: Final = 10_000  # values of such a body; each takes some microseconds
 MAX_GRAPHQL_BYTES: Final = 1 << 20  # body of /graphql; 50,000 experiment ids are half of that
 MAX_PAGE_TOKEN: Final = 1000  # characters
 MAX_LOGGED_MODELS_TOKEN: Final = 3_000_000  # characters; it repeats the request
 MAX_MODEL_JSON: Final = 2_000_000  # characters of the JSON text of an MLmodel file
 
-# headrace's own: MLflow has none, and its databases give up, crash or plan for minutes instead
-MAX_FILTER_CHARACTERS: Final = 64 << 10  # of a filter, without lists of plain strings
+# Limits of headrace only. Without them, as in MLflow, databases fail, crash or plan for minutes.
+MAX_FILTER_CHARACTERS: Final = 64 << 10  # characters of a filter, without lists of plain strings
 MAX_FILTER_LISTS: Final = 1_000_000  # characters of a filter with its lists; 25,000 run ids
 MAX_LIST_VALUES: Final = 50_000  # values of a list in a filter
-MAX_FILTER_TOKENS: Final = 10_000  # words and signs of a filter (MLflow counts spaces too)
-MAX_FILTER_COMPARISONS: Final = 500  # per filter; SQLite takes 1,000 AND-ed terms
-MAX_SORT_CHARACTERS: Final = 1000  # of one item of an order_by; a key has at most 250
-MAX_SORT_FIELDS: Final = 30  # per order_by; SQLite 3.40 crashes at 64 terms, and a metric is two
-MAX_DATASET_TESTS: Final = 500  # datasets times metric conditions of a search of logged models
+MAX_FILTER_TOKENS: Final = 10_000  # tokens of a filter; MLflow counts spaces too
+MAX_FILTER_COMPARISONS: Final = 500  # comparisons per filter; SQLite's limit is 1,000 AND-ed terms
+MAX_SORT_CHARACTERS: Final = 1000  # characters of one item of order_by; a key has at most 250
+MAX_SORT_FIELDS: Final = (
+    30  # items of order_by; SQLite 3.40 crashes at 64 terms, and a metric needs two
+)
+MAX_DATASET_TESTS: Final = 500  # datasets times metric conditions in a search for logged models

@@ -1,4 +1,4 @@
-"""Which names metrics, params and tags may have, in MLflow's words when they may not."""
+"""Checks of the names of metrics, params, tags and models, with MLflow's messages."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from headrace.contract.limits import MAX_ENTITY_KEY
 
 _ALLOWED: Final = re.compile(r"^[/\w.\- :]*$")
 MAX_SHOWN: Final = 20_000  # characters of a value in a message
-MAX_KNOWN: Final = 20_000  # keys remembered as good; clients choose them, so the set is bounded
+MAX_KNOWN: Final = (
+    20_000  # valid keys in the cache, which is bounded because clients choose the keys
+)
 _known: set[str] = set()
-# For callers that make the text of an error only when they must.
+# With it, callers format the path of an error message only if they need it.
 is_known: Final = _known.__contains__
 
 
 def invalid_value(path: str, value: object, reason: str = "") -> str:
-    """MLflow's sentence for a value that is not acceptable; a long text is cut."""
+    """Format MLflow's message for an invalid value; long values are cut."""
     if isinstance(value, str) and len(value) > MAX_SHOWN:
         value = value[:MAX_SHOWN] + "…"
     shown = json.dumps(value, sort_keys=True, separators=(",", ":"))
@@ -29,7 +31,7 @@ def invalid_value(path: str, value: object, reason: str = "") -> str:
 
 
 def check_name(name: str, path: str) -> None:
-    """Raise unless `name` may name a metric, param or tag: its characters, and no path tricks."""
+    """Raise INVALID_PARAMETER_VALUE unless `name` is valid for a metric, param or tag."""
     if name in _known:
         return
     if _ALLOWED.match(name) is None:
@@ -49,7 +51,7 @@ def check_name(name: str, path: str) -> None:
 
 
 def check_path(path: str, name: str) -> None:
-    """Raise when `name`, taken for a path, would lead somewhere else."""
+    """Raise INVALID_PARAMETER_VALUE if `name` is not a normalized relative path."""
     normal = posixpath.normpath(name)
     if normal != name or normal == "." or normal.startswith(("..", "/")):
         raise invalid(
@@ -63,17 +65,18 @@ def check_path(path: str, name: str) -> None:
 
 
 def check_length(what: str, limit: int, value: str | None) -> None:
-    """Raise when `value` has more than `limit` characters."""
+    """Raise INVALID_PARAMETER_VALUE if `value` has more than `limit` characters."""
     if value is not None and len(value) > limit:
         raise too_long(what, limit)
 
 
 def check_model_name(name: str, path: str = "name") -> None:
-    """Raise unless `name` may name a registered model."""
+    """Raise INVALID_PARAMETER_VALUE unless `name` is valid for a registered model."""
     if not name.strip():
         raise invalid(f"Missing value for required parameter '{path}'.")
     if "/" in name or ":" in name:
         raise invalid(f"Invalid model name '{name}'. Names cannot contain '/' or ':'.")
-    if "\x00" in name:  # PostgreSQL stores none, and SQLite's JSON functions end a text there
+    # PostgreSQL cannot store NUL, and SQLite's JSON functions end a text there.
+    if "\x00" in name:
         raise invalid(f"Invalid model name {name!r}. Names cannot contain NUL.")
     check_path("name", name)

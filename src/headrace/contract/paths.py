@@ -1,7 +1,7 @@
-"""The one reading of paths and URIs that clients send: percent-encoding removed, `..` found. No I/O.
+"""Decoding of paths and URIs from clients, and detection of `..`. No I/O.
 
-Whatever decides on a path of a client decides on this reading, so that no layer of encoding means one thing
-to a check and another to the code behind it.
+Every check of such a path uses these functions, so a check and the code behind it cannot decode it
+differently.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from urllib.parse import unquote
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Text that still changes in the tenth decoding is refused, as by MLflow. It also bounds the work: a text
-# of n characters may have n/2 layers.
+# As in MLflow, text that still changes in the tenth decoding is rejected. This also bounds the work,
+# because a text of n characters may have n/2 layers.
 MAX_DECODINGS: Final = 10
 
 
 class TooManyLayers(ValueError):
-    """The text is percent-encoded more often than any client would."""
+    """The text has too many layers of percent-encoding."""
 
 
 def decoded(text: str, layer: Callable[[str], str] = unquote) -> str:
-    """The text without its layers of percent-encoding; `layer` removes one. Raises TooManyLayers."""
+    """Remove all layers of percent-encoding; `layer` removes one. Raises TooManyLayers."""
     for _ in range(MAX_DECODINGS):
         plain = layer(text)
         if plain == text:
@@ -32,5 +32,5 @@ def decoded(text: str, layer: Callable[[str], str] = unquote) -> str:
 
 
 def climbs(path: str) -> bool:
-    """Whether a decoded path has a `..` segment."""
+    """Whether a decoded path contains a `..` segment."""
     return ".." in path and ".." in path.split("/")

@@ -1,8 +1,8 @@
-"""Request and response types: msgspec Structs that mirror MLflow's protobuf messages.
+"""Field types of requests and responses, which are msgspec Structs that mirror MLflow's protobuf messages.
 
-A request Struct describes what a well-behaved client sends; msgspec decodes that in C. Whatever it refuses
-(camelCase, an int64 as text, a missing field …) is read again by `http.proto`, which knows protobuf's JSON
-rules and words each mistake as MLflow does. `checks` names MLflow's validators for a field, in its order.
+msgspec decodes in C the JSON that ordinary clients send. If it rejects a body (for camelCase, an int64 as
+text, a missing field …), `http.proto` reads it by protobuf's JSON rules and reports errors in MLflow's
+words. `checks` names MLflow's validators of a field, in MLflow's order.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ INT32_MAX: Final = 2**31 - 1
 class Message(
     msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True, gc=False
 ):
-    """A protobuf message. None stands for a field that is not set; it is left out of JSON."""
+    """A protobuf message. None stands for an unset field, which JSON omits."""
 
 
 class Empty(Message):
@@ -31,33 +31,33 @@ class Empty(Message):
 
 
 class PathOnly(Message):
-    """A request of which only the path is read: its query and body may be anything.
+    """A request whose query and body are ignored; only its path counts.
 
-    Its fields are arguments of the path as the client wrote them, NUL included.
+    Its fields are the arguments of the path as the client wrote them, including NUL.
     """
 
 
-# Each of these is one field of a request. `str | None` is a protobuf string with presence.
+# Types of request fields. `str | None` is a protobuf string with presence.
 RequiredStr = Annotated[
     str, Meta(min_length=1, max_length=MAX_TEXT, extra={"checks": ("required", "string")})
 ]
-# The same where the type is checked before the presence.
+# As RequiredStr, but MLflow checks the type before the presence.
 CheckedStr = Annotated[
     str, Meta(min_length=1, max_length=MAX_TEXT, extra={"checks": ("string", "required")})
 ]
 Text = Annotated[str, Meta(max_length=MAX_TEXT)]
 OptionalStr = Annotated[Text | None, Meta(extra={"checks": ("string",)})]
 UncheckedStr = Text | None
-# The number of an experiment as text, in a description for clients; its reader says what is wrong with others.
+# An experiment id as text. The pattern is for /openapi.json only; `parse_id` reports invalid ids.
 NUMBER_AS_TEXT: Final = {"pattern": r"^\s*[+-]?[0-9]+(_[0-9]+)*\s*$"}
 ExperimentNumber = Annotated[RequiredStr, Meta(extra_json_schema=NUMBER_AS_TEXT)]
 ExperimentNumbers = list[Annotated[str, Meta(extra_json_schema=NUMBER_AS_TEXT)]]
-# What is cut, or has a limit that its reader knows.
+# A text that the handler cuts, or whose limit the handler checks.
 LongStr = Annotated[str | None, Meta(extra={"checks": ("string",)})]
 Int64 = Annotated[int, Meta(ge=INT64_MIN, le=INT64_MAX)]
-# Clients write milliseconds as `time.time() * 1000`: a fraction is cut off, here only.
+# Hand-written clients send `time.time() * 1000`, so these fields alone accept a fraction, which is cut off.
 Millis = Annotated[Int64, Meta(extra={"cut": True})]
-# That of a metric: its reader refuses one before 1970 in MLflow's words.
+# The time of a metric. The handler rejects times before 1970 with MLflow's message.
 Timestamp = Annotated[Millis, Meta(extra_json_schema={"minimum": 0})]
 Int32 = Annotated[int, Meta(ge=INT32_MIN, le=INT32_MAX)]
 OptionalInt64 = Annotated[Int64 | None, Meta(extra={"checks": ("intlike",)})]

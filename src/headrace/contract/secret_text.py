@@ -1,4 +1,4 @@
-"""Secrets as the database holds them: encrypted as MLflow does (Fernet), under the server's key."""
+"""Encryption of stored secrets with the server's key, by MLflow's method (Fernet)."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from headrace.contract.errors import ApiError, ErrorCode
 if TYPE_CHECKING:
     from headrace.settings.table import Settings
 
-# Of this server only, as with stock: made before its processes are forked, gone when they end.
+# As in stock MLflow, the key lasts as long as the server. It is created before the processes fork.
 RANDOM_KEY: Final = base64.urlsafe_b64encode(os.urandom(32)).decode()
 
 
 class Unreadable(Exception):
-    """The text was encrypted under another key."""
+    """The text was encrypted with another key."""
 
 
 def key_of(settings: Settings) -> str:
-    """The key that secrets of webhooks are encrypted under."""
+    """Return the key for secrets of webhooks."""
     return settings.webhook_secret_encryption_key or RANDOM_KEY
 
 
-def _cipher(key: str) -> Any:  # of a package without which there are no secrets
+def _cipher(key: str) -> Any:  # cryptography is an optional dependency
     try:
         from cryptography.fernet import Fernet
     except ImportError as error:
         raise ApiError(
             ErrorCode.NOT_IMPLEMENTED,
-            "Secrets need the package 'cryptography', which is not installed beside headrace: "
-            "pip install 'headrace[webhooks]', then start headrace again.",
+            "Secrets need the package 'cryptography', which is not installed. Run "
+            "pip install 'headrace[webhooks]', then restart headrace.",
         ) from error
     return Fernet(key.encode())
 
 
 def encrypted(text: str, key: str) -> str:
-    """The text as it is stored."""
+    """Encrypt a text for storage."""
     token: bytes = _cipher(key).encrypt(text.encode())
     return token.decode()
 
 
 def decrypted(stored: str, key: str) -> str:
-    """What was stored. Raises Unreadable."""
+    """Decrypt a stored text. Raises Unreadable."""
     cipher = _cipher(key)
     from cryptography.fernet import InvalidToken
 

@@ -1,4 +1,4 @@
-"""Texts that not every database can hold, refused before they reach one."""
+"""Rejection of texts that not every database can store."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from headrace.contract.errors import invalid
 from headrace.contract.names import invalid_value
 
 NUL: Final = "\x00"
-SHOWN: Final = 50  # characters on each side of a NUL
+SHOWN: Final = 50  # characters of the message on each side of a NUL
 
 
 def refuse_nul(message: Any, path: str = "") -> None:
-    """Raise INVALID_PARAMETER_VALUE for the first text of a request that holds NUL.
+    """Raise INVALID_PARAMETER_VALUE for the first text of a request that contains NUL.
 
-    PostgreSQL stores none, and SQLite's functions end a text there. `message` is a Struct, or a value of
-    one at `path`.
+    PostgreSQL cannot store NUL, and SQLite's functions end a text there. `message` is a Struct, or the
+    value at `path` of one.
     """
     if isinstance(message, str):
         if NUL in message:
-            place = message.index(NUL)
-            shown = message[max(place - SHOWN, 0) : place + SHOWN]
+            index = message.index(NUL)
+            shown = message[max(index - SHOWN, 0) : index + SHOWN]
             raise invalid(invalid_value(path, shown, "Text must not contain NUL."))
     elif isinstance(message, msgspec.Struct):
         for name in message.__struct_fields__:

@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from headrace.contract.errors import ApiError, ErrorCode, away, overloaded, unavailable
+from headrace.contract.errors import (
+    ApiError,
+    ErrorCode,
+    overloaded,
+    unavailable,
+    unavailable_unwritten,
+)
 from headrace.db.errors import (
     Blocked,
     Crowded,
@@ -67,7 +73,7 @@ def not_written(error: Unavailable | Retryable) -> ApiError:
     """429 for a request of which certainly nothing was written."""
     if isinstance(error, Crowded | Blocked | Retryable):
         return overloaded(sentence(error))
-    return away(sentence(error))
+    return unavailable_unwritten(sentence(error))
 
 
 def in_doubt(error: Unavailable | Retryable) -> ApiError:

@@ -19,7 +19,7 @@ from headrace.api.routes import ROUTES
 from headrace.api.tracking.runs import sql as runs_sql
 from headrace.commit.group import GroupCommit
 from headrace.commit.reads import BatchedReads
-from headrace.contract.errors import WHILE_IT_LASTS, ApiError, ErrorCode, overloaded
+from headrace.contract.errors import RETRY_AFTER_FROM_OUTAGE, ApiError, ErrorCode, overloaded
 from headrace.db import errors as db_errors
 from headrace.db.answers import answer as answer_to
 from headrace.db.answers import cause_of
@@ -232,7 +232,7 @@ class App:
 
     def _refusal(self, error: ApiError) -> Response:
         retry_after_s = error.retry_after_s
-        if retry_after_s == WHILE_IT_LASTS:
+        if retry_after_s == RETRY_AFTER_FROM_OUTAGE:
             retry_after_s = self._outage.retry_after_s()
         return error_response(error, retry_after_s)
 
