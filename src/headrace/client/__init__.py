@@ -1,1 +1,1 @@
-"""The Python API without a server."""
+"""The Python API without a server: `headrace.connect`."""

@@ -1,7 +1,7 @@
-"""A database of experiments for programs that have no mlflow: `headrace.connect(uri)`.
+"""The API for programs without mlflow: `headrace.connect(uri)`.
 
-The same transactions as the server's. Every method comes twice: `Connection.log_batch` returns when its data
-is committed, `await Connection.asynchronous.log_batch` does so without holding up an event loop.
+It runs the same transactions as the server. Every method has two forms: `Connection.log_batch` returns when
+its data is committed; `await Connection.asynchronous.log_batch` does not block the event loop meanwhile.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ Point = tuple[int, int, float]  # step, milliseconds since the epoch, value
 class Connection:
     """Experiments and runs of one database. Safe to use from many threads, and after a fork.
 
-    Times are milliseconds since the epoch. Errors: `headrace.contract.errors.ApiError` (its `code` is MLflow's error
-    code), `headrace.db.errors.DatabaseError`, and `UnusableDatabase` or `UriError` on opening.
+    Times are milliseconds since the epoch. Methods raise `headrace.ApiError`, whose `code` is MLflow's
+    error code, and `headrace.db.errors.DatabaseError`; opening raises `UnusableDatabase` or `UriError`.
     """
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
-        self._engine()  # what is wrong with the database is told here
+        self._engine()  # so that the errors of opening are raised here
 
     def _engine(self) -> engine.Engine:
         return engine.engine_of(self.uri)
 
     @property
     def asynchronous(self) -> AsyncConnection:
-        """The same methods, to be awaited."""
+        """The same methods as coroutines."""
         return AsyncConnection(self)
 
     def experiment_id(self, name: str) -> str:
-        """The id of the experiment of that name, which is made when there is none."""
+        """Return the id of the experiment with this name; create it if it does not exist."""
         if not name:
             raise missing_parameter("name")
         check_length("name", MAX_EXPERIMENT_NAME, name)
@@ -68,7 +68,7 @@ class Connection:
                 number = self._engine().write(
                     experiments_sql.create, name, None, root, now_ms(), ()
                 )
-            except UniqueViolation:  # another process was quicker
+            except UniqueViolation:  # another process has just created it
                 number = self._number_of(name)
                 if number is None:
                     raise
@@ -85,7 +85,7 @@ class Connection:
         max_results: int = 1000,
         page_token: str | None = None,
     ) -> tuple[list[Experiment], str | None]:
-        """A page of active experiments in MLflow's search language, and the token of the next page."""
+        """Search active experiments with MLflow's filters; return a page and the token of the next one."""
         page = search.experiments_page(
             filter=filter,
             order_by=list(order_by),
@@ -103,7 +103,7 @@ class Connection:
     def create_run(
         self, experiment_id: str, name: str | None = None, tags: Mapping[str, str] | None = None
     ) -> str:
-        """Start a run; returns its id."""
+        """Start a run; return its id."""
         request = CreateRun(
             experiment_id=experiment_id,
             run_name=name,
@@ -124,7 +124,7 @@ class Connection:
         step: int = 0,
         timestamp_ms: int | None = None,
     ) -> None:
-        """Log to a run, all or nothing. At most 1,000 metrics, 100 params and 100 tags."""
+        """Log up to 1,000 metrics, 100 params and 100 tags to a run, all or nothing."""
         now = now_ms() if timestamp_ms is None else timestamp_ms
         new = batch.from_parts(
             run_id,
@@ -142,7 +142,7 @@ class Connection:
         self._engine().submit(update.KIND, update.Change(run_id, status, now_ms(), None))
 
     def run(self, run_id: str) -> Run:
-        """One run with what was logged to it."""
+        """Return a run with its metrics, params and tags."""
         found = self._engine().read(sql.get_whole, run_id)
         if found is None:
             raise run_not_found(run_id)
@@ -157,7 +157,7 @@ class Connection:
         max_results: int = 1000,
         page_token: str | None = None,
     ) -> tuple[list[Run], str | None]:
-        """A page of active runs in MLflow's search language, and the token of the next page."""
+        """Search active runs with MLflow's filters; return a page and the token of the next one."""
         page = search.runs_page(
             experiment_ids=[parse_id(number) for number in experiment_ids],
             filter=filter,
@@ -172,7 +172,7 @@ class Connection:
         return view.runs(rows, logged), token
 
     def metric_history(self, run_id: str, key: str) -> list[Point]:
-        """Every point of a metric in order of time; NaN is a float NaN."""
+        """Return every point of a metric by time. NaN is a float."""
         rows = self._engine().read(metrics_sql.page, run_id, key, INT64_MAX, 0)
         return [
             (step, timestamp, float("nan") if is_nan else value)
@@ -200,7 +200,7 @@ def _awaited(
 
 
 class AsyncConnection:
-    """A `Connection` whose methods are awaited; each runs in a thread of the loop's pool."""
+    """A `Connection` whose methods are coroutines; each runs in a thread of the loop's pool."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection

@@ -1,8 +1,8 @@
 """One engine per process and database, for programs that use a database without a server.
 
-The same transactions and the same group commit as the server's. SQLite runs in the threads that call;
-PostgreSQL on an event loop in a daemon thread. A forked child gets engines of its own; at exit what is queued
-is committed and connections are closed.
+It has the transactions and the group commit of the server. SQLite runs in the calling threads, PostgreSQL
+on an event loop in a daemon thread. A forked child process opens new engines. At exit, engines commit the
+queued writes and close their connections.
 """
 
 from __future__ import annotations
@@ -33,36 +33,35 @@ if TYPE_CHECKING:
     from headrace.settings.table import Settings
 
 T = TypeVar("T")
-CLOSE_TIMEOUT_S: Final = (
-    30.0  # for what is queued at exit; a database that is away must not hold the exit
-)
+# Limits the commit of queued writes, so that an unavailable database cannot block the exit of the process.
+CLOSE_TIMEOUT_S: Final = 30.0
 VARIABLES: Final = ("HEADRACE_SQLITE_SYNCHRONOUS", "HEADRACE_POSTGRES_CONNECTIONS")
 
 
 class Engine(Protocol):
-    """A database, used from any thread. Every method returns when its work is done (committed)."""
+    """A database for any thread. Every method returns when its work is done, and writes are committed."""
 
     dialect: Dialect
     schema: Schema
 
     def submit(self, kind: Kind, op: Any, cost_bytes: int = 256) -> Any:
-        """Have the group commit apply an operation; its result, or its error raised."""
+        """Apply an operation in the group commit; return its result or raise its error."""
         ...
 
     def read(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """`Database.read`."""
+        """See `Database.read`."""
         ...
 
     def write(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """`Database.write`."""
+        """See `Database.write`."""
         ...
 
     def handle(self, handler: Callable[..., Awaitable[T]], request: Any) -> T:
-        """What a handler of api/ answers."""
+        """Call a handler of api/; return its result."""
         ...
 
     def close(self) -> None:
-        """Commit what is queued, close every connection."""
+        """Commit the queued writes and close every connection."""
         ...
 
 
@@ -72,7 +71,7 @@ def _context(db: Database, writer: GroupCommit, settings: Settings) -> Context:
 
 
 class DirectEngine:
-    """SQLite, in the caller's thread: a hop to another thread costs more than a small write."""
+    """SQLite in the calling thread, because switching threads costs more than a small write."""
 
     dialect: Dialect = "sqlite"
 
@@ -110,7 +109,7 @@ class DirectEngine:
 
 
 class LoopEngine:
-    """PostgreSQL, on an event loop in a thread of its own: callers hand work over and wait."""
+    """PostgreSQL on an event loop in a background thread, for which callers wait."""
 
     def __init__(self, settings: Settings) -> None:
         self._loop = _new_loop()
@@ -136,7 +135,7 @@ class LoopEngine:
         self._thread.join()
 
     def _call(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
-        return cast("T", _Handover(fn, args).result(self._loop))
+        return cast("T", _LoopCall(fn, args).result(self._loop))
 
     async def _submitted(self, kind: Kind, op: Any, cost_bytes: int) -> Any:
         return await self._commit.submit(kind, op, cost_bytes)
@@ -163,8 +162,8 @@ class LoopEngine:
         self._stop()
 
 
-class _Handover:
-    """One call on its way to the loop and back. A bare lock wakes the caller: half the cost of a Future's."""
+class _LoopCall:
+    """A call from a thread to the event loop. Waiting on a plain lock costs half as much as on a Future."""
 
     __slots__ = ("_args", "_done", "_error", "_fn", "_loop", "_value")
 
@@ -191,13 +190,13 @@ class _Handover:
     async def _run(self) -> None:
         try:
             self._value = await self._fn(*self._args)
-        except BaseException as error:  # noqa: BLE001 the caller gets it, whatever it is
+        except BaseException as error:  # noqa: BLE001 `result` raises it in the calling thread
             self._error = error
         finally:
             self._done.release()
 
 
-_RUNNING: set[asyncio.Task[None]] = set()  # the loop itself holds tasks weakly
+_RUNNING: set[asyncio.Task[None]] = set()  # the loop holds only weak references to tasks
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -210,11 +209,11 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 
 _engines: dict[str, Engine] = {}
 _opening = threading.Lock()
-_abandoned: list[Any] = []  # a parent's engines: their connections must not be closed by a child
+_abandoned: list[Any] = []  # engines of the parent, whose connections a child must not close
 
 
 def engine_of(uri: str) -> Engine:
-    """The engine of this process for a database. Errors: `UriError`, `UnusableDatabase`."""
+    """Return the engine of this process for a database. Raises UriError, UnusableDatabase."""
     engine = _engines.get(uri)
     return engine if engine is not None else _open(uri)
 
@@ -231,26 +230,26 @@ def _open(uri: str) -> Engine:
 
 
 def close_all() -> None:
-    """Close every engine of this process; the next use of one opens it again."""
+    """Close every engine of this process; its next use opens a new one."""
     with ExitStack() as closing:
         while _engines:
             _, engine = _engines.popitem()
             closing.callback(engine.close)
 
 
-def _let_go() -> None:
+def _before_fork() -> None:
     for engine in _engines.values():
         if isinstance(engine, DirectEngine):
             engine.before_fork()
 
 
-def _go_on() -> None:
+def _after_fork_in_parent() -> None:
     for engine in _engines.values():
         if isinstance(engine, DirectEngine):
             engine.after_fork()
 
 
-def _forget() -> None:
+def _after_fork_in_child() -> None:
     global _opening
     _opening = threading.Lock()
     _abandoned.extend(_engines.values())
@@ -259,4 +258,8 @@ def _forget() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_let_go, after_in_parent=_go_on, after_in_child=_forget)
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )

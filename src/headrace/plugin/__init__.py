@@ -1,1 +1,1 @@
-"""headrace inside the mlflow client: stores for a database and for a server, off until switched on."""
+"""headrace in the mlflow client: stores for databases and for servers, disabled by default."""

@@ -1,6 +1,6 @@
-"""A server's JSON as MLflow's entities: what `from_proto` makes of the same answer.
+"""Conversion of a server's JSON to MLflow's entities, with the same result as MLflow's `from_proto`.
 
-Every function raises `Unusual` for an answer that is not as expected.
+Every function raises Unsupported for an unexpected answer.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from mlflow.entities import (
 )
 from mlflow.store.entities.paged_list import PagedList
 
-from headrace.plugin.failures import Unusual
-from headrace.plugin.generation import (
+from headrace.plugin.fallback import Unsupported
+from headrace.plugin.mlflow_versions import (
     LoggedModelInput,
     LoggedModelOutput,
     RunOutputs,
-    id_of_run,
+    run_id_arguments,
 )
 
 if TYPE_CHECKING:
@@ -141,21 +141,21 @@ class _OneExperiment(msgspec.Struct):
 
 
 A = TypeVar("A")
-# What this mlflow's entity has of the fields that came with mlflow 3.
+# Fields of mlflow 3 that the entity of this mlflow has.
 _NEWER_FIELDS: Final = {"workspace", "effective_trace_archival_retention"}.intersection(
     inspect.signature(Experiment).parameters
 )
 
 
 def _reader(kind: type[A]) -> Callable[[bytes], A]:
-    """How to read an answer; `Unusual` when it is not as expected."""
+    """Return a decoder that raises Unsupported for an unexpected answer."""
     decode = msgspec.json.Decoder(kind, strict=False).decode
 
     def read(body: bytes) -> A:
         try:
             return decode(body)
         except msgspec.DecodeError as error:
-            raise Unusual from error
+            raise Unsupported from error
 
     return read
 
@@ -168,29 +168,29 @@ _one_experiment: Final = _reader(_OneExperiment)
 
 
 def runs_page(body: bytes) -> tuple[list[Run], str | None]:
-    """The runs of an answer to runs/search, and the token of the next page."""
+    """Read the runs of an answer to runs/search, and the token of the next page."""
     page = _page(body)
     return [_run(one) for one in page.runs], page.next_page_token or None
 
 
 def run(body: bytes) -> Run:
-    """The run of an answer to runs/create or runs/get."""
+    """Read the run of an answer to runs/create or runs/get."""
     return _run(_one_run(body).run)
 
 
 def run_info(body: bytes) -> RunInfo:
-    """The answer to runs/update."""
+    """Read the answer to runs/update."""
     return _info(_one_info(body).run_info)
 
 
 def history(body: bytes) -> PagedList[Metric]:
-    """The points of an answer to metrics/get-history, with the token of the next page."""
+    """Read the points of an answer to metrics/get-history, with the token of the next page."""
     found = _history(body)
     return PagedList([_metric(one) for one in found.metrics], found.next_page_token or None)
 
 
 def experiment(body: bytes) -> Experiment:
-    """The experiment of an answer to experiments/get or get-by-name."""
+    """Read the experiment of an answer to experiments/get or get-by-name."""
     found = _one_experiment(body).experiment
     return Experiment(
         found.experiment_id,
@@ -206,7 +206,7 @@ def experiment(body: bytes) -> Experiment:
 
 def _info(info: _Info) -> RunInfo:
     return RunInfo(
-        **id_of_run(info.run_id),
+        **run_id_arguments(info.run_id),
         experiment_id=info.experiment_id,
         user_id=info.user_id,
         status=info.status,

@@ -1,6 +1,6 @@
-"""Arguments of MLflow's store methods, checked to be what headrace's transactions take.
+"""Checks of the arguments of MLflow's store methods, for headrace's transactions.
 
-Anything else (a numpy scalar, None, a number as a key …) is `Unusual`: MLflow's own method decides about it.
+Other arguments (a numpy scalar, None, a number as a key …) raise Unsupported, so MLflow's own method gets them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from headrace.api.tracking.runs.batch import RUN_ID, Batch, from_parts
 from headrace.api.tracking.runs.types import Dataset, DatasetInput
 from headrace.contract.limits import SEARCH_MAX_RESULTS
 from headrace.contract.scalars import INT32_MAX, INT64_MAX
-from headrace.plugin.failures import Unusual
+from headrace.plugin.fallback import Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,39 +29,39 @@ _WORKSPACES: Final = (
     "_MLFLOW_DATABRICKS_TRAFFIC_ID",
 )
 _NUMBERS: Final = (float, int)
-MAX_PLAIN_LOCATION: Final = 256  # characters; MLflow has its own words about longer ones
+MAX_PLAIN_LOCATION: Final = 256  # characters; MLflow checks longer ones
 
 
 def text(value: Any) -> str:
-    """A str that is not empty."""
+    """Check for a str that is not empty."""
     if type(value) is not str or not value:
-        raise Unusual
+        raise Unsupported
     return value
 
 
 def optional_text(value: Any) -> str | None:
-    """A str or None."""
+    """Check for a str or None."""
     if value is not None and type(value) is not str:
-        raise Unusual
+        raise Unsupported
     return value
 
 
 def int64(value: Any) -> int:
-    """A whole number that a column of 64 bits takes."""
+    """Check for an int that fits a 64-bit column."""
     if type(value) is not int or not -INT64_MAX <= value <= INT64_MAX:
-        raise Unusual
+        raise Unsupported
     return value
 
 
 def experiment(value: Any) -> int:
-    """An experiment id, as text or number. Raises as `parse_id` does."""
+    """Check an experiment id, a text or a number. Raises as `parse_id` does."""
     if type(value) is int:
         return parse_id(str(value))
     return parse_id(text(value))
 
 
 class Point:
-    """A metric with the fields that `Batch.add_points` reads, as plain attributes."""
+    """A checked metric with the attributes that `Batch.add_points` reads."""
 
     __slots__ = ("dataset_digest", "dataset_name", "key", "model_id", "step", "timestamp", "value")
 
@@ -76,12 +76,12 @@ class Point:
             or not -INT64_MAX <= step <= INT64_MAX
             or timestamp > INT64_MAX
         ):
-            raise Unusual
+            raise Unsupported
         self.key = key
         self.value = value
         self.timestamp = timestamp
         self.step = step
-        # Metrics of models came with mlflow 3.
+        # mlflow 2 has no metrics of models.
         self.model_id = getattr(metric, "model_id", None)
         self.dataset_name = self.dataset_digest = None
         if self.model_id is not None:
@@ -90,10 +90,10 @@ class Point:
 
 
 def batch(run_id: Any, metrics: Sequence[Any], params: Sequence[Any], tags: Sequence[Any]) -> Batch:
-    """What `api.runs.batch.from_request` makes of a request, from entities."""
+    """Build from entities the batch that `batch.from_request` builds from a request."""
     if RUN_ID.match(text(run_id)) is None:
-        raise Unusual
-    # The entities have the attributes that the batch reads of a request's parts.
+        raise Unsupported
+    # The entities have the same attributes as the parts of a request.
     return from_parts(
         run_id,
         cast("Sequence[MetricIn]", [Point(metric) for metric in metrics]),
@@ -103,50 +103,50 @@ def batch(run_id: Any, metrics: Sequence[Any], params: Sequence[Any], tags: Sequ
 
 
 def pair(entity: Any) -> Any:
-    """A param or tag whose key and value are str."""
+    """Check that key and value of a param or tag are str."""
     if type(entity.key) is not str or not entity.key or type(entity.value) is not str:
-        raise Unusual
+        raise Unsupported
     return entity
 
 
 def tags(found: Any) -> dict[str, str]:
-    """Tags as a dictionary."""
+    """Return tags as a dictionary."""
     merged = {tag.key: tag.value for tag in map(pair, found or ())}
     if len(merged) != len(found or ()):
-        raise Unusual
+        raise Unsupported
     return merged
 
 
 def stages(view_type: Any) -> tuple[str, ...]:
-    """The lifecycle stages of a view type."""
+    """Return the lifecycle stages of a view type."""
     return tuple(LifecycleStage.view_type_to_stages(view_type))
 
 
 def page_size(value: Any) -> int:
-    """Rows of a page, within MLflow's bounds."""
+    """Check the number of rows of a page against MLflow's limits."""
     if type(value) is not int or not 1 <= value <= SEARCH_MAX_RESULTS:
-        raise Unusual
+        raise Unsupported
     return value
 
 
 def root(uri: str) -> str:
-    """An artifact root to which ids can simply be appended."""
+    """Check for an artifact root to which ids can be appended, and return it without a final slash."""
     if "?" in uri or "#" in uri:
-        raise Unusual
+        raise Unsupported
     return uri.rstrip("/") or "/"
 
 
 def location(uri: Any) -> str:
-    """An artifact location that MLflow would store as it is."""
+    """Check for an artifact location that MLflow would store unchanged."""
     if type(uri) is not str or len(uri) > MAX_PLAIN_LOCATION:
-        raise Unusual
+        raise Unsupported
     return uri
 
 
 def datasets(found: Any) -> list[DatasetInput]:
-    """Dataset inputs as the request has them."""
+    """Convert dataset inputs to those of a request."""
     if found is not None and type(found) is not list:
-        raise Unusual
+        raise Unsupported
     return [
         DatasetInput(
             tags=[Tag(key=tag.key, value=tag.value) for tag in map(pair, one.tags or ())],
@@ -164,26 +164,26 @@ def datasets(found: Any) -> list[DatasetInput]:
 
 
 def version(value: Any) -> str:
-    """The number of a model version, as a request has it."""
+    """Convert the number of a model version to the text of a request."""
     if type(value) is not int and (type(value) is not str or not value.isdecimal()):
-        raise Unusual
-    if int(value) > INT32_MAX:  # a database refuses it in its own words
-        raise Unusual
+        raise Unsupported
+    if int(value) > INT32_MAX:  # MLflow's method reports the error of the database
+        raise Unsupported
     return str(value)
 
 
 def workspaces() -> bool:
-    """Whether MLflow's workspaces are on: they change every request."""
+    """Whether MLflow's workspaces are enabled, which change every request."""
     return any(os.environ.get(name, "").lower() not in ("", "false", "0") for name in _WORKSPACES)
 
 
 def token(value: Any) -> str | None:
-    """A page token: MLflow's stores of databases give them out as bytes."""
+    """Check a page token. MLflow's stores of databases return them as bytes."""
     if type(value) is bytes:
         return value.decode("ascii", "replace")
     return optional_text(value)
 
 
-def as_stock(token: str | None) -> bytes | None:
-    """A page token as MLflow's stores of databases give it out."""
+def stock_token(token: str | None) -> bytes | None:
+    """Convert a page token to bytes, as MLflow's stores of databases return it."""
     return None if token is None else token.encode()

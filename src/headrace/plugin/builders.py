@@ -1,24 +1,26 @@
-"""What MLflow calls to build a store: the entry points. Loading this file loads nothing else.
+"""The entry points through which MLflow creates a store.
 
-A builder for a scheme that MLflow serves itself takes the place of MLflow's; while headrace is switched off it
-calls MLflow's.
+headrace's builders replace those of MLflow for the same schemes, and call them while headrace is disabled.
+Every program that imports mlflow loads this module, so functions import what they need.
 """
 
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from typing import Any, Final
 
-from headrace.plugin.switch import enabled
+from headrace.plugin.state import enabled
 
 log = logging.getLogger(__name__)
 TRACKING_GROUP: Final = "mlflow.tracking_store"
 REGISTRY_GROUP: Final = "mlflow.model_registry_store"
-READ_REPLICA: Final = "_MLFLOW_SERVER_READ_REPLICA_BACKEND_STORE"  # `mlflow server` hands it down
+READ_REPLICA: Final = "_MLFLOW_SERVER_READ_REPLICA_BACKEND_STORE"  # `mlflow server` sets it
 
 
 def tracking_database(store_uri: str, artifact_uri: str | None = None) -> Any:
-    """The tracking store of a database."""
+    """Create the tracking store of a database."""
     from mlflow.tracking._tracking_service import utils
 
     if enabled() and _served(store_uri):
@@ -27,40 +29,42 @@ def tracking_database(store_uri: str, artifact_uri: str | None = None) -> Any:
         if artifact_uri is None:
             artifact_uri = _default_artifact_root(utils)
         return TrackingStore(store_uri, artifact_uri)
-    if artifact_uri is not None and (stock := _of_a_server("TrackingStoreRegistryWrapper")):
+    if artifact_uri is not None and (stock := _server_builder("TrackingStoreRegistryWrapper")):
         return stock(store_uri, artifact_uri)
     return utils._get_sqlalchemy_store(store_uri, artifact_uri)
 
 
 def tracking_server(store_uri: str, artifact_uri: str | None = None) -> Any:
-    """The tracking store of a server."""
+    """Create the tracking store of a server."""
     from mlflow.tracking._tracking_service import utils
 
     if enabled():
-        from headrace.plugin.server_store import ServerStore
-
-        return ServerStore(store_uri)
+        try:
+            from headrace.plugin.server_store import ServerStore
+        except (ImportError, AttributeError) as error:
+            log.warning(
+                "using MLflow's own store; headrace's does not support this release: %s", error
+            )
+        else:
+            return ServerStore(store_uri)
     return utils._get_rest_store(store_uri)
 
 
 def registry_database(store_uri: str) -> Any:
-    """The model registry of a database."""
+    """Create the model registry of a database."""
     from mlflow.tracking._model_registry import utils
 
     if enabled() and _served(store_uri):
         from headrace.plugin.registry_store import RegistryStore
 
         return RegistryStore(store_uri)
-    if stock := _of_a_server("ModelRegistryStoreRegistryWrapper"):
+    if stock := _server_builder("ModelRegistryStoreRegistryWrapper"):
         return stock(store_uri)
     return utils._get_sqlalchemy_store(store_uri)
 
 
-def _of_a_server(registry: str) -> Any:
-    """MLflow's builder in an MLflow server that reads from a replica; without one, both builders are the same."""
-    import os
-    import sys
-
+def _server_builder(registry: str) -> Any:
+    """Return the builder of an MLflow server that reads from a replica, or None elsewhere."""
     if READ_REPLICA not in os.environ:
         return None
     handlers = sys.modules.get("mlflow.server.handlers")
@@ -68,9 +72,7 @@ def _of_a_server(registry: str) -> Any:
 
 
 def _default_artifact_root(utils: Any) -> str:
-    """As MLflow's own builder chooses it."""
-    import os
-
+    """Choose the artifact root as MLflow's own builder does."""
     from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
 
     variable = getattr(utils, "_SERVER_ARTIFACT_ROOT_ENV_VAR", "")  # from mlflow 3 on
@@ -78,19 +80,17 @@ def _default_artifact_root(utils: Any) -> str:
 
 
 def _served(store_uri: str) -> bool:
-    """Whether headrace can serve the database; MLflow's own store serves the others."""
-    import os
-
+    """Whether headrace can serve the database. MLflow's own store serves the others."""
     from headrace.db.uri import UriError, parse
 
     if os.environ.get("MLFLOW_ENABLE_WORKSPACES", "").lower() in ("1", "true"):
         return False
-    if READ_REPLICA in os.environ:  # an MLflow server's, which reads there
+    if READ_REPLICA in os.environ:  # an MLflow server that reads from a replica
         return False
     try:
         parse(store_uri)
     except UriError as error:
-        log.info("MLflow's own store is used: %s", error)
+        log.info("using MLflow's own store: %s", error)
         return False
     return True
 

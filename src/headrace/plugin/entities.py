@@ -1,4 +1,4 @@
-"""Rows as MLflow's entities. `make` leaves out constructors that only check and copy."""
+"""Conversion of rows to MLflow's entities."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from mlflow.entities import (
     RunTag,
 )
 
-from headrace.plugin.generation import (
+from headrace.plugin.mlflow_versions import (
     LoggedModelInput,
     LoggedModelOutput,
     RunOutputs,
-    id_of_run,
+    run_id_arguments,
 )
 
 if TYPE_CHECKING:
@@ -37,12 +37,12 @@ RUN_NAME: Final = "mlflow.runName"
 
 
 def metric(key: str, value: float, timestamp: int, step: int, is_nan: bool) -> Metric:
-    """One point."""
+    """Convert one point."""
     return Metric(key, NAN if is_nan else value, timestamp, step)
 
 
 def experiment(row: Row, tags: Sequence[Row]) -> Experiment:
-    """A row of `experiments` (sql.BY_ID) and its tags."""
+    """Convert a row of `experiments` (sql.BY_ID) and its tags."""
     number, name, location, stage, created, updated = row
     return Experiment(
         experiment_id=str(number),
@@ -56,10 +56,10 @@ def experiment(row: Row, tags: Sequence[Row]) -> Experiment:
 
 
 def info(row: Row, name: str | None = None) -> RunInfo:
-    """The columns of a run (api/tracking/runs/sql.COLUMNS)."""
+    """Convert the columns of a run (api/tracking/runs/sql.COLUMNS)."""
     run_id, experiment_id, run_name, user, status, start, end, artifact_uri, stage = row
     return RunInfo(
-        **id_of_run(run_id),
+        **run_id_arguments(run_id),
         experiment_id=str(experiment_id),
         user_id=user,
         status=status,
@@ -84,13 +84,13 @@ def _inputs(datasets: list[DatasetInput], models: list[Any] | None) -> RunInputs
 
 
 def new_run(row: Row, tags: Sequence[tuple[str, str]]) -> Run:
-    """A run that was just made."""
+    """Convert the row of a new run."""
     data = RunData([], [], [RunTag(key, value) for key, value in tags])
     return Run(info(row), data, RunInputs(dataset_inputs=[]))
 
 
 def runs(rows: Sequence[Row], logged: Logged, *, with_models: bool) -> list[Run]:
-    """Whole runs in the order of `rows`; `with_models`: with the models that they read."""
+    """Convert runs and their contents in the order of `rows`. `with_models` adds their input models."""
     data: dict[str, tuple[list[Metric], list[Param], list[RunTag]]] = {
         row[0]: ([], [], []) for row in rows
     }

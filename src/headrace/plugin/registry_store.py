@@ -1,6 +1,6 @@
 """MLflow's model registry of a database, with headrace's engine for models, versions, tags and aliases.
 
-Everything else (webhooks) is inherited, on the same database. Signatures are MLflow's.
+All other methods (webhooks) are inherited and use the same database. Signatures are MLflow's.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from headrace.api.registry.versions.create import NewVersion
 from headrace.client import engine
 from headrace.contract.names import check_model_name
 from headrace.plugin import arguments
-from headrace.plugin.failures import Unusual, native
-from headrace.plugin.forks import survives_fork
+from headrace.plugin.fallback import Unsupported, with_fallback
+from headrace.plugin.fork_safety import reset_after_fork
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 
 def model_version(found: Whole) -> ModelVersion:
-    """A version with its tags and aliases as MLflow's entity."""
+    """Convert a version with its tags and aliases to MLflow's entity."""
     (
         name, version, created, updated, user, stage, description, source, run_id, status, message, link,
     ) = found.row[:12]  # fmt: skip
@@ -73,7 +73,7 @@ def model_version(found: Whole) -> ModelVersion:
 
 
 def registered_models(rows: Sequence[Row], belongings: Belongings) -> list[RegisteredModel]:
-    """Models in the order of `rows` as MLflow's entities."""
+    """Convert models to MLflow's entities, in the order of `rows`."""
     tags: dict[str, list[Any]] = {row[0]: [] for row in rows}
     aliases: dict[str, list[Any]] = {row[0]: [] for row in rows}
     newest: dict[str, list[Any]] = {row[0]: [] for row in rows}
@@ -92,32 +92,32 @@ def registered_models(rows: Sequence[Row], belongings: Belongings) -> list[Regis
 
 
 def _origin(source: str, run_id: str | None, model_id: Any) -> tuple[str, str | None]:
-    """Where the files of a new version are, and the run they are of.
+    """Find the location of a new version's files, and the id of the run that created them.
 
-    A logged model is asked for where MLflow itself asks: at the tracking URI of the process.
+    As in MLflow, logged models are looked up at the tracking URI of the process.
     """
     storage = source
     try:
         if urlsplit(source).scheme == "models":
             named = getattr(_parse_model_uri(source), "model_id", None)
-            if named is None:  # another version; and mlflow 2 knows no logged models
-                raise Unusual
+            if named is None:  # another version, or mlflow 2, which has no logged models
+                raise Unsupported
             model = MlflowClient().get_logged_model(named)
             storage = model.artifact_location
             run_id = run_id or model.source_run_id
         if not run_id and model_id:
             run_id = MlflowClient().get_logged_model(model_id).source_run_id
     except (MlflowException, ValueError) as error:
-        raise Unusual from error
+        raise Unsupported from error
     return storage, run_id
 
 
 class RegistryStore(SqlAlchemyStore):
-    """`SqlAlchemyStore` of the model registry that works through headrace."""
+    """`SqlAlchemyStore` of the model registry that uses headrace's engine."""
 
     def __init__(self, db_uri: str) -> None:
         super().__init__(db_uri)
-        survives_fork(self)
+        reset_after_fork(self)
 
     @property
     def inherited(self) -> Any:
@@ -128,9 +128,9 @@ class RegistryStore(SqlAlchemyStore):
     def _headrace(self) -> engine.Engine:
         return engine.engine_of(self.db_uri)
 
-    # models
+    # Models
 
-    @native
+    @with_fallback
     def create_registered_model(
         self, name: str, tags: Any = None, description: Any = None, deployment_job_id: Any = None
     ) -> RegisteredModel:
@@ -139,7 +139,7 @@ class RegistryStore(SqlAlchemyStore):
         )
         return registered_models(*self._headrace.handle(models.insert, new))[0]
 
-    @native
+    @with_fallback
     def update_registered_model(
         self, name: str, description: Any, deployment_job_id: Any = None
     ) -> RegisteredModel:
@@ -147,24 +147,24 @@ class RegistryStore(SqlAlchemyStore):
         text = arguments.optional_text(description)
         return registered_models(*self._headrace.write(models.describe, name, text))[0]
 
-    @native
+    @with_fallback
     def rename_registered_model(self, name: str, new_name: str) -> RegisteredModel:
         request = model_types.RenameRegisteredModel(
             name=arguments.text(name), new_name=arguments.text(new_name)
         )
         return registered_models(*self._headrace.handle(models.renamed, request))[0]
 
-    @native
+    @with_fallback
     def delete_registered_model(self, name: str) -> None:
         request = model_types.RegisteredModelName(name=arguments.text(name))
         self._headrace.handle(models.delete, request)
 
-    @native
+    @with_fallback
     def get_registered_model(self, name: str) -> RegisteredModel:
         check_model_name(arguments.text(name))
         return registered_models(*self._headrace.read(transactions.whole, name))[0]
 
-    @native
+    @with_fallback
     def search_registered_models(
         self,
         filter_string: Any = None,
@@ -182,16 +182,16 @@ class RegistryStore(SqlAlchemyStore):
             has_workspaces=sql.has_workspaces(self._headrace.schema),
         )
         rows, belongings, token = self._headrace.read(transactions.search, page)
-        return PagedList(registered_models(rows, belongings), arguments.as_stock(token))
+        return PagedList(registered_models(rows, belongings), arguments.stock_token(token))
 
-    @native
+    @with_fallback
     def get_latest_versions(self, name: str, stages: Any = None) -> list[ModelVersion]:
         check_model_name(arguments.text(name))
-        wanted = [arguments.text(stage) for stage in stages or ()]
-        found = self._headrace.read(lookup.latest_versions, name, wanted)
+        names = [arguments.text(stage) for stage in stages or ()]
+        found = self._headrace.read(lookup.latest_versions, name, names)
         return [model_version(one) for one in found]
 
-    @native
+    @with_fallback
     def set_registered_model_tag(self, name: str, tag: Any) -> None:
         pair = arguments.pair(tag)
         request = model_types.SetRegisteredModelTag(
@@ -199,14 +199,14 @@ class RegistryStore(SqlAlchemyStore):
         )
         self._headrace.handle(models.set_tag, request)
 
-    @native
+    @with_fallback
     def delete_registered_model_tag(self, name: str, key: str) -> None:
         request = model_types.DeleteRegisteredModelTag(
             name=arguments.text(name), key=arguments.text(key)
         )
         self._headrace.handle(models.delete_tag, request)
 
-    @native
+    @with_fallback
     def set_registered_model_alias(self, name: str, alias: str, version: Any) -> None:
         request = model_types.SetAlias(
             name=arguments.text(name),
@@ -215,14 +215,14 @@ class RegistryStore(SqlAlchemyStore):
         )
         self._headrace.handle(models.set_alias, request)
 
-    @native
+    @with_fallback
     def delete_registered_model_alias(self, name: str, alias: str) -> None:
         request = model_types.AliasKey(name=arguments.text(name), alias=arguments.text(alias))
         self._headrace.handle(models.delete_alias, request)
 
-    # versions
+    # Versions
 
-    @native
+    @with_fallback
     def create_model_version(
         self,
         name: str,
@@ -246,7 +246,7 @@ class RegistryStore(SqlAlchemyStore):
         new.storage, new.run_id = _origin(source, arguments.optional_text(run_id), model_id)
         return model_version(self._headrace.handle(versions.insert, new))
 
-    @native
+    @with_fallback
     def update_model_version(
         self, name: str, version: Any, description: Any = None
     ) -> ModelVersion:
@@ -254,7 +254,7 @@ class RegistryStore(SqlAlchemyStore):
         text = arguments.optional_text(description)
         return model_version(self._headrace.write(versions.describe, *key, text))
 
-    @native
+    @with_fallback
     def transition_model_version_stage(
         self, name: str, version: Any, stage: str, archive_existing_versions: Any
     ) -> ModelVersion:
@@ -266,31 +266,31 @@ class RegistryStore(SqlAlchemyStore):
         )
         return model_version(self._headrace.handle(versions.transitioned, request))
 
-    @native
+    @with_fallback
     def delete_model_version(self, name: str, version: Any) -> None:
         request = version_types.ModelVersionKey(
             name=arguments.text(name), version=arguments.version(version)
         )
         self._headrace.handle(versions.delete, request)
 
-    @native
+    @with_fallback
     def get_model_version(self, name: str, version: Any) -> ModelVersion:
         key = versions.key_of(arguments.text(name), arguments.version(version))
         return model_version(self._headrace.read(lookup.whole_version, *key))
 
-    @native
+    @with_fallback
     def get_model_version_by_alias(self, name: str, alias: str) -> ModelVersion:
         check_model_name(arguments.text(name))
         check_alias(arguments.text(alias))
         return model_version(self._headrace.read(lookup.version_by_alias, name, alias))
 
-    @native
+    @with_fallback
     def get_model_version_download_uri(self, name: str, version: Any) -> Any:
         key = versions.key_of(arguments.text(name), arguments.version(version))
         row = self._headrace.read(lookup.existing_version, *key)
         return row[12] or row[7]
 
-    @native
+    @with_fallback
     def search_model_versions(
         self,
         filter_string: Any = None,
@@ -308,9 +308,9 @@ class RegistryStore(SqlAlchemyStore):
             has_workspaces=sql.has_workspaces(self._headrace.schema),
         )
         found, token = self._headrace.read(versions_sql.search, page)
-        return PagedList([model_version(one) for one in found], arguments.as_stock(token))
+        return PagedList([model_version(one) for one in found], arguments.stock_token(token))
 
-    @native
+    @with_fallback
     def set_model_version_tag(self, name: str, version: Any, tag: Any) -> None:
         pair = arguments.pair(tag)
         request = version_types.SetModelVersionTag(
@@ -321,7 +321,7 @@ class RegistryStore(SqlAlchemyStore):
         )
         self._headrace.handle(versions.set_tag, request)
 
-    @native
+    @with_fallback
     def delete_model_version_tag(self, name: str, version: Any, key: str) -> None:
         request = version_types.DeleteModelVersionTag(
             name=arguments.text(name),

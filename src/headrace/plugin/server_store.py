@@ -1,6 +1,6 @@
-"""MLflow's tracking store of a server, without protobuf on the way for what a training loop sends.
+"""MLflow's tracking store of a server, which sends the requests of a training without protobuf.
 
-Works against any server that speaks MLflow's REST API. Everything else is inherited.
+Works with any server that has MLflow's REST API. All other methods are inherited.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.proto_json_utils import parse_dict
 
 from headrace.plugin import answers, arguments
-from headrace.plugin.failures import Unusual, native
+from headrace.plugin.fallback import Unsupported, with_fallback
 from headrace.plugin.transport import Transport
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 def _number(value: float) -> float | str:
-    """A double as protobuf's JSON has it."""
+    """Convert a double to protobuf's JSON form."""
     number = float(value)
     if math.isfinite(number):
         return number
@@ -60,7 +60,7 @@ def _pair(entity: Any) -> dict[str, str]:
 
 
 class ServerStore(RestStore):
-    """`RestStore` with the hot calls sent directly."""
+    """`RestStore` that sends frequent requests directly."""
 
     def __init__(self, store_uri: str) -> None:
         get_host_creds = partial(get_default_host_creds, store_uri)
@@ -74,39 +74,39 @@ class ServerStore(RestStore):
 
     def _post(self, path: str, body: dict[str, Any]) -> bytes:
         if arguments.workspaces():
-            raise Unusual
+            raise Unsupported
         return self._transport.post(API + path, _encode(body))
 
     def _get(self, path: str, *fields: tuple[str, str | int]) -> bytes:
         if arguments.workspaces():
-            raise Unusual
+            raise Unsupported
         return self._transport.get(API + path, fields)
 
-    # logging
+    # Logging
 
-    @native
+    @with_fallback
     def log_metric(self, run_id: str, metric: Metric) -> None:
         arguments.text(run_id)
         body = {"run_uuid": run_id, "run_id": run_id, **_metric(arguments.Point(metric))}
         self._post("runs/log-metric", body)
 
-    @native
+    @with_fallback
     def log_param(self, run_id: str, param: Any) -> None:
         arguments.text(run_id)
         self._post("runs/log-parameter", {"run_uuid": run_id, "run_id": run_id, **_pair(param)})
 
-    @native
+    @with_fallback
     def set_tag(self, run_id: str, tag: Any) -> None:
         arguments.text(run_id)
         self._post("runs/set-tag", {"run_uuid": run_id, "run_id": run_id, **_pair(tag)})
 
-    @native
+    @with_fallback
     def delete_tag(self, run_id: str, key: str) -> None:
         self._post(
             "runs/delete-tag", {"run_id": arguments.text(run_id), "key": arguments.text(key)}
         )
 
-    @native
+    @with_fallback
     def log_batch(
         self, run_id: str, metrics: Sequence[Any], params: Sequence[Any], tags: Sequence[Any]
     ) -> None:
@@ -118,7 +118,7 @@ class ServerStore(RestStore):
         }
         self._post("runs/log-batch", body)
 
-    @native
+    @with_fallback
     def get_metric_history(
         self, run_id: str, metric_key: str, max_results: Any = None, page_token: Any = None
     ) -> Any:
@@ -133,9 +133,9 @@ class ServerStore(RestStore):
             fields.append(("page_token", arguments.text(page_token)))
         return answers.history(self._get("metrics/get-history", *fields))
 
-    # runs
+    # Runs
 
-    @native
+    @with_fallback
     def create_run(
         self, experiment_id: Any, user_id: Any, start_time: Any, tags: Any, run_name: Any
     ) -> Any:
@@ -151,18 +151,18 @@ class ServerStore(RestStore):
         answer = self._post("runs/create", body)
         try:
             return answers.run(answer)
-        except Unusual:
-            # The run is there: asking again would make a second one.
+        except Unsupported:
+            # The run exists, so repeating the request would create a second one.
             response = CreateRun.Response()
             parse_dict(json.loads(answer.decode(errors="replace")), response)
             return Run.from_proto(response.run)
 
-    @native
+    @with_fallback
     def get_run(self, run_id: str) -> Any:
         fields = ("run_uuid", arguments.text(run_id)), ("run_id", run_id)
         return answers.run(self._get("runs/get", *fields))
 
-    @native
+    @with_fallback
     def update_run_info(self, run_id: str, run_status: Any, end_time: Any, run_name: Any) -> Any:
         body: dict[str, Any] = {"run_uuid": arguments.text(run_id), "run_id": run_id}
         if run_status is not None:
@@ -173,7 +173,7 @@ class ServerStore(RestStore):
             body["run_name"] = arguments.optional_text(run_name)
         return answers.run_info(self._post("runs/update", body))
 
-    @native
+    @with_fallback
     def _search_runs(
         self,
         experiment_ids: Sequence[Any],
@@ -196,14 +196,14 @@ class ServerStore(RestStore):
             body["page_token"] = arguments.text(page_token)
         return answers.runs_page(self._post("runs/search", body))
 
-    # experiments
+    # Experiments
 
-    @native
+    @with_fallback
     def get_experiment(self, experiment_id: Any) -> Any:
         number = arguments.text(str(experiment_id))
         return answers.experiment(self._get("experiments/get", ("experiment_id", number)))
 
-    @native
+    @with_fallback
     def get_experiment_by_name(self, experiment_name: Any) -> Any:
         name = arguments.text(experiment_name)
         try:

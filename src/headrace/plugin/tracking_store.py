@@ -1,6 +1,6 @@
-"""MLflow's tracking store of a database, with headrace's engine for what is asked often.
+"""MLflow's tracking store of a database, with headrace's engine for frequent calls.
 
-Everything else is inherited, on the same database. Signatures are MLflow's.
+All other methods are inherited and use the same database. Signatures are MLflow's.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from headrace.contract.names import check_length
 from headrace.contract.scalars import INT64_MAX
 from headrace.db.errors import UniqueViolation
 from headrace.plugin import arguments, entities
-from headrace.plugin.failures import Unusual, native
-from headrace.plugin.forks import survives_fork
-from headrace.plugin.generation import IS_3
+from headrace.plugin.fallback import Unsupported, with_fallback
+from headrace.plugin.fork_safety import reset_after_fork
+from headrace.plugin.mlflow_versions import IS_3
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
 
 
 class TrackingStore(SqlAlchemyStore):
-    """`SqlAlchemyStore` that logs and reads through headrace."""
+    """`SqlAlchemyStore` that logs and reads with headrace's engine."""
 
     def __init__(self, db_uri: str, default_artifact_root: str) -> None:
-        self._ready = False  # MLflow makes the tables and the experiment "Default" first
+        self._ready = False  # MLflow first creates the tables and the experiment "Default"
         super().__init__(db_uri, default_artifact_root)
-        survives_fork(self)
+        reset_after_fork(self)
         self._ready = True
 
     @property
@@ -56,12 +56,12 @@ class TrackingStore(SqlAlchemyStore):
     @property
     def _headrace(self) -> engine.Engine:
         if not self._ready:
-            raise Unusual
+            raise Unsupported
         return engine.engine_of(self.db_uri)
 
-    # runs
+    # Runs
 
-    @native
+    @with_fallback
     def log_batch(
         self, run_id: str, metrics: Sequence[Any], params: Sequence[Any], tags: Sequence[Any]
     ) -> None:
@@ -71,30 +71,30 @@ class TrackingStore(SqlAlchemyStore):
         else:
             self._headrace.read(transactions.check_active, run_id)
 
-    @native
+    @with_fallback
     def log_metric(self, run_id: str, metric: Metric) -> None:
         new = batch.Batch(arguments.text(run_id))
         new.add_points([arguments.Point(metric)], "")  # type: ignore[list-item] # same attributes
         self._headrace.submit(batch.KIND, new, 360)
 
-    @native
+    @with_fallback
     def log_param(self, run_id: str, param: Any) -> None:
         new = batch.Batch(arguments.text(run_id))
         new.single_param = True
         new.add_params([arguments.pair(param)], "")
         self._headrace.submit(batch.KIND, new, new.cost_bytes())
 
-    @native
+    @with_fallback
     def set_tag(self, run_id: str, tag: Any) -> None:
         new = batch.Batch(arguments.text(run_id))
         new.add_tags([arguments.pair(tag)], "")
         self._headrace.submit(batch.KIND, new, new.cost_bytes())
 
-    @native
+    @with_fallback
     def delete_tag(self, run_id: str, key: str) -> None:
         self._headrace.write(transactions.delete_tag, arguments.text(run_id), arguments.text(key))
 
-    @native
+    @with_fallback
     def create_run(
         self, experiment_id: Any, user_id: Any, start_time: Any, tags: Any, run_name: Any
     ) -> Run:
@@ -108,7 +108,7 @@ class TrackingStore(SqlAlchemyStore):
             )
         )
         if len(dict(new.tags)) != len(new.tags):
-            raise Unusual
+            raise Unsupported
         self._headrace.submit(create.KIND, new, new.cost_bytes())
         row = (
             new.run_id, new.experiment_id, new.name, new.user_id, "RUNNING", new.start_time, None,
@@ -116,7 +116,7 @@ class TrackingStore(SqlAlchemyStore):
         )  # fmt: skip
         return entities.new_run(row, new.tags)
 
-    @native
+    @with_fallback
     def get_run(self, run_id: str) -> Run:
         found = self._headrace.read(sql.get_whole, arguments.text(run_id))
         if found is None:
@@ -124,7 +124,7 @@ class TrackingStore(SqlAlchemyStore):
         row, logged = found
         return entities.runs([row], logged, with_models=True)[0]
 
-    @native
+    @with_fallback
     def update_run_info(
         self, run_id: str, run_status: Any, end_time: Any, run_name: Any
     ) -> RunInfo:
@@ -137,17 +137,17 @@ class TrackingStore(SqlAlchemyStore):
         )
         return entities.info(self._headrace.submit(update.KIND, change))
 
-    @native
+    @with_fallback
     def delete_run(self, run_id: str) -> None:
         run_id = arguments.text(run_id)
         has_assessments = self._headrace.read(transactions.has_assessments, run_id)
         self._headrace.write(transactions.delete, run_id, now_ms(), has_assessments)
 
-    @native
+    @with_fallback
     def restore_run(self, run_id: str) -> None:
         self._headrace.write(transactions.restore, arguments.text(run_id))
 
-    @native
+    @with_fallback
     def _search_runs(
         self,
         experiment_ids: Sequence[Any],
@@ -170,14 +170,14 @@ class TrackingStore(SqlAlchemyStore):
         if not experiment_ids:
             return [], None
         rows, logged, token = self._headrace.read(transactions.search, page)
-        return entities.runs(rows, logged, with_models=False), arguments.as_stock(token)
+        return entities.runs(rows, logged, with_models=False), arguments.stock_token(token)
 
-    @native
+    @with_fallback
     def log_inputs(
         self, run_id: str, datasets: Any = None, models: Any = None, **more: Any
     ) -> None:
         if more or batch.RUN_ID.match(arguments.text(run_id)) is None:
-            raise Unusual
+            raise Unsupported
         request = run_types.LogInputs(
             run_id=run_id,
             datasets=arguments.datasets(datasets),
@@ -185,15 +185,15 @@ class TrackingStore(SqlAlchemyStore):
         )
         self._headrace.handle(inputs.log_inputs, request)
 
-    # metrics
+    # Metrics
 
-    @native
+    @with_fallback
     def get_metric_history(
         self, run_id: str, metric_key: str, max_results: Any = None, page_token: Any = None
     ) -> Any:
-        if not IS_3:  # mlflow 2 refuses a page token, and always gives the whole history
+        if not IS_3:  # mlflow 2 rejects page tokens and always returns the whole history
             if page_token is not None:
-                raise Unusual
+                raise Unsupported
             max_results = None
         offset = search.offset_of(arguments.token(page_token))
         limit = INT64_MAX - 1 if max_results is None else arguments.page_size(max_results)
@@ -203,12 +203,12 @@ class TrackingStore(SqlAlchemyStore):
         token = search.page_token(offset + limit) if len(rows) > limit else None
         key = metric_key
         return PagedList(
-            [entities.metric(key, *row) for row in rows[:limit]], arguments.as_stock(token)
+            [entities.metric(key, *row) for row in rows[:limit]], arguments.stock_token(token)
         )
 
-    # experiments
+    # Experiments
 
-    @native
+    @with_fallback
     def create_experiment(self, name: str, artifact_location: Any = None, tags: Any = None) -> str:
         check_length("name", MAX_EXPERIMENT_NAME, arguments.text(name))
         root = arguments.root(self.artifact_root_uri)
@@ -219,7 +219,7 @@ class TrackingStore(SqlAlchemyStore):
         for key, value in pairs:
             check_tag(key, value)
         if len(dict(pairs)) != len(pairs):
-            raise Unusual
+            raise Unsupported
         try:
             number = self._headrace.write(
                 experiments_sql.create, name, where, root, now_ms(), pairs
@@ -228,31 +228,31 @@ class TrackingStore(SqlAlchemyStore):
             raise experiments.not_created(name, error) from error
         return str(number)
 
-    @native
+    @with_fallback
     def get_experiment(self, experiment_id: Any) -> Experiment:
         if self._archives_traces():
-            raise Unusual
+            raise Unsupported
         number = arguments.experiment(experiment_id)
         found = self._headrace.read(experiments_sql.find, experiments_sql.BY_ID, number)
         if found is None:
             raise experiment_not_found(experiment_id)
         return entities.experiment(*found)
 
-    @native
+    @with_fallback
     def get_experiment_by_name(self, experiment_name: Any) -> Experiment | None:
         if self._archives_traces():
-            raise Unusual
+            raise Unsupported
         found = self._headrace.read(
             experiments_sql.find, experiments_sql.BY_NAME, arguments.text(experiment_name)
         )
         return None if found is None else entities.experiment(*found)
 
     def _archives_traces(self) -> bool:
-        """Whether experiments show how long their traces are kept (mlflow 3.17): MLflow knows that."""
+        """Whether experiments show the retention of their traces (mlflow 3.17), which only MLflow computes."""
         known = getattr(self, "_get_effective_experiment_trace_archival_retention_context", None)
         return known is not None and known() is not None
 
-    @native
+    @with_fallback
     def search_experiments(
         self,
         view_type: Any = ViewType.ACTIVE_ONLY,
@@ -262,7 +262,7 @@ class TrackingStore(SqlAlchemyStore):
         page_token: Any = None,
     ) -> Any:
         if self._archives_traces():
-            raise Unusual
+            raise Unsupported
         page = search.experiments_page(
             filter=arguments.optional_text(filter_string),
             order_by=[arguments.text(clause) for clause in order_by or ()],
@@ -277,29 +277,29 @@ class TrackingStore(SqlAlchemyStore):
             tags.setdefault(tag[0], []).append(tag)
         return PagedList(
             [entities.experiment(row, tags.get(row[0], ())) for row in rows],
-            arguments.as_stock(token),
+            arguments.stock_token(token),
         )
 
-    @native
+    @with_fallback
     def rename_experiment(self, experiment_id: Any, new_name: Any) -> None:
         check_length("name", MAX_EXPERIMENT_NAME, arguments.text(new_name))
         self._headrace.write(experiments.rename, arguments.experiment(experiment_id), new_name)
 
-    @native
+    @with_fallback
     def delete_experiment(self, experiment_id: Any) -> None:
         self._headrace.write(experiments.set_stage, arguments.experiment(experiment_id), "deleted")
 
-    @native
+    @with_fallback
     def restore_experiment(self, experiment_id: Any) -> None:
         self._headrace.write(experiments.set_stage, arguments.experiment(experiment_id), "active")
 
-    @native
+    @with_fallback
     def set_experiment_tag(self, experiment_id: Any, tag: Any) -> None:
         key, value = arguments.pair(tag).key, tag.value
         check_tag(key, value)
         self._headrace.write(experiments.set_tag, arguments.experiment(experiment_id), key, value)
 
-    @native
+    @with_fallback
     def delete_experiment_tag(self, experiment_id: Any, key: Any) -> None:
         number = arguments.experiment(experiment_id)
         self._headrace.write(experiments.delete_tag, number, arguments.text(key))

@@ -1,7 +1,7 @@
-"""Requests to a server on the kept-alive connections, and with the retries, that MLflow itself would use.
+"""Requests to a server, on MLflow's own keep-alive connections and with its retries.
 
-What `mlflow.utils.rest_utils.http_request` does for a plain server, without building a request anew each time.
-Whatever is not plain (signatures, authentication plugins, proxies, client certificates, netrc) is `Unusual`.
+Does what `mlflow.utils.rest_utils.http_request` does for a plain server, without building each request from
+scratch. Signatures, authentication plugins, proxies, client certificates and netrc raise Unsupported.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from mlflow.tracking.request_header.default_request_header_provider import (
 )
 from mlflow.utils import request_utils, rest_utils
 from requests.cookies import extract_cookies_to_jar, get_cookie_header
+from urllib3 import HTTPConnectionPool
 from urllib3 import exceptions as urllib3_errors
 from urllib3.util import Timeout
 
-from headrace.plugin.exchange import Exchange
-from headrace.plugin.failures import Unusual
+from headrace.plugin.fallback import Unsupported
+from headrace.plugin.pooled_request import PooledRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,24 +42,37 @@ _RETRIES: Final = (
     variables.MLFLOW_HTTP_REQUEST_BACKOFF_JITTER,
 )
 _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-# Variables that requests asks for at each request; when one changes, connections are looked for anew.
-_ASKED: Final = (
+# Variables that requests reads for each request. A change of one leads to new connections.
+_REQUESTS_VARIABLES: Final = (
     *_PROXIES,
     *(name.upper() for name in _PROXIES),
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
     "NETRC",
 )
-_OF_REQUESTS: Final = requests.utils.default_headers()
-_COMMON: Final = {name: _OF_REQUESTS[name] for name in ("Accept-Encoding", "Accept", "Connection")}
+_DEFAULT_HEADERS: Final = requests.utils.default_headers()
+_COMMON: Final = {
+    name: _DEFAULT_HEADERS[name] for name in ("Accept-Encoding", "Accept", "Connection")
+}
 _PLAIN_HOST: Final = re.compile(r"[\w.-]+", re.ASCII)
 _PLAIN_PATH: Final = re.compile(r"[\w./~-]*", re.ASCII)
 _PORTS: Final = {"http": 80, "https": 443}
+# Private names that this module uses. A release without one of them fails here, at import, and the
+# builder uses MLflow's own store.
+_PRIVATE: Final = (
+    HTTPConnectionPool._get_conn,
+    HTTPConnectionPool._put_conn,
+    registry._request_header_provider_registry,
+    request_utils._TRANSIENT_FAILURE_RESPONSE_CODES,
+    request_utils._get_request_session,
+    rest_utils._validate_backoff_factor,
+    rest_utils._validate_max_retries,
+)
 _parsed: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class Transport:
-    """Requests with JSON to one server. Safe to use from many threads and after a fork."""
+    """JSON requests to one server. Safe to use from many threads and after a fork."""
 
     def __init__(self, get_host_creds: Callable[[], Any]) -> None:
         self._get_host_creds = get_host_creds
@@ -66,11 +80,11 @@ class Transport:
         self._server: _Server | None = None
 
     def post(self, endpoint: str, body: bytes) -> bytes:
-        """The body of a 200 answer. Raises MLflow's exceptions for any other, and `Unusual` before sending."""
+        """Return the body of a 200 answer. Raises MLflow's exceptions for any other, and Unsupported before sending."""
         return self._ask("POST", endpoint, "", body)
 
     def get(self, endpoint: str, fields: Sequence[tuple[str, str | int]]) -> bytes:
-        """As `post`, with the fields in the URL; those are what MLflow's messages would tell."""
+        """As `post`, with the fields in the URL."""
         return self._ask("GET", endpoint, "?" + urlencode(fields), None)
 
     def _ask(self, method: str, endpoint: str, query: str, body: bytes | None) -> bytes:
@@ -85,30 +99,37 @@ class Transport:
         if isinstance(answer, bytes):
             return answer
         if 300 <= answer.status_code < 400:
-            raise Unusual  # requests follows it
+            raise Unsupported  # requests follows redirects
         return bytes(rest_utils.verify_rest_response(answer, endpoint).content)
 
     def _server_of(self, host: str, creds: Any) -> _Server:
         retries = (_RETRIES[0].get(), _RETRIES[1].get(), _RETRIES[2].get())
         respected = variables.MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER.get()
-        key = (os.getpid(), host, creds.verify, retries, respected, *map(os.environ.get, _ASKED))
+        key = (
+            os.getpid(),
+            host,
+            creds.verify,
+            retries,
+            respected,
+            *map(os.environ.get, _REQUESTS_VARIABLES),
+        )
         if key != self._key:
             rest_utils._validate_max_retries(retries[0])
             rest_utils._validate_backoff_factor(retries[1])
             self._server = _server(host, creds.verify, retries, respected)
             self._key = key
         if creds.auth or creds.aws_sigv4 or creds.client_cert_path is not None:
-            raise Unusual
+            raise Unsupported
         if getattr(creds, "use_databricks_sdk", False) or getattr(creds, "client_secret", None):
-            raise Unusual
+            raise Unsupported
         server = self._server
         if getattr(creds, "workspace_id", None) or server is None:
-            raise Unusual
+            raise Unsupported
         return server
 
 
 class _Server:
-    """A host, on the connections of MLflow's own session: what is warm stays warm."""
+    """A host and the pool of connections of MLflow's own session."""
 
     def __init__(self, host: str, session: requests.Session, pool: Any, retries: Any) -> None:
         self._host = host
@@ -116,7 +137,7 @@ class _Server:
         self._session = session
         self._pool = pool
         self._retries = retries
-        # Other names are written by http.client, which knows how.
+        # http.client encodes other names.
         self._plain = bool(_PLAIN_HOST.fullmatch(pool.host) and _PLAIN_PATH.fullmatch(self._path))
         name = pool.host if pool.port == _PORTS.get(pool.scheme) else f"{pool.host}:{pool.port}"
         self._name = f"Host: {name}\r\n"
@@ -131,7 +152,7 @@ class _Server:
         headers: dict[str, str],
         seconds: float,
     ) -> bytes | requests.Response:
-        """A JSON object that was answered with 200, else what was answered. Raises urllib3's errors."""
+        """Return the JSON object of a 200 answer, or the response of any other. Raises urllib3's errors."""
         if body is not None:
             headers["Content-Type"] = "application/json"
         if self._session.cookies:
@@ -142,8 +163,8 @@ class _Server:
         retries, answer = self._retries, None
         if self._plain:
             line = f"{method} {path} HTTP/1.1\r\n".encode("ascii")
-            exchange = Exchange(self._pool, method, path, line + lines, body, seconds)
-            answer, retries = exchange.tried(retries)
+            pooled = PooledRequest(self._pool, method, path, line + lines, body, seconds)
+            answer, retries = pooled.send(retries)
         if answer is None:
             answer = self._pool.urlopen(
                 method,
@@ -154,7 +175,7 @@ class _Server:
                 redirect=False,
                 assert_same_host=False,
                 timeout=Timeout(connect=seconds, read=seconds),
-                preload_content=False,  # an answer that breaks off is not asked for again
+                preload_content=False,  # urllib3 must not repeat a request whose answer breaks off
             )
         if isinstance(answer, bytes):
             return answer if _is_object(answer) else _response(200, answer, {})
@@ -167,14 +188,14 @@ class _Server:
         return _response(answer.status, content, answer.headers)
 
     def _lines(self, headers: dict[str, str]) -> bytes:
-        """The headers as they are sent, checked as requests checks them."""
+        """Encode the headers, after the checks that requests makes."""
         known, lines = self._written
         if known != headers:
             try:
                 for item in headers.items():
                     requests.utils.check_header_validity(item)
             except requests.exceptions.InvalidHeader as error:
-                raise Unusual from error  # MLflow says it in its words
+                raise Unsupported from error  # MLflow's method reports it
             text = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
             lines = (self._name + text).encode("latin-1")
             self._written = (dict(headers), lines)
@@ -182,11 +203,11 @@ class _Server:
 
 
 def _server(host: str, verify: Any, settings: Any, respected: bool) -> _Server | None:
-    """The connections to a host; None when requests would do more than send."""
+    """Connect to a host; return None if requests would do more than send."""
     retries, factor, jitter = settings
     codes = request_utils._TRANSIENT_FAILURE_RESPONSE_CODES
     session = request_utils._get_request_session(retries, factor, jitter, codes, True, respected)
-    if "@" in host:  # requests takes the name and the password of a URL before all others
+    if "@" in host:  # requests prefers the name and password of a URL to all others
         return None
     try:
         merged = session.merge_environment_settings(host, {}, False, verify, None)
@@ -196,18 +217,21 @@ def _server(host: str, verify: Any, settings: Any, respected: bool) -> _Server |
         adapter: Any = session.get_adapter(host)
         prepared = requests.Request("POST", host).prepare()
         pool = adapter.get_connection_with_tls_context(prepared, merged["verify"])
-    except (requests.RequestException, OSError):  # no URL, or no such certificates: MLflow says it
+    except (
+        requests.RequestException,
+        OSError,
+    ):  # an invalid URL, or missing certificates: MLflow reports it
         return None
     return _Server(host, session, pool, adapter.max_retries)
 
 
-# Where MLflow looks for Databricks at every request; it imports, in vain elsewhere, which takes a millisecond.
+# MLflow looks for Databricks at every request by trying to import these, which takes a millisecond.
 _DATABRICKS: Final = ("dbruntime", "pyspark")
-_USUAL: Final = [DatabricksRequestHeaderProvider, DefaultRequestHeaderProvider]
+_DEFAULT_PROVIDERS: Final = [DatabricksRequestHeaderProvider, DefaultRequestHeaderProvider]
 
 
 def _on_databricks() -> bool:
-    """Whether MLflow's provider of headers could find that it is there."""
+    """Whether MLflow's header provider might detect Databricks."""
     modules = sys.modules
     if "DATABRICKS_RUNTIME_VERSION" in os.environ or any(name in modules for name in _DATABRICKS):
         return True
@@ -217,7 +241,7 @@ def _on_databricks() -> bool:
 def _headers(creds: Any) -> dict[str, str]:
     headers = dict(_COMMON)
     providers = registry._request_header_provider_registry
-    if [*map(type, providers)] == _USUAL and not _on_databricks():
+    if [*map(type, providers)] == _DEFAULT_PROVIDERS and not _on_databricks():
         headers.update(DefaultRequestHeaderProvider().request_headers())
     else:
         headers.update(registry.resolve_request_headers())
@@ -240,7 +264,7 @@ def _is_object(content: bytes) -> bool:
 
 
 def _response(status: int, content: bytes, headers: Any) -> requests.Response:
-    """An answer as MLflow judges it."""
+    """Build the response that MLflow checks."""
     response = requests.Response()
     response.status_code = status
     response._content = content
@@ -250,8 +274,8 @@ def _response(status: int, content: bytes, headers: Any) -> requests.Response:
 
 
 def _failure(url: str, error: Exception) -> Exception:
-    """MLflow's exception for a request that got no answer; the kinds of error are those of requests."""
-    reason = getattr(error, "reason", None)  # requests calls only this one a timeout
+    """Build MLflow's exception for a request without an answer. The kinds of error are those of requests."""
+    reason = getattr(error, "reason", None)  # only this one is a timeout in requests
     if isinstance(reason, urllib3_errors.ConnectTimeoutError) and not isinstance(
         reason, urllib3_errors.NewConnectionError
     ):

@@ -1,7 +1,7 @@
-"""One request and its answer on a connection of urllib3's that is warm already, with one send and one look.
+"""One request on an open connection of urllib3's pool, with one call of send and usually one of recv.
 
-For the plainest of answers; any other is read by http.client, from the same bytes. What fails counts as one try of
-the caller's `Retry`, which then goes on in urllib3: the same tries, pauses and errors as if it had begun there.
+Plain answers are parsed here; http.client parses any other from the same bytes. A failure counts as one
+attempt of the caller's `Retry`, and urllib3 makes the further ones, with its own delays and errors.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from urllib3._collections import HTTPHeaderDict
 if TYPE_CHECKING:
     from urllib3 import Retry
 
-log = logging.getLogger("urllib3.connectionpool")  # which tells of retries by that name
+log = logging.getLogger("urllib3.connectionpool")  # urllib3 logs retries there
 RECEIVE_BYTES: Final = 65536
 PLAIN: Final = b"HTTP/1.1 200 "
-# With one of these in its head an answer is not plain.
-_TOLD: Final = tuple(
+# An answer with one of these headers is not plain.
+_NOT_PLAIN: Final = tuple(
     b"\r\n" + name
     for name in (b"connection:", b"content-encoding:", b"set-cookie:", b"transfer-encoding:")
 )
 _LENGTH: Final = b"\r\ncontent-length:"
 
 
-class Exchange:
-    """A request to a pool. `head` ends before its framing (Content-Length and the empty line)."""
+class PooledRequest:
+    """A request on a connection of `pool`. `head` lacks Content-Length and the empty line."""
 
     __slots__ = ("_body", "_head", "_method", "_path", "_pool", "_seconds")
 
@@ -47,22 +47,24 @@ class Exchange:
         self._body = body
         self._seconds = seconds
 
-    def tried(self, retries: Retry) -> tuple[bytes | HTTPResponse | None, Retry]:
-        """What was answered; None when urllib3 is to be asked, with the retries that are left.
+    def send(self, retries: Retry) -> tuple[bytes | HTTPResponse | None, Retry]:
+        """Send the request; return the answer and the remaining retries.
 
-        Of a plain answer (status 200) it is the body, of any other a response. Raises urllib3's errors.
+        The answer is the body of a plain one (status 200), the response of any other, or None if urllib3
+        must send the request. Raises urllib3's errors.
         """
-        connection = self._pool._get_conn()  # one that the server has closed is closed by now
+        connection = self._pool._get_conn()  # closes a connection that the server has closed
         if connection.sock is None:
             self._pool._put_conn(connection)
             return None, retries
         kept = False
         try:
-            start = self._sent(connection.sock)
+            start = self._exchange(connection.sock)
             answer: bytes | HTTPResponse | None = _plain(start)
             kept = answer is not None
             if answer is None:
-                raw = http.client.HTTPResponse(_Received(start, connection.sock), 0, self._method)  # type: ignore[arg-type]
+                received: Any = _SocketReader(start, connection.sock)
+                raw = http.client.HTTPResponse(received, 0, self._method)
                 raw.begin()
                 answer = self._read(raw)
                 kept = not raw.will_close
@@ -81,11 +83,11 @@ class Exchange:
             return None, retries
         return answer, retries
 
-    def _sent(self, sock: Any) -> bytes:
-        """The beginning of the answer."""
+    def _exchange(self, sock: Any) -> bytes:
+        """Send the request; return the beginning of the answer."""
         sock.settimeout(self._seconds)
         body = self._body
-        # A server that refuses may answer and close before it has read everything.
+        # A server that rejects a request may answer and close before it has read all of it.
         with suppress(BrokenPipeError, ConnectionResetError):
             if body is None:
                 sock.sendall(self._head + b"\r\n")
@@ -94,7 +96,7 @@ class Exchange:
         return bytes(sock.recv(RECEIVE_BYTES))
 
     def _read(self, raw: http.client.HTTPResponse) -> HTTPResponse:
-        """A response with its body. What breaks here was answered already, and is not asked for again."""
+        """Read the body of a response. A request whose answer has begun is not repeated."""
         try:
             content = raw.read()
         except TimeoutError as error:
@@ -109,18 +111,18 @@ class Exchange:
         )
 
     def _failed(self, retries: Retry, error: Exception) -> Retry:
-        """The retries that are left, after the pause; urllib3 names the error so."""
+        """Wait before the next attempt and return the remaining retries. Errors are named as in urllib3."""
         if isinstance(error, TimeoutError):
-            told: Exception = errors.ReadTimeoutError(
+            reported: Exception = errors.ReadTimeoutError(
                 self._pool, self._path, f"Read timed out. (read timeout={self._seconds})"
             )
         elif isinstance(error, ssl.SSLError):
-            told = errors.SSLError(error)
+            reported = errors.SSLError(error)
         else:
-            told = errors.ProtocolError("Connection aborted.", error)
+            reported = errors.ProtocolError("Connection aborted.", error)
         trace = sys.exc_info()[2]
         left = retries.increment(
-            self._method, self._path, error=told, _pool=self._pool, _stacktrace=trace
+            self._method, self._path, error=reported, _pool=self._pool, _stacktrace=trace
         )
         left.sleep()
         log.warning("Retrying (%r) after connection broken by '%r': %s", left, error, self._path)
@@ -128,13 +130,13 @@ class Exchange:
 
 
 def _plain(start: bytes) -> bytes | None:
-    """The body of a plain answer that is there as a whole."""
+    """Return the body if the bytes are a complete plain answer."""
     head, _, body = start.partition(b"\r\n\r\n")
     if not head.startswith(PLAIN):
         return None
     head = head.lower()
     _, _, length = head.partition(_LENGTH)
-    if not length or any(name in head for name in _TOLD):
+    if not length or any(name in head for name in _NOT_PLAIN):
         return None
     length = length.partition(b"\r\n")[0].strip()
     if not length.isdigit() or int(length) != len(body):
@@ -142,8 +144,8 @@ def _plain(start: bytes) -> bytes | None:
     return body
 
 
-class _Received(io.RawIOBase):
-    """A socket as http.client reads it, with what was received already in front."""
+class _SocketReader(io.RawIOBase):
+    """A socket for http.client, which first returns the bytes that were already received."""
 
     def __init__(self, start: bytes, sock: Any) -> None:
         self._start = memoryview(start)
@@ -151,15 +153,15 @@ class _Received(io.RawIOBase):
         self._sock = sock
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        """What http.client asks a socket for."""
+        """Return the buffered reader that http.client asks a socket for."""
         return io.BufferedReader(self, RECEIVE_BYTES)
 
     def readable(self) -> bool:
-        """It is."""
+        """Always True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Bytes read; 0 at the end."""
+        """Read into the buffer; return the number of bytes, 0 at the end."""
         if self._start:
             count = min(len(buffer), len(self._start))
             buffer[:count] = self._start[:count]

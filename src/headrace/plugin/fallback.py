@@ -1,4 +1,4 @@
-"""headrace's errors as the exceptions that MLflow's stores raise."""
+"""Conversion of errors to MLflow's exceptions, and the fallback to MLflow's own methods."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlflow.protos import databricks_pb2 as codes
 from headrace.contract.errors import ApiError, ErrorCode
 from headrace.db.errors import DatabaseError, Retryable, Unavailable
 from headrace.db.schema.facts import UnusableDatabase
-from headrace.plugin.generation import HAS_OUR_RULES
+from headrace.plugin.mlflow_versions import HAS_SAME_LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,16 +24,15 @@ _CODES: Final = {
 }
 
 
-class Unusual(Exception):
-    """An argument that only MLflow's own method knows how to take (or how to refuse)."""
+class Unsupported(Exception):
+    """Only MLflow's own method can handle (or reject) this call."""
 
 
-def exception_of(error: ApiError | DatabaseError) -> MlflowException:
-    """The exception of an error: same code and message as a server would answer."""
+def mlflow_exception(error: ApiError | DatabaseError) -> MlflowException:
+    """Convert an error to the exception that a client of a server would get: same code and message."""
     if isinstance(error, ApiError):
-        if (
-            error.code is ErrorCode.REQUEST_LIMIT_EXCEEDED
-        ):  # MLflow's own store knows one code for both
+        # MLflow's own store has one code for both kinds of unavailability.
+        if error.code is ErrorCode.REQUEST_LIMIT_EXCEEDED:
             return MlflowException(error.message, codes.TEMPORARILY_UNAVAILABLE)
         return MlflowException(error.message, _CODES.get(error.code, codes.INTERNAL_ERROR))
     temporary = isinstance(error, Unavailable | Retryable)
@@ -42,8 +41,8 @@ def exception_of(error: ApiError | DatabaseError) -> MlflowException:
     )
 
 
-def native(method: F) -> F:
-    """A method that headrace serves; for `Unusual` arguments the inherited one of that name does."""
+def with_fallback(method: F) -> F:
+    """Decorate a method of a store: if it raises Unsupported, call the inherited method instead."""
     name = method.__name__
 
     @functools.wraps(method)
@@ -52,17 +51,17 @@ def native(method: F) -> F:
             return method(self, *args, **kwargs)
         except (ApiError, DatabaseError) as error:
             if (
-                HAS_OUR_RULES
+                HAS_SAME_LIMITS
                 or getattr(error, "code", None) is not ErrorCode.INVALID_PARAMETER_VALUE
             ):
-                raise exception_of(error) from error
-            # headrace has the limits of MLflow 3.17; nothing is written, so those of this mlflow may decide.
+                raise mlflow_exception(error) from error
+            # headrace has the limits of MLflow 3.17. Nothing is written, so this mlflow can apply its own.
             return getattr(self.inherited, name)(*args, **kwargs)
         except UnusableDatabase as error:
-            # MLflow's store can work with it, or has its own words about why not.
-            log.info("MLflow's own store is used: %s", error)
+            # MLflow's store may be able to use the database, or raises its own error.
+            log.info("using MLflow's own store: %s", error)
             return getattr(self.inherited, name)(*args, **kwargs)
-        except (Unusual, UnicodeError, OverflowError):
+        except (Unsupported, UnicodeError, OverflowError):
             return getattr(self.inherited, name)(*args, **kwargs)
 
     return cast("F", call)
