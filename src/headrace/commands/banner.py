@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from headrace import __version__
+from headrace.api.modes import served
+from headrace.api.routes import ROUTES
+from headrace.bridge.routes import listing
 from headrace.settings.defaults import PROXY_ROOT, dialect_of, scheme_of
 from headrace.settings.kinds import masked
 
@@ -65,11 +68,6 @@ def page(url: str) -> str:
 
 def routes(settings: Settings) -> str:
     """Say how many routes headrace serves and how MLflow serves the others."""
-    # The route table is loaded by now; at module level its import would slow down other commands.
-    from headrace.api.modes import served
-    from headrace.api.routes import ROUTES
-    from headrace.bridge.routes import listing
-
     native = [is_native for _, _, is_native in listing(served(ROUTES, settings))]
     rest = f"{len(native) - sum(native)} by MLflow, started on demand"
     if not settings.bridge:

@@ -12,8 +12,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headrace.api.modes import served
+from headrace.api.routes import ROUTES
 from headrace.commands import banner
+from headrace.monitor.monitor import counter_table_for, layout_of
 from headrace.server import listening, logs, process
+from headrace.server.supervisor import Supervisor
 from headrace.settings.defaults import dialect_of
 
 if TYPE_CHECKING:
@@ -34,12 +38,7 @@ def serve(settings: Settings) -> int:
 
     if count == 1:
         return process.run(settings, sock, announce)
-    # Only several processes need these imports here; one process loads them while it starts.
-    from headrace.api.modes import served
-    from headrace.api.routes import ROUTES
-    from headrace.bridge.share import Shares
-    from headrace.monitor.monitor import counter_table_for, layout_of
-    from headrace.server.supervisor import Supervisor
+    from headrace.bridge.share import Shares  # needs fcntl, which Windows does not have
 
     # Before the fork, so that the workers share the imported modules and an unusable database is
     # reported once.

@@ -10,9 +10,8 @@ MAX_PARAMS_PER_BATCH: Final = 100  # params per log-batch
 MAX_TAGS_PER_BATCH: Final = 100  # tags per log-batch
 MAX_ENTITIES_PER_BATCH: Final = 1000  # metrics, params and tags per log-batch, in total
 MAX_ENTITY_KEY: Final = 250  # characters of a metric, param or tag key
-MAX_PARAM_VALUE: Final = (
-    6000  # characters; longer values are cut (MLFLOW_TRUNCATE_LONG_VALUES) or rejected
-)
+# Characters; longer values are cut (MLFLOW_TRUNCATE_LONG_VALUES) or rejected.
+MAX_PARAM_VALUE: Final = 6000
 MAX_TAG_VALUE: Final = 8000  # characters; longer values are cut or rejected
 MAX_EXPERIMENT_NAME: Final = 500  # characters
 MAX_EXPERIMENT_TAG_KEY: Final = 250  # characters
@@ -53,9 +52,8 @@ MAX_SEARCH_DATASETS_ROWS: Final = 1000  # summaries per search-datasets
 
 # Limits of headrace only, so that no request blocks the event loop (http/weight.py)
 MAX_JSON_BYTES: Final = 20 << 20  # body of a JSON route; a dataset's profile may have 16 MiB
-MAX_BODY_VALUES: Final = (
-    50_000  # values of a body, counted as commas; the largest log-batch has 8,000
-)
+# Values of a body, counted as commas; the largest log-batch has 8,000.
+MAX_BODY_VALUES: Final = 50_000
 MAX_TEXT: Final = 100_000  # characters of a text without a smaller limit
 MAX_EXPLAINED_BYTES: Final = 4 << 20  # body that only the slow parser (http/proto.py) can read
 MAX_EXPLAINED_VALUES: Final = 10_000  # values of such a body; each takes some microseconds
@@ -71,7 +69,6 @@ MAX_LIST_VALUES: Final = 50_000  # values of a list in a filter
 MAX_FILTER_TOKENS: Final = 10_000  # tokens of a filter; MLflow counts spaces too
 MAX_FILTER_COMPARISONS: Final = 500  # comparisons per filter; SQLite's limit is 1,000 AND-ed terms
 MAX_SORT_CHARACTERS: Final = 1000  # characters of one item of order_by; a key has at most 250
-MAX_SORT_FIELDS: Final = (
-    30  # items of order_by; SQLite 3.40 crashes at 64 terms, and a metric needs two
-)
+# Items of order_by; SQLite 3.40 crashes at 64 terms, and a metric needs two.
+MAX_SORT_FIELDS: Final = 30
 MAX_DATASET_TESTS: Final = 500  # datasets times metric conditions in a search for logged models

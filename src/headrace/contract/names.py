@@ -12,9 +12,8 @@ from headrace.contract.limits import MAX_ENTITY_KEY
 
 _ALLOWED: Final = re.compile(r"^[/\w.\- :]*$")
 MAX_SHOWN: Final = 20_000  # characters of a value in a message
-MAX_KNOWN: Final = (
-    20_000  # valid keys in the cache, which is bounded because clients choose the keys
-)
+# Size of the cache of valid keys. Clients choose the keys, so it must be bounded.
+MAX_KNOWN: Final = 20_000
 _known: set[str] = set()
 # With it, callers format the path of an error message only if they need it.
 is_known: Final = _known.__contains__

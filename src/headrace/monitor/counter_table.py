@@ -14,9 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-MAX_PROCESSES: Final = (
-    256  # rows of a table in a directory, which any number of processes may share
-)
+# Rows of a table in a directory, which any number of processes may share.
+MAX_PROCESSES: Final = 256
 CELL_BYTES: Final = 8
 
 
