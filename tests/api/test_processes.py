@@ -262,7 +262,7 @@ def test_workers_do_not_outlive_their_supervisor(postgres_empty_uri: str, tmp_pa
         server.process.wait(LIMIT_S)
         for worker in workers:
             eventually(lambda pid=worker: gone(pid))
-        assert "the supervisor is gone" in server.log()
+        assert "the supervisor has ended" in server.log()
 
 
 def test_a_worker_that_cannot_start_ends_the_start(postgres_empty_uri: str, tmp_path: Path) -> None:

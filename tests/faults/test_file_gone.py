@@ -17,7 +17,7 @@ from headrace.db.schema.facts import Facts
 from headrace.db.sqlite.database import run_to_end
 from headrace.db.sqlite.direct import DirectSqlite
 from headrace.db.sqlite.file import FileGone
-from headrace.upkeep.schema import init
+from headrace.db.upkeep.schema import init
 
 if TYPE_CHECKING:
     from collections.abc import Callable

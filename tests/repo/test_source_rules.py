@@ -26,9 +26,7 @@ SQL = re.compile(
     r"\s*(SELECT\s|INSERT\s+(INTO|OR)|UPDATE\s+\w+\s+SET|DELETE\s+FROM|ALTER\s+TABLE"
     r"|CREATE\s+(TABLE|INDEX)|WITH\s+\w+\s+AS|PRAGMA\s|BEGIN\b|COMMIT$|ROLLBACK$)"
 )
-DATABASE_PLACES = re.compile(
-    r"src/headrace/(api/\w+/\w+/(\w+_)?sql|commands/database|search/\w+|db/[\w/]+)\.py"
-)
+DATABASE_PLACES = re.compile(r"src/headrace/(api/\w+/\w+/(\w+_)?sql|search/\w+|db/[\w/]+)\.py")
 URL = re.compile(r"/(ajax-)?api/\d\.0/|\d\.0/mlflow/")
 
 # Handlers of any exception that do not raise it again, by file: answers that must be given and

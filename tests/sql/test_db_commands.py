@@ -17,8 +17,8 @@ from tests.sql.dumps import restore_postgres, restore_sqlite
 
 from headrace.db.schema import heads
 from headrace.db.schema.facts import UnusableDatabase
+from headrace.db.upkeep.schema import check, init, upgrade
 from headrace.db.uri import parse
-from headrace.upkeep.schema import check, init, upgrade
 
 if TYPE_CHECKING:
     from pathlib import Path

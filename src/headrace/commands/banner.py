@@ -14,7 +14,7 @@ from headrace.api.modes import served
 from headrace.api.routes import ROUTES
 from headrace.bridge.routes import listing
 from headrace.settings.defaults import PROXY_ROOT, dialect_of, scheme_of
-from headrace.settings.kinds import masked
+from headrace.settings.masking import masked
 
 if TYPE_CHECKING:
     from headrace.db.schema.facts import Facts

@@ -29,7 +29,7 @@ def check(uri: str | None) -> None:
 
     Exit code 1 if headrace cannot serve it.
     """
-    from headrace.upkeep import schema
+    from headrace.db.upkeep import schema
 
     print_or_explain(lambda: schema.check(uri or default_uri()).lines())
 
@@ -42,7 +42,7 @@ def init(uri: str | None) -> None:
     The database may be empty or hold tables of other programs. If it has MLflow's tables, nothing changes.
     """
     from headrace.db.open import default_location
-    from headrace.upkeep import schema
+    from headrace.db.upkeep import schema
 
     settings = resolve({"backend_store_uri": uri}).settings
     location = default_location(settings)
@@ -56,7 +56,7 @@ def upgrade(uri: str | None) -> None:
 
     The migrations are those of the mlflow package. First stop all servers and make a backup.
     """
-    from headrace.upkeep import schema
+    from headrace.db.upkeep import schema
 
     print_or_explain(lambda: schema.upgrade(uri or default_uri()).lines())
 

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlencode
 
 from headrace.contract.file_names import native
 from headrace.settings.kinds import SettingError
-from headrace.settings.kinds import masked as without_password
+from headrace.settings.masking import masked as without_password
 
 if TYPE_CHECKING:
     from headrace.db.base import Dialect

@@ -1,6 +1,6 @@
 """Settings of `mlflow server` that headrace accepts but does not support.
 
-With them, command lines of `mlflow server` run unchanged.
+They let command lines of `mlflow server` run unchanged.
 """
 
 from __future__ import annotations

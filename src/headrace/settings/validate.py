@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from headrace.db.uri import parse
 from headrace.settings.defaults import DEFAULT_URI, FILE_STORE, dialect_of, same_database
-from headrace.settings.kinds import SettingError, masked
+from headrace.settings.kinds import SettingError
+from headrace.settings.masking import masked
 from headrace.settings.table import SETTINGS, Settings
 
 if TYPE_CHECKING:

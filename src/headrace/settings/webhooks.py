@@ -21,7 +21,7 @@ def key(value: str) -> Secret:
     except (binascii.Error, ValueError):
         whole = False
     if not whole:
-        # The message must not contain the value, which may be a secret.
+        # The message must not contain the value, which may be a key.
         raise ValueError("it is not 32 bytes in URL-safe base64")
     return Secret(value)
 

@@ -15,7 +15,7 @@ import obstore
 from obstore import exceptions
 
 from headrace.contract.errors import ApiError, ErrorCode, invalid, not_found, unavailable
-from headrace.settings.kinds import masked
+from headrace.settings.masking import masked
 from headrace.storage import paths
 from headrace.storage.base import (
     READ_BYTES,

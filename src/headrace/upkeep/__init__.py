@@ -1,1 +1,1 @@
-"""Maintenance of a database: schema, diagnosis, garbage collection."""
+"""Maintenance of a database: diagnosis and garbage collection."""

@@ -10,9 +10,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from headrace.settings import defaults
-from headrace.settings.kinds import URI, SettingError, masked, shown
+from headrace.settings.kinds import URI, SettingError, shown
 from headrace.settings.load import Resolution, load, load_handed_over
 from headrace.settings.load import resolve as resolve_settings
+from headrace.settings.masking import masked
 from headrace.settings.table import SETTINGS, Settings
 
 if TYPE_CHECKING:

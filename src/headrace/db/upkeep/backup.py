@@ -18,7 +18,7 @@ from headrace.db.schema import sqlite as schema
 from headrace.db.schema.facts import UnusableDatabase
 from headrace.db.sqlite import journal
 from headrace.db.upkeep.access import file_of
-from headrace.settings.kinds import masked
+from headrace.settings.masking import masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
