@@ -230,7 +230,7 @@ def cumulative(counts: Row, bounds: Sequence[float]) -> list[tuple[str, float]]:
     return buckets
 
 
-def exposed(ctx: Context, monitor: Monitor, is_up: bool, accept: str) -> tuple[bytes, str]:
+def scrape(ctx: Context, monitor: Monitor, is_up: bool, accept: str) -> tuple[bytes, str]:
     """Return the body of the response to a scrape, and its content type, chosen by the Accept header."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(MetricsCollector(ctx, monitor, database_is_up=is_up))

@@ -10,25 +10,25 @@ from headrace.http.messages import Request, Response, text
 if TYPE_CHECKING:
     from headrace.api.context import Context
 
-MLFLOW_VERSION: Final = "3.17.2"  # the release whose API and schema this is
+MLFLOW_VERSION: Final = "3.17.2"  # the release of the served API and schema
 
 
 async def health(request: Request, ctx: Context) -> Response:
-    """GET /health: the process answers; the database is not asked (as stock)."""
+    """GET /health: 200 if the process answers. As in stock MLflow, the database is not checked."""
     return text("OK")
 
 
 async def livez(request: Request, ctx: Context) -> Response:
-    """GET /livez: the event loop turns. A restart would help only when this fails."""
+    """GET /livez: 200 if the event loop runs. A restart helps only if this fails."""
     return text("ok\n")
 
 
 async def readyz(request: Request, ctx: Context) -> Response:
     """GET /readyz
 
-    200 when the database answers, 503 within 1.25 s when it does not; while a lost connection to it is being
-    replaced, which may take the connect time-out, the last answer holds. Why not stands in the log: this answer is
-    for everyone who can reach the port.
+    200 if the database answers, otherwise 503 within 1.25 s. While a lost connection is replaced, which may
+    take as long as the connect timeout, the previous result holds. Only the log contains the reason, because
+    everyone who can reach the port can read this response.
     """
     if await ctx.readiness.is_ready():
         return text("ok\n")
@@ -40,20 +40,18 @@ async def readyz(request: Request, ctx: Context) -> Response:
 async def metrics(request: Request, ctx: Context) -> Response:
     """GET /metrics
 
-    The figures of all processes of this server, in Prometheus's text format or, for who asks for it,
-    OpenMetrics. What is sampled is at most a second old.
+    The metrics of all processes of this server, in Prometheus's text format or, on request, OpenMetrics.
+    Sampled figures are at most one second old.
     """
-    from headrace.monitor import exposition  # loads prometheus_client: for start-up time
+    from headrace.monitor import exposition  # start-up cost: prometheus_client
 
     ctx.monitor.publish()
     is_up = await ctx.readiness.is_ready()
     accept = request.headers.get("accept", "")
-    body, content_type = await asyncio.to_thread(
-        exposition.exposed, ctx, ctx.monitor, is_up, accept
-    )
+    body, content_type = await asyncio.to_thread(exposition.scrape, ctx, ctx.monitor, is_up, accept)
     return Response(body, content_type=content_type)
 
 
 async def version(request: Request, ctx: Context) -> Response:
-    """GET /version: the MLflow release that clients should take this server for."""
+    """GET /version: the MLflow release that this server corresponds to."""
     return Response(MLFLOW_VERSION.encode(), content_type="text/html; charset=utf-8")

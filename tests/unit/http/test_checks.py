@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(headrace.__file__).parent
-FILES = [ROOT / "contract/scalars.py", *sorted(ROOT.glob("api/*/*/types.py"))]
+FILES = [
+    ROOT / "contract/scalars.py",
+    ROOT / "api/nouns.py",
+    *sorted(ROOT.glob("api/*/*/types.py")),
+]
 NAMES = {"required", *proto._TYPE_TESTS}
 BOUNDS = {"max": 2, "range": 4, "max_len": 3}  # with the length of the tuple
 

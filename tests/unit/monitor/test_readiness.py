@@ -34,7 +34,7 @@ def asked() -> Asked:
 
 @pytest.fixture
 def ready(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> Readiness:
-    monkeypatch.setattr(readiness, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(readiness, "TIMEOUT_S", 0.01)
     return Readiness(cast("Database", asked))
 
 
