@@ -407,7 +407,7 @@ ROUTES: tuple[Route, ...] = (
         "POST",
         "/ajax-api/2.0/mlflow/upload-artifact",
         files.upload_artifact,
-        needs(run("update")),
+        needs(run("update", "run_uuid")),
     ),
     Route(
         "GET",

@@ -183,7 +183,10 @@ def version(action: Action, ids: str = "name") -> Need:
 
 
 def artifact(action: Action, ids: str = "artifact_path") -> Need:
-    """The action is allowed on what a path of the artifact store belongs to."""
+    """The action is allowed on what a path of the artifact store belongs to.
+
+    The id is the path as the client wrote it; `storage.paths.of_object` reads it as the handlers do.
+    """
     return Need("artifact", action, ids)
 
 
