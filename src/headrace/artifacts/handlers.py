@@ -105,11 +105,11 @@ async def get_artifact(request: Request, ctx: Context) -> Response:
 
     Errors: RESOURCE_DOES_NOT_EXIST (no such run, no such file).
     """
-    query = first_values(request)
-    if "path" not in query:
+    fields = request.fields()
+    if "path" not in fields:
         return no_path()
-    path = paths.safe(query["path"])
-    root = await roots.of_run(query.get("run_id") or query.get("run_uuid") or "None", ctx)
+    path = paths.safe(fields["path"])
+    root = await roots.of_run(fields.get("run_id") or fields.get("run_uuid") or "None", ctx)
     return await send(request, ctx.artifacts.place(root, path))
 
 
@@ -118,11 +118,11 @@ async def get_model_version_artifact(request: Request, ctx: Context) -> Response
 
     Errors: RESOURCE_DOES_NOT_EXIST (no such version, no such file).
     """
-    query = first_values(request)
-    if "path" not in query:
+    fields = request.fields()
+    if "path" not in fields:
         return no_path()
-    path = paths.safe(query["path"])
-    root = await roots.of_version(query.get("name"), query.get("version"), ctx)
+    path = paths.safe(fields["path"])
+    root = await roots.of_version(fields.get("name"), fields.get("version"), ctx)
     return await send(request, ctx.artifacts.place(root, path))
 
 
@@ -131,20 +131,16 @@ async def get_model_artifact(request: Request, ctx: Context) -> Response:
 
     Errors: RESOURCE_DOES_NOT_EXIST (no such model, no such file).
     """
-    path = first_values(request).get("artifact_file_path")
+    fields = request.fields()
+    path = fields.get("artifact_file_path")
     if not path:
         raise ApiError(
             ErrorCode.BAD_REQUEST,
             'Request must include the "artifact_file_path" query parameter.',
         )
     path = paths.safe(path)
-    root = await roots.of_model(request.path_args["model_id"], ctx)
+    root = await roots.of_model(fields["model_id"], ctx)
     return await send(request, ctx.artifacts.place(root, path))
-
-
-def first_values(request: Request) -> dict[str, str]:
-    """The query parameters; of a repeated one the first value."""
-    return {name: values[0] for name, values in request.query().items()}
 
 
 def no_path() -> Response:
@@ -168,11 +164,11 @@ async def upload_artifact(request: Request, ctx: Context) -> Response:
     We differ: the file goes where the run keeps its artifacts, also where its experiment has a
     location of its own. Errors: INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST (no such run).
     """
-    query = first_values(request)
+    fields = request.fields()
     for name in ("run_uuid", "path"):
-        if not query.get(name):
+        if not fields.get(name):
             raise invalid(f"Request must specify {name}.")
-    path = paths.safe(query["path"])
+    path = paths.safe(fields["path"])
     too_large = invalid("Artifact size is too large. Max size is 10MB.")
     if (content_length(request) or 0) > MAX_PAGE_UPLOAD_BYTES:
         await discard(request)
@@ -185,7 +181,7 @@ async def upload_artifact(request: Request, ctx: Context) -> Response:
         raise too_large from None
     if not data or form:
         raise invalid("Request must specify data.")
-    place = ctx.artifacts.place(await roots.of_run(query["run_uuid"], ctx), path)
+    place = ctx.artifacts.place(await roots.of_run(fields["run_uuid"], ctx), path)
     await place.store.put(place.path, _once(data), len(data))
     return Response()
 

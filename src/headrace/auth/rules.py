@@ -186,7 +186,10 @@ def version(action: Action, ids: str = "name") -> Need:
 
 
 def artifact(action: Action, ids: str = "artifact_path") -> Need:
-    """Require the action on the owner of a path in the artifact store."""
+    """Require the action on the owner of a path in the artifact store.
+
+    The id is the path as the client wrote it; `storage.paths.of_object` reads it as the handlers do.
+    """
     return Need("artifact", action, ids)
 
 

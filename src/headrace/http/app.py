@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from headrace.api.route import Route
+    from headrace.auth.authority import Authority
     from headrace.bridge.bridge import Bridge
     from headrace.bridge.share import Shares
     from headrace.db.base import Database
@@ -68,13 +69,16 @@ class App:
         *,
         shares: Shares | None = None,
         counters: CounterTable | None = None,
+        authority: Authority | None = None,
     ) -> None:
+        """With an `authority` the rules are checked, and requests for stock MLflow are refused: it checks none."""
+        self._authority = authority
         self.settings = settings
         self._routes = tuple(routes)
         table = tuple(served(self._routes, settings))
         layout = layout_of(table)
         self.monitor = Monitor(layout, counters or counter_table_for(settings, layout, 1))
-        self.router = Router(table, layout.cells)
+        self.router = Router(table, layout.cells, authority)
         self.answer: Callable[[Request], Awaitable[Response]] = self._answer
         self._encode = codec.encode
         self._outage = Outage()
@@ -264,6 +268,10 @@ class App:
     async def _across_the_bridge(self, request: Request) -> Response | None:
         if self.settings.artifacts_only or sys.platform == "win32":
             return None
+        if self._authority is not None:
+            raise ApiError(
+                ErrorCode.PERMISSION_DENIED, "On a server with users MLflow answers no request."
+            )
         if self._bridge is None:
             # Here, so that a server that is asked for native routes only never loads it.
             from headrace.bridge.bridge import Bridge

@@ -129,8 +129,21 @@ class Connection(asyncio.Protocol):
             self._keep(self._rest[self._at :] + data, 0)
             return
         if self._state is IDLE:
-            self._begin_head()
-        self._read(data, 0)
+            self._state = HEAD
+            self._give_time(self.server.limits.head_timeout_s)
+        try:
+            end = self._parser.feed(data)
+        except (Refused, ApiError) as error:
+            self._fail(error)
+            return
+        if end < len(data):
+            self._keep(data, end)
+        elif self._state is HEAD:  # it is torn, and held until it is complete
+            self._account.take(len(data))
+            if not self._account.admits(0):
+                self._fail(overloaded(TOO_MANY_LONG))
+        elif self._state is BODY:
+            self.want_body()
 
     def pause_writing(self) -> None:
         self._output.pause()
@@ -142,25 +155,6 @@ class Connection(asyncio.Protocol):
         self._output.resume()
 
     # reading
-
-    def _begin_head(self) -> None:
-        self._state = HEAD
-        self._give_time(self.server.limits.head_timeout_s)
-
-    def _read(self, data: bytes, at: int) -> None:
-        try:
-            end = self._parser.feed(data, at)
-        except (Refused, ApiError) as error:
-            self._fail(error)
-            return
-        if end < len(data):
-            self._keep(data, end)
-        elif self._state is HEAD:  # it is torn, and held until it is complete
-            self._account.take(len(data) - at)
-            if not self._account.admits(0):
-                self._fail(overloaded(TOO_MANY_LONG))
-        elif self._state is BODY:
-            self.want_body()
 
     def _keep(self, data: bytes, at: int) -> None:
         """Keep what came behind the request being answered, and read no further."""
@@ -405,10 +399,9 @@ class Connection(asyncio.Protocol):
         self.idle_since = now = monotonic()
         self.deadline = now + self.server.limits.keep_alive_s
         if self._rest:
-            rest, at = self._rest, self._at
+            rest = self._rest[self._at :]
             self._rest, self._at = b"", 0
-            self._begin_head()
-            self._read(rest, at)
+            self.data_received(rest)
 
     # ending
 

@@ -88,6 +88,10 @@ class Request:
         """The query parameters in order of appearance, blank values kept."""
         return parse_qs(self.query_string, keep_blank_values=True)
 
+    def fields(self) -> dict[str, str]:
+        """The first value of each query parameter, and the arguments of the path, which come before them."""
+        return {name: values[0] for name, values in self.query().items()} | self.path_args
+
     async def body(self, limit_bytes: int = MAX_BODY_BYTES) -> bytes:
         """The whole body. Raises TooLong beyond `limit_bytes`, and `overloaded` when there is no room for it."""
         if self._body is None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from headrace.api.route import Route
+    from headrace.auth.authority import Authority
     from headrace.http.messages import Request
 
 
@@ -75,14 +76,38 @@ class Endpoint:
         return message
 
 
+class CheckedEndpoint(Endpoint):
+    """An endpoint of a server with users: its rule is checked on the decoded request, before the handler."""
+
+    __slots__ = ("_authority",)
+
+    def __init__(self, route: Route, authority: Authority) -> None:
+        super().__init__(route)
+        self._authority = authority
+
+    async def read(self, request: Request) -> Any:
+        """As `Endpoint.read`. Raises ApiError for a caller who may not make the request."""
+        message = await super().read(request)
+        fields = request.fields() if message is request else message
+        caller = await self._authority.caller(request.headers)
+        await self._authority.allow(self.route.rule, caller, fields)
+        return message
+
+
 class Router:
     """Finds the endpoint of a method and path: a dict for fixed paths, segments for those with arguments."""
 
-    def __init__(self, routes: Iterable[Route], cells: Mapping[tuple[str, str], int]) -> None:
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        cells: Mapping[tuple[str, str], int],
+        authority: Authority | None = None,
+    ) -> None:
+        """Without an `authority` no rule is checked, and none costs anything."""
         self._fixed: dict[tuple[str, str], Endpoint] = {}
         self._shaped: list[tuple[str, list[str], Endpoint]] = []
         for route in routes:
-            endpoint = Endpoint(route)
+            endpoint = Endpoint(route) if authority is None else CheckedEndpoint(route, authority)
             endpoint.cell = cells[route.method, route.path]
             for path in spellings(route.path):
                 if "{" in path:

@@ -107,6 +107,13 @@ def test_searches_say_which_rows_they_are_narrowed_to() -> None:
     assert scoped["/api/2.0/mlflow/model-versions/search"] == "registered_model"
 
 
+def test_the_page_uploads_to_the_run_that_is_judged() -> None:
+    """The handler reads `run_uuid` only, so a `run_id` beside it must not be judged in its place."""
+    (route,) = [r for r in ROUTES if r.path == "/ajax-api/2.0/mlflow/upload-artifact"]
+    demands = route.rule.demands({"run_uuid": "written", "run_id": "other"})
+    assert [demand.id for demand in demands] == ["written"]
+
+
 def test_only_probes_and_static_files_are_open() -> None:
     assert {route.path for route in ROUTES if route.rule is OPEN} == {
         "/health",

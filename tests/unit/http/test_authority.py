@@ -1,0 +1,157 @@
+"""The rules of routes are checked on the request that the handler gets; without users they cost nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from headrace.api.route import Raw, Route
+from headrace.api.routes import ROUTES
+from headrace.auth.authority import Caller
+from headrace.auth.rules import OPEN, Rule, experiment, logged_model, needs, run
+from headrace.contract.errors import ApiError, ErrorCode
+from headrace.contract.scalars import Empty, Message, OptionalStr
+from headrace.http.app import App
+from headrace.http.messages import Request, Response
+from headrace.http.router import Endpoint, Router
+from headrace.monitor.monitor import layout_of
+from headrace.settings.table import load
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+JSON = {"host": "localhost", "content-type": "application/json", "x-user": "ann"}
+
+
+class Move(Message):
+    """A request whose fields come from the body or the query, and from the path."""
+
+    run_id: OptionalStr = None
+    model_id: OptionalStr = None
+    experiment_id: OptionalStr = None
+
+
+class Scripted:
+    """Allows what `denied` does not name, and keeps what it was asked."""
+
+    def __init__(self, *denied: str) -> None:
+        self.denied = set(denied)
+        self.judged: list[tuple[str | None, list[str]]] = []
+
+    async def caller(self, headers: Mapping[str, str]) -> Caller:
+        """The name in a header."""
+        return Caller(headers.get("x-user"))
+
+    async def allow(self, rule: Rule, caller: Caller, req: Any) -> None:
+        """Refuse the ids of `denied`."""
+        ids = [demand.id for demand in rule.demands(req)]
+        self.judged.append((caller.name, ids))
+        if self.denied.intersection(ids):
+            raise ApiError(ErrorCode.PERMISSION_DENIED, "Permission denied")
+
+
+class Served:
+    """An app with three routes, and what their handlers got."""
+
+    def __init__(self, authority: Scripted | None) -> None:
+        self.got: list[Any] = []
+        rule = needs(run("update", "run_id"), logged_model("read"), experiment("read"))
+        self.app = App(
+            load({}, {}),
+            (
+                Route("POST", "/models/{model_id}/move", self.move, rule),
+                Route("GET", "/models/{model_id}", self.move, rule),
+                Raw("GET", "/files/{model_id}", self.raw, rule),
+                Route("GET", "/open", self.move, OPEN),
+            ),
+            authority=authority,
+        )
+        self.app.context = cast("Any", None)
+
+    async def move(self, req: Move, ctx: Any) -> Empty:
+        """Keep the request."""
+        self.got.append((req.run_id, req.model_id, req.experiment_id))
+        return Empty()
+
+    async def raw(self, request: Request, ctx: Any) -> Response:
+        """Keep the fields of the request."""
+        fields = request.fields()
+        self.got.append(tuple(fields.get(n) for n in ("run_id", "model_id", "experiment_id")))
+        return Response(b"{}")
+
+    async def ask(self, method: str, path: str, query: str = "", body: Any = None) -> Response:
+        """Route and answer a request."""
+        request = Request(method, path, query, dict(JSON))
+        request.give_body(b"" if body is None else json.dumps(body).encode())
+        self.app.route(request)
+        return await self.app.answer(request)
+
+
+REQUESTS = (
+    ("POST", "/models/m-path/move", "run_id=r-query", {"run_id": "r", "model_id": "m-body"}),
+    ("POST", "/models/m-path/move", "", {"runId": "r", "modelId": "m-body"}),  # camelCase
+    ("GET", "/models/m-path", "run_id=r&run_id=second&model_id=m-query", {"run_id": "r-body"}),
+    ("HEAD", "/files/m-path", "run_id=r&run_id=second&model_id=m-query", None),
+    ("GET", "/files/m-path", "run_id=r&run_id=second&model_id=m-query", None),
+)
+
+
+@pytest.mark.parametrize(("method", "path", "query", "body"), REQUESTS)
+async def test_the_ids_that_are_judged_are_those_that_the_handler_gets(
+    method: str, path: str, query: str, body: Any
+) -> None:
+    authority = Scripted()
+    served = Served(authority)
+    answer = await served.ask(method, path, query, body)
+    assert answer.status == 200
+    assert served.got == [("r", "m-path", None)]
+    assert authority.judged == [("ann", ["r", "m-path"])]
+
+
+@pytest.mark.parametrize(("method", "path", "query", "body"), REQUESTS)
+@pytest.mark.parametrize("denied", ["r", "m-path"])
+async def test_a_request_that_is_denied_reaches_no_handler(
+    method: str, path: str, query: str, body: Any, denied: str
+) -> None:
+    served = Served(Scripted(denied))
+    answer = await served.ask(method, path, query, body)
+    assert answer.status == 403
+    assert json.loads(answer.body)["error_code"] == "PERMISSION_DENIED"
+    assert not served.got
+
+
+async def test_a_denial_of_ids_that_are_not_acted_on_changes_nothing() -> None:
+    served = Served(Scripted("m-body", "m-query", "r-query", "r-body", "second"))
+    for request in REQUESTS:
+        assert (await served.ask(*request)).status == 200
+
+
+async def test_a_request_that_cannot_be_decoded_is_not_judged() -> None:
+    authority = Scripted()
+    served = Served(authority)
+    assert (await served.ask("POST", "/models/m/move", "", {"run_id": 5})).status == 400
+    assert not authority.judged
+
+
+async def test_every_route_is_judged_even_an_open_one() -> None:
+    authority = Scripted()
+    assert (await Served(authority).ask("GET", "/open")).status == 200
+    assert authority.judged == [("ann", [])]
+
+
+async def test_no_request_goes_to_stock_unchecked() -> None:
+    answer = await Served(Scripted()).ask("GET", "/api/3.0/mlflow/traces/t-1")
+    assert answer.status == 403
+
+
+async def test_without_users_nothing_is_judged() -> None:
+    served = Served(None)
+    assert (await served.ask(*REQUESTS[0])).status == 200
+    router = Router(ROUTES, layout_of(ROUTES).cells)
+    for route in ROUTES:
+        found = router.find(route.method, route.path)
+        assert found is not None
+        assert type(found[0]) is Endpoint
+        assert found[0].handler is found[0].route.handler
