@@ -198,7 +198,7 @@ def _file(target: Target, *, create: bool) -> Iterator[sqlite3.Connection]:
 
 def _on_server(target: Target, use: Callable[[Any], Awaitable[T]]) -> T:
     """Run `use(connection)` on a connection of its own, driver errors explained."""
-    from headrace.db.postgres.link import first_connection
+    from headrace.db.postgres.connection import first_connection
     from headrace.db.schema.postgres import explained
 
     async def run() -> T:

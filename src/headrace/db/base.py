@@ -50,7 +50,7 @@ class Copy:
         self.columns = columns
 
 
-class Tally:
+class RowCount:
     """Rows that this process has inserted, changed or deleted (on PostgreSQL: sent, if rolled back or not)."""
 
     __slots__ = ("rows",)
@@ -130,7 +130,7 @@ class Database(Protocol):
     dialect: Dialect
     schema: Schema
     write_lanes: int  # transactions that gain from running at the same time
-    tally: Tally
+    row_count: RowCount
 
     async def read(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         """Run `fn(tx, *args)` in a read-only snapshot and return what it returns.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from headrace.contract.errors import ApiError, ErrorCode
-from headrace.db.base import Load, Tally
+from headrace.db.base import Load, RowCount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +15,7 @@ class NoDatabase:
     """Stands where a `Database` stands. The routes that are left ask for nothing of it."""
 
     def __init__(self) -> None:
-        self.tally = Tally()
+        self.row_count = RowCount()
 
     def __getattr__(self, name: str) -> Any:
         async def refuse(*_: object) -> None:

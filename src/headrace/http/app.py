@@ -21,8 +21,7 @@ from headrace.commit.group import GroupCommit
 from headrace.commit.reads import BatchedReads
 from headrace.contract.errors import WHILE_IT_LASTS, ApiError, ErrorCode, overloaded
 from headrace.db import errors as db_errors
-from headrace.db.answers import answer as answer_to
-from headrace.db.answers import cause_of
+from headrace.db.api_errors import api_error, cause_of
 from headrace.http import codec
 from headrace.http.disabled import disabled
 from headrace.http.ids import REQUEST_ID, is_sane
@@ -34,7 +33,7 @@ from headrace.http.security import Security
 from headrace.http.workspaces import WORKSPACE, check_workspace
 from headrace.monitor.layout import BRIDGED_CELL, REFUSED_CELL
 from headrace.monitor.monitor import Monitor, board_for, layout_of
-from headrace.server.logs import without_text
+from headrace.monitor.redacted import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -213,7 +212,7 @@ class App:
             shape = request.path if request.endpoint is None else request.endpoint.route.path
             return disabled(error, shape, request.path, self._prefix)
         if isinstance(error, db_errors.DatabaseError):
-            answer = answer_to(error)
+            answer = api_error(error)
             if answer.code == ErrorCode.INTERNAL_ERROR:
                 self.note_failure(request, error)
             else:
@@ -228,7 +227,7 @@ class App:
         """Log what should not have happened: route and traceback, nothing that the request holds."""
         cells = self.monitor.layout.cells
         route = next(path for (_, path), cell in cells.items() if cell == request.cell)
-        log.error("%s %s failed%s", request.method, route, when, exc_info=without_text(error))
+        log.error("%s %s failed%s", request.method, route, when, exc_info=redacted(error))
 
     def _refusal(self, error: ApiError) -> Response:
         retry_after_s = error.retry_after_s

@@ -16,7 +16,7 @@ def survives_fork(store: Any) -> None:
 
 def _close_idle_files() -> None:
     for store in _stores:
-        if store.engine.dialect.name == "sqlite":  # see DirectSqlite.let_go
+        if store.engine.dialect.name == "sqlite":  # see DirectSqlite.prepare_fork
             store.engine.dispose()
 
 

@@ -43,22 +43,6 @@ class JsonLines(TextLines):
         return json.dumps(line, ensure_ascii=False)
 
 
-class Failure(Exception):
-    """Stands for another exception in the log: its type and where it was raised, without its text."""
-
-
-def without_text(error: BaseException) -> Failure:
-    """What of an exception may be logged. Texts of drivers and decoders hold values of the request."""
-    text = f"{type(error).__module__}.{type(error).__qualname__}"
-    if isinstance(error, OSError) and error.strerror:
-        text += f": {error.strerror}"
-    shown = Failure(text).with_traceback(error.__traceback__)
-    cause = error.__cause__ or error.__context__
-    if cause is not None and cause is not error:
-        shown.__cause__ = without_text(cause)
-    return shown
-
-
 def configure(level: str, style: str) -> None:
     """Send everything of `level` and above to stderr; `style` is "text" or "json"."""
     handler = logging.StreamHandler(sys.stderr)

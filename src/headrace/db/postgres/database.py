@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import asyncpg
 from asyncpg import exceptions as pg
 
-from headrace.db.base import COPY_ROWS, PING_TIMEOUT_S, Tally
+from headrace.db.base import PING_TIMEOUT_S, RowCount
 from headrace.db.errors import (
     Blocked,
     DatabaseError,
@@ -22,18 +22,18 @@ from headrace.db.errors import (
     NotNew,
     Retryable,
     Unavailable,
-    UniqueViolation,
 )
-from headrace.db.postgres import doubt as postgres_doubt
+from headrace.db.postgres import commit_status
+from headrace.db.postgres.connection import SEARCH_STATEMENTS, STATEMENTS, Connector
 from headrace.db.postgres.errors import GONE, is_rolled_back, translate
-from headrace.db.postgres.link import SEARCH_STATEMENTS, STATEMENTS, Link
-from headrace.db.postgres.outage_watch import Pulse
+from headrace.db.postgres.outage_watch import OutageWatch
 from headrace.db.postgres.pool import Connection, Pool, notice_silence
+from headrace.db.postgres.transaction import PostgresTx
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping
 
-    from headrace.db.base import Copy, Dialect, Load, Row, Schema, Sql
+    from headrace.db.base import Dialect, Load, Schema
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -68,81 +68,8 @@ class _Attempt:
     __slots__ = ("mark", "result")
 
     def __init__(self) -> None:
-        self.mark: postgres_doubt.Mark | None = None
+        self.mark: commit_status.Mark | None = None
         self.result: Any = None
-
-
-class PostgresTx:
-    """Statements on one connection."""
-
-    __slots__ = ("_connection", "_copies", "_tally", "alone", "schema")
-    dialect: Dialect = "postgres"
-
-    def __init__(
-        self,
-        connection: Connection,
-        schema: Schema,
-        tally: Tally,
-        *,
-        alone: bool = False,
-        copies: bool = False,
-    ) -> None:
-        self._connection = connection
-        self.schema = schema
-        self.alone = alone
-        self._copies = copies
-        self._tally = tally
-
-    async def fetch(self, sql: Sql, *args: Any) -> list[Row]:
-        try:
-            return cast("list[Row]", await self._connection.fetch(sql.postgres, *args))
-        except asyncpg.PostgresError as error:
-            raise translate(error) from error
-
-    async def fetchrow(self, sql: Sql, *args: Any) -> Row | None:
-        try:
-            return cast("Row | None", await self._connection.fetchrow(sql.postgres, *args))
-        except asyncpg.PostgresError as error:
-            raise translate(error) from error
-
-    async def execute(self, sql: Sql, *args: Any) -> int:
-        try:
-            status: str = await self._connection.execute(sql.postgres, *args)
-        except asyncpg.PostgresError as error:
-            raise translate(error) from error
-        touched = int(status.rsplit(" ", 1)[-1])
-        self._tally.rows += touched
-        return touched
-
-    async def executemany(self, sql: Sql, rows: Iterable[Sequence[Any]]) -> None:
-        rows = list(rows)
-        try:
-            await self._connection.executemany(sql.postgres, rows)
-        except asyncpg.PostgresError as error:
-            raise translate(error) from error
-        self._tally.rows += len(rows)
-
-    def wrote(self, rows: int) -> None:
-        self._tally.rows += rows
-
-    async def insert_many(self, sql: Sql, rows: Sequence[Sequence[Any]]) -> int:
-        return await self.execute(sql, *zip(*rows, strict=True))
-
-    async def copy_new(self, into: Copy, rows: Sequence[Sequence[Any]]) -> bool:
-        if not self._copies or len(rows) < COPY_ROWS:
-            return False
-        try:
-            await self._connection.copy_records_to_table(
-                into.table, records=rows, columns=into.columns
-            )
-        except asyncpg.PostgresError as error:
-            known = translate(error)
-            raise NotNew(known.text) if isinstance(known, UniqueViolation) else known from error
-        self._tally.rows += len(rows)
-        return True
-
-    def array(self, values: Sequence[Any]) -> Any:
-        return values
 
 
 async def _roll_back(connection: Connection, reason: BaseException) -> None:
@@ -184,24 +111,24 @@ class PostgresDatabase:
 
     def __init__(
         self,
-        link: Link,
+        connector: Connector,
         schema: Schema,
         *,
         pool_size: int = 8,
     ) -> None:
         self.schema = schema
-        self.tally = Tally()
+        self.row_count = RowCount()
         self._probe: Connection | None = None
-        self._link = link
+        self._connector = connector
         # Apart, so that long searches cannot keep writes waiting.
-        self._pulse = Pulse(self._answers, self._oldest, self._lost, self._found)
+        self._outage_watch = OutageWatch(self._answers, self._oldest, self._lost, self._found)
         search = partial(self._open, SEARCH_SESSION, SEARCH_STATEMENTS)
-        self._readers = Pool(search, pool_size, self._pulse.watch)
-        self._points = Pool(self._open, POINT_CONNECTIONS, self._pulse.watch)
-        self._writers = Pool(self._open, WRITE_CONNECTIONS, self._pulse.watch)
-        self._others = Pool(self._open, OTHER_WRITE_CONNECTIONS, self._pulse.watch)
+        self._readers = Pool(search, pool_size, self._outage_watch.watch)
+        self._points = Pool(self._open, POINT_CONNECTIONS, self._outage_watch.watch)
+        self._writers = Pool(self._open, WRITE_CONNECTIONS, self._outage_watch.watch)
+        self._others = Pool(self._open, OTHER_WRITE_CONNECTIONS, self._outage_watch.watch)
         # By connection, which does not outlive it. None: the engine cannot say what became of a transaction.
-        self._server_runs: WeakKeyDictionary[Connection, postgres_doubt.ServerRun | None] = (
+        self._server_runs: WeakKeyDictionary[Connection, commit_status.ServerRun | None] = (
             WeakKeyDictionary()
         )
         self._pools = (self._writers, self._others, self._readers, self._points)
@@ -213,10 +140,10 @@ class PostgresDatabase:
         connection of `ping` is asked.
         """
         try:
-            if self._link.pooler == "none":
+            if self._connector.pooler == "none":
                 (await self._open()).terminate()
             else:
-                await self._ask(self._link.connect_timeout_s)
+                await self._ask(self._connector.connect_timeout_s)
         except pg.TooManyConnectionsError:
             pass
         except (asyncpg.PostgresError, *GONE):
@@ -239,7 +166,7 @@ class PostgresDatabase:
     async def _open(
         self, session: Mapping[str, str] = SESSION, statements: int = STATEMENTS
     ) -> Connection:
-        connection = await self._link.open(session, statements)
+        connection = await self._connector.open(session, statements)
         notice_silence(connection)
         return connection
 
@@ -276,8 +203,8 @@ class PostgresDatabase:
 
     async def _read_from(self, pool: Pool, fn: Callable[..., Awaitable[T]], args: Any) -> T:
         async def use(connection: Connection) -> T:
-            tx = PostgresTx(connection, self.schema, self.tally)
-            if self._link.pooler != "transaction":
+            tx = PostgresTx(connection, self.schema, self.row_count)
+            if self._connector.pooler != "transaction":
                 return await fn(tx, *args)
             async with connection.transaction():  # one for all statements, instead of one for each
                 return await fn(tx, *args)
@@ -299,13 +226,13 @@ class PostgresDatabase:
     ) -> T:
         """Run `fn` between BEGIN and COMMIT. An `attempt` notes what resolves a COMMIT in doubt."""
         run = await self._server_run(connection) if attempt else None
-        tx = PostgresTx(connection, self.schema, self.tally, copies=copies)
+        tx = PostgresTx(connection, self.schema, self.row_count, copies=copies)
         try:
             await connection.execute(BEGIN.format(round(lock_s * 1000)))
             result = await fn(tx, *args)
             if attempt and run is not None:
                 attempt.result = result
-                attempt.mark = await postgres_doubt.mark(connection, run)
+                attempt.mark = await commit_status.mark(connection, run)
         except BaseException as error:
             await _roll_back(connection, error)
             raise
@@ -322,9 +249,9 @@ class PostgresDatabase:
             raise DatabaseError(f"the transaction was not committed: the database said {status}")
         return result
 
-    async def _server_run(self, connection: Connection) -> postgres_doubt.ServerRun | None:
+    async def _server_run(self, connection: Connection) -> commit_status.ServerRun | None:
         if connection not in self._server_runs:
-            self._server_runs[connection] = await postgres_doubt.server_run(connection)
+            self._server_runs[connection] = await commit_status.server_run(connection)
         return self._server_runs[connection]
 
     async def write(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
@@ -349,13 +276,13 @@ class PostgresDatabase:
                 pause_s = min(2 * pause_s, LOCK_PAUSE_S[1])
                 lock_s = NEXT_LOCK_S
             except InDoubt:
-                fate = await self._fate(attempt.mark)
-                if fate == "committed":
+                status = await self._status_of(attempt.mark)
+                if status == "committed":
                     return cast("T", attempt.result)
-                if fate != "aborted":
+                if status != "aborted":
                     raise
 
-    async def _fate(self, mark: postgres_doubt.Mark | None) -> postgres_doubt.Fate:
+    async def _status_of(self, mark: commit_status.Mark | None) -> commit_status.Status:
         """What became of a COMMIT in doubt, asked until the database knows it, for DOUBT_S at most."""
         if mark is None:
             return "unknown"
@@ -364,14 +291,14 @@ class PostgresDatabase:
         give_up = monotonic() + DOUBT_S
         while monotonic() < give_up:
             try:
-                fate = await self._with_connection(
-                    self._others, partial(postgres_doubt.fate, of=mark)
+                status = await self._with_connection(
+                    self._others, partial(commit_status.status_of, mark=mark)
                 )
             except Unavailable as error:
                 log.debug("a COMMIT is still in doubt: %s", error.kind)
             else:
-                if fate != "in progress":
-                    return fate
+                if status != "in progress":
+                    return status
             await asyncio.sleep(DOUBT_PAUSE_S)
         return "unknown"
 
@@ -392,7 +319,7 @@ class PostgresDatabase:
     ) -> T:
         """Run an `fn` of one statement, which commits by itself: two of three round trips less."""
         try:
-            return await fn(PostgresTx(connection, self.schema, self.tally, alone=True), *args)
+            return await fn(PostgresTx(connection, self.schema, self.row_count, alone=True), *args)
         except BaseException as error:
             cause = error.__cause__ if isinstance(error, DatabaseError) else error
             if cause is None or is_rolled_back(cause):
@@ -453,7 +380,7 @@ class PostgresDatabase:
 
     async def close(self) -> None:
         """See `Database.close`."""
-        await self._pulse.close()
+        await self._outage_watch.close()
         if self._probe is not None:
             self._probe.terminate()
         for pool in self._pools:

@@ -18,7 +18,7 @@ LONG_S: Final = 2.0  # a connection is in use that long: ask whether the databas
 PROBE_EVERY_S: Final = 0.5  # while it is away: how late its return is noticed
 
 
-class Pulse:
+class OutageWatch:
     """Watches one database while it is in use; nothing runs when nothing is asked of it.
 
     `probe()` says whether the database answers, within the time that a connection to it may take; `oldest()` is the

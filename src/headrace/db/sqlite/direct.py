@@ -14,8 +14,10 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from headrace.contract import errors
-from headrace.db.sqlite.database import SqliteTx, connect, translate, translate_commit
+from headrace.db.sqlite.connection import connect
+from headrace.db.sqlite.errors import translate, translate_commit
 from headrace.db.sqlite.file import DatabaseFile
+from headrace.db.sqlite.transaction import SqliteTx
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -175,11 +177,11 @@ class DirectSqlite:
             else:
                 return connection
 
-    def let_go(self) -> bool:
+    def prepare_fork(self) -> bool:
         """Take the turn, let reads end and close all connections before this process forks.
 
         SQLite keeps its locks on a file per process, in memory that a child would inherit and believe
-        (https://www.sqlite.org/howtocorrupt.html, section 2.6). True: `resume` is to be called.
+        (https://www.sqlite.org/howtocorrupt.html, section 2.6). True: `resume_after_fork` is to be called.
         """
         give_up = time.monotonic() + FORK_WAIT_S
         if self._holder == threading.get_ident() or not self._turn.acquire(timeout=FORK_WAIT_S):
@@ -190,7 +192,7 @@ class DirectSqlite:
         self._close_idle()
         return True
 
-    def resume(self) -> None:
+    def resume_after_fork(self) -> None:
         """Give the turn back in the parent; connections open again when they are needed."""
         self._forking = False
         self._turn.release()

@@ -43,31 +43,35 @@ def file_of(database_uri: str, command: str) -> Path:
 
 async def _sqlite(target: uri.Target) -> Database:
     from headrace.db.schema import sqlite as schema
-    from headrace.db.sqlite import database as sqlite
+    from headrace.db.sqlite.connection import connect
+    from headrace.db.sqlite.database import SqliteDatabase
 
     if not Path(target.path).exists():
         raise UnusableDatabase(f"{target.shown}: there is no such file ({target.path}).")
     try:
-        with closing(sqlite.connect(target.path, read_only=True, synchronous="FULL")) as connection:
+        with closing(connect(target.path, read_only=True, synchronous="FULL")) as connection:
             facts = _filled(schema.inspect(connection, target.shown), target)
     except sqlite3.Error as error:
         raise schema.explained(error, target.shown) from error
-    return sqlite.SqliteDatabase(
+    return SqliteDatabase(
         target.path, facts, readers=1, synchronous="FULL", read_limit_s=STATEMENT_TIMEOUT_S
     )
 
 
 async def _postgres(target: uri.Target) -> Database:
     from headrace.db.postgres import database as postgres
-    from headrace.db.postgres.link import first_connection
+    from headrace.db.postgres.connection import first_connection
     from headrace.db.schema import postgres as schema
 
     async with (
         schema.explained(target.shown),
-        first_connection(target, statement_timeout_s=STATEMENT_TIMEOUT_S) as (link, connection),
+        first_connection(target, statement_timeout_s=STATEMENT_TIMEOUT_S) as (
+            connector,
+            connection,
+        ),
     ):
         facts = _filled(await schema.inspect(connection, target.shown), target)
-    return postgres.PostgresDatabase(link, facts, pool_size=1)
+    return postgres.PostgresDatabase(connector, facts, pool_size=1)
 
 
 def _filled(facts: Facts | None, target: uri.Target) -> Facts:

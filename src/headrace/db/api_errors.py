@@ -52,7 +52,7 @@ def cause_of(error: DatabaseError) -> str:
     return f"{type(cause).__name__} {code}" if code else type(cause).__name__
 
 
-def answer(error: DatabaseError) -> ApiError:
+def api_error(error: DatabaseError) -> ApiError:
     """What a client is told of a database error that no handler translated."""
     if isinstance(error, InDoubt):
         return in_doubt(error)

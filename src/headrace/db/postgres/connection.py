@@ -124,7 +124,7 @@ class PooledTransaction:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class Connector:
     """How connections to one database are opened. `statement_timeout_s`: None is without end."""
 
     connect_args: dict[str, Any]
@@ -164,7 +164,7 @@ class Link:
 @asynccontextmanager
 async def first_connection(
     target: Target, pooler: str = "auto", statement_timeout_s: float | None = None
-) -> AsyncIterator[tuple[Link, Connection]]:
+) -> AsyncIterator[tuple[Connector, Connection]]:
     """A connection to a database, and how further ones are to be opened.
 
     `pooler` is what the operator says (`--postgres-pooler`). Raises UnusableDatabase when that cannot work;
@@ -176,15 +176,15 @@ async def first_connection(
         is_direct = await _is_direct(connection)
         if pooler == "auto":
             pooler = "none" if is_direct and target.max_statements != 0 else "transaction"
-        link = Link(
+        connector = Connector(
             target.connect_args,
             cast("Pooler", pooler),
             STATEMENTS if target.max_statements is None else target.max_statements,
             statement_timeout_s,
         )
         if not is_direct and pooler != "transaction":
-            await _check_kept(connection, link, target.shown)
-        yield link, connection if is_direct else PooledConnection(connection, {})
+            await _check_kept(connection, connector, target.shown)
+        yield connector, connection if is_direct else PooledConnection(connection, {})
     except BaseException:
         connection.terminate()
         raise
@@ -200,9 +200,9 @@ async def _is_direct(connection: Connection) -> bool:
     return bool(await connection.execute(f"SELECT 1 WHERE pg_backend_pid() = {pid}") == "SELECT 1")
 
 
-async def _check_kept(connection: Connection, link: Link, shown: str) -> None:
+async def _check_kept(connection: Connection, connector: Connector, shown: str) -> None:
     """Raise UnusableDatabase when connections do not keep a server each, as they do with session pooling."""
-    other = await link.open({"jit": "off"}, 0)  # what the pooler refuses, it refuses now
+    other = await connector.open({"jit": "off"}, 0)  # what the pooler refuses, it refuses now
     try:
         servers = set()
         for one in (connection, other):
@@ -213,5 +213,5 @@ async def _check_kept(connection: Connection, link: Link, shown: str) -> None:
     if len(servers) == 1:
         raise UnusableDatabase(
             f"{shown}: a pooler gives each transaction another server, which does not go with "
-            f"--postgres-pooler {link.pooler}. Say --postgres-pooler transaction, or leave it out."
+            f"--postgres-pooler {connector.pooler}. Say --postgres-pooler transaction, or leave it out."
         )

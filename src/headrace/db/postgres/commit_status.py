@@ -14,7 +14,7 @@ import asyncpg
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Fate = Literal["committed", "aborted", "in progress", "unknown"]
+Status = Literal["committed", "aborted", "in progress", "unknown"]
 
 _HAS_STATUS: Final = "SELECT to_regprocedure('txid_status(bigint)') IS NOT NULL"
 # A client that is just logging in has no database and no user yet either: it does no harm among the others.
@@ -75,16 +75,16 @@ async def mark(connection: Any, run: ServerRun) -> Mark:
     return Mark(await connection.fetchval(_ID), run)
 
 
-async def fate(connection: Any, of: Mark) -> Fate:
+async def status_of(connection: Any, mark: Mark) -> Status:
     """What became of a marked transaction, asked on another connection."""
     try:
-        status: Fate | None = await connection.fetchval(_STATUS, of.txid)
+        status: Status | None = await connection.fetchval(_STATUS, mark.txid)
     except (
         asyncpg.DataError
     ):  # an id of the future: a server that never saw the transaction has taken over
         return "aborted"
     if status == "aborted":
         return status
-    if status is None or not of.server_run.is_same(await server_run(connection)):
+    if status is None or not mark.server_run.is_same(await server_run(connection)):
         return "unknown"
     return status
