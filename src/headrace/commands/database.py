@@ -158,7 +158,7 @@ def _look(target: Target) -> tuple[list[str], Columns]:
         from headrace.db.schema import sqlite
 
         with _file(target, create=False) as connection:
-            return sqlite.look(connection)
+            return sqlite.read_tables(connection)
     from headrace.db.schema import postgres
 
     return _on_server(target, postgres.look)

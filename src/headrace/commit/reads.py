@@ -16,9 +16,8 @@ V = TypeVar("V")
 # The longest pause before a shared read, as a share of the duration of the last one.
 PAUSE_SHARE: Final = 0.5
 LONGEST_PAUSE_S: Final = 0.1
-MAX_BATCH_KEYS: Final = (
-    64  # keys per read, which bounds the statement; further keys wait for the next read
-)
+# Keys per read, which bounds the statement; further keys wait for the next read.
+MAX_BATCH_KEYS: Final = 64
 
 
 class _WaitingCallers:

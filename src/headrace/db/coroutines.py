@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def run_to_end(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that awaits nothing that suspends."""
+    """The result of a coroutine that never suspends. Raises AssertionError for one that does."""
     try:
         coroutine.send(None)
     except StopIteration as end:

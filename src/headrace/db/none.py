@@ -1,4 +1,4 @@
-"""The database of a server that has none (`--artifacts-only`)."""
+"""Replaces the database in a server without one (`--artifacts-only`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class NoDatabase:
-    """Stands where a `Database` stands. The routes that are left ask for nothing of it."""
+    """A `Database` that rejects every call. The routes of such a server do not call it."""
 
     def __init__(self) -> None:
         self.row_count = RowCount()
@@ -26,7 +26,7 @@ class NoDatabase:
         return refuse
 
     async def ping(self) -> None:
-        """Nothing can be away."""
+        """Always available."""
 
     def load(self) -> Mapping[str, Load]:
         """No connections."""

@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from headrace.storage.objects import ObjectStore
     from headrace.storage.repository import RepositoryStore
 
-ROUTE: Final = (
-    "/api/2.0/mlflow-artifacts/artifacts/"  # what an http(s) artifact URI has in its path
-)
+# What an http(s) artifact URI has in its path.
+ROUTE: Final = "/api/2.0/mlflow-artifacts/artifacts/"
 PROXIED: Final = ("mlflow-artifacts", "http", "https")
 OBJECT_STORES: Final = ("s3", "gs", "wasbs", "abfss")
 # Uploads wait in a thread for the disk; a disk makes many of them durable at once.

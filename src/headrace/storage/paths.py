@@ -14,9 +14,8 @@ from urllib.parse import unquote, urlparse, urlunparse
 from headrace.contract.errors import ApiError, invalid
 from headrace.contract.paths import climbs, decoded
 
-STAGING_PREFIX: Final = (
-    ".artifact.uploading."  # stock MLflow's name for a file that is not whole yet
-)
+# Stock MLflow's name for a file that is not whole yet.
+STAGING_PREFIX: Final = ".artifact.uploading."
 # A path of these characters alone means itself in every reading; only `..` is left to look for.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.\-][A-Za-z0-9_.\-/ ]*[A-Za-z0-9_.\-/]|[A-Za-z0-9_.\-]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")

@@ -224,14 +224,14 @@ class Garbage:
     async def _runs(self, rows: list[Row]) -> None:
         if self._dry_run:
             self.removed.runs += len(rows)
-            self.removed.rows += await self._db.read(sql.metrics_of, [row[0] for row in rows])
+            self.removed.rows += await self._db.read(sql.count_points, [row[0] for row in rows])
             self._progress(self.removed)
             return
         reachable = [name for name, uri in rows if self._is_reachable("run", name, uri)]
         points = await self._db.read(sql.metrics_by_run, reachable)
         for group in packed(reachable, points):
             args = self._still_ms, self._wanted.inputs, self._locations is not None
-            self.removed.runs += await self._take(sql.take_runs, group, *args)
+            self.removed.runs += await self._take(sql.delete_runs, group, *args)
 
     async def _models(self, rows: list[Row]) -> None:
         if self._dry_run:
@@ -239,10 +239,10 @@ class Garbage:
             return
         reachable = [name for name, uri in rows if self._is_reachable("logged model", name, uri)]
         args = self._still_ms, self._locations is not None
-        self.removed.logged_models += await self._take(sql.take_models, reachable, *args)
+        self.removed.logged_models += await self._take(sql.delete_models, reachable, *args)
 
     async def _take(
-        self, take: Callable[..., Awaitable[sql.Taken]], ids: list[str], *args: object
+        self, take: Callable[..., Awaitable[sql.Deletion]], ids: list[str], *args: object
     ) -> int:
         """Remove rows of runs or models, transaction by transaction, then their artifacts; how many went."""
         gone = 0

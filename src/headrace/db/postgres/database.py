@@ -1,4 +1,4 @@
-"""PostgreSQL through asyncpg: reads, and transactions that retry deadlocks."""
+"""PostgreSQL through asyncpg: reads, and transactions with retries."""
 
 from __future__ import annotations
 
@@ -37,33 +37,33 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-# Runs of one transaction when the database reports a deadlock or serialization failure.
+# How often one transaction runs when the database reports deadlocks or serialization failures.
 RETRIES: Final = 6
-WRITE_CONNECTIONS: Final = 3  # of the group commit: two lanes, and one for runs that are set aside
-OTHER_WRITE_CONNECTIONS: Final = 2  # apart, so that locks of those do not hold up the group commit
+WRITE_CONNECTIONS: Final = 3  # for the group commit: two lanes, and one for blocked runs
+OTHER_WRITE_CONNECTIONS: Final = 2  # separate, so that their locks do not delay the group commit
 STATEMENT_TIMEOUT_S: Final = 60.0
-# A write of its own waits so long for a lock, shorter when it is tried again, and is tried again for so long. It holds
-# no connection in between.
+# A write outside of the group commit waits LOCK_S for a lock, then NEXT_LOCK_S in each retry, and
+# gives up after LOCK_RETRY_S. It holds no connection between the attempts.
 LOCK_S: Final = 0.5
 NEXT_LOCK_S: Final = 0.1
-LOCK_PATIENCE_S: Final = 10.0
-LOCK_PAUSE_S: Final = (0.1, 1.0)  # between two tries: the first, and at most
-# Our statements are written for READ COMMITTED, whatever the role's default is.
+LOCK_RETRY_S: Final = 10.0
+LOCK_PAUSE_S: Final = (0.1, 1.0)  # between two attempts: at first, and at most
+# The statements assume READ COMMITTED, whatever the role's default is.
 BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '{}ms'"
-CANCEL_S: Final = 2.0  # for the server to confirm that it has cancelled a statement
-DOUBT_S: Final = 50.0  # less than the 60 s after which a proxy in front gives up by default
+CANCEL_S: Final = 2.0  # how long to wait for the server to confirm a cancellation
+DOUBT_S: Final = 50.0  # less than the default timeout of proxies, 60 s
 DOUBT_PAUSE_S: Final = 0.5
-# Compiling a page of search takes longer than running it; a user's own option in the URI wins.
+# Compiling a search takes longer than running it; an option in the URI overrides this setting.
 SESSION: Final = {"jit": "off"}
-# A plan that ignores the values (PostgreSQL may choose one from the sixth execution on) took 297 ms instead of
-# 0.6 for a rare tag; planning a look-up by id each time costs 70 µs (docs/decisions/search.md). So searches have
-# connections of their own.
+# A generic plan (PostgreSQL may choose one from the sixth execution on) took 297 ms instead of 0.6
+# for a rare tag, but planning each look-up by id costs 70 µs (docs/decisions/search.md). So
+# searches have separate connections.
 SEARCH_SESSION: Final = {**SESSION, "plan_cache_mode": "force_custom_plan"}
-POINT_CONNECTIONS: Final = 3  # for look-ups by id, which are batched before they come here
+POINT_CONNECTIONS: Final = 3  # for look-ups by id, which arrive in batches
 
 
 class _Attempt:
-    """One try of a transaction whose answer must be exact: its mark and its result, once it is to be committed."""
+    """One attempt of a transaction outside of the group commit: its mark and result, set before the COMMIT."""
 
     __slots__ = ("mark", "result")
 
@@ -73,11 +73,11 @@ class _Attempt:
 
 
 async def _roll_back(connection: Connection, reason: BaseException) -> None:
-    """End a transaction that failed. A connection that cannot is dropped; `reason` stays the error."""
+    """End a failed transaction; drop the connection when that fails. `reason` remains the error."""
     if connection.is_closed():
         return
     if isinstance(reason, TimeoutError):
-        await _drop(connection)  # a ROLLBACK would wait behind the statement that does not end
+        await _drop(connection)  # a ROLLBACK would wait for the statement that does not end
         return
     try:
         await connection.execute("ROLLBACK")
@@ -87,9 +87,10 @@ async def _roll_back(connection: Connection, reason: BaseException) -> None:
 
 
 async def _drop(connection: Connection) -> None:
-    """Close a connection whose statement does not end. The server is told to cancel it, if it can be reached.
+    """Close a connection whose statement does not end, and ask the server to cancel the statement.
 
-    A COMMIT that waits for a synchronous standby then ends as committed; otherwise it would stay open, and in doubt.
+    A COMMIT that waits for a synchronous standby then ends as committed; otherwise it would stay
+    open and in doubt.
     """
     try:
         await connection.close(timeout=CANCEL_S)
@@ -120,24 +121,27 @@ class PostgresDatabase:
         self.row_count = RowCount()
         self._probe: Connection | None = None
         self._connector = connector
-        # Apart, so that long searches cannot keep writes waiting.
-        self._outage_watch = OutageWatch(self._answers, self._oldest, self._lost, self._found)
+        # Separate pools: long searches must not delay writes.
+        self._outage_watch = OutageWatch(
+            self._answers, self._oldest, self._on_outage, self._on_recovery
+        )
         search = partial(self._open, SEARCH_SESSION, SEARCH_STATEMENTS)
         self._readers = Pool(search, pool_size, self._outage_watch.watch)
         self._points = Pool(self._open, POINT_CONNECTIONS, self._outage_watch.watch)
         self._writers = Pool(self._open, WRITE_CONNECTIONS, self._outage_watch.watch)
         self._others = Pool(self._open, OTHER_WRITE_CONNECTIONS, self._outage_watch.watch)
-        # By connection, which does not outlive it. None: the engine cannot say what became of a transaction.
+        # By connection. None: the engine cannot report the status of a transaction.
         self._server_runs: WeakKeyDictionary[Connection, commit_status.ServerRun | None] = (
             WeakKeyDictionary()
         )
         self._pools = (self._writers, self._others, self._readers, self._points)
 
     async def _answers(self) -> bool:
-        """Whether the database gives a connection, or at least a reason that proves it alive.
+        """Whether the database accepts a connection, or rejects it in a way that proves that it
+        runs.
 
-        A pooler takes connections for a database that is away, and may have no server left for one more. There the
-        connection of `ping` is asked.
+        A pooler accepts connections for an unavailable database, and may have no server left for
+        one more. Behind one, the connection of `ping` is used.
         """
         try:
             if self._connector.pooler == "none":
@@ -153,12 +157,12 @@ class PostgresDatabase:
     def _oldest(self) -> float | None:
         return min((t for pool in self._pools if (t := pool.oldest()) is not None), default=None)
 
-    def _lost(self) -> None:
+    def _on_outage(self) -> None:
         log.warning("the database does not answer")
         for pool in self._pools:
             pool.break_all()
 
-    def _found(self) -> None:
+    def _on_recovery(self) -> None:
         log.warning("the database answers again")
         for pool in self._pools:
             pool.away = False
@@ -191,9 +195,9 @@ class PostgresDatabase:
     async def read(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         """See `Database.read`.
 
-        Statements of one read are not wrapped in a transaction (behind a transaction pooler they are): BEGIN and
-        COMMIT cost two round trips, and stock MLflow reads at READ COMMITTED too. A connection that breaks is
-        replaced once, unseen by the caller.
+        The statements of one read share a transaction only behind a transaction pooler: BEGIN and
+        COMMIT cost two round trips, and stock MLflow reads at READ COMMITTED too. After a lost
+        connection the read is retried once.
         """
         return await self._read_from(self._readers, fn, args)
 
@@ -224,7 +228,7 @@ class PostgresDatabase:
         lock_s: float,
         attempt: _Attempt | None = None,
     ) -> T:
-        """Run `fn` between BEGIN and COMMIT. An `attempt` notes what resolves a COMMIT in doubt."""
+        """Run `fn` between BEGIN and COMMIT. An `attempt` records the data to resolve a COMMIT in doubt."""
         run = await self._server_run(connection) if attempt else None
         tx = PostgresTx(connection, self.schema, self.row_count, copies=copies)
         try:
@@ -257,7 +261,7 @@ class PostgresDatabase:
     async def write(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         """See `Database.write`."""
         copies = True
-        give_up = monotonic() + LOCK_PATIENCE_S
+        give_up = monotonic() + LOCK_RETRY_S
         pause_s = LOCK_PAUSE_S[0]
         lock_s = LOCK_S
         while True:
@@ -283,11 +287,11 @@ class PostgresDatabase:
                     raise
 
     async def _status_of(self, mark: commit_status.Mark | None) -> commit_status.Status:
-        """What became of a COMMIT in doubt, asked until the database knows it, for DOUBT_S at most."""
+        """The status of a COMMIT in doubt. Asks for DOUBT_S at most, until the database knows it."""
         if mark is None:
             return "unknown"
         if mark.txid is None:
-            return "committed"  # it had nothing to write
+            return "committed"  # a transaction without writes
         give_up = monotonic() + DOUBT_S
         while monotonic() < give_up:
             try:
@@ -317,7 +321,7 @@ class PostgresDatabase:
     async def _statement(
         self, connection: Connection, fn: Callable[..., Awaitable[T]], args: Any
     ) -> T:
-        """Run an `fn` of one statement, which commits by itself: two of three round trips less."""
+        """Run an `fn` of one statement, which commits by itself: one round trip instead of three."""
         try:
             return await fn(PostgresTx(connection, self.schema, self.row_count, alone=True), *args)
         except BaseException as error:
@@ -335,21 +339,24 @@ class PostgresDatabase:
             try:
                 return await self._with_connection(pool, use)
             except Lost:
-                # Before its COMMIT: nothing of it is written. A second loss is no accident of one connection.
+                # Lost before the COMMIT, so nothing is written. A second loss is not the fault of
+                # one connection.
                 if lost:
                     raise
                 lost = True
             except Retryable:
                 if attempt == RETRIES:
                     raise
-                # Full jitter: two processes that collided must not collide again in step.
+                # Full jitter, so that two processes that collided do not collide again.
                 await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))
         raise AssertionError("unreachable")
 
     async def ping(self) -> None:
-        """See `Database.ping`. On a connection of its own, so that a busy pool does not look like an outage.
+        """See `Database.ping`. Uses a separate connection, so that a busy pool does not look like
+        an outage.
 
-        It is kept from one question to the next: far away, or with a slow directory service, a login takes seconds.
+        The connection stays open: to a distant server, or with a slow directory service, a login
+        takes seconds.
         """
         try:
             await self._ask(PING_TIMEOUT_S)
@@ -357,16 +364,16 @@ class PostgresDatabase:
             raise Unavailable(str(error) or "no answer in time") from error
 
     async def _ask(self, timeout_s: float) -> None:
-        connection, self._probe = self._probe, None  # whatever happens to it, nobody else has it
+        connection, self._probe = self._probe, None  # no other caller may use it meanwhile
         try:
             if connection is None or connection.is_closed():
                 connection = await self._open()
             await connection.execute("SELECT 1", timeout=timeout_s)
-        except BaseException:  # cancelled as well: it may be in the middle of an answer
+        except BaseException:  # also when cancelled: an answer may be incomplete
             if connection is not None:
                 connection.terminate()
             raise
-        if self._probe is not None:  # kept by somebody who asked meanwhile
+        if self._probe is not None:  # another caller has stored one meanwhile
             self._probe.terminate()
         self._probe = connection
 

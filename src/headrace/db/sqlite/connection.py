@@ -14,7 +14,7 @@ CACHED_STATEMENTS: Final = 512
 def connect(
     path: str, *, read_only: bool, synchronous: str, busy_timeout_ms: int = BUSY_TIMEOUT_MS
 ) -> sqlite3.Connection:
-    """A connection with stock MLflow's session settings (case-sensitive LIKE, foreign keys, 20 s of patience)."""
+    """A connection with stock MLflow's session settings (case-sensitive LIKE, foreign keys, 20 s busy timeout)."""
     connection = sqlite3.connect(
         path,
         timeout=BUSY_TIMEOUT_MS

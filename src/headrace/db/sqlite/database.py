@@ -1,7 +1,7 @@
-"""SQLite: one writer thread, a few reader threads, WAL. Nobody ever sees "database is locked".
+"""SQLite: one writer thread, a few reader threads, WAL. No client ever gets "database is locked".
 
-A transaction function is a coroutine that awaits only its `tx`; here no await of it suspends, so a thread runs
-it to its end with one `send`. Results go back to the event loop in one call each.
+A transaction function is a coroutine that awaits only its `tx`. Here no await suspends, so a thread
+runs it to its end with one `send`, and returns its result to the event loop with one call.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-# A stock search of 100 runs takes 5 to 15 ms, so that the last in a full line waits half a second or so.
-MAX_WAITING: Final = 40  # reads in line for one reader thread; more get 429 at once
+# A stock search of 100 runs takes 5 to 15 ms, so the last read of a full queue waits about half a
+# second.
+MAX_WAITING: Final = 40  # reads queued for one reader thread; further ones get 429 immediately
 PING: Final = "SELECT version_num FROM alembic_version"
-READ_LIMIT_S: Final = 60.0  # as PostgreSQL's statements: bad searches must not hold all threads
+READ_LIMIT_S: Final = 60.0  # as for PostgreSQL: slow searches must not occupy all threads
 
 
 def _backlog(worker: Worker) -> int:
@@ -45,11 +46,11 @@ def _load(workers: Collection[Worker]) -> Load:
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:
-    """End a transaction that failed; a failure of that must not replace the reason."""
+    """End a failed transaction; a failure of the ROLLBACK must not replace the original error."""
     if connection.in_transaction:
         try:
             connection.execute("ROLLBACK")
-        except sqlite3.Error as error:  # the next BEGIN says so, too
+        except sqlite3.Error as error:  # the next BEGIN fails as well
             log.warning("a rollback failed: %s", error)
 
 
@@ -78,16 +79,17 @@ class SqliteDatabase:
             Worker(f"headrace-reader-{n}", lambda: self._open(read_only=True), limit_s=read_limit_s)
             for n in range(readers)
         )
-        # sqlite3 lets go of the GIL for every row: threads that fetch many at the same time take turns row by row.
-        # One at a time, and the right index: 11.6 instead of 20.6 CPU-ms for 10,000 points (20 clients, 2026-11-28).
+        # sqlite3 releases the GIL for every row, so concurrent threads that fetch many rows switch
+        # at each row. With one at a time, and the right index, 10,000 points take 11.6 CPU-ms
+        # instead of 20.6 (20 clients, 2026-11-28).
         self._fetching = threading.Lock()
         self._point = self._open(read_only=True)
-        self._point.execute("PRAGMA busy_timeout = 0")  # the event loop waits for nobody
+        self._point.execute("PRAGMA busy_timeout = 0")  # the event loop must not wait
         self._point_tx = PointTx(self._point, schema)
 
     def _open(self, *, read_only: bool) -> sqlite3.Connection:
-        """A connection for a thread. Raises DatabaseError; FileGone when the path leads elsewhere now."""
-        self._file.check()  # SQLite would make a new file
+        """A connection for a thread. Raises DatabaseError; FileGone when the path names another file now."""
+        self._file.check()  # SQLite would create a new file
         try:
             connection = connect(self.path, read_only=read_only, synchronous=self._synchronous)
             self._file.opened(connection)
@@ -96,7 +98,7 @@ class SqliteDatabase:
         return connection
 
     async def read(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """See `Database.read`: one hop to a reader thread, one snapshot."""
+        """See `Database.read`. Runs in a reader thread, in one snapshot."""
 
         self._file.check_sometimes()
 
@@ -114,7 +116,7 @@ class SqliteDatabase:
         return await self._reader().call(job)
 
     def _reader(self) -> Worker:
-        """The reader thread whose turn it is; one of them may be at a long query. Raises `Crowded`."""
+        """The next reader thread whose queue is not full. Raises `Crowded`."""
         for _ in range(len(self._readers)):
             self._readers.rotate(1)
             if self._readers[0].waiting < MAX_WAITING:
@@ -122,9 +124,9 @@ class SqliteDatabase:
         raise Crowded("too many requests wait for the database")
 
     async def read_point(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """See `Database.read_point`: in the event loop itself.
+        """See `Database.read_point`. Runs in the event loop.
 
-        A point read takes 20-60 µs; a hop to a thread and back costs more than that.
+        A point read takes 20-60 µs; the change to a thread and back costs more.
         """
         self._file.check_sometimes()
         try:
@@ -133,7 +135,7 @@ class SqliteDatabase:
             return await self.read(fn, *args)
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
-                return await self.read(fn, *args)  # a thread has the patience for it
+                return await self.read(fn, *args)  # a reader thread may wait for the lock
             raise translate(error) from error
 
     async def write(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
@@ -151,33 +153,33 @@ class SqliteDatabase:
                 in_commit = True
                 connection.execute("COMMIT")
             except BaseException as error:
-                # A COMMIT that fails (disk full) may leave the transaction open.
+                # A failed COMMIT (disk full) may leave the transaction open.
                 _roll_back(connection)
                 if isinstance(error, sqlite3.Error):
                     raise (translate_commit if in_commit else translate)(error) from error
                 raise
-            self.row_count.rows += connection.total_changes - changes  # this thread alone writes it
+            self.row_count.rows += connection.total_changes - changes  # only this thread changes it
             return result
 
         return await self._writer.call(job)
 
     def _check_file(self, connection: sqlite3.Connection) -> None:
-        """Raise FileGone when a commit would be in no file that anybody finds."""
+        """Raise FileGone when a commit would go to a file that has no name any more."""
         try:
             self._file.check()
         except LogGone:
-            # What was committed is in the log that this process alone has now: into the database with it.
+            # Only this process still has the log: move its commits into the database.
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             raise
 
     async def write_group(
         self, fn: Callable[..., Awaitable[T]], *args: Any, lock_s: float, alone: bool = False
     ) -> T:
-        """See `Database.write_group`. One transaction at a time waits for no lock but the file's."""
+        """See `Database.write_group`. Transactions run one at a time, so only the file's lock can block them."""
         return await self.write(fn, *args)
 
     async def ping(self) -> None:
-        """See `Database.ping`. Through a reader thread: the file system may hang."""
+        """See `Database.ping`. Runs in a reader thread, since the file system may hang."""
 
         def job(connection: sqlite3.Connection) -> None:
             self._file.check()

@@ -18,7 +18,7 @@ _UNIQUE: Final = frozenset({"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMA
 
 
 def violated_key(text: str) -> tuple[str, frozenset[str]]:
-    """Table and columns of "UNIQUE constraint failed: tags.key, tags.run_uuid"; empty for an index on expressions."""
+    """Table and columns of "UNIQUE constraint failed: tags.key, …"; empty for an index on expressions."""
     pairs = [name.partition(".") for name in text.rpartition(": ")[2].split(", ")]
     if not all(column for _, _, column in pairs):
         return "", frozenset()
@@ -26,7 +26,7 @@ def violated_key(text: str) -> tuple[str, frozenset[str]]:
 
 
 def translate(error: sqlite3.Error) -> DatabaseError:
-    """The driver's error as one of ours; `text` stays the driver's."""
+    """The driver's error as one of ours, with the driver's text."""
     name = getattr(error, "sqlite_errorname", "") or ""
     text = f"(sqlite3.{type(error).__name__}) {error}"
     if name == "SQLITE_INTERRUPT":
@@ -36,7 +36,7 @@ def translate(error: sqlite3.Error) -> DatabaseError:
         return UniqueViolation(text, table, columns)
     if name == "SQLITE_CONSTRAINT_FOREIGNKEY":
         return ForeignKeyViolation(text)
-    # SQLITE_ERROR is a statement that cannot run (no such table): trying it again helps nobody.
+    # SQLITE_ERROR means a statement that cannot run (no such table), so a retry is useless.
     if isinstance(error, sqlite3.OperationalError) and name != "SQLITE_ERROR":
         return Unavailable(text)
     if isinstance(error, sqlite3.IntegrityError | sqlite3.DataError | sqlite3.InterfaceError):
@@ -45,7 +45,7 @@ def translate(error: sqlite3.Error) -> DatabaseError:
 
 
 def translate_commit(error: sqlite3.Error) -> DatabaseError:
-    """The error of a COMMIT. One of the file leaves open whether it took place, unless it could not be written to."""
+    """The error of a COMMIT. After an I/O error its outcome is unknown, except for a failed write."""
     name = getattr(error, "sqlite_errorname", "") or ""
     if name.startswith("SQLITE_IOERR") and name != "SQLITE_IOERR_WRITE":
         return InDoubt(f"(sqlite3.{type(error).__name__}) {error}")

@@ -37,7 +37,7 @@ class SqliteTx:
         schema: Schema,
         fetching: AbstractContextManager[Any] = ALONE,
     ) -> None:
-        """`fetching` is held while many rows are fetched."""
+        """`fetching` is a lock that is held while many rows are fetched."""
         self._connection = connection
         self._fetching = fetching
         self.schema = schema
@@ -75,7 +75,7 @@ class SqliteTx:
             raise translate(error) from error
 
     def wrote(self, rows: int) -> None:
-        """SQLite counts them itself."""
+        """Does nothing: SQLite counts rows itself."""
 
     async def insert_many(self, sql: Sql, rows: Sequence[Sequence[Any]]) -> int:
         try:
@@ -84,18 +84,18 @@ class SqliteTx:
             raise translate(error) from error
 
     async def copy_new(self, into: Copy, rows: Sequence[Sequence[Any]]) -> bool:
-        return False  # SQLite has no way of its own for many rows
+        return False  # SQLite has no special method for many rows
 
     def array(self, values: Sequence[Any]) -> Any:
         return _to_json(values).decode()
 
 
 class TooManyRows(Exception):
-    """A point read met more rows than the event loop should wait for."""
+    """A point read found more rows than the event loop should wait for."""
 
 
 class PointTx(SqliteTx):
-    """A transaction that runs in the event loop, and gives up rather than hold it up."""
+    """A transaction in the event loop, which raises TooManyRows rather than block it."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""Opens a database for a command, as it is: nothing is made, adopted or switched to WAL."""
+"""Opens a database for a command without changing it: no table is created, WAL is not switched on."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ async def opened(database_uri: str) -> AsyncIterator[Database]:
 
 
 def file_of(database_uri: str, command: str) -> Path:
-    """The SQLite file of a URI, which need not be there. Raises UriError for another database."""
+    """The SQLite file of a URI, which need not exist. Raises UriError for another database."""
     target = uri.parse(database_uri)
     if target.dialect != "sqlite":
         raise uri.UriError(
-            f"{target.shown} is no SQLite file, and `headrace {command}` is for those. For "
-            "PostgreSQL there are pg_dump and pg_restore."
+            f"{target.shown} is not a SQLite file; `headrace {command}` supports only those. For "
+            "PostgreSQL use pg_dump and pg_restore."
         )
     return Path(target.path)
 
