@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from headrace.db.base import Database, Row, Sql
-    from headrace.storage.locations import Locations, Place
+    from headrace.storage.locations import Locations, ArtifactPath
 
 _AGE: Final = re.compile(r"(?:([\d.]+)d)?(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?")
 MAX_TOLD: Final = 1000  # things that stay and are named; more are counted
@@ -314,8 +314,8 @@ class Garbage:
         removed = []
         for orphan in orphans:
             try:
-                place = self._place(orphan.uri)
-                await place.store.delete(place.path)
+                location = self._location(orphan.uri)
+                await location.store.delete(location.path)
             except (ApiError, OSError) as error:
                 self.removed.keep(f"{orphan.of}: its artifacts stay until the next gc: {error}")
             else:
@@ -328,25 +328,25 @@ class Garbage:
         if self._locations is None or not uri:
             return True
         try:
-            self._place(uri)
+            self._location(uri)
         except (ApiError, OSError) as error:
             self.removed.keep(f"{kind} {name}: its artifacts stay: {error}")
             return False
         return True
 
-    def _place(self, uri: str) -> Place:
+    def _location(self, uri: str) -> ArtifactPath:
         """The directory of an artifact URI in its store. Raises ApiError, FileNotFoundError."""
         assert self._locations is not None, "asked for with locations only"
         parts = urlsplit(uri)
         parent, _, last = parts.path.rstrip("/").rpartition("/")
-        place = self._locations.place(urlunsplit(parts._replace(path=parent or "/")), last)
-        self._check_destination(place)
-        return place
+        location = self._locations.resolve(urlunsplit(parts._replace(path=parent or "/")), last)
+        self._check_destination(location)
+        return location
 
-    def _check_destination(self, place: Place) -> None:
+    def _check_destination(self, location: ArtifactPath) -> None:
         """A directory that is not here is elsewhere: its files must not lose the rows that name them."""
-        store = place.store
-        if self._may_lack_store or not (place.proxied and isinstance(store, LocalStore)):
+        store = location.store
+        if self._may_lack_store or not (location.proxied and isinstance(store, LocalStore)):
             return
         if not Path(store.root).is_dir():
             raise FileNotFoundError(
