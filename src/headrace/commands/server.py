@@ -36,18 +36,20 @@ def serve(settings: Settings) -> int:
         return process.run(settings, sock, announce)
     from headrace.api.modes import served
     from headrace.api.routes import ROUTES
-    from headrace.bridge.share import Shares
+    from headrace.bridge.shared_state import SharedStates
     from headrace.monitor.monitor import board_for, layout_of
     from headrace.server.supervisor import Supervisor
 
     # Before the fork: the workers share what this imports, and a database that cannot be served
     # is said once.
     facts = asyncio.run(process.look(settings))
-    shares = Shares()
+    bridge_state = SharedStates()
     board = board_for(settings, layout_of(served(ROUTES, settings)), count)
 
     def work(link: Link) -> int:
-        return process.run(settings, sock, lambda _: link.ready(), link.alive_fd, shares, board)
+        return process.run(
+            settings, sock, lambda _: link.ready(), link.alive_fd, bridge_state, board
+        )
 
     return Supervisor(
         sock,

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from headrace.api.route import Route
     from headrace.bridge.bridge import Bridge
-    from headrace.bridge.share import Shares
+    from headrace.bridge.shared_state import SharedStates
     from headrace.db.base import Database
     from headrace.monitor.board import Board
     from headrace.settings.table import Settings
@@ -65,7 +65,7 @@ class App:
         settings: Settings,
         routes: Iterable[Route],
         *,
-        shares: Shares | None = None,
+        bridge_state: SharedStates | None = None,
         board: Board | None = None,
     ) -> None:
         self.settings = settings
@@ -84,7 +84,7 @@ class App:
             settings.x_frame_options,
             disabled=settings.disable_security_middleware,
         )
-        self._shares = shares
+        self._bridge_state = bridge_state
         self._bridge: Bridge | None = None
         self._prefix = settings.static_prefix or ""
 
@@ -267,22 +267,24 @@ class App:
             # Here, so that a server that is asked for native routes only never loads it.
             from headrace.bridge.bridge import Bridge
 
-            self._bridge = Bridge(self.settings, self.context.db.schema.head, self._shares)
+            self._bridge = Bridge(self.settings, self.context.db.schema.head, self._bridge_state)
             self.monitor.watch_bridge = self._bridge.running
         cell, request.cell = request.cell, BRIDGED_CELL
         foreign = self.security.is_foreign(request.headers)
-        answer = await self._bridge.answer(request, foreign=foreign)
+        answer = await self._bridge.forward(request, foreign=foreign)
         if answer is None:
             request.cell = cell
         return answer
 
 
-def create_app(settings: Settings, shares: Shares | None = None, board: Board | None = None) -> App:
+def create_app(
+    settings: Settings, bridge_state: SharedStates | None = None, board: Board | None = None
+) -> App:
     """The application of these settings, with every route. Its database opens in `App.start`.
 
-    `shares` and `board` are what forked processes of one server share: the bridge, and their figures.
+    `bridge_state` and `board` are what forked processes of one server share: the bridge, and their figures.
     """
-    return App(settings, ROUTES, shares=shares, board=board)
+    return App(settings, ROUTES, bridge_state=bridge_state, board=board)
 
 
 def error_response(error: ApiError, retry_after_s: int | None = None) -> Response:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable
 
-    from headrace.bridge.share import Shares
+    from headrace.bridge.shared_state import SharedStates
     from headrace.http.app import App
     from headrace.monitor.board import Board
     from headrace.settings.table import Settings
@@ -43,7 +43,7 @@ def run(
     sock: socket.socket,
     ready: Callable[[Facts | None], None],
     supervisor_fd: int | None = None,
-    shares: Shares | None = None,
+    bridge_state: SharedStates | None = None,
     board: Board | None = None,
 ) -> int:
     """Answer until a signal says stop; returns 0 when every request was finished.
@@ -54,7 +54,7 @@ def run(
     exit code 1. Raises CannotStart.
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_answer(settings, sock, ready, supervisor_fd, shares, board))
+        runner.run(_answer(settings, sock, ready, supervisor_fd, bridge_state, board))
     return 0
 
 
@@ -82,11 +82,11 @@ async def _answer(
     sock: socket.socket,
     ready: Callable[[Facts | None], None],
     supervisor_fd: int | None,
-    shares: Shares | None,
+    bridge_state: SharedStates | None,
     board: Board | None,
 ) -> None:
     stop = asyncio.Event()
-    app = create_app(settings, shares, board)
+    app = create_app(settings, bridge_state, board)
     await _patiently(app.start)
     try:
         server = Server(

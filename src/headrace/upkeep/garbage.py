@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from headrace.db.base import Database, Row, Sql
-    from headrace.storage.locations import Locations, ArtifactPath
+    from headrace.storage.locations import ArtifactPath, Locations
 
 _AGE: Final = re.compile(r"(?:([\d.]+)d)?(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?")
 MAX_TOLD: Final = 1000  # things that stay and are named; more are counted
