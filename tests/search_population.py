@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 
 from headrace.db.schema import sqlite as schema
-from headrace.db.sqlite import database as sqlite
+from headrace.db.sqlite import connection as sqlite
 
 if TYPE_CHECKING:
     from headrace.search import Page

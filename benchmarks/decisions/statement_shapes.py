@@ -24,8 +24,8 @@ from benchmarks.decisions.drivers import backend_cpu_us
 from headrace.api.tracking.runs import batch_sql
 from headrace.api.tracking.runs.batch import Batch
 from headrace.api.tracking.runs.types import MetricIn
-from headrace.db.base import Tally
-from headrace.db.postgres.database import PostgresTx
+from headrace.db.base import RowCount
+from headrace.db.postgres.transaction import PostgresTx
 
 if TYPE_CHECKING:
     from headrace.db.base import Schema
@@ -55,10 +55,10 @@ async def write(connection: Any, shape: str, batches: list[Batch]) -> None:
     """Write a group in one of the shapes."""
     schema = cast("Schema", None)  # these statements do not use it
     if shape == "one statement":
-        tx = PostgresTx(connection, schema, Tally(), alone=True)
+        tx = PostgresTx(connection, schema, RowCount(), alone=True)
         await batch_sql.insert_points_of_active(tx, batches)
         return
-    tx = PostgresTx(connection, schema, Tally(), copies=shape == "copy")
+    tx = PostgresTx(connection, schema, RowCount(), copies=shape == "copy")
     async with connection.transaction():
         await batch_sql.stages(tx, {batch.run_id for batch in batches})
         if shape != "copy, by run":

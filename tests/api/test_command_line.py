@@ -184,7 +184,7 @@ def journal_mode(path: Path) -> str:
     [
         ("./mlruns", 2, "migrate-filestore"),
         ("mysql://me:s3cret@db/mlflow", 2, "does not serve mysql"),
-        ("sqlite:///notes.txt", 1, "not an SQLite database"),
+        ("sqlite:///notes.txt", 1, "not a SQLite database"),
     ],
 )
 def test_db_commands_refuse_what_is_no_database(
@@ -285,7 +285,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     uri = "sqlite:///notes.txt"
     done = command("server", "--port", "0", "--backend-store-uri", uri, directory=tmp_path)
     assert done.returncode == 1
-    assert "the file is not an SQLite database" in done.stderr
+    assert "the file is not a SQLite database" in done.stderr
     assert "Traceback" not in done.stderr
     assert (tmp_path / "notes.txt").read_bytes() == before
 

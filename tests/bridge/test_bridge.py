@@ -67,7 +67,7 @@ def command_line(pid: int) -> str:
 def mlflow_processes(server: Server) -> list[int]:
     """Ids of the MLflow servers that headrace runs."""
     below = descendants(server.process.pid)
-    return [pid for pid, line in below if " -m uvicorn " in line and "warden.py" not in line]
+    return [pid for pid, line in below if " -m uvicorn " in line and "watchdog.py" not in line]
 
 
 def until(condition: Callable[[], object], what: str) -> None:
@@ -307,7 +307,7 @@ def test_processes_of_one_server_share_one_mlflow(
 
 
 def mlflow_below(pid: int) -> bool:
-    return any("warden.py" in line for _, line in descendants(pid))
+    return any("watchdog.py" in line for _, line in descendants(pid))
 
 
 @pytest.fixture
@@ -332,23 +332,23 @@ def test_it_is_started_again_when_it_died(sqlite_server: Server) -> None:
     # Until its end is noticed the answer may be 503, which clients try again.
     until(lambda: ask(sqlite_server, "POST", BRIDGED, {}).status == 200, "it answers again")
     assert mlflow_processes(sqlite_server) != [pid]
-    assert "MLflow ended by itself (exit code 137)" in sqlite_server.log()
+    assert "MLflow ended unexpectedly (exit code 137)" in sqlite_server.log()
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_it_ends_with_headrace(sqlite_server: Server, ending: signal.Signals) -> None:
     below = [pid for pid, _ in descendants(sqlite_server.process.pid)]
-    assert len(below) == 2, "MLflow and its warden"
+    assert len(below) == 2, "MLflow and its watchdog"
     os.kill(sqlite_server.process.pid, ending)
     sqlite_server.process.wait(END_S)
     until(lambda: not alive(below), "nothing is left of the bridge")
 
 
-def test_it_ends_when_its_warden_is_killed(sqlite_server: Server) -> None:
+def test_it_ends_when_its_watchdog_is_killed(sqlite_server: Server) -> None:
     below = descendants(sqlite_server.process.pid)
-    (warden,) = [pid for pid, line in below if "warden.py" in line]
-    os.kill(warden, signal.SIGKILL)
-    until(lambda: not alive([pid for pid, _ in below]), "MLflow does not outlive its warden")
+    (watchdog,) = [pid for pid, line in below if "watchdog.py" in line]
+    os.kill(watchdog, signal.SIGKILL)
+    until(lambda: not alive([pid for pid, _ in below]), "MLflow does not outlive its watchdog")
     assert ask(sqlite_server, "POST", BRIDGED, {}).status == 200
 
 

@@ -16,7 +16,7 @@ from tests.fix_server import headrace
 from tests.wire import Wire
 
 from headrace.bridge.gate import HEADER, REFUSAL, USER, AsgiGate, WsgiGate
-from headrace.bridge.share import FIRST_PAUSE_S, LONGEST_PAUSE_S, Share
+from headrace.bridge.shared_state import FIRST_PAUSE_S, LONGEST_PAUSE_S, SharedState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,7 +127,7 @@ def environment_of(pid: int) -> dict[str, str]:
 
 
 def has_ended(server: Server, times: int) -> bool:
-    return server.log().count("MLflow ended by itself") == times
+    return server.log().count("MLflow ended unexpectedly") == times
 
 
 def test_an_mlflow_that_keeps_ending_is_not_started_at_once_again(tmp_path: Path) -> None:
@@ -143,20 +143,20 @@ def test_an_mlflow_that_keeps_ending_is_not_started_at_once_again(tmp_path: Path
 
 
 def test_every_failure_doubles_the_pause_for_all_processes() -> None:
-    share = Share()
-    assert share.pause_s == 0
+    state = SharedState()
+    assert state.pause_s == 0
     pauses = []
     for _ in range(12):
-        share.failed()
-        pauses.append(share.pause_s)
+        state.failed()
+        pauses.append(state.pause_s)
     assert pauses[:3] == pytest.approx([FIRST_PAUSE_S, 2 * FIRST_PAUSE_S, 4 * FIRST_PAUSE_S], 0.1)
     assert max(pauses) <= LONGEST_PAUSE_S
-    share.forget_failures()
-    share.failed(first_is_free=True)
-    assert share.pause_s == 0
-    share.failed(first_is_free=True)
-    assert share.pause_s > 0
-    share.close()
+    state.forget_failures()
+    state.failed(first_is_free=True)
+    assert state.pause_s == 0
+    state.failed(first_is_free=True)
+    assert state.pause_s > 0
+    state.close()
 
 
 @pytest.mark.parametrize(

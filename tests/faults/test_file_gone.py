@@ -13,8 +13,8 @@ from tests.faults.stored import rows
 from tests.fix_server import headrace
 
 from headrace.db.base import Sql, Tx
+from headrace.db.coroutines import run_to_end
 from headrace.db.schema.facts import Facts
-from headrace.db.sqlite.database import run_to_end
 from headrace.db.sqlite.direct import DirectSqlite
 from headrace.db.sqlite.file import FileGone
 from headrace.db.upkeep.schema import init
@@ -134,8 +134,8 @@ def test_the_python_api_writes_into_no_file_that_is_gone_and_goes_on_after_a_for
         return await tx.execute(insert, name)
 
     assert run_to_end(db.write(made, "before")) == 1
-    assert db.let_go()
-    db.resume()
+    assert db.prepare_fork()
+    db.resume_after_fork()
     assert run_to_end(db.write(made, "after the fork")) == 1
     moved(path)
     with pytest.raises(FileGone):

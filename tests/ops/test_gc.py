@@ -487,7 +487,7 @@ async def test_what_is_restored_in_the_middle_keeps_what_is_left(
             kept = int(ids["kept"])
             assert await db.write(garbage.chunk_of_experiment, kept, table) == 0
         alive = [ids["model alive"]]
-        assert await db.write(garbage.take_models, alive, ANY_TIME, True) == ([], [], 0, [])
+        assert await db.write(garbage.delete_models, alive, ANY_TIME, True) == ([], [], 0, [])
         alive = [ids["run alive"]]
-        assert await db.write(garbage.take_runs, alive, ANY_TIME, True, True) == ([], [], 0, [])
+        assert await db.write(garbage.delete_runs, alive, ANY_TIME, True, True) == ([], [], 0, [])
     assert dump(uri) == before

@@ -92,7 +92,7 @@ class Interleaved:
 
     async def write(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         """As the database does it."""
-        if fn in (sql.take_runs, sql.take_models) and self._between:
+        if fn in (sql.delete_runs, sql.delete_models) and self._between:
             self._between.pop()()
         return await self._db.write(fn, *args)
 

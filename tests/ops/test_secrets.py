@@ -15,7 +15,7 @@ from tests.ops.test_doctor import command
 from tests.ops.test_gc import run_sql
 from tests.wire import Wire
 
-from headrace.server.logs import without_text
+from headrace.monitor.redacted import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,7 +117,7 @@ def test_an_exception_is_logged_by_its_kind() -> None:
         except ValueError as error:
             raise KeyError(SECRET) from error
     except KeyError as error:
-        shown = "".join(traceback.format_exception(without_text(error)))
+        shown = "".join(traceback.format_exception(redacted(error)))
     assert SECRET not in shown.replace("int(SECRET)", "").replace("KeyError(SECRET)", "")
     assert "builtins.KeyError" in shown
     assert "builtins.ValueError" in shown

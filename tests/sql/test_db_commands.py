@@ -161,7 +161,7 @@ def test_a_wrong_password_is_named_as_such(postgres_uri: str) -> None:
         connection.execute(f"DROP ROLE IF EXISTS {PASSWORD_ROLE}".encode())
         connection.execute(f"CREATE ROLE {PASSWORD_ROLE} LOGIN PASSWORD 'right'".encode())
     wrong = postgres_uri.replace("postgres@", f"{PASSWORD_ROLE}:wrong@")
-    with pytest.raises(UnusableDatabase, match="refuses the user or password") as caught:
+    with pytest.raises(UnusableDatabase, match="rejects the user or password") as caught:
         check(wrong)
     assert ":wrong@" not in str(caught.value) and not caught.value.transient
     with pytest.raises(UnusableDatabase, match="may not do"):

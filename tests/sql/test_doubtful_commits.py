@@ -20,9 +20,9 @@ from headrace.contract.errors import ApiError, invalid
 from headrace.db import uri as uris
 from headrace.db.base import Sql
 from headrace.db.errors import DatabaseError, InDoubt
-from headrace.db.postgres import doubt as postgres_doubt
+from headrace.db.postgres import commit_status
+from headrace.db.postgres.connection import Connector
 from headrace.db.postgres.database import PostgresDatabase
-from headrace.db.postgres.link import Link
 from headrace.db.schema.postgres import prepare
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ async def database(uri: str, statement_timeout_s: float = 60.0) -> AsyncIterator
         schema = await prepare(connection, uri, "mlflow-artifacts:/0")
     finally:
         await connection.close()
-    link = Link(uris.parse(uri).connect_args, statement_timeout_s=statement_timeout_s)
-    made = PostgresDatabase(link, schema)
+    connector = Connector(uris.parse(uri).connect_args, statement_timeout_s=statement_timeout_s)
+    made = PostgresDatabase(connector, schema)
     try:
         yield made
     finally:
@@ -112,36 +112,36 @@ async def other(postgres_uri: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def marked(
-    connection: asyncpg.Connection, run: postgres_doubt.ServerRun, name: str
-) -> postgres_doubt.Mark:
+    connection: asyncpg.Connection, run: commit_status.ServerRun, name: str
+) -> commit_status.Mark:
     """Begin a transaction that inserts an experiment; its mark."""
     await connection.execute("BEGIN")
     await connection.execute(INSERT.postgres, name)
-    return await postgres_doubt.mark(connection, run)
+    return await commit_status.mark(connection, run)
 
 
 async def test_the_fate_of_a_transaction(postgres_uri: str, other: asyncpg.Connection) -> None:
     connection = await asyncpg.connect(postgres_uri)
-    run = await postgres_doubt.server_run(connection)
+    run = await commit_status.server_run(connection)
     assert run is not None
-    assert run.is_same(await postgres_doubt.server_run(other))
-    for end, fate in (("COMMIT", "committed"), ("ROLLBACK", "aborted")):
+    assert run.is_same(await commit_status.server_run(other))
+    for end, status in (("COMMIT", "committed"), ("ROLLBACK", "aborted")):
         mark = await marked(connection, run, end)
-        assert await postgres_doubt.fate(other, mark) == "in progress"
+        assert await commit_status.status_of(other, mark) == "in progress"
         await connection.execute(end)
-        assert await postgres_doubt.fate(other, mark) == fate
+        assert await commit_status.status_of(other, mark) == status
     mark = await marked(connection, run, "lost")
     connection.terminate()
-    while (fate := await postgres_doubt.fate(other, mark)) == "in progress":
+    while (status := await commit_status.status_of(other, mark)) == "in progress":
         await asyncio.sleep(0.01)
-    assert fate == "aborted"
-    far = postgres_doubt.Mark((mark.txid or 0) + 1_000_000, run)
-    assert await postgres_doubt.fate(other, far) == "aborted"
+    assert status == "aborted"
+    far = commit_status.Mark((mark.txid or 0) + 1_000_000, run)
+    assert await commit_status.status_of(other, far) == "aborted"
 
 
 async def test_a_transaction_that_wrote_nothing_has_no_id(other: asyncpg.Connection) -> None:
     await other.execute("BEGIN")
-    assert (await postgres_doubt.mark(other, postgres_doubt.ServerRun("", []))).txid is None
+    assert (await commit_status.mark(other, commit_status.ServerRun("", []))).txid is None
     await other.execute("ROLLBACK")
 
 
@@ -151,7 +151,7 @@ async def test_after_a_crash_an_id_proves_no_commit(own_postgres: PostgresServer
     uri = own_postgres.uri
     async with database(uri):
         first = await asyncpg.connect(uri)
-        run = await postgres_doubt.server_run(first)
+        run = await commit_status.server_run(first)
         assert run is not None
         written = await marked(first, run, "written")
         await first.execute("COMMIT")
@@ -160,8 +160,8 @@ async def test_after_a_crash_an_id_proves_no_commit(own_postgres: PostgresServer
         first.terminate()
         after = await _connected(uri)
         try:
-            assert await postgres_doubt.fate(after, written) == "unknown"
-            assert await postgres_doubt.fate(after, open_) in ("aborted", "unknown")
+            assert await commit_status.status_of(after, written) == "unknown"
+            assert await commit_status.status_of(after, open_) in ("aborted", "unknown")
         finally:
             await after.close()
 
@@ -179,13 +179,13 @@ async def test_without_the_means_a_doubt_stays_one(
     postgres_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As with engines that do not know what became of a transaction."""
-    monkeypatch.setattr(postgres_doubt, "_HAS_STATUS", "SELECT to_regprocedure('none(int)')")
+    monkeypatch.setattr(commit_status, "_HAS_STATUS", "SELECT to_regprocedure('none(int)')")
     async with database(postgres_uri) as db:
         connection = await asyncpg.connect(postgres_uri)
-        monkeypatch.setattr(postgres_doubt, "_HAS_STATUS", "SELECT none()")
-        assert await postgres_doubt.server_run(connection) is None
+        monkeypatch.setattr(commit_status, "_HAS_STATUS", "SELECT none()")
+        assert await commit_status.server_run(connection) is None
         await connection.close()
-        assert await db._fate(None) == "unknown"
+        assert await db._status_of(None) == "unknown"
 
 
 async def test_a_rollback_that_fails_does_not_hide_why(postgres_uri: str) -> None:

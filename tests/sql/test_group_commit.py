@@ -11,14 +11,14 @@ import pytest
 
 from headrace.api.tracking.runs import batch, create, update
 from headrace.api.tracking.runs.types import CreateRun, MetricIn, ParamIn, RunStatus, TagIn
+from headrace.commit.direct import DirectCommit
 from headrace.commit.group import GroupCommit
-from headrace.commit.threads import DirectCommit
 from headrace.contract.errors import ApiError
 from headrace.db.base import Sql
+from headrace.db.coroutines import run_to_end
 from headrace.db.errors import raised
 from headrace.db.open import open_database, open_direct
 from headrace.db.sqlite import direct
-from headrace.db.sqlite.database import run_to_end
 from headrace.settings.table import Settings
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def test_ctrl_c_at_a_commit(
         again.start()
         while commit.depth < 1:
             pass
-        waiting = commit._line[0]
+        waiting = commit._pending[0]
         with pytest.raises(KeyboardInterrupt):
             commit._commit_next()
         committed = (statement, moment) == ("COMMIT", "after")

@@ -18,9 +18,9 @@ from headrace.api.tracking.logged_models import sql as logged_models_sql
 from headrace.api.tracking.metrics import sql as metrics_sql
 from headrace.api.tracking.runs import inputs_sql, pieces_sql
 from headrace.api.tracking.runs import sql as runs_sql
-from headrace.db.base import Tally
+from headrace.db.base import RowCount
 from headrace.db.open import open_database
-from headrace.db.postgres.database import PostgresTx
+from headrace.db.postgres.transaction import PostgresTx
 from headrace.settings.table import Settings
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ async def test_no_plan_changes_the_order_of_a_list(
     connection: asyncpg.Connection[Any], postgres_uri: str
 ) -> None:
     db = await open_database(Settings(backend_store_uri=postgres_uri))
-    tx = PostgresTx(connection, db.schema, Tally())
+    tx = PostgresTx(connection, db.schema, RowCount())
     first: dict[str, Any] = {}
     for plan in (*PLANS, PARALLEL):
         settings = plan if isinstance(plan, str) else "; ".join(f"SET {off} = off" for off in plan)

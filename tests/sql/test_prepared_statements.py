@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from headrace.db.base import Sql
 from headrace.db.open import open_database
-from headrace.db.postgres.link import SEARCH_STATEMENTS
+from headrace.db.postgres.connection import SEARCH_STATEMENTS
 from headrace.settings.table import Settings
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from headrace.api.registry.models import sql as models_sql
 from headrace.api.registry.models import transactions
 from headrace.api.registry.versions import sql as versions_sql
 from headrace.db.schema import sqlite as schema
-from headrace.db.sqlite.database import SqliteDatabase, connect
+from headrace.db.sqlite.connection import connect
+from headrace.db.sqlite.database import SqliteDatabase
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

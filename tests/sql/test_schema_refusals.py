@@ -165,7 +165,7 @@ def test_a_creation_that_fails_leaves_nothing_behind(
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "it.db"
     path.write_text("experiment,loss\n" * 100)
-    assert "not an SQLite database" in refusal(path)
+    assert "not a SQLite database" in refusal(path)
 
 
 def test_a_locked_file_is_refused_for_the_moment(tmp_path: Path) -> None:

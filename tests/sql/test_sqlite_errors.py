@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from headrace.db.errors import DatabaseError, Unavailable, UniqueViolation
-from headrace.db.sqlite.database import connect, translate
+from headrace.db.sqlite.connection import connect
+from headrace.db.sqlite.errors import translate
 
 if TYPE_CHECKING:
     from pathlib import Path

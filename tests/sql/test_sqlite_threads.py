@@ -14,7 +14,8 @@ from headrace.db.base import Sql, Tx
 from headrace.db.errors import Unavailable
 from headrace.db.schema import sqlite as schema
 from headrace.db.sqlite import worker as sqlite_worker
-from headrace.db.sqlite.database import SqliteDatabase, connect
+from headrace.db.sqlite.connection import connect
+from headrace.db.sqlite.database import SqliteDatabase
 from headrace.db.sqlite.worker import Worker
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 
 from headrace.db.errors import UniqueViolation
 from headrace.db.postgres.errors import translate as of_postgres
-from headrace.db.sqlite.database import translate as of_sqlite
+from headrace.db.sqlite.errors import translate as of_sqlite
 
 if TYPE_CHECKING:
     from headrace.db.errors import DatabaseError

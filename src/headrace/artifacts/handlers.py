@@ -11,7 +11,7 @@ from headrace.http import codec, downloads
 from headrace.http.messages import Request, Response, TooLong, html
 from headrace.storage import paths
 from headrace.storage.base import IsDirectory, StoredFile
-from headrace.storage.locations import Place
+from headrace.storage.locations import ArtifactPath
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -86,7 +86,9 @@ async def download(request: Request, ctx: Context) -> Response:
     """
     path = object_path(request)
     if mounted(request, ctx.settings):
-        return await send(request, Place(ctx.artifacts.destination, path, path, proxied=True))
+        return await send(
+            request, ArtifactPath(ctx.artifacts.destination, path, path, proxied=True)
+        )
     try:
         file = await ctx.artifacts.destination.open(path)
     except IsDirectory:
@@ -97,7 +99,7 @@ async def download(request: Request, ctx: Context) -> Response:
 async def head(request: Request, ctx: Context) -> Response:
     """HEAD /2.0/mlflow-artifacts/artifacts/{artifact_path}: as the page's downloads, without a body."""
     path = object_path(request)
-    return await send(request, Place(ctx.artifacts.destination, path, path, proxied=True))
+    return await send(request, ArtifactPath(ctx.artifacts.destination, path, path, proxied=True))
 
 
 async def get_artifact(request: Request, ctx: Context) -> Response:
@@ -110,7 +112,7 @@ async def get_artifact(request: Request, ctx: Context) -> Response:
         return no_path()
     path = paths.safe(fields["path"])
     root = await roots.of_run(fields.get("run_id") or fields.get("run_uuid") or "None", ctx)
-    return await send(request, ctx.artifacts.place(root, path))
+    return await send(request, ctx.artifacts.resolve(root, path))
 
 
 async def get_model_version_artifact(request: Request, ctx: Context) -> Response:
@@ -123,7 +125,7 @@ async def get_model_version_artifact(request: Request, ctx: Context) -> Response
         return no_path()
     path = paths.safe(fields["path"])
     root = await roots.of_version(fields.get("name"), fields.get("version"), ctx)
-    return await send(request, ctx.artifacts.place(root, path))
+    return await send(request, ctx.artifacts.resolve(root, path))
 
 
 async def get_model_artifact(request: Request, ctx: Context) -> Response:
@@ -140,7 +142,7 @@ async def get_model_artifact(request: Request, ctx: Context) -> Response:
         )
     path = paths.safe(path)
     root = await roots.of_model(fields["model_id"], ctx)
-    return await send(request, ctx.artifacts.place(root, path))
+    return await send(request, ctx.artifacts.resolve(root, path))
 
 
 def no_path() -> Response:
@@ -149,13 +151,15 @@ def no_path() -> Response:
     return html(400, "Bad Request", text)
 
 
-async def send(request: Request, place: Place) -> Response:
+async def send(request: Request, location: ArtifactPath) -> Response:
     """A file as a download of the web page."""
     try:
-        file: StoredFile = await place.store.open(place.path)
+        file: StoredFile = await location.store.open(location.path)
     except IsDirectory:
-        raise invalid(f"Artifact path refers to a directory, not a file: '{place.shown}'") from None
-    return await downloads.page(request, file, place.path)
+        raise invalid(
+            f"Artifact path refers to a directory, not a file: '{location.shown}'"
+        ) from None
+    return await downloads.page(request, file, location.path)
 
 
 async def upload_artifact(request: Request, ctx: Context) -> Response:
@@ -181,8 +185,8 @@ async def upload_artifact(request: Request, ctx: Context) -> Response:
         raise too_large from None
     if not data or form:
         raise invalid("Request must specify data.")
-    place = ctx.artifacts.place(await roots.of_run(fields["run_uuid"], ctx), path)
-    await place.store.put(place.path, _once(data), len(data))
+    location = ctx.artifacts.resolve(await roots.of_run(fields["run_uuid"], ctx), path)
+    await location.store.put(location.path, _once(data), len(data))
     return Response()
 
 

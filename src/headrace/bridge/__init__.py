@@ -1,1 +1,1 @@
-"""What headrace does not answer itself: stock MLflow, started on demand, behind a stream."""
+"""Forwards the routes that headrace does not serve itself to stock MLflow, started on demand."""

@@ -1,4 +1,4 @@
-"""Answers what headrace does not answer itself: through stock MLflow, if that has such a route."""
+"""Forwards requests for routes that are not native to stock MLflow, if it has the route."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from headrace.bridge.client import Pool
-from headrace.bridge.exchange import Exchange
-from headrace.bridge.package import installed, why_not
+from headrace.bridge.exchange import BridgedExchange
+from headrace.bridge.package import incompatibility, installed
 from headrace.bridge.routes import Table
-from headrace.bridge.share import Shares
-from headrace.bridge.stock import Stock
+from headrace.bridge.shared_state import SharedStates
+from headrace.bridge.stock import StockProcess
 from headrace.contract.errors import ApiError, ErrorCode, unavailable
 from headrace.http.messages import Request, Response, html
 from headrace.http.security import CROSS_ORIGIN
@@ -23,31 +23,31 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAX_IN_FLIGHT: Final = 200  # bridged requests of one process at a time; more wait for their turn
+MAX_IN_FLIGHT: Final = 200  # concurrent bridged requests of one process; further ones wait
 WRONG_METHOD: Final = "The method is not allowed for the requested URL."
 
 
 class Bridge:
-    """The way to stock MLflow, for one process. `head` is the database's schema revision."""
+    """The connection of one process to stock MLflow. `head` is the database's schema revision."""
 
-    def __init__(self, settings: Settings, head: str, shares: Shares | None = None) -> None:
+    def __init__(self, settings: Settings, head: str, states: SharedStates | None = None) -> None:
         self._settings = settings
         self._head = head
-        self._shares = shares or Shares()
+        self._states = states or SharedStates()
         self._table = Table()
-        self._plain = Stock(settings, self._shares.plain, with_jobs=False)
-        self._jobs = Stock(settings, self._shares.jobs, with_jobs=True)
+        self._plain = StockProcess(settings, self._states.plain, with_jobs=False)
+        self._jobs = StockProcess(settings, self._states.jobs, with_jobs=True)
         self._pools: dict[int, Pool] = {}
         self._turn = asyncio.Semaphore(MAX_IN_FLIGHT)
 
-    async def answer(self, request: Request, *, foreign: bool = False) -> Response | None:
-        """The answer of stock MLflow; None where it has no route either.
+    async def forward(self, request: Request, *, foreign: bool = False) -> Response | None:
+        """The answer of stock MLflow; None when it has no such route.
 
-        `foreign`: a page of another origin asks. It gets 403, because an image on any page would start a
-        process here otherwise.
+        `foreign`: the request comes from a page of another origin. It gets 403, because otherwise
+        an image on any page could start MLflow.
 
         Errors: NOT_IMPLEMENTED (501) when mlflow is not installed, does not fit the database, or
-        does not start; TEMPORARILY_UNAVAILABLE (503) when it ends in the middle of a request.
+        does not start; TEMPORARILY_UNAVAILABLE (503) when it ends during a request.
         """
         row = self._table.find(request.path)
         if row is None:
@@ -56,12 +56,12 @@ class Bridge:
         if method not in row.methods:
             return _wrong_method(request.method, row.methods)
         if foreign:
-            log.warning("refused a %s of a page of another origin", request.method)
+            log.warning("rejected a %s from a page of another origin", request.method)
             return Response(CROSS_ORIGIN, status=403, content_type="text/plain")
         package = await asyncio.to_thread(installed)
-        reason = why_not(package, self._head)
+        reason = incompatibility(package, self._head)
         if not self._settings.bridge:
-            reason = "This route is answered by MLflow itself, and headrace runs with --no-bridge."
+            reason = "MLflow itself serves this route, and headrace runs with --no-bridge."
         if package is None or reason is not None:
             raise ApiError(ErrorCode.NOT_IMPLEMENTED, reason or "")
         self._check_length(request)
@@ -74,39 +74,41 @@ class Bridge:
             held.callback(exchange.close)
             if exchange.is_short:
                 return exchange.response(await exchange.body())
-            # Whoever sends the answer closes it, and with it everything held here.
+            # The sender of the answer closes it, and with it all resources held here.
             return exchange.stream(held.pop_all())
 
     def running(self) -> tuple[bool, bool]:
-        """Whether MLflow runs: the one without job runners, the one with them."""
-        return bool(self._shares.plain.port), bool(self._shares.jobs.port)
+        """Whether MLflow runs, without job runners and with them."""
+        return bool(self._states.plain.port), bool(self._states.jobs.port)
 
     async def close(self) -> None:
-        """Close this process's connections. MLflow ends with the last process of the server."""
+        """Close the connections of this process. MLflow ends with the last process of the server."""
         for pool in self._pools.values():
             pool.close()
-        self._shares.close()
+        self._states.close()
 
     def _check_length(self, request: Request) -> None:
         limit = self._settings.max_body_bytes
         if int(request.headers.get("content-length") or 0) > limit:
             raise ApiError(ErrorCode.BAD_REQUEST, f"Request body exceeds {limit} bytes")
 
-    async def _exchange(self, request: Request, stock: Stock, package: Package) -> Exchange:
-        """Send the request; returns once the head of the answer is here."""
+    async def _exchange(
+        self, request: Request, stock: StockProcess, package: Package
+    ) -> BridgedExchange:
+        """Send the request; returns when the head of the answer has arrived."""
         why = f"{request.method} {request.path}"
         port = await stock.port(package, why)
         for attempt in (1, 2, 3):
             pool = self._pools.setdefault(port, Pool(port))
             try:
                 connection = await pool.take(fresh=attempt > 1)
-            except OSError:  # it was idle for too long, or died
+            except OSError:  # MLflow stopped because it was idle, or it crashed
                 pool.close()
                 self._pools.pop(port, None)
                 port = await stock.port(package, why, not_port=port)
                 continue
             limit = self._settings.max_body_bytes
-            exchange = Exchange(request, connection, pool, limit, stock.secret)
+            exchange = BridgedExchange(request, connection, pool, limit, stock.secret)
             with contextlib.ExitStack() as unless_begun:
                 unless_begun.callback(exchange.close)
                 try:
@@ -134,4 +136,4 @@ def _wrong_method(method: str, known: frozenset[str]) -> Response:
 
 
 def _ended() -> ApiError:
-    return unavailable("MLflow, which answers this route, ended in the middle of the request.")
+    return unavailable("MLflow, which serves this route, ended during the request.")

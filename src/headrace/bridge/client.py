@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 client for one server on loopback: kept-alive connections, bodies as streams."""
+"""A small HTTP/1.1 client for one server on loopback, with keep-alive and streamed bodies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 READ_BYTES: Final = 256 << 10
 MAX_IDLE: Final = 16  # kept-alive connections
-IDLE_S: Final = 30.0  # below stock's keep-alive timeout, so that it does not close what we reuse
+IDLE_S: Final = (
+    30.0  # below stock's keep-alive timeout, so that it does not close a reused connection
+)
 PROBE_TIMEOUT_S: Final = 5.0
 
 
@@ -37,7 +39,7 @@ class Connection:
         self.headers: list[tuple[str, str]] = []
         self._has_head = False
         self._complete = False
-        self.answered = False  # a byte of the answer has come
+        self.answered = False  # whether a byte of the answer has arrived
 
     # parser callbacks
 
@@ -45,7 +47,7 @@ class Connection:
         self.headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
 
     def on_headers_complete(self) -> None:
-        if self._parser.get_status_code() < 200:  # an interim answer; the real one follows
+        if self._parser.get_status_code() < 200:  # an interim answer; the final one follows
             self.headers.clear()
             return
         self._has_head = True
@@ -59,7 +61,7 @@ class Connection:
     # the exchange
 
     async def send(self, data: bytes) -> None:
-        """Write, and wait while the server is slow to read."""
+        """Write, and wait while the server reads slowly."""
         self._writer.write(data)
         await self._writer.drain()
 
@@ -71,7 +73,7 @@ class Connection:
         return status
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives. ConnectionError when it breaks off."""
+        """The body as it arrives. Raises ConnectionError when it is incomplete."""
         while True:
             while self._parts:
                 yield self._parts.popleft()
@@ -82,17 +84,17 @@ class Connection:
     async def _feed(self) -> None:
         data = await self._reader.read(READ_BYTES)
         if not data:
-            # Without a length the end of the connection is the end of the body.
+            # A body without a length ends with the connection.
             lengths = ("content-length", "transfer-encoding")
             if self._has_head and not any(name in lengths for name, _ in self.headers):
                 self._complete = True
                 return
-            raise ConnectionError("MLflow closed the connection in the middle of an answer")
+            raise ConnectionError("MLflow closed the connection during an answer")
         self.answered = True
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as exc:
-            raise ConnectionError(f"MLflow sent what is not HTTP: {exc}") from exc
+            raise ConnectionError(f"MLflow sent invalid HTTP: {exc}") from exc
 
     @property
     def reusable(self) -> bool:
@@ -105,12 +107,12 @@ class Connection:
         )
 
     def restart(self) -> None:
-        """Make ready for the next exchange."""
+        """Prepare the next exchange."""
         self.was_kept = True
         self._begin()
 
     def close(self) -> None:
-        """Give the connection up, at once."""
+        """Close the connection immediately."""
         self._writer.transport.abort()
 
 
@@ -122,7 +124,7 @@ class Pool:
         self._idle: list[Connection] = []
 
     async def take(self, *, fresh: bool = False) -> Connection:
-        """A connection nobody else uses. OSError when nothing listens."""
+        """A connection for exclusive use. Raises OSError when nothing listens on the port."""
         while self._idle and not fresh:
             connection = self._idle.pop()
             if connection.reusable and monotonic() - connection.idle_since_s < IDLE_S:
@@ -132,7 +134,7 @@ class Pool:
         return Connection(*await asyncio.open_connection("127.0.0.1", self.port))
 
     def give_back(self, connection: Connection) -> None:
-        """Keep the connection for the next one, or close it."""
+        """Keep the connection for another exchange, or close it."""
         if connection.reusable and len(self._idle) < MAX_IDLE:
             connection.idle_since_s = monotonic()
             self._idle.append(connection)
@@ -140,14 +142,14 @@ class Pool:
             connection.close()
 
     def close(self) -> None:
-        """Close what is idle."""
+        """Close the idle connections."""
         for connection in self._idle:
             connection.close()
         self._idle.clear()
 
 
 async def is_healthy(port: int, prefix: str, secret: str) -> bool:
-    """Whether GET /health on that port is answered with 200."""
+    """Whether GET /health on the port returns 200."""
     with contextlib.suppress(OSError, TimeoutError):
         async with asyncio.timeout(PROBE_TIMEOUT_S):
             connection = await Pool(port).take()

@@ -1,4 +1,4 @@
-"""One bridged request and its answer, both as streams."""
+"""One bridged request and its answer, both streamed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from headrace.bridge.client import Connection, Pool
 
-# What concerns one connection only (RFC 9110 §7.6.1), and what this server sends anew.
+# Headers of one connection (RFC 9110 §7.6.1), and headers that this server sends itself.
 HOP_BY_HOP: Final = frozenset(
     {
         "connection",
@@ -41,10 +41,12 @@ NOT_PASSED_BACK: Final = HOP_BY_HOP | {
     "x-frame-options",
 }
 VARY_ORIGIN: Final = (("vary", "Origin"), ("vary", "Origin, Origin"))
-WHOLE_BYTES: Final = 256 << 10  # shorter answers are held, which frees their connection at once
+WHOLE_BYTES: Final = (
+    256 << 10
+)  # answers up to this size are buffered, which frees their connection early
 
 
-class Exchange:
+class BridgedExchange:
     """One request and its answer on one connection. `close` may be called at any time."""
 
     def __init__(
@@ -64,27 +66,27 @@ class Exchange:
 
     @property
     def has_body(self) -> bool:
-        """Whether the client sends one."""
+        """Whether the client sends a body."""
         headers = self._request.headers
         return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
 
     @property
     def may_be_repeated(self) -> bool:
-        """Whether it changes nothing to ask again, on a kept connection that MLflow had closed."""
+        """Whether a retry is safe: the request only reads, and MLflow had closed the idle connection."""
         asks_only = self._request.method in ("GET", "HEAD") and not self.has_body
         return asks_only and self._connection.was_kept and not self._connection.answered
 
     @property
     def is_short(self) -> bool:
-        """Whether the answer's body is better held than streamed."""
+        """Whether to buffer the body of the answer rather than stream it."""
         if self._request.method == "HEAD" or self._status in (204, 304):
             return True
         return self._length is not None and self._length <= WHOLE_BYTES
 
     async def begin(self) -> None:
-        """Send, and wait for the head of the answer; the body may still be on its way then."""
+        """Send the request and wait for the head of the answer; the body may still be sending."""
         if "transfer-encoding" in self._request.headers:
-            # Most of stock's routes take a body without a length for no body at all.
+            # Most routes of stock ignore a body without a length.
             self._whole = await self._request.body(self._limit)
         await self._connection.send(self._head())
         head = asyncio.create_task(self._connection.head())
@@ -92,7 +94,7 @@ class Exchange:
         try:
             await asyncio.wait({head, self._sender}, return_when=asyncio.FIRST_COMPLETED)
             failure = self._sender.exception() if self._sender.done() else None
-            # MLflow may answer, and hang up, before it has read the whole body.
+            # MLflow may answer and close the connection before it has read the whole body.
             if failure is not None and (
                 self.client_is_gone or not isinstance(failure, ConnectionError)
             ):
@@ -109,8 +111,8 @@ class Exchange:
         headers = {k: v for k, v in request.headers.items() if k not in HOP_BY_HOP}
         if self._whole is not None:
             headers["content-length"] = str(len(self._whole))
-        # MLflow lets its assistant run tools for clients on this machine only. Its server believes
-        # these headers from loopback, where everything comes from now.
+        # MLflow's assistant runs tools only for clients on this machine. Its server trusts these
+        # headers from loopback, and all bridged requests come from there.
         came_through = headers.get("x-forwarded-for")
         client = request.client or "unknown"
         headers["x-forwarded-for"] = f"{came_through}, {client}" if came_through else client
@@ -143,7 +145,7 @@ class Exchange:
             await self._connection.send(chunk)
 
     async def body(self) -> bytes:
-        """The whole body of a short answer."""
+        """The body of a short answer."""
         if self._request.method == "HEAD":
             return b""
         return b"".join([chunk async for chunk in self._connection.chunks()])
@@ -161,7 +163,7 @@ class Exchange:
         return Response(body, status=self._status, content_type=None, headers=self._passed_back())
 
     def stream(self, held: contextlib.AsyncExitStack) -> StreamingResponse:
-        """The answer with its body as it comes; `held` is given up when the body ends."""
+        """The answer with a streamed body; `held` is closed at its end."""
         return StreamingResponse(
             Body(self._connection.chunks(), held),
             status=self._status,
@@ -178,7 +180,7 @@ class Exchange:
         ]
 
     def close(self) -> None:
-        """End it: the connection is kept when both sides have said all."""
+        """End the exchange; keep the connection if both messages are complete."""
         if self._closed:
             return
         self._closed = True
@@ -192,9 +194,9 @@ class Exchange:
 
 
 class Body:
-    """The body of an answer as it comes. What it holds is given up at its end, or by `aclose`.
+    """The streamed body of an answer. It releases its resources at its end, or in `aclose`.
 
-    Not a generator: one that was never asked for its first chunk would not run its cleaning up.
+    Not a generator: a generator that never started would not run its cleanup.
     """
 
     def __init__(self, chunks: AsyncIterator[bytes], held: contextlib.AsyncExitStack) -> None:
@@ -210,7 +212,7 @@ class Body:
             chunk = await anext(self._chunks)
             return chunk
         finally:
-            if chunk is None:  # it ended or broke off
+            if chunk is None:  # complete, or failed
                 await self.aclose()
 
     async def aclose(self) -> None:

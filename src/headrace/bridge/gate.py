@@ -1,7 +1,8 @@
-"""Inside the MLflow process: lets in only who knows the secret of this start, and keeps to the artifact roots.
+"""Runs inside the MLflow process: admits only requests with the secret, and enforces the artifact
+roots.
 
-Everybody on the machine can connect to a loopback port, and every web page that a user of it opens. MLflow has no
-users here, and believes that the Host and Origin checks were made in front of it.
+Every user of the machine, and every web page that such a user opens, can connect to a loopback
+port. MLflow has no users here, and relies on headrace for the checks of Host and Origin.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
 HEADER: Final = "x-headrace-bridge"
-USER: Final = "headrace"  # of MLflow's own job processes, whose clients know user and password only
+USER: Final = "headrace"  # for MLflow's job processes, whose clients support only user and password
 SECRET_VARIABLE: Final = "HEADRACE_BRIDGE_SECRET"
 ROOTS_VARIABLE: Final = "HEADRACE_BRIDGE_ARTIFACT_ROOTS"  # a JSON list of directories
-REFUSAL: Final = b"This port is for headrace alone."
+REFUSAL: Final = b"Only headrace may use this port."
 
 
 class Secret:
-    """The secret, and the two ways in which a request may say it."""
+    """The secret, and the two headers that may contain it."""
 
     def __init__(self, secret: str) -> None:
         self._header = secret.encode()
@@ -32,14 +33,14 @@ class Secret:
         self._authorization = b"Basic " + pair
 
     def is_in(self, header: bytes, authorization: bytes) -> bool:
-        """Whether a request with these two headers may pass."""
+        """Whether one of these two headers contains the secret."""
         return hmac.compare_digest(header, self._header) or hmac.compare_digest(
             authorization, self._authorization
         )
 
 
 class AsgiGate:
-    """In front of MLflow 3."""
+    """Admits requests to MLflow 3."""
 
     def __init__(self, app: Any, secret: str) -> None:
         self._app = app
@@ -69,7 +70,7 @@ class AsgiGate:
 
 
 class WsgiGate:
-    """In front of MLflow 2."""
+    """Admits requests to MLflow 2."""
 
     def __init__(self, app: Any, secret: str) -> None:
         self._app = app
@@ -87,9 +88,9 @@ class WsgiGate:
 
 
 def factory() -> AsgiGate | WsgiGate:
-    """MLflow's application behind its gate. The environment of the process says how."""
+    """MLflow's application behind its gate, configured by the environment of the process."""
     secret = os.environ[SECRET_VARIABLE]
-    keep_to(json.loads(os.environ[ROOTS_VARIABLE]))
+    restrict_to(json.loads(os.environ[ROOTS_VARIABLE]))
     if find_spec("mlflow.server.fastapi_app") is None:
         from mlflow.server import app as flask_app
 
@@ -99,10 +100,10 @@ def factory() -> AsgiGate | WsgiGate:
     return AsgiGate(app, secret)
 
 
-def keep_to(roots: list[str]) -> None:
-    """Have MLflow's repository of local artifacts refuse what is outside of these directories.
+def restrict_to(roots: list[str]) -> None:
+    """Make MLflow's repository of local artifacts reject paths outside of these directories.
 
-    Routes of MLflow read artifacts of runs and traces wherever clients say that they are.
+    MLflow's routes read artifacts of runs and traces at any location that clients choose.
     """
     from mlflow.exceptions import MlflowException
     from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository

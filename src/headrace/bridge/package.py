@@ -1,5 +1,6 @@
-"""What the installed mlflow package is, read from its files. It is never imported here: that takes
-seconds and hundreds of megabytes.
+"""Facts about the installed mlflow package, read from its files.
+
+Importing it would take seconds and hundreds of megabytes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _REVISION: Final = re.compile(r'^(down_)?revision(?:: \S+)? = "(\w+)"', re.MULTI
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """The mlflow package beside us: its version and the schema it wants."""
+    """The installed mlflow package: its version and the schema it requires."""
 
     version: str
     head: str
@@ -28,7 +29,7 @@ class Package:
 
 @cache
 def installed() -> Package | None:
-    """The mlflow package with its server, or None. mlflow-skinny brings no server."""
+    """The mlflow package with its server, or None. mlflow-skinny has no server."""
     spec = find_spec("mlflow")
     places = list(spec.submodule_search_locations or ()) if spec is not None else []
     if not places or find_spec("flask") is None:
@@ -48,25 +49,25 @@ def installed() -> Package | None:
     )
 
 
-def why_not(package: Package | None, database_head: str) -> str | None:
-    """Why stock MLflow cannot answer on this database, and what to do; None when it can."""
+def incompatibility(package: Package | None, database_head: str) -> str | None:
+    """Why stock MLflow cannot serve this database, and what to do; None when it can."""
     if package is None:
         return (
-            "This route is answered by MLflow itself, which is not installed beside headrace: "
-            f"{INSTALL}, then start headrace again."
+            "MLflow itself serves this route, and it is not installed together with headrace: "
+            f"{INSTALL}, then restart headrace."
         )
     if package.head == database_head:
         return None
     if database_head in package.known_heads:
         return (
-            f"This route is answered by MLflow {package.version}, which wants the database at "
-            f"schema {package.head}, and it is at {database_head}: back it up, run `mlflow db "
-            "upgrade` on it, then start headrace again."
+            f"MLflow {package.version} serves this route and requires schema {package.head}, but the "
+            f"database is at {database_head}: back it up, run `mlflow db upgrade` on it, then "
+            "restart headrace."
         )
     return (
-        f"This route is answered by MLflow itself, but {package.version} is installed and does "
-        f"not know the database's schema {database_head}: install the release that made it, then "
-        "start headrace again."
+        f"MLflow itself serves this route, but the installed version {package.version} does not "
+        f"know the database's schema {database_head}: install the release that created it, then "
+        "restart headrace."
     )
 
 

@@ -1,9 +1,9 @@
-"""Every route of stock MLflow 3.17.2, whether headrace answers it itself or not.
+"""Every route of stock MLflow 3.17.2, native or bridged.
 
-Paths under /api are answered under /ajax-api as well. What headrace.api.routes has too is native; the
-rest is bridged and names its rule, the same column as in headrace.api.routes (bridge/rules.py). A test compares
-this table with the URL map of the installed mlflow package. `+jobs` marks what needs MLflow's job
-runners, which are too large to start for anything else.
+Paths under /api are also served under /ajax-api. Routes that headrace.api.routes contains are
+native; the others are bridged and name their rule (bridge/rules.py), as in headrace.api.routes. A
+test compares this table with the URL map of the installed mlflow package. `+jobs` marks routes that
+need MLflow's job runners, which are too large to start for the others.
 """
 
 from __future__ import annotations
@@ -292,13 +292,13 @@ GET POST /api/3.0/mlflow/workspaces
 DELETE GET PATCH /api/3.0/mlflow/workspaces/{workspace_name}
 """
 
-JOBS_SEARCH: Final = "/ajax-api/3.0/jobs/search"  # asked before MLflow is stopped as idle
+JOBS_SEARCH: Final = "/ajax-api/3.0/jobs/search"  # finds jobs that keep an idle MLflow running
 _ARGUMENT: Final = re.compile(r"\{[\w-]+(:path)?\}")
 
 
 @dataclass(frozen=True, slots=True)
 class Bridged:
-    """What stock answers at a path: its methods, those that need its job runners, the rules of bridged ones."""
+    """The routes at a path: methods, those that need job runners, rules of the bridged ones."""
 
     methods: frozenset[str]
     job_methods: frozenset[str]
@@ -306,7 +306,7 @@ class Bridged:
 
 
 class Table:
-    """Finds what stock MLflow answers at a path (without static prefix). Takes 30 ms to make."""
+    """Finds stock MLflow's routes at a path (without static prefix). Creating it takes 30 ms."""
 
     def __init__(self) -> None:
         self._fixed: dict[str, list[Bridged]] = {}
@@ -322,7 +322,7 @@ class Table:
                     self._fixed.setdefault(spelling, []).append(row)
 
     def find(self, path: str) -> Bridged | None:
-        """The row of a path, or None where stock answers 404; several that fit count as one."""
+        """The row of a path, merged from all matching ones; None when stock answers 404."""
         fitting = [row for pattern, row in self._shaped if pattern.fullmatch(path)]
         fitting += self._fixed.get(path, [])
         if not fitting:
@@ -336,7 +336,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the table; a line of native routes has no rule here."""
+    """One line of the table; lines of native routes have no rule."""
 
     methods: frozenset[str]
     path: str
@@ -345,7 +345,7 @@ class Line:
 
 
 def rows() -> Iterator[Line]:
-    """The lines of the table. Raises KeyError for a rule that there is not."""
+    """The lines of the table. Raises KeyError for an unknown rule."""
     for line in _TABLE.splitlines():
         words = line.split()
         if not words or words[0] == "#":
@@ -359,7 +359,7 @@ def rows() -> Iterator[Line]:
 
 
 def listing(native: Iterable[Route]) -> list[tuple[str, str, bool]]:
-    """Method, path, and whether headrace answers it itself: stock's routes, then those it lacks."""
+    """Method, path, and whether the route is native: stock's routes, then those only headrace has."""
     ours = {
         (route.method, _shape(path)): route.path
         for route in native
@@ -375,7 +375,7 @@ def listing(native: Iterable[Route]) -> list[tuple[str, str, bool]]:
 
 
 def spellings(path: str) -> tuple[str, ...]:
-    """A path under /api is answered under /ajax-api as well."""
+    """The paths of a route: those under /api are also served under /ajax-api."""
     if path.startswith("/api/"):
         return path, "/ajax-api/" + path.removeprefix("/api/")
     return (path,)

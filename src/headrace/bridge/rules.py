@@ -1,4 +1,4 @@
-"""The rules of routes that stock MLflow answers for us, by the name that the table in bridge/routes.py uses."""
+"""The rules of bridged routes, by the names that the table in bridge/routes.py uses."""
 
 from __future__ import annotations
 

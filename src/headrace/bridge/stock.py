@@ -1,4 +1,4 @@
-"""Starts stock MLflow on a loopback port of its own and knows where it listens."""
+"""Starts stock MLflow on a loopback port."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from headrace.bridge import client, gate
 from headrace.bridge.routes import JOBS_SEARCH
-from headrace.bridge.share import ALIVE_BYTE
+from headrace.bridge.shared_state import ALIVE_BYTE
 from headrace.contract import secret_text
 from headrace.contract.errors import ApiError, ErrorCode
 from headrace.settings.defaults import scheme_of
@@ -27,18 +27,18 @@ from headrace.storage.locations import local_roots
 
 if TYPE_CHECKING:
     from headrace.bridge.package import Package
-    from headrace.bridge.share import Share
+    from headrace.bridge.shared_state import SharedState
     from headrace.settings.table import Settings
 
 log = logging.getLogger(__name__)
 
-WARDEN: Final = Path(__file__).with_name("warden.py")
+WATCHDOG: Final = Path(__file__).with_name("watchdog.py")
 START_TIMEOUT_S: Final = 120.0
 POLL_S: Final = 0.1
-LONGEST_TICK_S: Final = 15.0  # how often a long request says that MLflow is in use
-STEADY_S: Final = 60.0  # an MLflow that ends by itself sooner than this after its start has failed
-KEEP_ALIVE_S: Final = 75  # of stock's idle connections; ours are given up earlier
-# What the options of `mlflow server` are for its own front door, not for a process behind ours.
+LONGEST_TICK_S: Final = 15.0  # how often a long request marks MLflow as in use
+STEADY_S: Final = 60.0  # an unexpected end within this time after the start counts as a failure
+KEEP_ALIVE_S: Final = 75  # of stock's idle connections; the bridge closes them earlier
+# Options of `mlflow server` for its own listening sockets, which do not apply behind the bridge.
 FRONT_DOOR: Final = (
     "MLFLOW_APP_NAME",
     "MLFLOW_GUNICORN_OPTS",
@@ -51,108 +51,109 @@ FRONT_DOOR: Final = (
 )
 APP_NAME: Final = "headrace-bridge"  # an entry point in pyproject.toml: bridge/gate.py
 FAILED: Final = (
-    "This route is answered by MLflow itself, which did not start or ended soon after. Its own words are "
-    "in headrace's log. It is started again after a pause."
+    "MLflow itself serves this route, but it did not start or ended soon after. Its output is "
+    "in headrace's log. headrace will start it again after a pause."
 )
 SERVER_OPTIONS: Final = f"--log-level warning --timeout-keep-alive {KEEP_ALIVE_S}"
 
 
-class Stock:
-    """One kind of stock MLflow (with job runners or without), shared by the server's processes."""
+class StockProcess:
+    """The process of one kind of stock MLflow (with or without job runners), shared by all workers."""
 
-    def __init__(self, settings: Settings, share: Share, *, with_jobs: bool) -> None:
+    def __init__(self, settings: Settings, state: SharedState, *, with_jobs: bool) -> None:
         self._settings = settings
-        self._share = share
+        self._state = state
         self._with_jobs = with_jobs
         self._tick_s = min(LONGEST_TICK_S, settings.bridge_idle_timeout_s / 4)
         self._starting = asyncio.Lock()
 
     @property
     def secret(self) -> str:
-        """What MLflow demands of every request."""
-        return self._share.secret
+        """The secret that MLflow requires in every request."""
+        return self._state.secret
 
     async def keep_in_use(self) -> None:
-        """Put off its idle stop until cancelled."""
+        """Keep MLflow from stopping as idle, until cancelled."""
         while True:
-            self._share.in_use()
+            self._state.mark_used()
             await asyncio.sleep(self._tick_s)
 
     async def port(self, package: Package, why: str, *, not_port: int = 0) -> int:
-        """Where it answers; starts it when it does not run, or only did at `not_port`.
+        """The port of MLflow. Starts it when it does not run, or when its port was `not_port`.
 
-        `why` says for the log what it is needed for. Raises NOT_IMPLEMENTED (501) when it cannot
-        be started, which clients do not try again.
+        `why` is the reason, for the log. Raises NOT_IMPLEMENTED (501), which clients do not retry,
+        when it cannot be started.
         """
-        self._share.in_use()
-        port = self._share.port
+        self._state.mark_used()
+        port = self._state.port
         if port and port != not_port:
             return port
         async with self._starting:
-            while not self._share.try_lock():
+            while not self._state.try_lock():
                 await asyncio.sleep(POLL_S)
             try:
-                port = self._share.port
+                port = self._state.port
                 if port and port != not_port:
                     return port
-                self._share.port = 0
-                self._share.port = port = await self._start(package, why)
+                self._state.port = 0
+                self._state.port = port = await self._start(package, why)
                 return port
             finally:
-                self._share.unlock()
+                self._state.unlock()
 
     async def _start(self, package: Package, why: str) -> int:
         began_s = monotonic()
-        if self._share.pause_s:
+        if self._state.pause_s:
             raise ApiError(ErrorCode.NOT_IMPLEMENTED, FAILED)
         port = _free_port()
         log.info("starting MLflow %s for %s", package.version, why)
         process = await asyncio.to_thread(self._launch, package, port)
-        # A daemon, because headrace may end before the process does.
-        threading.Thread(target=_note_end, args=(process, self._share), daemon=True).start()
+        # A daemon thread, because headrace may end before the process.
+        threading.Thread(target=_note_end, args=(process, self._state), daemon=True).start()
         with contextlib.ExitStack() as unless_ready:
             unless_ready.callback(process.terminate)
             while not await client.is_healthy(
-                port, self._settings.static_prefix or "", self._share.secret
+                port, self._settings.static_prefix or "", self._state.secret
             ):
                 if process.poll() is not None:
                     raise self._fail(f"it ended with exit code {process.returncode}")
                 if monotonic() - began_s > START_TIMEOUT_S:
                     raise self._fail(f"it did not answer within {START_TIMEOUT_S:g} s")
-                self._share.in_use()
+                self._state.mark_used()
                 await asyncio.sleep(POLL_S)
             unless_ready.pop_all()
         log.info("MLflow answers on port %d after %.1f s", port, monotonic() - began_s)
         return port
 
     def _fail(self, reason: str) -> ApiError:
-        self._share.failed()
+        self._state.failed()
         log.error("MLflow did not start: %s", reason)
         return ApiError(ErrorCode.NOT_IMPLEMENTED, FAILED)
 
     def _launch(self, package: Package, port: int) -> subprocess.Popen[bytes]:
-        state_fd = self._share.state_fd
+        state_fd = self._state.state_fd
         idle_s = str(self._settings.bridge_idle_timeout_s)
         prefix = self._settings.static_prefix or ""
         jobs_url = "-"
         if self._with_jobs:
             jobs_url = f"http://127.0.0.1:{port}{prefix}{JOBS_SEARCH}"
-        warden = [sys.executable, "-I", "-S", str(WARDEN), str(state_fd), str(ALIVE_BYTE)]
+        watchdog = [sys.executable, "-I", "-S", str(WATCHDOG), str(state_fd), str(ALIVE_BYTE)]
         mlflow = command(package, port, with_jobs=self._with_jobs)
         return subprocess.Popen(
-            [*warden, idle_s, jobs_url, *mlflow],
+            [*watchdog, idle_s, jobs_url, *mlflow],
             pass_fds=(state_fd,),
-            env=environment(self._settings, self._share.secret, with_jobs=self._with_jobs),
-            stdin=self._share.warden_end,
-            start_new_session=True,  # a terminal's Ctrl+C is for headrace
+            env=environment(self._settings, self._state.secret, with_jobs=self._with_jobs),
+            stdin=self._state.watchdog_end,
+            start_new_session=True,  # Ctrl+C in a terminal must reach only headrace
         )
 
 
 def command(package: Package, port: int, *, with_jobs: bool) -> list[str]:
-    """How MLflow is started; what it serves is in its environment, where `ps` shows no password.
+    """The command that starts MLflow. Its settings are in its environment, where `ps` shows no
+    password.
 
-    MLflow's ASGI application alone takes 0.3 GB and 5 s until it answers; `mlflow server` 0.6 GB
-    and 9 s without job runners, 2.8 GB and 13 s with them.
+    MLflow's ASGI application alone needs 0.3 GB and 5 s to start; `mlflow server` 0.6 GB and 9 s
+    without job runners, 2.8 GB and 13 s with them.
     """
     where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     if package.has_asgi_app and not with_jobs:
@@ -163,7 +164,7 @@ def command(package: Package, port: int, *, with_jobs: bool) -> list[str]:
 
 
 def environment(settings: Settings, secret: str, *, with_jobs: bool) -> dict[str, str]:
-    """The variables of the MLflow process: ours, and the settings it must share with us."""
+    """The environment of the MLflow process: that of headrace, and the settings of both."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("HEADRACE_", *FRONT_DOOR))}
     uri = for_sqlalchemy(settings.backend_store_uri)
     registry = for_sqlalchemy(settings.registry_store_uri)
@@ -180,7 +181,7 @@ def environment(settings: Settings, secret: str, *, with_jobs: bool) -> dict[str
         "_MLFLOW_SERVER_ARTIFACT_DESTINATION": settings.artifacts_destination,
         "MLFLOW_STATIC_PREFIX": settings.static_prefix or "",
         "_MLFLOW_STATIC_PREFIX": settings.static_prefix or "",
-        "MLFLOW_SERVER_ALLOWED_HOSTS": "*",  # headrace has checked, and nobody else gets in
+        "MLFLOW_SERVER_ALLOWED_HOSTS": "*",  # headrace checks the host, and the gate admits no other client
         "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": settings.cors_allowed_origins or "",
         "MLFLOW_SERVER_X_FRAME_OPTIONS": settings.x_frame_options,
         "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": str(
@@ -197,13 +198,13 @@ def environment(settings: Settings, secret: str, *, with_jobs: bool) -> dict[str
         gate.SECRET_VARIABLE: secret,
         gate.ROOTS_VARIABLE: json.dumps(local_roots(settings)),
     }
-    if with_jobs:  # they are clients of this MLflow
+    if with_jobs:  # jobs are clients of this MLflow
         shared |= {"MLFLOW_TRACKING_USERNAME": gate.USER, "MLFLOW_TRACKING_PASSWORD": secret}
     return {name: value for name, value in {**env, **shared}.items() if value}
 
 
 def for_sqlalchemy(uri: str) -> str:
-    """A database URI for SQLAlchemy, which wants the driver named that is installed."""
+    """A database URI for SQLAlchemy, which must name the installed driver."""
     if scheme_of(uri) not in ("postgres", "postgresql"):
         return uri
     scheme, _, rest = uri.partition("://")
@@ -213,18 +214,18 @@ def for_sqlalchemy(uri: str) -> str:
     return f"postgresql+{driver}://{rest}"
 
 
-def _note_end(process: subprocess.Popen[bytes], share: Share) -> None:
-    # Whoever needs MLflow next finds out and starts it again, unless it keeps ending by itself.
+def _note_end(process: subprocess.Popen[bytes], state: SharedState) -> None:
+    # The next request starts MLflow again, unless it ends repeatedly.
     began_s = monotonic()
     code = process.wait()
     if code:
-        log.error("MLflow ended by itself (exit code %d)", code)
+        log.error("MLflow ended unexpectedly (exit code %d)", code)
     else:
         log.info("MLflow was stopped")
     if code and monotonic() - began_s < STEADY_S:
-        share.failed(first_is_free=True)
+        state.failed(first_is_free=True)
     else:
-        share.forget_failures()
+        state.forget_failures()
 
 
 def _free_port() -> int:

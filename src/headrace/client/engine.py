@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 from headrace.api.context import Context
 from headrace.api.tracking.runs import sql as runs_sql
+from headrace.commit.direct import DirectCommit
 from headrace.commit.group import GroupCommit
 from headrace.commit.reads import BatchedReads
-from headrace.commit.threads import DirectCommit
 from headrace.contract.texts import refuse_nul
+from headrace.db.coroutines import run_to_end
 from headrace.db.open import is_direct, open_database, open_direct
-from headrace.db.sqlite.database import run_to_end
 from headrace.settings.load import load
 
 if TYPE_CHECKING:
@@ -100,12 +100,12 @@ class DirectEngine:
         run_to_end(self._db.close())
 
     def before_fork(self) -> None:
-        self._forking = self._db.let_go()
+        self._forking = self._db.prepare_fork()
 
     def after_fork(self) -> None:
         if self._forking:
             self._forking = False
-            self._db.resume()
+            self._db.resume_after_fork()
 
 
 class LoopEngine:

@@ -38,16 +38,20 @@ def serve(settings: Settings) -> int:
 
     if count == 1:
         return process.run(settings, sock, announce)
-    from headrace.bridge.share import Shares  # needs fcntl, which Windows does not have
+    from headrace.bridge.shared_state import (
+        SharedStates,
+    )  # needs fcntl, which Windows does not have
 
     # Before the fork, so that the workers share the imported modules and an unusable database is
     # reported once.
     facts = asyncio.run(process.check_database(settings))
-    shares = Shares()
+    bridge_state = SharedStates()
     counters = counter_table_for(settings, layout_of(served(ROUTES, settings)), count)
 
     def work(link: Link) -> int:
-        return process.run(settings, sock, lambda _: link.ready(), link.alive_fd, shares, counters)
+        return process.run(
+            settings, sock, lambda _: link.ready(), link.alive_fd, bridge_state, counters
+        )
 
     return Supervisor(
         sock,

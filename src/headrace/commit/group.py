@@ -1,7 +1,8 @@
-"""The group commit: everything that is waiting is merged and committed as one transaction.
+"""The group commit: merges the waiting operations and commits them as one transaction.
 
-There is no timer. A flusher takes what is queued; whatever arrives while the database works forms the next
-group. So a lone request waits for nothing, and twenty that arrive together share one COMMIT.
+There is no timer. A flusher takes the queued operations; those that arrive while the database works
+form the next group. So a single request never waits, and twenty that arrive together share one
+COMMIT.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
-from headrace.commit.aside import Aside
+from headrace.commit.blocked import BlockedRuns
 from headrace.commit.kinds import (
     MAX_GROUP_BYTES,
     MAX_GROUP_OPS,
@@ -23,11 +24,20 @@ from headrace.commit.kinds import (
     by_kind,
     halves,
 )
-from headrace.commit.outcome import Again, Outcome, Past, Refuse, Resolve, SetAside, Split, Without
+from headrace.commit.outcome import (
+    FailurePolicy,
+    History,
+    Reject,
+    Resolve,
+    Retry,
+    RetryWithout,
+    SetAside,
+    Split,
+)
 from headrace.contract import errors
 from headrace.contract.errors import ApiError
 from headrace.db.errors import DatabaseError
-from headrace.server.logs import without_text
+from headrace.monitor.redacted import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -35,31 +45,34 @@ if TYPE_CHECKING:
     from headrace.db.base import Database, Tx
 
 log = logging.getLogger(__name__)
-# A second group goes to the database at the same time only when this much waits (about 1,200 points). Small
-# groups are better merged than sent side by side: their cost is the round trip and the COMMIT.
+# A second group runs concurrently only when more than this is queued (about 1,200 points). Merging
+# small groups is better than running them concurrently: their cost is the round trip and the
+# COMMIT.
 SECOND_GROUP_BYTES: Final = 64 << 10
 
-# A stock client's request waits 120 s for its answer; a refused request is retried, so refuse early.
+# A stock client waits 120 s for its answer and retries a rejected request, so reject early.
 MAX_WAIT_S: Final = 10.0
 
-# How long a transaction waits for a lock. A group's limit is longer than another process's commit takes, so that
-# two processes that write to the same runs do not split each other's groups. While a blocked run is looked for, and
-# when it is tried again, others wait, or the row was locked a moment ago.
+# How long a transaction waits for a lock. The limit of a group exceeds the duration of another
+# process's commit, so that two processes that write to the same runs do not split each other's
+# groups. The limits are shorter while the blocked run of a group is searched for, since other
+# operations wait, and for a retry of a blocked run, since its row was locked a moment ago.
 GROUP_LOCK_S: Final = 0.5
 PROBE_LOCK_S: Final = 0.05
-ASIDE_LOCK_S: Final = 0.1
+BLOCKED_LOCK_S: Final = 0.1
 LOCKED: Final = (
-    "Another session of the database has locked what this request changes. Please try again."
+    "Another session of the database has locked a row that this request changes. Please try again."
 )
-ASIDE_LOOK_S: Final = 0.05  # between two looks whether a run that is set aside is due
+# Between two checks whether a blocked run is due.
+BLOCKED_CHECK_S: Final = 0.05
 
 
 class GroupCommit:
-    """A bounded queue in front of a database, and its flushers.
+    """A bounded queue of writes, and the flushers that commit them.
 
-    `max_ops` and `max_bytes` bound what is queued; beyond them `submit` raises 429 with Retry-After. At most
-    `write_lanes` groups run at once; a second starts only when more than SECOND_GROUP_BYTES are queued. Runs that
-    are set aside are tried beside them, one at a time.
+    `max_ops` and `max_bytes` bound the queue; beyond them `submit` raises 429 with Retry-After. At
+    most `write_lanes` groups run at once; a second starts only when more than SECOND_GROUP_BYTES
+    are queued. Blocked runs are retried concurrently with them, one run at a time.
     """
 
     def __init__(
@@ -80,43 +93,44 @@ class GroupCommit:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
         self._expiry: asyncio.TimerHandle | None = None
-        self._outcome = Outcome(can_wait=can_wait)
-        self._aside = Aside()
-        self._trying_aside = False
-        # Called with each group when it begins, and the moment (of `perf_counter`).
+        self._policy = FailurePolicy(can_wait=can_wait)
+        self._blocked = BlockedRuns()
+        self._working_on_blocked = False
+        # Called when a group begins: its operations, and the time (`perf_counter`).
         self.on_begin: Callable[[Sequence[Waiting], float], None] | None = None
-        # Called after each group: its operations, seconds that the oldest waited, seconds that it took.
+        # Called after each group: the number of operations, the wait of the oldest in seconds, the
+        # group's duration in seconds.
         self.on_group: Callable[[int, float, float], None] | None = None
 
     @property
     def depth(self) -> int:
-        """Operations that wait for their commit to begin."""
-        return len(self._queue) + self._aside.operations
+        """Operations whose commit has not begun."""
+        return len(self._queue) + self._blocked.operations
 
     @property
     def depth_bytes(self) -> int:
-        """Estimated bytes of parameters that wait for their commit to begin."""
-        return self._queued_bytes + self._aside.cost_bytes
+        """Estimated bytes of the parameters of operations whose commit has not begun."""
+        return self._queued_bytes + self._blocked.cost_bytes
 
     @property
     def runs_set_aside(self) -> int:
-        """Runs whose operations wait for a lock that another session holds."""
-        return self._aside.runs
+        """Runs with operations that wait for a lock of another session."""
+        return self._blocked.runs
 
     def submit(self, kind: Kind, op: Any, cost_bytes: int = 256) -> asyncio.Future[Any]:
-        """Queue an operation; the future has its result after COMMIT, or its error."""
+        """Queue an operation; the future gets its result after COMMIT, or its error."""
         if (
             self._closed
-            or len(self._queue) + self._aside.operations >= self._max_ops
-            or self._queued_bytes + self._aside.cost_bytes + cost_bytes > self._max_bytes
+            or len(self._queue) + self._blocked.operations >= self._max_ops
+            or self._queued_bytes + self._blocked.cost_bytes + cost_bytes > self._max_bytes
         ):
             raise errors.overloaded("The write queue is full. Please try again.")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         waiting = Waiting(kind, op, cost_bytes, future, perf_counter())
-        if self._aside and waiting.subject in self._aside:
-            self._aside.add(waiting)
-            self._try_aside()
+        if self._blocked and waiting.subject in self._blocked:
+            self._blocked.add(waiting)
+            self._start_on_blocked()
         else:
             self._queue.append(waiting)
             self._queued_bytes += cost_bytes
@@ -130,9 +144,9 @@ class GroupCommit:
         return future
 
     def _expire_in_time(self) -> None:
-        """Have `_expire` called when the operation that has waited longest is too old."""
+        """Schedule `_expire` for the moment when the oldest operation has waited for MAX_WAIT_S."""
         since = [self._queue[0].since] if self._queue else []
-        if (oldest := self._aside.oldest()) is not None:
+        if (oldest := self._blocked.oldest()) is not None:
             since.append(oldest)
         if self._expiry is None and since:
             left_s = max(0, MAX_WAIT_S - (perf_counter() - min(since)))
@@ -144,7 +158,7 @@ class GroupCommit:
         task.add_done_callback(self._tasks.discard)
 
     def _expire(self) -> None:
-        """Refuse what has waited too long behind groups that the database does not finish, or behind a lock."""
+        """Reject operations that have waited too long for slow groups or for a lock."""
         self._expiry = None
         now = perf_counter()
         fresh = 0
@@ -154,7 +168,7 @@ class GroupCommit:
         for waiting in self._queue[:fresh]:
             waiting.answer(errors.overloaded("The database is busy. Please try again."))
         del self._queue[:fresh]
-        for waiting in self._aside.expire(now - MAX_WAIT_S):
+        for waiting in self._blocked.expire(now - MAX_WAIT_S):
             waiting.answer(errors.overloaded(LOCKED))
         self._expire_in_time()
 
@@ -178,41 +192,41 @@ class GroupCommit:
                 started = perf_counter()
                 if self.on_begin is not None:
                     self.on_begin(group, started)
-                await self._settle(group, Past(), GROUP_LOCK_S)
+                await self._settle(group, History(), GROUP_LOCK_S)
                 if self.on_group is not None:
                     done = perf_counter()
                     self.on_group(len(group), started - group[0].since, done - started)
         finally:
             self._flushing -= 1
 
-    async def _settle(self, group: list[Waiting], past: Past, lock_s: float) -> None:
-        """Commit a group and answer its callers, in as many transactions as its failures ask for."""
-        parts = [(group, past)]
+    async def _settle(self, group: list[Waiting], history: History, lock_s: float) -> None:
+        """Commit a group and answer its callers; failures may take further transactions."""
+        parts = [(group, history)]
         while parts:
-            group, past = parts.pop()
+            group, history = parts.pop()
             batches = by_kind(group)
             try:
                 results = await self._run(batches, lock_s)
-            except Exception as error:  # noqa: BLE001 a supervising loop: it outlives any fault of an apply
+            except Exception as error:  # noqa: BLE001 the flusher must survive any fault of an `apply`
                 now = perf_counter()
-                action = self._outcome.of(error, group, past, now)
-                if isinstance(action, Again):
+                action = self._policy.decide(error, group, history, now)
+                if isinstance(action, Retry):
                     if action.pause_s:
                         await asyncio.sleep(action.pause_s)
-                    parts.append((group, past))
-                elif isinstance(action, Without):
+                    parts.append((group, history))
+                elif isinstance(action, RetryWithout):
                     if rest := _answer_some(group, action.answers):
-                        parts.append((rest, past))
+                        parts.append((rest, history))
                 elif isinstance(action, Split):
                     first, second = halves(group)
-                    parts += [(second, past.copy()), (first, past.copy())]
-                    lock_s = min(lock_s, PROBE_LOCK_S) if past.blocked_since else lock_s
+                    parts += [(second, history.copy()), (first, history.copy())]
+                    lock_s = min(lock_s, PROBE_LOCK_S) if history.blocked_since else lock_s
                 elif isinstance(action, SetAside):
                     self._set_aside(group, now)
                 elif isinstance(action, Resolve):
-                    self._keep_in_doubt(group, action)
+                    self._resolve(group, action)
                 else:
-                    _refuse(group, action)
+                    _reject(group, action)
             else:
                 answer_all(batches, results)
 
@@ -220,54 +234,54 @@ class GroupCommit:
         if len(batches) == 1:
             kind, waitings = batches[0]
             ops = [w.op for w in waitings]
-            # A lone statement has the time limit for locks in its text, and that is a group's.
+            # The text of a lone statement contains the lock limit, which is that of a group.
             alone = lock_s == GROUP_LOCK_S and kind.single(ops)
             return [await self._db.write_group(kind.apply, ops, lock_s=lock_s, alone=alone)]
         work = [(kind.apply, [w.op for w in waitings]) for kind, waitings in batches]
         return await self._db.write_group(_apply_all, work, lock_s=lock_s)
 
-    def _keep_in_doubt(self, group: list[Waiting], action: Resolve) -> None:
-        """Apply `kept` again until the database says what became of them; refuse the others."""
+    def _resolve(self, group: list[Waiting], action: Resolve) -> None:
+        """Apply `kept` again until the database reports their state; reject the others."""
         kept = set(map(id, action.kept))
-        _refuse([waiting for waiting in group if id(waiting) not in kept], Refuse(action.error))
-        past = Past(doubted=True, until=action.until)
-        self._start(self._settle(action.kept, past, GROUP_LOCK_S))
+        _reject([waiting for waiting in group if id(waiting) not in kept], Reject(action.error))
+        history = History(doubted=True, until=action.until)
+        self._start(self._settle(action.kept, history, GROUP_LOCK_S))
 
     def _set_aside(self, group: list[Waiting], now: float) -> None:
-        """Keep the operations for later, and with them what is queued for the same runs."""
-        self._aside.blocked(group, now)
+        """Move the operations, and those queued for the same runs, to the queues of blocked runs."""
+        self._blocked.block(group, now)
         for waiting in self._queue:
-            if waiting.subject in self._aside:
-                self._aside.add(waiting)
+            if waiting.subject in self._blocked:
+                self._blocked.add(waiting)
                 self._queued_bytes -= waiting.cost_bytes
-        self._queue = [one for one in self._queue if one.subject not in self._aside]
+        self._queue = [one for one in self._queue if one.subject not in self._blocked]
         self._expire_in_time()
-        self._try_aside()
+        self._start_on_blocked()
 
-    def _try_aside(self) -> None:
-        if not self._trying_aside:
-            self._trying_aside = True
-            self._start(self._work_aside())
+    def _start_on_blocked(self) -> None:
+        if not self._working_on_blocked:
+            self._working_on_blocked = True
+            self._start(self._work_on_blocked())
 
-    async def _work_aside(self) -> None:
-        """Try the runs that are set aside, each when it is due."""
+    async def _work_on_blocked(self) -> None:
+        """Retry the blocked runs, each when it is due."""
         try:
-            while (pause_s := self._aside.pause_s(perf_counter())) is not None:
+            while (pause_s := self._blocked.pause_s(perf_counter())) is not None:
                 if pause_s > 0:
-                    await asyncio.sleep(min(pause_s, ASIDE_LOOK_S))
+                    await asyncio.sleep(min(pause_s, BLOCKED_CHECK_S))
                     continue
-                subject, group = self._aside.take()
+                subject, group = self._blocked.take()
                 began = perf_counter()
                 if self.on_begin is not None:
                     self.on_begin(group, began)
-                await self._settle(group, Past(), ASIDE_LOCK_S)
-                self._aside.tried(subject, began)
+                await self._settle(group, History(), BLOCKED_LOCK_S)
+                self._blocked.attempted(subject, began)
         finally:
-            self._trying_aside = False
+            self._working_on_blocked = False
 
     async def close(self) -> None:
-        """Take no more operations; returns when what was queued is committed or refused."""
-        self._closed = self._outcome.closing = True
+        """Reject new operations; returns when every queued operation is committed or rejected."""
+        self._closed = self._policy.closing = True
         while self._tasks:
             await asyncio.wait(set(self._tasks))
 
@@ -277,7 +291,7 @@ async def _apply_all(tx: Tx, work: list[tuple[Apply, list[Any]]]) -> list[list[A
 
 
 def _answer_some(group: list[Waiting], answers: dict[int, ApiError]) -> list[Waiting]:
-    """Answer the operations named; return the others."""
+    """Answer the operations in `answers`; return the others."""
     rest: list[Waiting] = []
     for waiting in group:
         error = answers.get(id(waiting.op))
@@ -289,10 +303,10 @@ def _answer_some(group: list[Waiting], answers: dict[int, ApiError]) -> list[Wai
     return rest
 
 
-def _refuse(group: list[Waiting], action: Refuse) -> None:
-    """Every operation gets the error."""
+def _reject(group: list[Waiting], action: Reject) -> None:
+    """Answer every operation with the error."""
     error = action.error
     if not isinstance(error, DatabaseError | ApiError):
-        log.error("a write failed", exc_info=without_text(error))
+        log.error("a write failed", exc_info=redacted(error))
     for waiting in group:
         waiting.answer(error)

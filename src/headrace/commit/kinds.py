@@ -1,4 +1,4 @@
-"""What the group commit is given: kinds of operations, and the operations that wait for their commit."""
+"""The kinds of operations that the group commit accepts, and operations that wait for their commit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from headrace.contract.errors import ApiError
 
-# Bounds of one transaction, which keep its COMMIT short for those that wait behind it.
+# Bounds of one transaction: later operations wait for its COMMIT, which must be short.
 MAX_GROUP_OPS: Final = 256
 MAX_GROUP_BYTES: Final = 2 << 20  # estimated, of parameters: about 12,000 points
 
@@ -20,7 +20,7 @@ Apply = Callable[[Tx, Sequence[Any]], Awaitable[list[Any]]]
 
 
 class Excluded(Exception):
-    """Raised by an `apply` after it has written: run the group again without these operations.
+    """Raised by an `apply` that has already written: the group must run again without these operations.
 
     `answers` maps the `id()` of an operation to its error.
     """
@@ -31,16 +31,18 @@ class Excluded(Exception):
 
 
 class Kind:
-    """A kind of operation: how a sequence of them is applied in one transaction.
+    """A kind of operation, and how to apply a sequence of them in one transaction.
 
-    `apply(tx, ops)` returns one result per operation; a result that is an `ApiError` is that caller's answer,
-    and nothing of that operation has been written. `rank` orders kinds inside a group: everybody locks tables
-    in the same order, so processes do not deadlock. `subject(op)` names the row (of a run, an experiment) that an
-    operation locks: operations of one subject stay together when a group is split. `single(ops)` says whether
-    `apply` will run exactly one statement, which then needs no BEGIN and COMMIT.
+    `apply(tx, ops)` returns one result per operation. An `ApiError` as result goes to the caller of
+    that operation, of which nothing has been written. `rank` orders the kinds inside a group: every
+    process locks tables in the same order, so no two deadlock. `subject(op)` names the row (of a
+    run, an experiment) that an operation locks: operations of one subject stay together when a
+    group is split. `single(ops)` tells whether `apply` will run exactly one statement, which then
+    needs no BEGIN and COMMIT.
 
-    An operation may be applied twice with the same result: after a COMMIT in doubt it is. `once` says that a client
-    must not send it again in doubt: a client that sends create-run twice has two runs.
+    Applying an operation twice has the same effect as once: after a COMMIT in doubt it runs again.
+    `once` marks operations that a client must not repeat after an unknown outcome: create-run sent
+    twice makes two runs.
     """
 
     __slots__ = ("apply", "name", "once", "rank", "single", "subject")
@@ -64,7 +66,7 @@ class Kind:
 
 
 class Waiting:
-    """An operation in the queue, and the future of its caller. `since` is of `perf_counter`."""
+    """An operation in the queue, and the future of its caller. `since`: the `perf_counter` of its arrival."""
 
     __slots__ = ("cost_bytes", "future", "kind", "op", "since")
 
@@ -83,7 +85,7 @@ class Waiting:
         return self.kind.subject(self.op)
 
     def answer(self, result: Any) -> None:
-        """Give the caller a result, or raise an error in it; nothing where it has one, or went away."""
+        """Set the caller's result or error, unless it is set already or the caller has left."""
         if self.future.done():
             return
         if isinstance(result, Exception):
@@ -97,11 +99,11 @@ def bytes_of(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
-Batches = list[tuple[Kind, list[Waiting]]]  # a group by kind, in the order of their ranks
+Batches = list[tuple[Kind, list[Waiting]]]  # a group by kind, in order of rank
 
 
 def by_kind(group: Sequence[Waiting]) -> Batches:
-    """The operations of a group by kind, in the order in which the kinds are applied."""
+    """The operations of a group by kind, in order of rank."""
     kinds: dict[Kind, list[Waiting]] = {}
     for waiting in group:
         kinds.setdefault(waiting.kind, []).append(waiting)

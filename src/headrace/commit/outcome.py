@@ -1,13 +1,13 @@
-"""What the failure of a group means for its operations. Decisions only: group.py carries them out.
+"""Decides how a failed group continues; group.py carries the decisions out.
 
 | The transaction failed with | Several operations | One operation, or one run |
 | --- | --- | --- |
-| `Excluded` | answer those named, run the others again | the same |
-| a refusal (a key, a value, a fault of ours) | split in halves | it is the answer |
-| `Blocked`, `Retryable` (a lock, a time limit) | split by run | set the run aside and try later |
+| `Excluded` | answer the excluded ones, run the others again | the same |
+| a rejection (a key, a value, a defect of headrace) | split in halves | answer with it |
+| `Blocked`, `Retryable` (a lock, a time limit) | split by run | set the run aside and retry it later |
 | `Unavailable` before the COMMIT | 429: nothing is written | the same |
-| `InDoubt` | run again: every kind may be applied twice | the same |
-| anything again while in doubt | see `_while_in_doubt` | the same |
+| `InDoubt` | run again: an operation may be applied twice | the same |
+| a further failure while in doubt | see `_on_failure_in_doubt` | the same |
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from headrace.commit.kinds import Excluded, Waiting
-from headrace.db.answers import in_doubt, not_written
+from headrace.db.api_errors import in_doubt, not_written
 from headrace.db.errors import Blocked, InDoubt, Retryable, Unavailable
 
 if TYPE_CHECKING:
@@ -23,20 +23,21 @@ if TYPE_CHECKING:
 
     from headrace.contract.errors import ApiError
 
-# For an operation whose COMMIT is in doubt and that the client must not send again: less than the 60 s after which
-# a proxy in front gives up by default.
+# How long to look for an operation whose COMMIT is in doubt and that the client must not repeat:
+# less than the default timeout of proxies, 60 s.
 DOUBT_S: Final = 50.0
 DOUBT_PAUSE_S: Final = 0.5
-# Looking for the blocked run of a group takes a lock's time limit for each part that holds it. When everything is
-# blocked (a table's lock), the search ends after this time and all runs are set aside.
+# The search for the blocked run of a group waits for the lock in each part that contains it. When
+# every run is blocked (a table lock), the search ends after this time and all runs are set aside.
 SPLIT_S: Final = 2.0
 
 
-class Past:
-    """What has happened to some operations of a group already.
+class History:
+    """Earlier failures of some operations.
 
-    `doubted`: a COMMIT of theirs may have taken place. `until`: of `perf_counter`, how long those in doubt are kept.
-    `blocked_since`: of `perf_counter`, when a lock first stopped them.
+    `doubted`: a COMMIT with them may have taken place. `until`: the `perf_counter` up to which
+    operations in doubt are retried. `blocked_since`: the `perf_counter` when a lock first stopped
+    them.
     """
 
     __slots__ = ("blocked_since", "doubted", "until")
@@ -52,12 +53,12 @@ class Past:
         self.until = until
         self.blocked_since = blocked_since
 
-    def copy(self) -> Past:
-        """For a part of the operations, whose ways part from here."""
-        return Past(doubted=self.doubted, until=self.until, blocked_since=self.blocked_since)
+    def copy(self) -> History:
+        """A copy for one part of a split group."""
+        return History(doubted=self.doubted, until=self.until, blocked_since=self.blocked_since)
 
 
-class Again:
+class Retry:
     """Run the same operations again after `pause_s` seconds."""
 
     __slots__ = ("pause_s",)
@@ -66,7 +67,7 @@ class Again:
         self.pause_s = pause_s
 
 
-class Without:
+class RetryWithout:
     """Answer some operations (`answers`, by the `id()` of the operation), and run the others again."""
 
     __slots__ = ("answers",)
@@ -76,19 +77,19 @@ class Without:
 
 
 class Split:
-    """Run each half by itself."""
+    """Run each half in a transaction of its own."""
 
     __slots__ = ()
 
 
 class SetAside:
-    """Keep the operations of these runs in queues of their own, and try them later."""
+    """Move the operations to the queues of blocked runs and retry them later."""
 
     __slots__ = ()
 
 
 class Resolve:
-    """Keep `kept` apart until it is known what became of them; the others are told `error`."""
+    """Retry `kept` apart until their state is known; answer the others with `error`."""
 
     __slots__ = ("error", "kept", "until")
 
@@ -98,8 +99,8 @@ class Resolve:
         self.error = error
 
 
-class Refuse:
-    """Every operation gets this error."""
+class Reject:
+    """Answer every operation with this error."""
 
     __slots__ = ("error",)
 
@@ -107,58 +108,60 @@ class Refuse:
         self.error = error
 
 
-Action = Again | Without | Split | SetAside | Resolve | Refuse
+Action = Retry | RetryWithout | Split | SetAside | Resolve | Reject
 
 
-class Outcome:
-    """Decides. `can_wait`: whether operations can be kept for later (there is an event loop)."""
+class FailurePolicy:
+    """The decisions. `can_wait`: whether operations can wait for a later attempt (needs an event loop)."""
 
     def __init__(self, *, can_wait: bool = True) -> None:
         self.can_wait = can_wait
-        self.closing = (
-            False  # at the end of the process nothing is kept for a database that is away
-        )
+        # A process that ends does not wait for an unavailable database.
+        self.closing = False
 
-    def of(self, error: Exception, group: Sequence[Waiting], past: Past, now: float) -> Action:
-        """What the failure of a group's transaction means; notes in `past` what the next decision needs."""
+    def decide(
+        self, error: Exception, group: Sequence[Waiting], history: History, now: float
+    ) -> Action:
+        """The action after a failed transaction of a group; updates `history` for the next decision."""
         if isinstance(error, Excluded):
-            return Without(error.answers)
-        if isinstance(error, InDoubt) and not past.doubted:
-            past.doubted = True
-            return Again()
+            return RetryWithout(error.answers)
+        if isinstance(error, InDoubt) and not history.doubted:
+            history.doubted = True
+            return Retry()
         if isinstance(error, Unavailable | Retryable):
-            if past.doubted:
-                return self._while_in_doubt(error, group, past, now)
+            if history.doubted:
+                return self._on_failure_in_doubt(error, group, history, now)
             if isinstance(error, Blocked | Retryable):
-                return self._blocked(error, group, past, now)
-            return Refuse(not_written(error))
-        return Split() if len(group) > 1 else Refuse(error)
+                return self._on_lock(error, group, history, now)
+            return Reject(not_written(error))
+        return Split() if len(group) > 1 else Reject(error)
 
-    def _blocked(
-        self, error: Blocked | Retryable, group: Sequence[Waiting], past: Past, now: float
+    def _on_lock(
+        self, error: Blocked | Retryable, group: Sequence[Waiting], history: History, now: float
     ) -> Action:
-        if past.blocked_since is None:
-            past.blocked_since = now
-        if now - past.blocked_since < SPLIT_S and len({w.subject for w in group}) > 1:
+        if history.blocked_since is None:
+            history.blocked_since = now
+        if now - history.blocked_since < SPLIT_S and len({w.subject for w in group}) > 1:
             return Split()
-        return SetAside() if self.can_wait else Refuse(not_written(error))
+        return SetAside() if self.can_wait else Reject(not_written(error))
 
-    def _while_in_doubt(
-        self, error: Unavailable | Retryable, group: Sequence[Waiting], past: Past, now: float
+    def _on_failure_in_doubt(
+        self, error: Unavailable | Retryable, group: Sequence[Waiting], history: History, now: float
     ) -> Action:
-        """Another try of operations that may be written already failed.
+        """The action after a repeated attempt failed of operations that may be written already.
 
-        What a client can send again without harm is refused with 503 at once, unless the failure is a lock: that
-        may be held by the transaction in doubt, whose end is near. The others wait for the database.
+        Operations that a client can safely repeat are rejected with 503 immediately, unless a lock
+        caused the failure: the transaction in doubt may hold it, and will soon end. The others wait
+        for the database.
         """
         doubtful = in_doubt(error)
         if self.closing or not self.can_wait:
-            return Refuse(doubtful)
-        if past.until is not None:
-            return Again(DOUBT_PAUSE_S) if now < past.until else Refuse(doubtful)
+            return Reject(doubtful)
+        if history.until is not None:
+            return Retry(DOUBT_PAUSE_S) if now < history.until else Reject(doubtful)
         kept = (
             list(group)
             if isinstance(error, Blocked | Retryable)
             else [waiting for waiting in group if waiting.kind.once]
         )
-        return Resolve(kept, now + DOUBT_S, doubtful) if kept else Refuse(doubtful)
+        return Resolve(kept, now + DOUBT_S, doubtful) if kept else Reject(doubtful)

@@ -1,7 +1,7 @@
-"""Reads that many clients ask for at the same moment, asked of the database once.
+"""Merges equal reads of several clients into one read of the database.
 
-Nothing is cached: an answer always comes from a read that began after its request arrived. Requests that
-arrive while a read is under way wait for the next one, together, as writes do in the group commit.
+Nothing is cached: an answer always comes from a read that began after its request arrived. Requests
+that arrive during a read share the next one, as writes do in the group commit.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from typing import Any, Final, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
-# Of the time that the last read took: who waits for the next one waits that much longer at the most.
+# The longest pause before a shared read, as a share of the duration of the last one.
 PAUSE_SHARE: Final = 0.5
 LONGEST_PAUSE_S: Final = 0.1
-MAX_BATCH_KEYS: Final = 64  # keys per read; more wait for the next, so that no statement grows long
+# Keys per read, which bounds the statement; further keys wait for the next read.
+MAX_BATCH_KEYS: Final = 64
 
 
-class _Line:
-    """Who waits for the next read of a key; `full` is settled when all that may come have come."""
+class _WaitingCallers:
+    """The callers that wait for the next read of a key; `full` is set when the expected number waits."""
 
     __slots__ = ("expected", "full", "waiting")
 
@@ -36,8 +37,8 @@ class _Line:
             self.full.set_result(None)
         return future
 
-    async def taken(self, pause_s: float) -> list[asyncio.Future[Any]]:
-        """Those who wait, once `expected` do or the pause is over."""
+    async def take(self, pause_s: float) -> list[asyncio.Future[Any]]:
+        """The waiting callers, as soon as `expected` wait or the pause is over."""
         self.full = asyncio.get_running_loop().create_future()
         await asyncio.wait([self.full], timeout=pause_s)
         waiting, self.waiting, self.full = self.waiting, [], None
@@ -45,48 +46,49 @@ class _Line:
 
 
 class SharedReads:
-    """Identical reads (same `key`) that are wanted at once share one. Keys live only while they are in use.
+    """Lets concurrent identical reads (of the same `key`) share one. Keys exist only while they are
+    in use.
 
-    After a read that several waited for there is a pause, for those who ask again at once: else the first of them
-    begins the next read alone, and the others wait for the one after that.
+    A pause follows each shared read, since its callers often read again immediately. Without it the
+    first of them would begin the next read alone, and the others would wait for the one after that.
     """
 
     def __init__(self) -> None:
-        self._lines: dict[Hashable, _Line] = {}
+        self._callers: dict[Hashable, _WaitingCallers] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def get(self, key: Hashable, read: Callable[[], Awaitable[V]]) -> V:
-        """What `read()` returns. All callers that share a read get the same object: it must not be changed."""
-        line = self._lines.get(key)
-        if line is not None:
-            found: V = await line.join()
+        """The result of `read()`. All callers of a shared read get the same object and must not change it."""
+        callers = self._callers.get(key)
+        if callers is not None:
+            found: V = await callers.join()
             return found
-        line = self._lines[key] = _Line()
+        callers = self._callers[key] = _WaitingCallers()
         began_s = perf_counter()
         try:
             return await read()
         finally:
-            self._go_on(key, read, 1, perf_counter() - began_s)
+            self._read_next(key, read, 1, perf_counter() - began_s)
 
-    def _go_on(
+    def _read_next(
         self, key: Hashable, read: Callable[[], Awaitable[Any]], answered: int, took_s: float
     ) -> None:
-        line = self._lines[key]
-        line.expected = len(line.waiting) + answered
-        if line.expected > 1:
+        callers = self._callers[key]
+        callers.expected = len(callers.waiting) + answered
+        if callers.expected > 1:
             pause_s = min(LONGEST_PAUSE_S, PAUSE_SHARE * took_s)
             task = asyncio.get_running_loop().create_task(self._next(key, read, pause_s))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         else:
-            del self._lines[key]
+            del self._callers[key]
 
     async def _next(
         self, key: Hashable, read: Callable[[], Awaitable[Any]], pause_s: float
     ) -> None:
-        waiting = await self._lines[key].taken(pause_s)
+        waiting = await self._callers[key].take(pause_s)
         if not waiting:
-            del self._lines[key]
+            del self._callers[key]
             return
         began_s = perf_counter()
         try:
@@ -96,7 +98,7 @@ class SharedReads:
         else:
             _settle(waiting, result=result)
         finally:
-            self._go_on(key, read, len(waiting), perf_counter() - began_s)
+            self._read_next(key, read, len(waiting), perf_counter() - began_s)
 
 
 def _settle(
@@ -115,9 +117,9 @@ def _settle(
 
 
 class BatchedReads(Generic[K, V]):
-    """Reads by key that are wanted at once become one read of many keys.
+    """Merges concurrent reads by key into one read of many keys.
 
-    `read(keys)` returns what it found, by key. `in_flight` reads may be at the database at once.
+    `read(keys)` returns the values found, by key. At most `in_flight` reads run concurrently.
     """
 
     def __init__(
@@ -129,19 +131,19 @@ class BatchedReads(Generic[K, V]):
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def get(self, key: K) -> V | None:
-        """The value of `key`, or None when there is none."""
+        """The value of `key`, or None when it does not exist."""
         if self._free:
             self._free -= 1
             try:
                 return (await self._read([key])).get(key)
             finally:
                 self._free += 1
-                self._go_on()
+                self._read_next()
         future: asyncio.Future[V | None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append(future)
         return await future
 
-    def _go_on(self) -> None:
+    def _read_next(self) -> None:
         if self._waiting and self._free:
             self._free -= 1
             task = asyncio.get_running_loop().create_task(self._next())
@@ -161,4 +163,4 @@ class BatchedReads(Generic[K, V]):
                 _settle(waiting, result=found.get(key))
         finally:
             self._free += 1
-            self._go_on()
+            self._read_next()

@@ -1,4 +1,4 @@
-"""A group commit that notes how long each request waited for it (see timing.py)."""
+"""A group commit that measures how long each request waits for it (see monitor/timing.py)."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ class _Wait:
         self._began_s = 0.0
 
     def begin(self, since_s: float, now_s: float) -> None:
-        """Its commit begins, perhaps once more."""
+        """Note that the commit begins. Later calls have no effect."""
         if not self._began_s:
             self._began_s = now_s
             self._times.queue_s += now_s - since_s
 
     def end(self, _: asyncio.Future[Any]) -> None:
-        """It has its result."""
+        """Note that the result is set."""
         if self._began_s:
             self._times.database_s += perf_counter() - self._began_s
 
 
 class TimedGroupCommit(GroupCommit):
-    """A `GroupCommit` that tells each operation's request how long it waited, and how long it took."""
+    """A `GroupCommit` that adds each operation's waiting time and duration to the times of its request."""
 
     def __init__(self, db: Database, *, max_ops: int, max_bytes: int) -> None:
         super().__init__(db, max_ops=max_ops, max_bytes=max_bytes)
@@ -50,7 +50,8 @@ class TimedGroupCommit(GroupCommit):
         """See `GroupCommit.submit`."""
         future = super().submit(kind, op, cost_bytes)
         wait = self._waits[future] = _Wait()
-        # The first callback of the future: it runs before the request that awaits the future goes on.
+        # As the first callback of the future, it runs before the request that awaits the future
+        # continues.
         future.add_done_callback(wait.end)
         return future
 

@@ -1,4 +1,4 @@
-"""A database that notes how long each request waited for it (see timing.py)."""
+"""A database that measures how long each request waits for it (see monitor/timing.py)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ T = TypeVar("T")
 
 
 class TimedDatabase:
-    """A `Database`, its calls timed."""
+    """A `Database` that measures its calls."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
         self.dialect = db.dialect
         self.schema = db.schema
         self.write_lanes = db.write_lanes
-        self.tally = db.tally
+        self.row_count = db.row_count
 
     async def read(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         with times().in_database():
@@ -53,7 +53,7 @@ class TimedDatabase:
 
 
 class TimedReads:
-    """`SharedReads` or `BatchedReads`, the wait for them timed."""
+    """`SharedReads` or `BatchedReads` that measure the wait for them."""
 
     def __init__(self, reads: SharedReads | BatchedReads[Any, Any]) -> None:
         self._reads = reads

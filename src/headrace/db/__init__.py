@@ -1,1 +1,1 @@
-"""Databases: what a handler may ask of one (base), the two we have (postgres, sqlite), the group commit."""
+"""Databases: the interface for handlers (base), its implementations (postgres, sqlite), schema and upkeep."""

@@ -1,8 +1,8 @@
-"""What the rest of headrace may ask of a database: statements and transactions.
+"""The interface of a database for the rest of headrace: statements and transactions.
 
-A function that runs inside a transaction is `async def name(tx, …)` and awaits nothing but `tx`. PostgreSQL
-awaits it on the event loop; SQLite drives the same coroutine to its end inside a worker thread, where no
-await ever suspends. So one text of Python serves both.
+A function that runs inside a transaction is `async def name(tx, …)` and awaits nothing but `tx`.
+With PostgreSQL it runs on the event loop; with SQLite the same coroutine runs to its end in a
+worker thread, where no await ever suspends. So both databases share the Python code.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any, Final, Literal, Protocol, TypeVar
 T = TypeVar("T")
 Dialect = Literal["postgres", "sqlite"]
 Row = Sequence[Any]  # a driver row: sqlite3 tuple or asyncpg Record, both indexed by position
-# Fewer rows go to PostgreSQL with an INSERT: COPY takes a transaction and round trips of its own.
+# Below this number PostgreSQL gets rows by INSERT: COPY needs a transaction and further round
+# trips.
 COPY_ROWS: Final = 600
-PING_TIMEOUT_S: Final = (
-    1.0  # a database that does not answer a question for nothing within it is away
-)
+# A database that does not answer a ping within this time counts as unavailable.
+PING_TIMEOUT_S: Final = 1.0
 _PLACEHOLDER = re.compile(r"\$(\d+)")
 
 
@@ -41,7 +41,7 @@ class Sql:
 
 
 class Copy:
-    """Where `Tx.copy_new` puts rows: a table, and its columns in the order of the rows."""
+    """The target of `Tx.copy_new`: a table, and its columns in the order of the rows' values."""
 
     __slots__ = ("columns", "table")
 
@@ -50,8 +50,8 @@ class Copy:
         self.columns = columns
 
 
-class Tally:
-    """Rows that this process has inserted, changed or deleted (on PostgreSQL: sent, if rolled back or not)."""
+class RowCount:
+    """The rows that this process has inserted, changed or deleted (PostgreSQL: including rolled-back ones)."""
 
     __slots__ = ("rows",)
 
@@ -59,25 +59,25 @@ class Tally:
         self.rows = 0
 
 
-# Connections of a pool: in use, idle, callers that wait for one, most there may be.
+# Of a pool: connections in use, idle connections, waiting callers, maximum of connections.
 Load = tuple[int, int, int, int]
 
 
 class Schema(Protocol):
-    """Which of MLflow's tables and columns this database has (older heads lack some)."""
+    """The tables and columns of MLflow that this database has (older heads lack some)."""
 
-    head: str  # alembic revision found
+    head: str  # Alembic revision
 
     def has(self, table: str, column: str | None = None) -> bool:
-        """Whether the table, or the column of it, is there."""
+        """Whether the table, or its column, exists."""
         ...
 
 
 class Tx(Protocol):
     """A running transaction (or, for reads, a snapshot).
 
-    Errors: every driver error leaves as one of `headrace.db.errors`. After one, a PostgreSQL transaction takes
-    no more statements.
+    Errors: every driver error becomes one of `headrace.db.errors`. After one, a PostgreSQL
+    transaction accepts no more statements.
     """
 
     dialect: Dialect
@@ -85,7 +85,7 @@ class Tx(Protocol):
     alone: bool  # each statement commits by itself, so one that failed may be tried again
 
     async def fetch(self, sql: Sql, *args: Any) -> list[Row]:
-        """All rows. Only for results whose size the statement bounds."""
+        """All rows. Only for statements that bound the size of their result."""
         ...
 
     async def fetchrow(self, sql: Sql, *args: Any) -> Row | None:
@@ -93,25 +93,25 @@ class Tx(Protocol):
         ...
 
     async def execute(self, sql: Sql, *args: Any) -> int:
-        """Run a write; returns the number of rows it touched."""
+        """Run a write; returns the number of affected rows."""
         ...
 
     def array(self, values: Sequence[Any]) -> Any:
-        """A list as one parameter: an array for PostgreSQL, JSON text for SQLite's `json_each`."""
+        """The list as one parameter: an array for PostgreSQL, JSON text for SQLite's `json_each`."""
         ...
 
     async def insert_many(self, sql: Sql, rows: Sequence[Sequence[Any]]) -> int:
-        """Insert rows with one statement; returns how many were written.
+        """Insert rows with one statement; returns the number of inserted rows.
 
-        On PostgreSQL the statement takes one array per column, on SQLite it runs once per row.
+        With PostgreSQL the statement takes one array per column; with SQLite it runs once per row.
         """
         ...
 
     async def copy_new(self, into: Copy, rows: Sequence[Sequence[Any]]) -> bool:
-        """Insert many rows that are expected to be new, by the fastest way the database has.
+        """Insert many rows that are expected to be new, by the database's fastest method.
 
-        False: nothing was done, insert them with a statement that minds those which are there. When one of the
-        rows is there, the transaction is rolled back and runs again, and this answers False.
+        False: nothing was inserted; use a statement that handles existing rows. When one of the
+        rows exists, the transaction is rolled back and runs again, and then this returns False.
         """
         ...
 
@@ -120,7 +120,7 @@ class Tx(Protocol):
         ...
 
     def wrote(self, rows: int) -> None:
-        """Count rows of a write whose result does not say how many it touched."""
+        """Count the rows of a write whose result does not give their number."""
         ...
 
 
@@ -129,52 +129,52 @@ class Database(Protocol):
 
     dialect: Dialect
     schema: Schema
-    write_lanes: int  # transactions that gain from running at the same time
-    tally: Tally
+    write_lanes: int  # the number of transactions that profit from running concurrently
+    row_count: RowCount
 
     async def read(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """Run `fn(tx, *args)` in a read-only snapshot and return what it returns.
+        """Run `fn(tx, *args)` in a read-only snapshot and return its result.
 
-        Reads are short: what takes a client long to receive is read in several, so that no snapshot and no
-        connection waits for a client.
+        Reads are short: a long answer takes several reads, so that no snapshot and no connection
+        waits for a client.
         """
         ...
 
     async def read_point(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """As `read`, for a `fn` that touches a handful of rows by key (it may run in the event loop)."""
+        """As `read`, for a `fn` that reads a few rows by key (it may run in the event loop)."""
         ...
 
     async def write(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """Run `fn(tx, *args)` in a transaction of its own; returns after COMMIT.
+        """Run `fn(tx, *args)` in a separate transaction; returns after COMMIT.
 
-        An exception rolls everything back. A deadlock, a serialization failure or a lock that another session
-        holds is waited out, so `fn` may run more than once. Raises `Unavailable` when nothing is written, and
-        `InDoubt` when it could not be learned whether the COMMIT took place.
+        An exception rolls everything back. After a deadlock, a serialization failure or a lock
+        timeout the transaction is retried, so `fn` may run more than once. Raises `Unavailable`
+        when nothing is written, and `InDoubt` when the outcome of the COMMIT remains unknown.
         """
         ...
 
     async def write_group(
         self, fn: Callable[..., Awaitable[T]], *args: Any, lock_s: float, alone: bool = False
     ) -> T:
-        """As `write`, for the group commit, which decides itself what a failure means.
+        """As `write`, for the group commit, which handles failures itself.
 
-        Raises `Blocked` when another session holds a lock for longer than `lock_s` seconds, and `InDoubt` at once
-        when a COMMIT gets no answer. `alone`: `fn` runs exactly one statement, which needs no BEGIN and no COMMIT
-        of its own, and limits its wait for locks itself.
+        Raises `Blocked` when another session holds a lock for longer than `lock_s` seconds, and
+        `InDoubt` at once when a COMMIT gets no answer. `alone`: `fn` runs exactly one statement,
+        which needs no BEGIN and COMMIT, and whose text limits the wait for locks.
         """
         ...
 
     async def ping(self) -> None:
-        """Ask the database for nothing, apart from all other work. Raises `Unavailable`.
+        """Check that the database answers, independently of all other work. Raises `Unavailable`.
 
-        After PING_TIMEOUT_S at most, but for the time that a new connection to it takes.
+        Takes at most PING_TIMEOUT_S, plus the time for a new connection.
         """
         ...
 
     def load(self) -> Mapping[str, Load]:
-        """How busy the connections are, by pool: `read`, `point`, `write`."""
+        """The load of the connections by pool: `read`, `point`, `write`."""
         ...
 
     async def close(self) -> None:
-        """Finish what is queued, then close every connection."""
+        """Finish the queued work, then close every connection."""
         ...

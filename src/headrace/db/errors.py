@@ -1,4 +1,4 @@
-"""Driver errors, as kinds that the code above knows; the drivers' own exceptions stop in db/."""
+"""The kinds of database errors. The drivers' own exceptions do not leave db/."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ raised: Final[Counter[str]] = Counter()  # errors of this process so far, by kin
 
 
 class DatabaseError(Exception):
-    """The database refused a statement. `text` is the driver's own message."""
+    """The database rejected a statement. `text` is the driver's message."""
 
-    kind = "DatabaseError"  # what it is counted as
+    kind = "DatabaseError"  # the name under which it is counted
 
     def __init_subclass__(cls) -> None:
         if DatabaseError in cls.__bases__:
@@ -26,8 +26,9 @@ class DatabaseError(Exception):
 class UniqueViolation(DatabaseError):
     """A unique or primary key exists already.
 
-    `table` and `columns` name the key. Both are empty where the driver does not say; whoever tells a client that
-    something exists compares them, since another key of the same transaction may have been violated.
+    `table` and `columns` name the key; both are empty when the driver does not report them. Compare
+    them before telling a client that a name exists: the violated key may be another one of the same
+    transaction.
     """
 
     def __init__(self, text: str, table: str = "", columns: frozenset[str] = frozenset()) -> None:
@@ -37,7 +38,7 @@ class UniqueViolation(DatabaseError):
 
 
 class NotNew(UniqueViolation):
-    """A row that `Tx.copy_new` took for new is there already."""
+    """A row that `Tx.copy_new` expected to be new exists already."""
 
 
 class ForeignKeyViolation(DatabaseError):
@@ -45,7 +46,7 @@ class ForeignKeyViolation(DatabaseError):
 
 
 class DataRejected(DatabaseError):
-    """A value is too long, out of range, of a wrong type, or NULL where none may be."""
+    """A value is too long, out of range, of a wrong type, or NULL in a NOT NULL column."""
 
 
 class Retryable(DatabaseError):
@@ -53,24 +54,24 @@ class Retryable(DatabaseError):
 
 
 class Unavailable(DatabaseError):
-    """The database is away, full, read-only or shutting down. Nothing of the transaction is written."""
+    """The database is unreachable, full, read-only or shutting down. Nothing of the transaction is written."""
 
 
 class Crowded(Unavailable):
-    """The database is there, but too many wait for it."""
+    """The database is available, but too many requests wait for it."""
 
 
 class Blocked(Unavailable):
-    """Another session holds a lock, or a statement met its time limit: the transaction is rolled back."""
+    """Another session holds a lock, or a statement exceeded its time limit. The transaction is rolled back."""
 
     kind = "Blocked"
 
 
 class Lost(Unavailable):
-    """The connection broke in the middle of a statement, before the COMMIT."""
+    """The connection broke during a statement, before the COMMIT."""
 
 
 class InDoubt(Unavailable):
-    """No answer to a COMMIT: it may have taken place or not."""
+    """A COMMIT got no answer; it may have taken place or not."""
 
     kind = "InDoubt"

@@ -1,21 +1,21 @@
-"""The database of a server that has none (`--artifacts-only`)."""
+"""Replaces the database in a server without one (`--artifacts-only`)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from headrace.contract.errors import ApiError, ErrorCode
-from headrace.db.base import Load, Tally
+from headrace.db.base import Load, RowCount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 class NoDatabase:
-    """Stands where a `Database` stands. The routes that are left ask for nothing of it."""
+    """A `Database` that rejects every call. The routes of such a server do not call it."""
 
     def __init__(self) -> None:
-        self.tally = Tally()
+        self.row_count = RowCount()
 
     def __getattr__(self, name: str) -> Any:
         async def refuse(*_: object) -> None:
@@ -26,7 +26,7 @@ class NoDatabase:
         return refuse
 
     async def ping(self) -> None:
-        """Nothing can be away."""
+        """Always available."""
 
     def load(self) -> Mapping[str, Load]:
         """No connections."""

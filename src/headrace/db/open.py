@@ -1,4 +1,7 @@
-"""Opens the database of a URI: what is behind it is recognised (or made) first, then served."""
+"""Opens the database of a URI: checks its schema, or creates MLflow's tables, then serves it.
+
+Imports inside functions save start-up time: a process loads the code and the driver of one kind of database only.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.db import uri
+from headrace.db.schema import sqlite as sqlite_schema
 from headrace.db.sqlite import journal
+from headrace.db.sqlite.connection import connect
 
 if TYPE_CHECKING:
     from headrace.db.base import Database, Schema
@@ -21,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def default_location(settings: Settings) -> str:
-    """Where experiment 0 of a new database keeps its artifacts."""
+    """The artifact location of experiment 0 in a new database."""
     root = settings.default_artifact_root
     return root + "0" if root.endswith("/") else f"{root}/0"
 
@@ -35,25 +40,23 @@ async def open_database(settings: Settings) -> Database:
 
 
 def is_direct(settings: Settings) -> bool:
-    """Whether the database of the settings is one for `open_direct`."""
+    """Whether `open_direct` can open the database of the settings."""
     return uri.parse(settings.backend_store_uri).dialect == "sqlite"
 
 
 def open_direct(settings: Settings) -> DirectSqlite:
     """The SQLite file of the settings, for use in the callers' threads. Errors as `open_database`."""
-    from headrace.db.sqlite import direct
+    from headrace.db.sqlite.direct import DirectSqlite
 
     target = uri.parse(settings.backend_store_uri)
     synchronous = settings.sqlite_synchronous.upper()
-    return direct.DirectSqlite(
-        target.path, _prepare_sqlite(settings, target), synchronous=synchronous
-    )
+    return DirectSqlite(target.path, _prepare_sqlite(settings, target), synchronous=synchronous)
 
 
 def _open_sqlite(settings: Settings, target: uri.Target) -> Database:
-    from headrace.db.sqlite import database as sqlite
+    from headrace.db.sqlite.database import SqliteDatabase
 
-    return sqlite.SqliteDatabase(
+    return SqliteDatabase(
         target.path,
         _prepare_sqlite(settings, target),
         readers=settings.sqlite_readers,
@@ -62,35 +65,32 @@ def _open_sqlite(settings: Settings, target: uri.Target) -> Database:
 
 
 def _prepare_sqlite(settings: Settings, target: uri.Target) -> Schema:
-    from headrace.db.schema import sqlite as schema
-    from headrace.db.sqlite import database as sqlite
-
     path = target.path
     synchronous = settings.sqlite_synchronous.upper()
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)  # as stock MLflow does
-        with closing(sqlite.connect(path, read_only=False, synchronous=synchronous)) as connection:
-            facts = schema.prepare(connection, target.shown, default_location(settings))
+        with closing(connect(path, read_only=False, synchronous=synchronous)) as connection:
+            facts = sqlite_schema.prepare(connection, target.shown, default_location(settings))
             journal.start_wal(connection, path)
     except sqlite3.Error as error:
-        raise schema.explained(error, target.shown) from error
+        raise sqlite_schema.explained(error, target.shown) from error
     return facts
 
 
 async def _open_postgres(settings: Settings, target: uri.Target) -> Database:
     from headrace.db.postgres import database as postgres
-    from headrace.db.postgres.link import first_connection
+    from headrace.db.postgres.connection import first_connection
     from headrace.db.schema import postgres as schema
 
     async with (
         schema.explained(target.shown),
         first_connection(target, settings.postgres_pooler, postgres.STATEMENT_TIMEOUT_S) as first,
     ):
-        link, connection = first
+        connector, connection = first
         facts = await schema.prepare(connection, target.shown, default_location(settings))
-    if link.pooler == "transaction" and settings.postgres_pooler == "auto":
+    if connector.pooler == "transaction" and settings.postgres_pooler == "auto":
         log.warning(
-            "the database is behind a pooler: no statement is prepared, and each has a transaction; "
-            "if it pools sessions, --postgres-pooler session is faster"
+            "the database is behind a pooler: statements are not prepared, and each one runs in a "
+            "transaction; if the pooler pools sessions, --postgres-pooler session is faster"
         )
-    return postgres.PostgresDatabase(link, facts, pool_size=settings.postgres_connections)
+    return postgres.PostgresDatabase(connector, facts, pool_size=settings.postgres_connections)

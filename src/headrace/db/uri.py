@@ -1,4 +1,4 @@
-"""Database URIs as SQLAlchemy's users write them, turned into what our drivers take.
+"""Turns database URIs, as written for SQLAlchemy, into the arguments of our drivers.
 
 Source of the grammar: SQLAlchemy's `make_url` (user, password and name may be percent-encoded) and
 libpq's connection options in the query.
@@ -47,18 +47,19 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# Given to the driver as they are, in a DSN of their own.
+# Passed to the driver unchanged, in a separate DSN.
 _DRIVER_OPTIONS: Final = _names(
     "krbsrvname gsslib passfile service ssl_max_protocol_version ssl_min_protocol_version sslcert"
     " sslcrl sslkey sslmode sslnegotiation sslpassword sslrootcert target_session_attrs"
 )
 _SERVER_SETTINGS: Final = frozenset({"application_name", "options"})
-# libpq options that change nothing here: the pool heals itself, text is always UTF-8.
+# libpq options without effect here: the pool replaces broken connections, text is always UTF-8.
 _WITHOUT_EFFECT: Final = _names(
     "client_encoding fallback_application_name gssdelegation keepalives keepalives_count keepalives_idle"
     " keepalives_interval load_balance_hosts sslcompression sslsni tcp_user_timeout"
 )
-# libpq options that demand what the driver cannot promise, and the values that demand nothing.
+# libpq options that require something the driver cannot guarantee, and their values that require
+# nothing.
 _NOT_PROMISED: Final = {
     "channel_binding": ("disable", "prefer"),
     "gssencmode": ("disable", "prefer"),
@@ -70,7 +71,7 @@ _NOT_PROMISED: Final = {
 
 
 class UriError(SettingError):
-    """The URI names no database that headrace serves. The text says what to write instead."""
+    """The URI does not name a database that headrace serves. The text says how to correct it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +82,12 @@ class Target:
     shown: str  # the URI without its password
     path: str = ""
     connect_args: dict[str, Any] = field(default_factory=dict, repr=False)  # asyncpg's own types
-    max_statements: int | None = None  # of a connection that stay prepared; 0: never prepare
-    notes: tuple[str, ...] = ()  # options that were accepted and do nothing, in words
+    max_statements: int | None = None  # prepared statements kept per connection; 0: never prepare
+    notes: tuple[str, ...] = ()  # sentences about options that were accepted and have no effect
 
 
 def parse(uri: str) -> Target:
-    """What a URI leads to. Raises UriError, without the password in its text."""
+    """The database that a URI names. Raises UriError, without the password in its text."""
     shown = without_password(uri)
     match = _URI.fullmatch(uri)
     scheme = (match["scheme"] if match else uri.partition(":")[0] if ":" in uri else "").lower()
@@ -126,9 +127,9 @@ def _sqlite(match: re.Match[str], shown: str) -> Target:
         raise UriError(
             f"'{shown}': name the file without 'file:', as in sqlite:///mlflow.db, or add ?uri=true"
         )
-    # SQLAlchemy's SQLite options (timeout, check_same_thread, ...) steer its own connections only.
+    # SQLAlchemy's SQLite options (timeout, check_same_thread, ...) affect its own connections only.
     path = Path(native(database))
-    if not path.exists():  # SQLAlchemy 2.0 takes the name as it is, 2.1 decodes it
+    if not path.exists():  # SQLAlchemy 2.0 uses the name unchanged, 2.1 decodes it
         path = Path(_decoded(database))
     return Target("sqlite", shown, path=str(path.absolute()), notes=_notes(given))
 
@@ -152,7 +153,7 @@ def _sqlite_uri(database: str, given: dict[str, str], shown: str) -> Target:
         raise UriError(
             f"'{shown}': headrace opens files through SQLite's usual file system only; take vfs out"
         )
-    # nolock among them: readers and the writer need the locks, and who takes them harms nobody.
+    # nolock is among the ignored options: readers and the writer need the locks.
     return Target("sqlite", shown, path=str(path.absolute()), notes=_notes(given))
 
 
@@ -161,7 +162,7 @@ def _notes(given: dict[str, str]) -> tuple[str, ...]:
 
 
 def _decoded(name: str) -> str:
-    """The name of a file without its %XX."""
+    """The file name, percent-decoded."""
     return native(unquote(name, errors="surrogateescape"))
 
 
@@ -184,7 +185,7 @@ def _postgres(match: re.Match[str], shown: str) -> Target:
     }
     driver = options.take(_DRIVER_OPTIONS)
     if driver.get("sslrootcert") == "system":
-        # The driver knows files only; libpq's word means the certificates of the system.
+        # The driver accepts files only; in libpq this value means the certificates of the system.
         arguments["ssl"] = ssl.create_default_context()
         driver.pop("sslrootcert")
         driver.pop("sslmode", None)
@@ -204,8 +205,10 @@ def _postgres(match: re.Match[str], shown: str) -> Target:
 
 
 def _max_statements(options: _Options) -> int | None:
-    """What asyncpg, SQLAlchemy and psycopg say of prepared statements; None where they say nothing."""
-    threshold = options.last("prepare_threshold", "5").lower()  # after how many uses; None: never
+    """The number of prepared statements, from options of asyncpg, SQLAlchemy and psycopg; None without any."""
+    threshold = options.last(
+        "prepare_threshold", "5"
+    ).lower()  # prepare after so many uses; None: never
     sizes = [
         int(options.number(name))
         for name in ("statement_cache_size", "prepared_statement_cache_size")
@@ -217,7 +220,7 @@ def _max_statements(options: _Options) -> int | None:
 
 
 class _Options:
-    """The query of a URI, taken apart bit by bit; what is left at the end is unknown."""
+    """The options of a URI. Each read removes the option; those that remain at the end are unknown."""
 
     def __init__(self, query: str, shown: str) -> None:
         self._shown = shown
@@ -226,19 +229,19 @@ class _Options:
             self._values.setdefault(name, []).append(value)
 
     def all(self, name: str) -> list[str]:
-        """Every value of an option, also those that one value lists with commas."""
+        """Every value of an option; values separated by commas count singly."""
         return [part for value in self._values.pop(name, []) for part in value.split(",")]
 
     def last(self, name: str, default: str) -> str:
-        """The last value of an option; `default` where it is absent."""
+        """The last value of an option, or `default`."""
         return self._values.pop(name, [default])[-1]
 
     def has(self, name: str) -> bool:
-        """Whether an option is there and was not taken yet."""
+        """Whether an option exists and has not been read."""
         return name in self._values
 
     def number(self, name: str) -> float:
-        """An option's number; 0 where it is absent."""
+        """The number in an option, or 0."""
         text = self.last(name, "0")
         try:
             return float(text)
@@ -246,11 +249,11 @@ class _Options:
             raise UriError(f"'{self._shown}': {name} is not a number: '{text}'") from None
 
     def take(self, names: frozenset[str]) -> dict[str, str]:
-        """Those of the named options that are there."""
+        """The options that exist among those named."""
         return {name: self.last(name, "") for name in sorted(names & self._values.keys())}
 
     def refuse_rest(self) -> None:
-        """Raise UriError for any option that nobody took."""
+        """Raise UriError for any option that has not been read."""
         if self._values:
             raise UriError(
                 f"'{self._shown}': PostgreSQL knows no connection option "
@@ -272,7 +275,7 @@ def _hosts(spec: str, options: _Options, shown: str) -> tuple[list[str], list[in
             continue
         match = _HOST_PORT.fullmatch(unquote(text))
         if not match or "@" in text:
-            # Not shown: what stands here may be a part of a password.
+            # Not shown: the text may be a part of a password.
             raise UriError(
                 "the database URI is not of the form postgresql://USER:PASSWORD@HOST:PORT/NAME; in "
                 "a password, write @ as %40, : as %3A and / as %2F"

@@ -21,8 +21,7 @@ from headrace.commit.group import GroupCommit
 from headrace.commit.reads import BatchedReads
 from headrace.contract.errors import RETRY_AFTER_FROM_OUTAGE, ApiError, ErrorCode, overloaded
 from headrace.db import errors as db_errors
-from headrace.db.answers import answer as answer_to
-from headrace.db.answers import cause_of
+from headrace.db.api_errors import api_error, cause_of
 from headrace.http import codec
 from headrace.http.disabled import disabled
 from headrace.http.ids import REQUEST_ID, is_sane
@@ -34,7 +33,7 @@ from headrace.http.security import Security
 from headrace.http.workspaces import WORKSPACE, check_workspace
 from headrace.monitor.layout import BRIDGED_CELL, REFUSED_CELL
 from headrace.monitor.monitor import Monitor, counter_table_for, layout_of
-from headrace.server.logs import without_text
+from headrace.monitor.redacted import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from headrace.api.route import Route
     from headrace.auth.authority import Authority
     from headrace.bridge.bridge import Bridge
-    from headrace.bridge.share import Shares
+    from headrace.bridge.shared_state import SharedStates
     from headrace.db.base import Database
     from headrace.monitor.counter_table import CounterTable
     from headrace.settings.table import Settings
@@ -67,7 +66,7 @@ class App:
         settings: Settings,
         routes: Iterable[Route],
         *,
-        shares: Shares | None = None,
+        bridge_state: SharedStates | None = None,
         counters: CounterTable | None = None,
         authority: Authority | None = None,
     ) -> None:
@@ -89,7 +88,7 @@ class App:
             settings.x_frame_options,
             disabled=settings.disable_security_middleware,
         )
-        self._shares = shares
+        self._bridge_state = bridge_state
         self._bridge: Bridge | None = None
         self._prefix = settings.static_prefix or ""
 
@@ -217,7 +216,7 @@ class App:
             shape = request.path if request.endpoint is None else request.endpoint.route.path
             return disabled(error, shape, request.path, self._prefix)
         if isinstance(error, db_errors.DatabaseError):
-            answer = answer_to(error)
+            answer = api_error(error)
             if answer.code == ErrorCode.INTERNAL_ERROR:
                 self.note_failure(request, error)
             else:
@@ -232,7 +231,7 @@ class App:
         """Log what should not have happened: route and traceback, nothing that the request holds."""
         cells = self.monitor.layout.cells
         route = next(path for (_, path), cell in cells.items() if cell == request.cell)
-        log.error("%s %s failed%s", request.method, route, when, exc_info=without_text(error))
+        log.error("%s %s failed%s", request.method, route, when, exc_info=redacted(error))
 
     def _refusal(self, error: ApiError) -> Response:
         retry_after_s = error.retry_after_s
@@ -276,24 +275,26 @@ class App:
             # Here, so that a server that is asked for native routes only never loads it.
             from headrace.bridge.bridge import Bridge
 
-            self._bridge = Bridge(self.settings, self.context.db.schema.head, self._shares)
+            self._bridge = Bridge(self.settings, self.context.db.schema.head, self._bridge_state)
             self.monitor.watch_bridge = self._bridge.running
         cell, request.cell = request.cell, BRIDGED_CELL
         foreign = self.security.is_foreign(request.headers)
-        answer = await self._bridge.answer(request, foreign=foreign)
+        answer = await self._bridge.forward(request, foreign=foreign)
         if answer is None:
             request.cell = cell
         return answer
 
 
 def create_app(
-    settings: Settings, shares: Shares | None = None, counters: CounterTable | None = None
+    settings: Settings,
+    bridge_state: SharedStates | None = None,
+    counters: CounterTable | None = None,
 ) -> App:
     """The application of these settings, with every route. Its database opens in `App.start`.
 
-    `shares` and `counters` are what forked processes of one server share: the bridge, and their figures.
+    `bridge_state` and `counters` are what forked processes of one server share: the bridge, and their figures.
     """
-    return App(settings, ROUTES, shares=shares, counters=counters)
+    return App(settings, ROUTES, bridge_state=bridge_state, counters=counters)
 
 
 def error_response(error: ApiError, retry_after_s: int | None = None) -> Response:

@@ -172,7 +172,7 @@ async def page(request: Request, file: StoredFile, path: str) -> Response:
     name = basename(path.rstrip("/"))
     entity = (
         file.identity
-        or f'"{file.modified}-{file.size}-{adler32(file.place.encode()) & 0xFFFFFFFF}"'
+        or f'"{file.modified}-{file.size}-{adler32(file.full_name.encode()) & 0xFFFFFFFF}"'
     )
     kept = [
         ("content-disposition", attachment(name)),

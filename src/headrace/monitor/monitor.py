@@ -128,7 +128,7 @@ class Monitor:
         now_ns = process_time_ns()
         cells[CELL["cpu_ns"]] += now_ns - self._cpu_ns
         self._cpu_ns = now_ns
-        rows = self._db.tally.rows
+        rows = self._db.row_count.rows
         cells[CELL["rows_written"]] += rows - self._rows
         self._rows = rows
         for kind in ERROR_KINDS:

@@ -43,22 +43,6 @@ class JsonLines(TextLines):
         return json.dumps(line, ensure_ascii=False)
 
 
-class Failure(Exception):
-    """Stands for another exception in the log, with its type and traceback but without its text."""
-
-
-def without_text(error: BaseException) -> Failure:
-    """Copy an exception for the log. Texts of drivers and decoders may hold values of the request."""
-    text = f"{type(error).__module__}.{type(error).__qualname__}"
-    if isinstance(error, OSError) and error.strerror:
-        text += f": {error.strerror}"
-    shown = Failure(text).with_traceback(error.__traceback__)
-    cause = error.__cause__ or error.__context__
-    if cause is not None and cause is not error:
-        shown.__cause__ = without_text(cause)
-    return shown
-
-
 def configure(level: str, style: str) -> None:
     """Log messages of `level` and above to stderr; `style` is "text" or "json"."""
     handler = logging.StreamHandler(sys.stderr)

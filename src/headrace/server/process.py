@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable
 
-    from headrace.bridge.share import Shares
+    from headrace.bridge.shared_state import SharedStates
     from headrace.http.app import App
     from headrace.monitor.counter_table import CounterTable
     from headrace.settings.table import Settings
@@ -43,7 +43,7 @@ def run(
     sock: socket.socket,
     ready: Callable[[Facts | None], None],
     supervisor_fd: int | None = None,
-    shares: Shares | None = None,
+    bridge_state: SharedStates | None = None,
     counters: CounterTable | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; return 0 if every request was finished.
@@ -54,7 +54,7 @@ def run(
     drain timeout ends, the process exits with code 1. Raises CannotStart.
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(settings, sock, ready, supervisor_fd, shares, counters))
+        runner.run(_serve(settings, sock, ready, supervisor_fd, bridge_state, counters))
     return 0
 
 
@@ -82,11 +82,11 @@ async def _serve(
     sock: socket.socket,
     ready: Callable[[Facts | None], None],
     supervisor_fd: int | None,
-    shares: Shares | None,
+    bridge_state: SharedStates | None,
     counters: CounterTable | None,
 ) -> None:
     stop = asyncio.Event()
-    app = create_app(settings, shares, counters)
+    app = create_app(settings, bridge_state, counters)
     await _retry_start(app.start)
     try:
         server = Server(

@@ -1,1 +1,1 @@
-"""Artifact bytes: local disk, object stores, and MLflow's own repositories for the rest."""
+"""Artifact storage: local disk, object stores, and MLflow's own repositories for other schemes."""

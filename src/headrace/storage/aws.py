@@ -1,4 +1,4 @@
-"""AWS credentials, and the address of a request signed with them (Signature Version 4, in the query)."""
+"""AWS credentials, and presigned URLs (Signature Version 4 in the query)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from obstore.store import S3Credential
 
-REFRESH: Final = timedelta(minutes=10)  # how long obstore may keep credentials that can expire
+REFRESH: Final = timedelta(minutes=10)  # how long obstore may use credentials that can expire
 
 
 class Credentials(NamedTuple):
-    """What a request is signed with."""
+    """The credentials that sign a request."""
 
     key_id: str
     secret: str
@@ -50,7 +50,7 @@ def profile(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def from_profile(values: Mapping[str, str]) -> Credentials | None:
-    """The credentials that a profile spells out; None for one that only says where to get some."""
+    """The credentials in a profile; None for a profile that only refers to a source of credentials."""
     key_id, secret = values.get("aws_access_key_id"), values.get("aws_secret_access_key")
     if not key_id or not secret:
         return None
@@ -58,7 +58,7 @@ def from_profile(values: Mapping[str, str]) -> Credentials | None:
 
 
 class BotocoreCredentials:
-    """Whatever botocore finds: roles, single sign-on, processes, instance metadata. It refreshes them."""
+    """The credentials of botocore: roles, single sign-on, processes, instance metadata. It refreshes them."""
 
     def __init__(self) -> None:
         import botocore.session
@@ -66,7 +66,7 @@ class BotocoreCredentials:
         self._session: Any = botocore.session.get_session()  # botocore has no types
 
     def __call__(self) -> Credentials | None:
-        """The credentials of this moment. Blocks when they are fetched anew."""
+        """The current credentials. Blocks while botocore fetches new ones."""
         found = self._session.get_credentials()
         if found is None:
             return None
@@ -75,7 +75,7 @@ class BotocoreCredentials:
 
 
 def for_obstore(provider: Callable[[], Credentials | None]) -> Callable[[], S3Credential]:
-    """A provider in the form that obstore calls."""
+    """The provider as a function for obstore."""
 
     def fetch() -> S3Credential:
         found = provider()
@@ -102,7 +102,8 @@ def presign(
     expires_s: int,
     now: datetime | None = None,
 ) -> str:
-    """The URL with a signed query: it allows this method, with these headers, for `expires_s` seconds.
+    """The URL with a signed query, which allows this method with these headers for `expires_s`
+    seconds.
 
     `url` is percent-encoded and has no query. Source: the Signature Version 4 documentation of AWS.
     """

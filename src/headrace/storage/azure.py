@@ -13,7 +13,7 @@ from obstore.store import AzureStore
 from headrace.contract.errors import invalid
 from headrace.storage.base import Part, Presigned
 from headrace.storage.objects import CLIENT, RETRY, ObjectStore, sign
-from headrace.storage.signing import PART_TTL_S, Caller
+from headrace.storage.signing import PART_TTL_S, StoreClient
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +36,7 @@ def open_store(uri: str, threads: Executor, environ: Mapping[str, str] = os.envi
         )
     container, account, domain = match.groups()
     config: AzureConfig = {"account_name": account}
-    if domain != "core.windows.net":  # the clouds of China and of the US government
+    if domain != "core.windows.net":  # the national clouds of China and the US government
         config["endpoint"] = f"https://{account}.blob.{domain}"
     if text := environ.get("AZURE_STORAGE_CONNECTION_STRING"):
         config |= cast("AzureConfig", connection(text))
@@ -46,7 +46,7 @@ def open_store(uri: str, threads: Executor, environ: Mapping[str, str] = os.envi
     if str(config.get("endpoint", "")).startswith("http:"):
         options["allow_http"] = True
     bucket = AzureStore(container, config=config, client_options=options, retry_config=RETRY)
-    return ObjectStore(bucket, parts.path, signer=AzureSigner(bucket, Caller(threads)))
+    return ObjectStore(bucket, parts.path, signer=AzureSigner(bucket, StoreClient(threads)))
 
 
 def connection(text: str) -> dict[str, str]:
@@ -62,13 +62,13 @@ def connection(text: str) -> dict[str, str]:
 
 
 class AzureSigner:
-    """Uploads in parts with shared access signatures: one signature covers a blob and all its blocks."""
+    """Multipart uploads with shared access signatures: one signature covers a blob and all its blocks."""
 
     uploads_parts = True
 
-    def __init__(self, bucket: AzureStore, caller: Caller) -> None:
+    def __init__(self, bucket: AzureStore, client: StoreClient) -> None:
         self._bucket = bucket
-        self._caller = caller
+        self._client = client
 
     async def sign(self, method: str, key: str, expires_s: int) -> str:
         """See Signer."""
@@ -83,7 +83,7 @@ class AzureSigner:
         return Presigned(url, {"x-ms-blob-type": "BlockBlob", "Content-Type": kind})
 
     async def create_upload(self, key: str, parts: int) -> tuple[str | None, list[str]]:
-        """See Signer. Azure knows no upload id: blocks belong to the blob."""
+        """See Signer. Azure has no upload id: blocks belong to the blob."""
         url = await self.sign("PUT", key, PART_TTL_S)
         return None, [f"{url}&comp=block&blockid={_block(n)}" for n in range(1, parts + 1)]
 
@@ -93,17 +93,17 @@ class AzureSigner:
         for part in parts:
             names = parse_qs(urlsplit(part.url).query).get("blockid")
             if not names:
-                raise invalid(f"Part {part.number} does not say which block it is.")
+                raise invalid(f"Part {part.number} has no block id in its URL.")
             listed += f"<Latest>{names[0]}</Latest>"
         url = await self.sign("PUT", key, 300)
         body = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{listed}</BlockList>'
         headers = {"Content-Type": "application/xml", "x-ms-version": API_VERSION}
-        await self._caller.call("PUT", f"{url}&comp=blocklist", body.encode(), headers)
+        await self._client.call("PUT", f"{url}&comp=blocklist", body.encode(), headers)
 
     async def abort_upload(self, key: str, upload_id: str) -> None:
-        """See Signer. Azure drops blocks that nobody asked for after a week."""
+        """See Signer. Azure deletes uncommitted blocks after a week."""
 
 
 def _block(number: int) -> str:
-    # MLflow's name for a block; all names of one blob must be of one length only before encoding.
+    # MLflow's name for a block. All names of one blob must have the same length before encoding.
     return quote(base64.b64encode(f"mlflow_block_{number:05d}".encode()).decode(), safe="")

@@ -1,7 +1,7 @@
-"""What a place for artifact bytes can do.
+"""The interface of a store for artifacts.
 
-Paths are relative to its root and have passed `paths.safe`; "" is the root.
-Every method raises `ApiError`; whatever it raises, nothing half-written is visible.
+Paths are relative to its root and have passed `paths.safe`; "" is the root. Every method raises
+`ApiError`. After an error no incomplete file is visible.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from headrace.contract.errors import ApiError, ErrorCode, not_found
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-LIST_BATCH: Final = 1000  # entries of a directory that are held at a time
-READ_BYTES: Final = 256 << 10  # of a file that is being sent, held per client
-WRITE_BYTES: Final = 1 << 20  # of a file that is being received, gathered before they are written
+LIST_BATCH: Final = 1000  # entries of a directory per batch
+READ_BYTES: Final = 256 << 10  # buffer per client for sending a file
+WRITE_BYTES: Final = 1 << 20  # buffer per client for receiving a file
 
 
 class Entry(NamedTuple):
@@ -28,7 +28,7 @@ class Entry(NamedTuple):
 
 
 class Presigned(NamedTuple):
-    """An address in the store itself, good for a while; `headers` must be sent with it."""
+    """A URL in the store itself, valid for a limited time; requests to it must have these `headers`."""
 
     url: str
     headers: dict[str, str]
@@ -36,7 +36,7 @@ class Presigned(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One part of a multipart upload, as the client names it when it is done."""
+    """One part of a multipart upload, as the client reports it at the end."""
 
     number: int
     etag: str
@@ -44,11 +44,11 @@ class Part(NamedTuple):
 
 
 class IsDirectory(Exception):
-    """The path is a directory where a file was asked for."""
+    """The path is a directory, but a file was requested."""
 
 
 class StorageFull(ApiError):
-    """The store has no room for the file; nothing of it is kept. Status 507."""
+    """The store has no room for the file, of which nothing is kept. Status 507."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -58,94 +58,94 @@ class StorageFull(ApiError):
 
     @property
     def status(self) -> int:
-        """507 Insufficient Storage: unlike 429 and 503, no client repeats it by itself."""
+        """507 Insufficient Storage: unlike after 429 and 503, clients do not retry."""
         return 507
 
 
 class StoredFile(ABC):
-    """One file, opened. Times in seconds since the epoch, sizes in bytes. Close it after use.
+    """An open file. Times in seconds since the epoch, sizes in bytes. Close it after use.
 
-    `identity` is the store's own entity tag; `place` the absolute name, where there is one.
+    `identity` is the store's entity tag; `full_name` the absolute path or the key, if there is one.
     """
 
     size: int
     modified: float
     identity: str | None = None
-    place: str = ""
+    full_name: str = ""
 
     @abstractmethod
     def chunks(self, start: int, end: int) -> AsyncIterator[bytes]:
-        """The bytes from `start` up to `end`. The file stays open."""
+        """The bytes from `start` to `end` (exclusive). The file stays open."""
 
     async def whole(self) -> bytes | None:
-        """All bytes, if they are here already because the file is small."""
+        """All bytes, if the file is small and has been read already; else None."""
         return None
 
     @abstractmethod
     async def close(self) -> None:
-        """Let go of it."""
+        """Release the file."""
 
 
 class Store(ABC):
-    """A place for artifact bytes."""
+    """A store for artifacts."""
 
     @abstractmethod
     async def put(self, path: str, chunks: AsyncIterator[bytes], length: int | None) -> None:
-        """Write a file, replacing the one there; it is visible when it is whole and not before.
+        """Write a file, replacing an existing one. It becomes visible when it is complete.
 
-        `length` is the number of bytes announced, None when it is not known.
+        `length` is the announced number of bytes, None when it is unknown.
         """
 
     @abstractmethod
     async def open(self, path: str) -> StoredFile:
-        """A file to read. Raises RESOURCE_DOES_NOT_EXIST, and IsDirectory."""
+        """Open a file for reading. Raises RESOURCE_DOES_NOT_EXIST, IsDirectory."""
 
     @abstractmethod
     def listing(self, path: str) -> AsyncIterator[list[Entry]]:
-        """A directory's entries, sorted by name, in batches; none for a file, or for nothing."""
+        """A directory's entries, sorted by name, in batches; none for a file or a missing path."""
 
     @abstractmethod
     async def delete(self, path: str) -> None:
-        """Remove a file, or a directory with all in it. A path that is not there is no error."""
+        """Remove a file, or a directory with its contents. A missing path is not an error."""
 
     @property
     def uploads_parts(self) -> bool:
-        """Whether clients can upload a file in parts, straight into the store."""
+        """Whether clients can upload a file in parts, directly to the store."""
         return False
 
     @property
     def downloads_parts(self) -> bool:
-        """Whether clients can download from the store itself."""
+        """Whether clients can download directly from the store."""
         return False
 
     async def create_upload(self, path: str, parts: int) -> tuple[str | None, list[str]]:
-        """Begin an upload in parts: its id, and the address for each part."""
+        """Begin a multipart upload; returns its id and the URL for each part."""
         raise unsupported("Multipart upload")
 
     async def complete_upload(self, path: str, upload_id: str, parts: list[Part]) -> None:
-        """Make one file of the parts that were uploaded."""
+        """Join the uploaded parts into one file."""
         raise unsupported("Multipart upload")
 
     async def abort_upload(self, path: str, upload_id: str) -> None:
-        """Forget an upload and its parts."""
+        """Cancel an upload and delete its parts."""
         raise unsupported("Multipart upload")
 
     async def presign_download(self, path: str, expires_s: int) -> Presigned:
-        """An address to download from. Raises RESOURCE_DOES_NOT_EXIST."""
+        """A URL for downloading. Raises RESOURCE_DOES_NOT_EXIST."""
         raise unsupported("Multipart download")
 
     async def presign_upload(self, path: str, expires_s: int) -> Presigned:
-        """An address to upload to."""
+        """A URL for uploading."""
         raise unsupported("Presigned upload")
 
 
 def unsupported(what: str) -> ApiError:
-    """A client falls back to a plain upload or download when it reads this sentence."""
+    """The error that makes clients fall back to a plain upload or download: they match its text."""
     return ApiError(
         ErrorCode.NOT_IMPLEMENTED, f"{what} is not supported for the current artifact repository"
     )
 
 
 def no_artifact(path: str) -> ApiError:
-    """Nothing of that name."""
+    """The error for a missing artifact."""
     return not_found(f"No such artifact: '{path}'")

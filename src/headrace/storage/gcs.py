@@ -1,4 +1,4 @@
-"""Google Cloud Storage: credentials as Google's own libraries find them, and their emulator variable."""
+"""Google Cloud Storage, configured by the same variables as Google's own libraries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def open_store(uri: str, environ: Mapping[str, str] = os.environ) -> ObjectStore:
     """The store of a gs:// URI.
 
-    Uploads in parts are not offered: obstore cannot sign their addresses, and clients fall back.
+    Multipart uploads are not offered: obstore cannot sign their URLs, and clients fall back.
     """
     parts = urlsplit(uri)
     if not parts.netloc:

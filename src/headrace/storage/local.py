@@ -1,6 +1,7 @@
-"""Artifacts on a disk of this machine, in directories and files as MLflow lays them out.
+"""Artifacts on a local disk, in MLflow's layout of directories and files.
 
-Blocking calls run in worker threads, as few per request as its size allows: one for a small file.
+Blocking calls run in worker threads, with as few calls per request as possible: one for a small
+file.
 """
 
 from __future__ import annotations
@@ -36,16 +37,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SMALL_BYTES: Final = 64 << 10  # files up to this size are read in the call that opens them
-MAX_CHUNKS: Final = 512  # of one gathered write: a client may send its bytes one by one
+MAX_CHUNKS: Final = 512  # per write: a client may send single bytes
 NOTHING_THERE: Final = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NO_SUCH_PLACE: Final = {errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EEXIST}
-CACHED_ONLY: Final[int] = getattr(os, "RWF_NOWAIT", 0)  # read what is in memory, or nothing
-DELETE_TRIES: Final = 3  # an upload may put a file into a directory while it is being removed
+CACHED_ONLY: Final[int] = getattr(os, "RWF_NOWAIT", 0)  # read from the page cache only
+DELETE_TRIES: Final = 3  # an upload may add a file to a directory during its removal
 
 
 def refusal(error: OSError, path: str) -> ApiError:
-    """What a client is told of an error of the file system."""
+    """The answer for an error of the file system."""
     if error.errno in FULL:
         return StorageFull()
     if error.errno == errno.ENAMETOOLONG:
@@ -59,17 +60,17 @@ def refusal(error: OSError, path: str) -> ApiError:
 
 
 def read_cached(descriptor: int, start: int, size: int) -> bytes | None:
-    """Bytes of a file if they are in memory: maybe fewer than asked for, None when there are none."""
+    """Bytes of a file from the page cache, maybe fewer than `size`; None when they are not cached."""
     buffer = bytearray(size)
     try:
         count = os.preadv(descriptor, [buffer], start, CACHED_ONLY)
-    except OSError:  # they are not, or this file system cannot tell
+    except OSError:  # not cached, or not supported by this file system
         return None
     return bytes(memoryview(buffer)[:count])
 
 
 def read_all(descriptor: int, size: int, flags: int) -> bytes:
-    """A small file. Raises BlockingIOError when `flags` want cached bytes only and some are not."""
+    """A small file. Raises BlockingIOError when `flags` demand cached bytes and some are not cached."""
     if not flags:
         return os.pread(descriptor, size, 0)
     data = read_cached(descriptor, 0, size) if size else b""
@@ -79,13 +80,13 @@ def read_all(descriptor: int, size: int, flags: int) -> bytes:
 
 
 class LocalFile(StoredFile):
-    """A file on disk; `data` holds all of it when it is small."""
+    """A file on disk; `data` is its contents when it is small."""
 
     def __init__(
         self,
         descriptor: int,
         status: os.stat_result,
-        place: str,
+        full_name: str,
         data: bytes | None,
         threads: Executor,
         *,
@@ -93,12 +94,12 @@ class LocalFile(StoredFile):
     ) -> None:
         self.size = status.st_size
         self.modified = status.st_mtime
-        self.place = place
+        self.full_name = full_name
         self._data = data
         self._descriptor = descriptor
         self._threads = threads
         self._near = near
-        # A descriptor must not be closed while a thread reads from it.
+        # The descriptor must not be closed while a thread reads from it.
         self._lock = threading.Lock()
 
     async def chunks(self, start: int, end: int) -> AsyncIterator[bytes]:
@@ -106,7 +107,7 @@ class LocalFile(StoredFile):
         while start < end:
             chunk = await self._fetch(start, min(READ_BYTES, end - start))
             if not chunk:
-                raise OSError(f"'{self.place}' became shorter while it was being sent")
+                raise OSError(f"'{self.full_name}' became shorter while it was being sent")
             start += len(chunk)
             yield chunk
 
@@ -141,11 +142,11 @@ class LocalFile(StoredFile):
 
 
 class LocalStore(Store):
-    """A directory. It is made when the first file is written to it.
+    """A directory, created when the first file is written to it.
 
-    `sync`: an acknowledged file survives a power cut; else it may be lost, never be half there.
-    `bounds` is a directory that contains the root: nothing outside of it is touched, not even when the root
-    itself is behind a symbolic link. By default that is the root.
+    `sync`: an acknowledged file survives a power failure; otherwise it may be lost, but is never
+    incomplete. `bounds` is a directory that contains the root, by default the root itself: nothing
+    outside of it is read or written, even if the root is behind a symbolic link.
     """
 
     def __init__(
@@ -163,7 +164,7 @@ class LocalStore(Store):
         return within(self.root, self._bounds, real)
 
     async def put(self, path: str, chunks: AsyncIterator[bytes], length: int | None) -> None:
-        """See Store. A body that fits into one write costs one thread call."""
+        """See Store. A body that fits into one write needs one call in a thread."""
         path = paths.upload_target(path)
         upload = Upload(self.root, native(path), self._bounds, sync=self._sync, length=length)
         gathered: list[bytes] = []
@@ -189,8 +190,9 @@ class LocalStore(Store):
         return CACHED_ONLY != 0 and mounts.is_local(self.root)
 
     async def open(self, path: str) -> StoredFile:
-        """See Store. A small file is read at once; one that is cached without a thread."""
-        # A thread costs 100 to 180 µs of CPU, a small cached file without one 15 µs.
+        """See Store. A small file is read here, without a thread if it is cached."""
+        # A call in a thread costs 100 to 180 µs of CPU; reading a small cached file without one 15
+        # µs.
         if self._near:
             try:
                 return self._open(path, CACHED_ONLY)
@@ -204,7 +206,7 @@ class LocalStore(Store):
         if os.path.basename(plain).startswith(paths.STAGING_PREFIX):
             raise no_artifact(path)
         try:
-            # O_NONBLOCK: opening a pipe that someone left here must not wait for its writer.
+            # O_NONBLOCK: opening a named pipe must not wait for its writer.
             descriptor = os.open(full, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             if error.errno not in NOTHING_THERE:
@@ -229,18 +231,18 @@ class LocalStore(Store):
         if data is not None:
             os.close(descriptor)
             descriptor = -1
-        place = from_native(full)
-        return LocalFile(descriptor, status, place, data, self._threads, near=self._near)
+        full_name = from_native(full)
+        return LocalFile(descriptor, status, full_name, data, self._threads, near=self._near)
 
     async def listing(self, path: str) -> AsyncIterator[list[Entry]]:
-        """See Store. Only the names are all held at once; sizes are asked for batch by batch."""
+        """See Store. Holds all names at once, but reads the sizes batch by batch."""
         names, batch = await self._run(self._first, path)
         yield batch
         for start in range(LIST_BATCH, len(names), LIST_BATCH):
             yield await self._run(self._entries, path, names[start : start + LIST_BATCH])
 
     def _directory(self, path: str) -> int | None:
-        """A descriptor of the directory, None when there is no such directory."""
+        """A descriptor of the directory; None when it does not exist."""
         full = os.path.join(self.root, native(paths.normal(path)))
         try:
             descriptor = os.open(full, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -276,7 +278,7 @@ class LocalStore(Store):
             os.close(descriptor)
 
     async def delete(self, path: str) -> None:
-        """See Store. The root itself is never removed, nor anything behind a symbolic link."""
+        """See Store. Never removes the root itself or anything behind a symbolic link."""
         plain = paths.normal(path)
         if not plain:
             raise paths.refused()
@@ -313,12 +315,10 @@ def _stat_all(directory: int, names: list[str]) -> list[Entry]:
     for name in names:
         try:
             status = os.stat(name, dir_fd=directory)
-        except (
-            OSError
-        ):  # removed since it was listed, or a link to nothing: there is nothing to show
+        except OSError:  # removed meanwhile, or a dangling link
             continue
         is_dir = stat.S_ISDIR(status.st_mode)
-        # A name that is not UTF-8 on disk must not break the answer that lists it.
+        # A name that is not UTF-8 must not make the listing fail.
         shown = os.fsencode(name).decode("utf-8", "replace")
         entries.append(Entry(shown, is_dir, None if is_dir else status.st_size))
     return entries

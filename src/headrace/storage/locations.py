@@ -1,4 +1,4 @@
-"""From an artifact URI, as experiments, runs and models carry it, to a store and a path in it."""
+"""Resolves the artifact URI of an experiment, run or model to a store and a path in it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from urllib.parse import unquote, urlsplit
 from headrace.contract.artifact_uri import refused_scheme
 from headrace.contract.errors import ApiError, invalid
 from headrace.contract.file_names import native
-from headrace.contract.paths import climbs
 from headrace.settings.defaults import FILE_STORE
 from headrace.storage import paths
 from headrace.storage.local import LocalStore
@@ -24,18 +23,17 @@ if TYPE_CHECKING:
     from headrace.storage.objects import ObjectStore
     from headrace.storage.repository import RepositoryStore
 
-ROUTE: Final = (
-    "/api/2.0/mlflow-artifacts/artifacts/"  # what an http(s) artifact URI has in its path
-)
+# A part of the path of http(s) artifact URIs.
+ROUTE: Final = "/api/2.0/mlflow-artifacts/artifacts/"
 PROXIED: Final = ("mlflow-artifacts", "http", "https")
 OBJECT_STORES: Final = ("s3", "gs", "wasbs", "abfss")
-# Uploads wait in a thread for the disk; a disk makes many of them durable at once.
+# Uploads wait in a thread for the disk, which can sync many of them at once.
 THREADS: Final = 16
-MAX_BUCKETS: Final = 64  # opened ones that are kept: clients may name any number
+MAX_BUCKETS: Final = 64  # kept open; clients may name any number
 
 
-class Place(NamedTuple):
-    """A path in a store. `given` is the part of it that the client named, None for the root itself."""
+class ArtifactPath(NamedTuple):
+    """A path in a store. `given` is the part that the client named, None for the root."""
 
     store: Store
     path: str
@@ -43,7 +41,7 @@ class Place(NamedTuple):
     proxied: bool
 
     def relative(self, name: str) -> str:
-        """A name in this directory as a listing shows it: below the root that the client knows."""
+        """A name in this directory as listings show it: relative to the root that the client knows."""
         if not self.given:
             return name
         given = self.given if self.proxied else posixpath.normpath(self.given)
@@ -51,15 +49,15 @@ class Place(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """The path as messages name it."""
+        """The path for messages."""
         return self.path if self.proxied else self.given or ""
 
 
 class Locations:
-    """Every place this process reads artifacts from or writes them to. Stores are opened on first use.
+    """The stores that this process reads artifacts from and writes them to, opened on first use.
 
-    Clients choose the artifact locations of experiments. So a server touches local paths below its own roots
-    only; `anywhere` is for commands, which act with the rights of the person who runs them.
+    Clients choose the artifact locations of experiments, so a server accesses only local paths
+    below its own roots. `anywhere` is for commands, which run with the rights of their user.
     """
 
     def __init__(self, settings: Settings, *, anywhere: bool = False) -> None:
@@ -70,20 +68,20 @@ class Locations:
 
     @cached_property
     def destination(self) -> Store:
-        """Where the artifacts go that clients send through this server."""
+        """The store for artifacts that clients send through this server."""
         uri = self._settings.artifacts_destination
         return self._local(uri) if is_local(uri) else self._remote(uri)
 
     @property
     def capabilities(self) -> tuple[bool, bool]:
-        """Whether clients may upload to, and download from, the destination's own store in parts."""
+        """Whether clients may upload in parts to the destination's store, and download from it, directly."""
         scheme = urlsplit(self._settings.artifacts_destination).scheme
         if scheme not in OBJECT_STORES or not self._settings.serve_artifacts:
             return False, False
         return self.destination.uploads_parts, self.destination.downloads_parts
 
-    def place(self, root: str, given: str | None) -> Place:
-        """Where the artifact `given` of a run or model is whose artifact URI is `root`.
+    def resolve(self, root: str, given: str | None) -> ArtifactPath:
+        """The location of the artifact `given` of a run or model with the artifact URI `root`.
 
         `given` has passed `paths.safe`. Raises INVALID_PARAMETER_VALUE for a URI that is not served.
         """
@@ -94,16 +92,15 @@ class Locations:
                 _, anchor, path = parts.path.partition(ROUTE)
                 if not anchor:
                     raise invalid(f"Artifact location '{root}' is not on an artifact server.")
-            if climbs(unquote(path)):
-                raise paths.refused()
+            paths.check_decoded(path)
             path = posixpath.join(path.lstrip("/"), given) if given is not None else path
-            return Place(self.destination, path, given, proxied=True)
+            return ArtifactPath(self.destination, path, given, proxied=True)
         if is_local(root):
             store: Store = self._local(root, self._bounds(root))
         else:
             self._check_host(root)
             store = self._remote(root)
-        return Place(store, given or "", given, proxied=False)
+        return ArtifactPath(store, given or "", given, proxied=False)
 
     def _bounds(self, uri: str) -> str:
         path = os.path.abspath(local_path(uri))
@@ -134,6 +131,7 @@ class Locations:
         return LocalStore(local_path(uri), self._threads, sync=sync, bounds=bounds)
 
     def _remote(self, uri: str) -> Store:
+        # Imported here to save start-up time: most servers have local artifacts only.
         from headrace.storage.repository import RepositoryStore
 
         parts = urlsplit(uri)
@@ -144,8 +142,9 @@ class Locations:
         return RepositoryStore(uri, self._threads)
 
     def _bucket(self, uri: str) -> ObjectStore | RepositoryStore:
-        """The bucket of a URI, with its connections; opened once."""
-        from headrace.storage import objects
+        """The bucket of a URI. It is opened once and keeps its connections."""
+        # Imported here to save start-up time: obstore is large, and local artifacts do not need it.
+        from headrace.storage.buckets import open_bucket
 
         parts = urlsplit(uri)
         root = f"{parts.scheme}://{parts.netloc}"
@@ -153,20 +152,20 @@ class Locations:
         if bucket is None:
             if len(self._buckets) >= MAX_BUCKETS:
                 self._buckets.clear()
-            bucket = self._buckets[root] = objects.open_store(root, self._threads, self._settings)
+            bucket = self._buckets[root] = open_bucket(root, self._threads, self._settings)
         return bucket
 
     def close(self) -> None:
-        """Finish what worker threads are doing."""
+        """Wait for the worker threads to finish."""
         self._threads.shutdown()
 
 
 def elsewhere(uri: str) -> ApiError:
-    """A local artifact location is outside of the server's directories."""
+    """The error for a local artifact location outside of the server's directories."""
     return invalid(
         f"The tracking server does not read or write artifact location '{uri}': it is outside of "
         "the server's artifact directories. Clients on a machine that has this path can use it "
-        "directly. To have the server use it, name a directory above it in "
+        "directly. To let the server use it, add a directory above it to "
         "--local-artifact-roots (HEADRACE_LOCAL_ARTIFACT_ROOTS)."
     )
 
@@ -179,8 +178,8 @@ def is_local(uri: str) -> bool:
 def local_roots(settings: Settings) -> list[str]:
     """The directories below which a server reads and writes artifacts.
 
-    ./mlruns is one even when it is not the default root: MLflow puts artifacts there when it is given a
-    database and no server, and then such a database is served from the same directory.
+    They include ./mlruns even when it is not the default root: without a server MLflow puts
+    artifacts there, and a server for the same database often starts in the same directory.
     """
     named = (settings.local_artifact_roots or "").split(",")
     uris = [
@@ -193,5 +192,5 @@ def local_roots(settings: Settings) -> list[str]:
 
 
 def local_path(uri: str) -> str:
-    """The directory that a path or a `file:` URI names; percent-encoded either way, as in MLflow."""
+    """The directory that a path or a `file:` URI names. Both are percent-decoded, as in MLflow."""
     return native(unquote(urlsplit(uri).path if uri.startswith("file:") else uri))

@@ -1,4 +1,4 @@
-"""Which kind of file system a directory is on."""
+"""The kind of file system that contains a directory."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import os
 from pathlib import Path
 from typing import Final
 
-# On these, what is cached is read without waiting for anything outside this machine.
+# On these, reading cached bytes never waits for another machine.
 LOCAL: Final = frozenset(
     {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "bcachefs", "tmpfs", "overlay", "zfs"}
 )
 
 
 def is_local(directory: str) -> bool:
-    """Whether a directory is on a disk or in the memory of this machine; False when in doubt."""
+    """Whether a directory is on a disk or in the memory of this machine; False when unknown."""
     try:
         mounts = os.fsdecode(Path("/proc/self/mounts").read_bytes())
     except OSError:

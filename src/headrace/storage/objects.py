@@ -1,6 +1,8 @@
-"""Artifacts in a bucket of S3, Google Cloud or Azure, through obstore: streams both ways, no temporary files.
+"""Artifacts in a bucket of S3, Google Cloud or Azure, streamed through obstore without temporary
+files.
 
-A key is the path below the prefix, as MLflow's own repositories write it, so either can read the other's.
+A key is the prefix and the path, as in MLflow's own repositories, so each can read the other's
+artifacts.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import logging
 import mimetypes
 import posixpath
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import obstore
@@ -30,76 +33,62 @@ from headrace.storage.base import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from concurrent.futures import Executor
 
     from obstore.store import AzureStore, ClientConfig, GCSStore, RetryConfig, S3Store
 
-    from headrace.settings.table import Settings
-    from headrace.storage.repository import RepositoryStore
     from headrace.storage.signing import Signer
 
     Bucket = S3Store | GCSStore | AzureStore
 
 log = logging.getLogger(__name__)
-PART_BYTES: Final = 5 << 20  # of an upload in parts; S3 takes no smaller ones
-MAX_PARTS: Final = 9_000  # S3 takes 10,000: an announced length decides how long the parts are
-PARTS_AT_ONCE: Final = 2  # parts of one upload that are held in memory
+PART_BYTES: Final = 5 << 20  # of a multipart upload: the minimum of S3
+MAX_PARTS: Final = 9_000  # S3 allows 10,000; longer files get longer parts
+PARTS_AT_ONCE: Final = 2  # per upload, in memory
 CLIENT: Final[ClientConfig] = {
     "connect_timeout": "10s",
-    "read_timeout": "60s",  # between two reads; the whole transfer may take as long as it takes
+    "read_timeout": "60s",  # between two reads; the whole transfer has no practical limit
     "timeout": "30days",
 }
 RETRY: Final[RetryConfig] = {"max_retries": 3}
 NO_BUCKET: Final = ("NoSuchBucket", "ContainerNotFound", "specified bucket does not exist")
-DELETE_BATCH: Final = 1_000  # keys of one request to delete: S3's limit
-
-
-def open_store(uri: str, threads: Executor, settings: Settings) -> ObjectStore | RepositoryStore:
-    """The store for a URI of s3, gs, wasbs or abfss. Raises INVALID_PARAMETER_VALUE for a malformed one."""
-    from headrace.storage import azure, gcs, s3
-
-    if uri.startswith("s3:"):
-        return s3.open_store(uri, threads, settings)
-    if uri.startswith("gs:"):
-        return gcs.open_store(uri)
-    return azure.open_store(uri, threads)
+DELETE_BATCH: Final = 1_000  # keys per delete request: S3's limit
 
 
 def first_line(error: Exception) -> str:
-    """What went wrong, without obstore's rendering of the whole chain of causes."""
+    """The message of an error, without obstore's rendering of its causes."""
     return str(error).split("\n", 1)[0]
 
 
-def _note(error: Exception) -> None:
-    # Its text names hosts and accounts, and may hold a signed URL: it is for the operator.
+def _log_failure(error: Exception) -> None:
+    # Only for the operator: the text names hosts and accounts, and may contain a signed URL.
     log.error("the artifact store failed: %s", masked(first_line(error)))
 
 
 def lacks_bucket(error: Exception) -> bool:
-    """Whether it is the bucket that is missing: S3, Azure and Google say so in the answer's body."""
+    """Whether the bucket is missing: S3, Azure and Google report that in the body of the answer."""
     text = str(error)
     return any(sign in text for sign in NO_BUCKET)
 
 
 def no_bucket() -> ApiError:
-    """The answer where the bucket is missing."""
+    """The answer for a missing bucket."""
     return not_found("The bucket of this artifact location does not exist.")
 
 
 @asynccontextmanager
 async def translated(path: str) -> AsyncIterator[None]:
-    """Errors of the store as answers; where the object is missing the caller knows better."""
+    """Turn errors of the store into answers for clients."""
     try:
         yield
     except FileNotFoundError as error:
         raise no_bucket() if lacks_bucket(error) else no_artifact(path) from error
     except exceptions.PermissionDeniedError as error:
-        _note(error)
+        _log_failure(error)
         raise ApiError(
             ErrorCode.PERMISSION_DENIED, "The artifact store denied the server access."
         ) from error
     except exceptions.UnauthenticatedError as error:
-        _note(error)
+        _log_failure(error)
         raise ApiError(
             ErrorCode.UNAUTHENTICATED, "The artifact store rejected the server's credentials."
         ) from error
@@ -108,19 +97,19 @@ async def translated(path: str) -> AsyncIterator[None]:
     except exceptions.BaseError as error:
         if lacks_bucket(error):
             raise no_bucket() from error
-        _note(error)
+        _log_failure(error)
         raise unavailable(f"The artifact store failed ({type(error).__name__}).") from error
 
 
 class ObjectFile(StoredFile):
-    """An object, its answer begun. The bytes come with it, or with a second request for a range."""
+    """An object whose download has begun. A range needs a second request."""
 
     def __init__(self, bucket: Bucket, key: str, result: obstore.GetResult) -> None:
         meta = result.meta
         self.size = meta["size"]
         self.modified = meta["last_modified"].timestamp()
         self.identity = meta["e_tag"]
-        self.place = key
+        self.full_name = key
         self._bucket = bucket
         self._result: obstore.GetResult | None = result
 
@@ -131,7 +120,7 @@ class ObjectFile(StoredFile):
             return
         if result is None or (start, end) != (0, self.size):
             result = await obstore.get_async(
-                self._bucket, self.place, options={"range": (start, end)}
+                self._bucket, self.full_name, options={"range": (start, end)}
             )
         async for chunk in result.stream(min_chunk_size=READ_BYTES):
             yield bytes(chunk)
@@ -142,7 +131,7 @@ class ObjectFile(StoredFile):
 
 
 class ObjectStore(Store):
-    """A prefix of a bucket. `attributes` and `tags` go with every object that is written."""
+    """A prefix of a bucket. Every written object gets the `attributes` and `tags`."""
 
     def __init__(
         self,
@@ -160,7 +149,7 @@ class ObjectStore(Store):
         self._tags = tags
 
     def below(self, prefix: str) -> ObjectStore:
-        """The same bucket, further down. Connections are shared."""
+        """A longer prefix of the same bucket, with the same connections."""
         return ObjectStore(
             self._bucket,
             posixpath.join(self._prefix, prefix.strip("/")),
@@ -173,7 +162,7 @@ class ObjectStore(Store):
         return posixpath.join(self._prefix, paths.normal(path)).rstrip("/")
 
     async def put(self, path: str, chunks: AsyncIterator[bytes], length: int | None) -> None:
-        """See Store. What fits into one part is one request; longer files are sent while they come."""
+        """See Store. A file that fits into one part is one request; longer files are streamed."""
         path = paths.upload_target(path)
         key = self._key(path)
         attributes = media_attributes(path) | self._attributes
@@ -194,9 +183,7 @@ class ObjectStore(Store):
                     max_concurrency=PARTS_AT_ONCE,
                 )
         except BaseException as error:
-            if (
-                source.failure is not None
-            ):  # the client went away: that is the reason, not the store
+            if source.failure is not None:  # the client left; the store did not fail
                 raise source.failure from error
             raise
 
@@ -221,7 +208,7 @@ class ObjectStore(Store):
         return False
 
     async def listing(self, path: str) -> AsyncIterator[list[Entry]]:
-        """See Store. One batch: obstore gathers the pages of a delimited listing."""
+        """See Store. Yields one batch: obstore collects all pages of a delimited listing."""
         key = self._key(path)
         async with translated(path):
             found = await obstore.list_with_delimiter_async(self._bucket, prefix=key or None)
@@ -232,7 +219,7 @@ class ObjectStore(Store):
         entries += [
             Entry(posixpath.basename(item["path"]), False, item["size"])
             for item in found["objects"]
-            if item["path"].rstrip("/") != key  # a marker that stands for the directory itself
+            if item["path"].rstrip("/") != key  # the marker object of the directory itself
         ]
         entries.sort()
         yield entries
@@ -251,7 +238,7 @@ class ObjectStore(Store):
         try:
             await obstore.delete_async(self._bucket, keys)
         except FileNotFoundError as error:
-            # Some stores say so, and deleting what is not there is no error.
+            # Some stores report a missing key, which is not an error here.
             if lacks_bucket(error):
                 raise
 
@@ -308,14 +295,12 @@ class ObjectStore(Store):
 
 
 async def sign(bucket: Bucket, method: Any, key: str, expires_s: int) -> str:
-    """An address for one request, signed with the store's own credentials."""
-    from datetime import timedelta
-
+    """A URL for one request, signed with the credentials of obstore."""
     return await obstore.sign_async(bucket, method, key, timedelta(seconds=expires_s))
 
 
 def media_attributes(path: str) -> dict[str, str]:
-    """The type and encoding that MLflow's repositories store with a file of this name."""
+    """The content type and encoding that MLflow's repositories store with a file of this name."""
     kind, encoding = mimetypes.guess_type(posixpath.basename(path))
     attributes = {}
     if kind is not None:
@@ -326,7 +311,7 @@ def media_attributes(path: str) -> dict[str, str]:
 
 
 class Source:
-    """A request's body, its beginning taken apart. Keeps what broke it off."""
+    """The body of a request, read in pieces. `failure` is the error that ended it early."""
 
     def __init__(self, chunks: AsyncIterator[bytes]) -> None:
         self._chunks = aiter(chunks)
@@ -334,7 +319,7 @@ class Source:
         self.failure: BaseException | None = None
 
     async def take(self, size: int) -> bytes:
-        """At least `size` bytes, or all there are."""
+        """At least `size` bytes, or all remaining ones."""
         taken: list[bytes] = []
         count = 0
         while count < size:
@@ -347,7 +332,7 @@ class Source:
         return b"".join(taken)
 
     async def rest(self, head: bytes) -> AsyncIterator[bytes]:
-        """`head` and everything after it, in pieces large enough to be worth their way to obstore."""
+        """`head` and the remaining body, in pieces large enough for efficient calls of obstore."""
         yield head
         try:
             while not self.ended:

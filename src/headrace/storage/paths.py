@@ -1,6 +1,6 @@
-"""Which artifact paths are let through, and how they are spelled afterwards. No I/O.
+"""Checks and normalises artifact paths. No I/O.
 
-The rules are MLflow's, found by asking it; tests/storage/test_paths.py asks it again.
+The rules are MLflow's; tests/storage/test_paths.py compares them with MLflow.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import Final
 from urllib.parse import unquote, urlparse, urlunparse
 
 from headrace.contract.errors import ApiError, invalid
-from headrace.contract.paths import climbs, decoded
+from headrace.contract.paths import TooManyLayers, climbs, decoded
 
-STAGING_PREFIX: Final = (
-    ".artifact.uploading."  # stock MLflow's name for a file that is not whole yet
-)
-# A path of these characters alone means itself in every reading; only `..` is left to look for.
+# Stock MLflow's prefix for incomplete files.
+STAGING_PREFIX: Final = ".artifact.uploading."
+# A path of these characters has the same meaning however it is decoded; only `..` remains to be
+# checked.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.\-][A-Za-z0-9_.\-/ ]*[A-Za-z0-9_.\-/]|[A-Za-z0-9_.\-]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def refused() -> ApiError:
-    """The answer to a path that leaves its root, or could in some reading."""
+    """The answer to a path that leaves its root, or could after decoding."""
     return invalid("Invalid path")
 
 
@@ -33,10 +33,11 @@ def outside() -> ApiError:
 
 
 def safe(path: str) -> str:
-    """The path without its layers of percent-encoding, if it stays below what it is joined to.
+    """The path without its layers of percent-encoding, if it stays below its root.
 
     Raises INVALID_PARAMETER_VALUE for `..` segments, absolute paths, drive letters, `file:` and
-    `#`. Control characters come back percent-encoded. It may be empty, or end with a slash.
+    `#`. Control characters are percent-encoded in the result, which may be empty or end with a
+    slash.
     """
     if not _PLAIN.fullmatch(path):
         path = _CONTROL.sub(_escaped, _decoded(path))
@@ -51,7 +52,7 @@ def safe(path: str) -> str:
 
 def of_object(path: str) -> str:
     """The path of an artifact object in a URL, made safe. Raises INVALID_PARAMETER_VALUE."""
-    if "\n" in path:  # stock's router knows no such path, and `safe` would drop the line end
+    if "\n" in path:  # stock's router matches no such path, and `safe` would drop the line end
         raise refused()
     return safe(path)
 
@@ -63,27 +64,38 @@ def _escaped(match: re.Match[str]) -> str:
 def _decoded(path: str) -> str:
     try:
         return decoded(path, _without_layer)
-    except ValueError as error:  # too many layers; or "//[": not an address, and no use as a path
+    except ValueError as error:  # too many layers, or "//[", which is not a valid URL
         raise refused() from error
 
 
 def _without_layer(path: str) -> str:
     # Splitting and joining as a URL drops an empty query or parameter part ("a?" is "a"), tabs,
-    # line ends and leading blanks. MLflow does it, so a path must mean the same file here.
+    # line ends and leading blanks. MLflow does the same, so that a path names the same file in
+    # both.
     return urlunparse(urlparse(unquote(path)))
 
 
+def check_decoded(path: str) -> None:
+    """Raise INVALID_PARAMETER_VALUE for a path that has `..` segments after percent-decoding."""
+    try:
+        plain = decoded(path)
+    except TooManyLayers as error:
+        raise refused() from error
+    if climbs(plain):
+        raise refused()
+
+
 def normal(path: str) -> str:
-    """A safe path without `.`, empty segments and slashes at the end; "" is the root itself."""
+    """A safe path without `.`, empty segments and trailing slashes; "" is the root."""
     plain = posixpath.normpath(path) if path else ""
     return "" if plain == "." else plain
 
 
 def upload_target(path: str) -> str:
-    """A safe path that a file may be written to, in normal form.
+    """A safe path for writing a file, in normal form.
 
-    Raises INVALID_PARAMETER_VALUE for a directory part that is not spelled in normal form, and
-    for the name of a staging file.
+    Raises INVALID_PARAMETER_VALUE for a directory part that is not in normal form, and for the name
+    of a staging file.
     """
     directory, name = posixpath.split(path)
     if directory and (posixpath.normpath(directory) != directory or directory == "."):

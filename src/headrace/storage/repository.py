@@ -1,6 +1,7 @@
-"""Artifacts behind a scheme that only MLflow's own repositories speak (hdfs, sftp, dbfs, plugins …).
+"""Artifacts at URIs that only MLflow's own repositories support (hdfs, sftp, dbfs, plugins …).
 
-They work on files, so bodies pass through a temporary one, and everything runs in worker threads.
+The repositories work on files, so bodies go through a temporary file, and all calls run in worker
+threads.
 """
 
 from __future__ import annotations
@@ -55,21 +56,21 @@ def load(uri: str) -> Any:
     try:
         return get_artifact_repository(uri)
     except MlflowException as error:
-        # Stock says 500 to a location that nothing can open, and clients repeat that for minutes.
+        # Stock answers 500 to an unusable location, and clients retry that for minutes.
         raise invalid(str(error.message)) from error
     except ImportError as error:
         raise ApiError(ErrorCode.NOT_IMPLEMENTED, f"'{uri}' cannot be opened: {error}") from error
 
 
-def answer(error: Any) -> ApiError:
-    """An MlflowException as an answer of ours."""
+def api_error(error: Any) -> ApiError:
+    """The ApiError for an MlflowException."""
     known = ErrorCode.__members__.get(error.error_code, ErrorCode.INTERNAL_ERROR)
     code = known if known in HTTP_STATUS else ErrorCode.INTERNAL_ERROR
     return ApiError(code, str(error.message))
 
 
 class RepositoryStore(Store):
-    """A URI, served through MLflow's repository for it."""
+    """A URI that MLflow's own repository serves."""
 
     def __init__(self, uri: str, threads: Executor) -> None:
         self._uri = uri
@@ -88,11 +89,11 @@ class RepositoryStore(Store):
         try:
             return call(*args)
         except MlflowException as error:
-            raise answer(error) from error
+            raise api_error(error) from error
         except FileNotFoundError as error:
             raise no_artifact(str(args[0])) from error
         except OSError as error:
-            if error.errno is None:  # of a library that counts its own errors among these
+            if error.errno is None:  # raised by a library, not by the system
                 raise unavailable(f"The artifact store failed ({type(error).__name__}).") from error
             raise refusal(error, str(args[0])) from error
 
@@ -123,7 +124,7 @@ class RepositoryStore(Store):
         self._repository.log_artifact(name, posixpath.dirname(path) or None)
 
     async def open(self, path: str) -> StoredFile:
-        """See Store. The whole file is fetched before its first byte is sent."""
+        """See Store. The whole file is downloaded before its first byte is sent."""
         plain = paths.normal(path)
         if not plain or await self._run(self._is_directory, plain):
             raise IsDirectory(path)
@@ -133,7 +134,7 @@ class RepositoryStore(Store):
             place = from_native(os.path.relpath(name, directory))
             return await LocalStore(directory, self._threads, sync=False).open(place)
         finally:
-            # The file is open: its name is not needed any more.
+            # The file is open, so its name is no longer needed.
             self._threads.submit(shutil.rmtree, directory, True)
 
     def _is_directory(self, path: str) -> bool:
@@ -166,7 +167,7 @@ class RepositoryStore(Store):
 
     @property
     def uploads_parts(self) -> bool:
-        """See Store. Whether it can is known once the repository is loaded; until then it may be asked."""
+        """See Store. True until the repository is loaded, which decides."""
         return self._repository is None or hasattr(self._repository, "create_multipart_upload")
 
     @property

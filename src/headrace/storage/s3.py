@@ -1,4 +1,4 @@
-"""S3 and what speaks its protocol: configured by the variables that boto3 and MLflow read."""
+"""S3 and compatible stores, configured by the same variables as boto3 and MLflow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from headrace.storage import aws
 from headrace.storage.base import Part, Presigned, unsupported
 from headrace.storage.objects import CLIENT, RETRY, ObjectStore, sign
 from headrace.storage.repository import RepositoryStore
-from headrace.storage.signing import PART_TTL_S, Caller
+from headrace.storage.signing import PART_TTL_S, StoreClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 DEFAULT_REGION: Final = "us-east-1"
-# What MLFLOW_S3_UPLOAD_EXTRA_ARGS may hold, and obstore's name for it.
+# Keys of MLFLOW_S3_UPLOAD_EXTRA_ARGS, and obstore's names for them.
 CONFIGURED: Final = {
     "ServerSideEncryption": "server_side_encryption",
     "SSEKMSKeyId": "sse_kms_key_id",
@@ -47,7 +47,7 @@ ATTRIBUTES: Final = {
     "ContentType": "Content-Type",
     "StorageClass": "Storage-Class",
 }
-# The headers that a client must send with a presigned upload for these.
+# The corresponding headers, which a client must send with a presigned upload.
 HEADERS: Final = {
     "ServerSideEncryption": "x-amz-server-side-encryption",
     "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
@@ -80,17 +80,17 @@ def open_store(
     endpoint = endpoint or environ.get("AWS_ENDPOINT_URL") or values.get("endpoint_url")
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
     region = region or values.get("region") or DEFAULT_REGION
-    place = Address(parts.netloc, region, endpoint, settings.s3_addressing_style)
+    address = Address(parts.netloc, region, endpoint, settings.s3_addressing_style)
     provider = credentials_provider(environ, values)
     bucket = S3Store(
         parts.netloc,
-        config=cast("S3Config", {"region": region} | place.config() | _encryption(extra)),
+        config=cast("S3Config", {"region": region} | address.config() | _encryption(extra)),
         client_options=CLIENT | _transport(endpoint, settings, environ),
         retry_config=RETRY,
         credential_provider=aws.for_obstore(provider) if provider is not None else None,
     )
     context = _tls_context(settings, environ)
-    signer = S3Signer(bucket, place, region, provider, Caller(threads, context), extra)
+    signer = S3Signer(bucket, address, region, provider, StoreClient(threads, context), extra)
     attributes = {ATTRIBUTES[k]: str(v) for k, v in extra.items() if k in ATTRIBUTES}
     attributes |= extra.get("Metadata", {})
     tags = dict(parse_qsl(extra.get("Tagging", ""))) or None
@@ -123,7 +123,7 @@ def _tls_context(settings: Settings, environ: Mapping[str, str]) -> ssl.SSLConte
 
 
 class Address:
-    """Where a bucket is. Custom endpoints have the bucket in the path, AWS in the host, as boto3 does."""
+    """The address of a bucket. As in boto3, the bucket is in the path for custom endpoints, in the host for AWS."""
 
     def __init__(self, bucket: str, region: str, endpoint: str | None, style: str) -> None:
         # A certificate for *.s3… does not cover a bucket name with dots.
@@ -152,7 +152,7 @@ class Address:
 def credentials_provider(
     environ: Mapping[str, str], values: Mapping[str, str]
 ) -> Callable[[], aws.Credentials | None] | None:
-    """What finds the credentials; None leaves it to obstore (web identity, containers, instances)."""
+    """The source of the credentials; None leaves them to obstore (web identity, containers, instances)."""
     found = aws.from_environment(environ)
     if found is None and not environ.get("AWS_WEB_IDENTITY_TOKEN_FILE"):
         found = aws.from_profile(values)
@@ -167,7 +167,7 @@ def credentials_provider(
 
 
 class S3Signer:
-    """Signs with credentials that are known here; without any, only what obstore can sign is possible."""
+    """Signs with credentials that headrace knows. Without any, only requests that obstore can sign are possible."""
 
     def __init__(
         self,
@@ -175,7 +175,7 @@ class S3Signer:
         address: Address,
         region: str,
         provider: Callable[[], aws.Credentials | None] | None,
-        caller: Caller,
+        client: StoreClient,
         extra: dict[str, Any],
     ) -> None:
         self._bucket = bucket
@@ -184,7 +184,7 @@ class S3Signer:
         if provider is None and find_spec("botocore") is not None:
             provider = aws.BotocoreCredentials()
         self._provider = provider
-        self._caller = caller
+        self._client = client
         self._extra = extra
 
     @property
@@ -214,7 +214,7 @@ class S3Signer:
         )
 
     async def sign(self, method: str, key: str, expires_s: int) -> str:
-        """See Signer. A browser saves the file under its own name instead of showing it."""
+        """See Signer. Browsers save the file under its name instead of showing it."""
         if self._provider is None:
             return await sign(self._bucket, method, key, expires_s)
         name = key.rpartition("/")[2]
@@ -224,7 +224,7 @@ class S3Signer:
     async def presign_upload(
         self, key: str, attributes: dict[str, str], expires_s: int
     ) -> Presigned:
-        """See Signer. The type, and what MLFLOW_S3_UPLOAD_EXTRA_ARGS asks for, are signed with it."""
+        """See Signer. The signature covers the type and the headers of MLFLOW_S3_UPLOAD_EXTRA_ARGS."""
         kind = attributes.get("Content-Type", "application/octet-stream")
         headers = {"Content-Type": str(self._extra.get("ContentType", kind))}
         for name, value in self._extra.items():
@@ -236,7 +236,7 @@ class S3Signer:
 
     async def create_upload(self, key: str, parts: int) -> tuple[str | None, list[str]]:
         """See Signer."""
-        answer = await self._caller.call("POST", self._signed("POST", key, {"uploads": ""}, 300))
+        answer = await self._client.call("POST", self._signed("POST", key, {"uploads": ""}, 300))
         upload_id = ET.fromstring(answer).findtext("{*}UploadId") or ""
         return upload_id, [
             self._signed("PUT", key, {"partNumber": str(n), "uploadId": upload_id}, PART_TTL_S)
@@ -254,15 +254,15 @@ class S3Signer:
             f"{listed}</CompleteMultipartUpload>"
         )
         url = self._signed("POST", key, {"uploadId": upload_id}, 300)
-        answer = await self._caller.call("POST", url, body.encode(), XML)
-        # S3 may begin to answer 200 before it is done, and report the failure in the body.
+        answer = await self._client.call("POST", url, body.encode(), XML)
+        # S3 may begin to answer 200 before it has finished, and report a failure in the body.
         if b"<Error>" in answer:
-            raise invalid(f"The artifact store refused the parts: {answer[:500].decode()}")
+            raise invalid(f"The artifact store rejected the parts: {answer[:500].decode()}")
 
     async def abort_upload(self, key: str, upload_id: str) -> None:
         """See Signer."""
         url = self._signed("DELETE", key, {"uploadId": upload_id}, 300)
-        await self._caller.call("DELETE", url)
+        await self._client.call("DELETE", url)
 
 
 XML: Final = {"Content-Type": "application/xml"}

@@ -1,4 +1,4 @@
-"""Addresses in a store that a client may use by itself, and what the server asks of it with such addresses."""
+"""Signed URLs of a store, for clients and for requests of the server itself."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ if TYPE_CHECKING:
     from headrace.storage.base import Part, Presigned
 
 TIMEOUT_S: Final = 60.0  # S3 joins the parts of a large file before it answers
-PART_TTL_S: Final = 3_600  # of the addresses that parts are sent to, as stock signs them
+PART_TTL_S: Final = 3_600  # lifetime of the URLs for parts, as in stock
 MAX_ANSWER_BYTES: Final = 1 << 20
 
 
 class Signer(Protocol):
-    """What a store can do beside obstore. Keys are whole keys of the bucket."""
+    """Operations of a store that obstore does not offer. Keys are full keys of the bucket."""
 
     @property
     def uploads_parts(self) -> bool:
-        """Whether the credentials are known that uploads in parts need."""
+        """Whether the credentials for multipart uploads are known."""
         ...
 
     async def sign(self, method: str, key: str, expires_s: int) -> str:
-        """An address for one kind of request."""
+        """A URL for one kind of request."""
         ...
 
     async def presign_upload(
         self, key: str, attributes: dict[str, str], expires_s: int
     ) -> Presigned:
-        """An address to upload to."""
+        """A URL for uploading."""
         ...
 
     async def create_upload(self, key: str, parts: int) -> tuple[str | None, list[str]]:
-        """Begin an upload in parts."""
+        """Begin a multipart upload; returns its id and the URL for each part."""
         ...
 
     async def complete_upload(self, key: str, upload_id: str, parts: list[Part]) -> None:
-        """Make one file of the parts."""
+        """Join the parts into one file."""
         ...
 
     async def abort_upload(self, key: str, upload_id: str) -> None:
-        """Forget the parts."""
+        """Delete the parts."""
         ...
 
 
-class Caller:
-    """Sends the few requests to a store that obstore has no words for. Blocking calls run in `threads`."""
+class StoreClient:
+    """Sends the few requests to a store that obstore does not offer. Blocking calls run in `threads`."""
 
     def __init__(self, threads: Executor, context: ssl.SSLContext | None = None) -> None:
         self._threads = threads
@@ -61,7 +61,7 @@ class Caller:
     async def call(
         self, method: str, url: str, body: bytes = b"", headers: dict[str, str] | None = None
     ) -> bytes:
-        """The body of a 2xx answer. Raises what a client should be told of any other."""
+        """The body of a 2xx answer. Raises ApiError for any other answer."""
         loop = asyncio.get_running_loop()
         try:
             status, answer = await loop.run_in_executor(

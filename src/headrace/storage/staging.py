@@ -1,7 +1,7 @@
-"""A file on its way onto the disk: written where nobody sees it, given its name when it is whole.
+"""Receives a file: its bytes are invisible until it is complete and gets its name.
 
-Linux lets a file be written that has no name (O_TMPFILE), so that even a killed server or a power
-cut leaves nothing behind. Elsewhere it has a hidden name until then, one that stock MLflow hides.
+On Linux the file has no name while it is written (O_TMPFILE), so that a killed server or a power
+failure leaves nothing behind. Elsewhere it has a temporary name, which stock MLflow hides.
 """
 
 from __future__ import annotations
@@ -20,19 +20,18 @@ from headrace.storage import paths
 from headrace.storage.base import StorageFull
 
 UNNAMED: Final[int] = getattr(os, "O_TMPFILE", 0)
-# What file systems say that cannot hold an unnamed file: NFS, FUSE, older overlayfs; or no /proc.
+# Errors of file systems without unnamed files (NFS, FUSE, older overlayfs), or without /proc.
 NO_UNNAMED: Final = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT}
-MAX_VECTOR: Final = 512  # buffers of one writev call; the system's own limit is 1024
-PUBLISH_TRIES: Final = 3  # a delete may remove the directory while the file is being named
-EARLY_CHECK_BYTES: Final = (
-    1 << 20
-)  # longer files are refused before they are received when the disk is full
+MAX_VECTOR: Final = 512  # buffers per writev call; the system's limit is 1024
+PUBLISH_TRIES: Final = 3  # a delete may remove the directory before the file gets its name
+# When the disk is full, longer files are rejected before they are received.
+EARLY_CHECK_BYTES: Final = 1 << 20
 
 _can_be_unnamed: dict[int, bool] = {}  # by device number
 
 
 def fd_path(descriptor: int, otherwise: str) -> str:
-    """Where an open file or directory really is, from the kernel: no link can change it now."""
+    """The real path of an open file or directory, from the kernel, so that no link can change it."""
     try:
         return os.readlink(f"/proc/self/fd/{descriptor}")
     except OSError:  # no /proc here
@@ -50,12 +49,12 @@ def within(root: str, bounds: str, real: str) -> bool:
 
 
 def below(root: str, path: str) -> bool:
-    """Whether a path is, by its text alone, the root or below it."""
+    """Whether a path is the root or below it, by its text alone."""
     return path == root or path.startswith(root if root.endswith("/") else root + "/")
 
 
 class Upload:
-    """One file being received. Every method blocks and may be called from any thread."""
+    """One file that is being received. Every method blocks and may be called from any thread."""
 
     def __init__(
         self, root: str, path: str, bounds: str, *, sync: bool, length: int | None
@@ -66,20 +65,19 @@ class Upload:
         self._shown = from_native(path)
         self._sync = sync
         self._length = length
-        self._lock = (
-            threading.Lock()
-        )  # `discard` must not close the descriptor under a running write
+        # `discard` must not close the descriptor during a write.
+        self._lock = threading.Lock()
         self._descriptor = -1
         self._staged: str | None = None  # the hidden name, for a file that needs one
         self.unfinished = True
 
     def write(self, chunks: list[bytes]) -> None:
-        """Append bytes; begins the file at the first call. OSError, ApiError."""
+        """Append bytes; the first call creates the file. Raises OSError, ApiError."""
         with self._lock:
             self._write(chunks)
 
     def finish(self, chunks: list[bytes]) -> None:
-        """Append the last bytes and make the file visible. OSError, ApiError."""
+        """Append the last bytes and make the file visible. Raises OSError, ApiError."""
         with self._lock:
             self._write(chunks)
             if self._sync:
@@ -89,7 +87,7 @@ class Upload:
             self._close()
 
     def discard(self) -> None:
-        """Leave nothing of it behind. Does nothing after `finish`."""
+        """Delete the incomplete file. Does nothing after `finish`."""
         with self._lock:
             self._close()
             if self._staged is not None and self.unfinished:
@@ -103,19 +101,20 @@ class Upload:
             self._descriptor = -1
 
     def _write(self, chunks: list[bytes]) -> None:
-        if not self.unfinished:  # the request was cancelled before this thread got to it
-            raise ConnectionResetError("the upload was given up")
+        if not self.unfinished:  # the request was cancelled meanwhile
+            raise ConnectionResetError("the upload was cancelled")
         if self._descriptor < 0:
             self._begin()
         for at in range(0, len(chunks), MAX_VECTOR):
             vector = chunks[at : at + MAX_VECTOR]
             written = os.writev(self._descriptor, vector)
-            if written < sum(map(len, vector)):  # the disk filled up, or a signal came
+            if written < sum(map(len, vector)):  # the disk is full, or a signal arrived
                 _write_rest(self._descriptor, b"".join(vector)[written:])
 
     def _begin(self) -> None:
         self._check_target()
-        # Its own directories are made when the file is whole: one given up leaves none behind.
+        # Missing directories are created when the file is complete, so a cancelled upload leaves
+        # none.
         directory = _nearest(os.path.dirname(self._target), self._bounds)
         real = os.path.realpath(directory)
         has_root = below(self._root, directory)
@@ -125,7 +124,7 @@ class Upload:
         if UNNAMED and _unnamed_works(directory):
             self._descriptor = os.open(directory, UNNAMED | os.O_WRONLY | os.O_CLOEXEC, 0o666)
         else:
-            # Deleting the directory meanwhile must not take the upload with it.
+            # Deleting the directory meanwhile must not delete the upload.
             if has_root and os.stat(self._root).st_dev == os.stat(directory).st_dev:
                 directory = self._root
             staged = os.path.join(directory, paths.STAGING_PREFIX + uuid4().hex)
@@ -191,7 +190,7 @@ class Upload:
 
 
 def _nearest(directory: str, root: str) -> str:
-    """The directory, or the nearest one above it that is there; the root is made if need be."""
+    """The directory, or its nearest existing ancestor; creates the root if it is missing."""
     while directory != root:
         try:
             if stat.S_ISDIR(os.stat(directory).st_mode):
@@ -216,13 +215,13 @@ def _write_rest(descriptor: int, data: bytes) -> None:
 
 
 def _link(descriptor: int, name: str) -> None:
-    """Give an unnamed file a name that is not taken."""
-    # Without src_dir_fd Python calls link(2), which would link the link in /proc itself.
+    """Give an unnamed file a new name. Raises FileExistsError."""
+    # Without src_dir_fd Python calls link(2), which would link the symbolic link in /proc itself.
     os.link(f"/proc/self/fd/{descriptor}", name, src_dir_fd=descriptor, follow_symlinks=True)
 
 
 def _unnamed_works(directory: str) -> bool:
-    """Whether a file can be written without a name there and be named later; tried once a disk."""
+    """Whether a directory supports unnamed files that get a name later; tested once per device."""
     device = os.stat(directory).st_dev
     works = _can_be_unnamed.get(device)
     if works is None:
@@ -244,7 +243,7 @@ def _unnamed_works(directory: str) -> bool:
 
 
 def _make_directories(directory: str) -> list[str]:
-    """Make a directory and its parents; returns those that were not there, the outermost first."""
+    """Create a directory and its parents; returns the new ones, the outermost first."""
     missing = []
     while not os.path.isdir(directory):
         missing.append(directory)

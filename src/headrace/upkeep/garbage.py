@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from headrace.db.base import Database, Row, Sql
-    from headrace.storage.locations import Locations, Place
+    from headrace.storage.locations import ArtifactPath, Locations
 
 _AGE: Final = re.compile(r"(?:([\d.]+)d)?(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?")
 MAX_LISTED: Final = 1000  # reasons for keeping something; further ones are only counted
@@ -228,14 +228,14 @@ class GarbageCollection:
     async def _runs(self, rows: list[Row]) -> None:
         if self._dry_run:
             self.report.runs += len(rows)
-            self.report.rows += await self._db.read(sql.metrics_of, [row[0] for row in rows])
+            self.report.rows += await self._db.read(sql.count_points, [row[0] for row in rows])
             self._progress(self.report)
             return
         reachable = [name for name, uri in rows if self._is_reachable("run", name, uri)]
         points = await self._db.read(sql.metrics_by_run, reachable)
         for group in packed(reachable, points):
             args = self._still_ms, self._request.inputs, self._locations is not None
-            self.report.runs += await self._take(sql.take_runs, group, *args)
+            self.report.runs += await self._take(sql.delete_runs, group, *args)
 
     async def _models(self, rows: list[Row]) -> None:
         if self._dry_run:
@@ -243,10 +243,10 @@ class GarbageCollection:
             return
         reachable = [name for name, uri in rows if self._is_reachable("logged model", name, uri)]
         args = self._still_ms, self._locations is not None
-        self.report.logged_models += await self._take(sql.take_models, reachable, *args)
+        self.report.logged_models += await self._take(sql.delete_models, reachable, *args)
 
     async def _take(
-        self, take: Callable[..., Awaitable[sql.Taken]], ids: list[str], *args: object
+        self, take: Callable[..., Awaitable[sql.Deletion]], ids: list[str], *args: object
     ) -> int:
         """Remove runs or models and then their artifacts, in several transactions; return how many."""
         gone = 0
@@ -321,8 +321,8 @@ class GarbageCollection:
         removed = []
         for orphan in orphans:
             try:
-                place = self._place(orphan.uri)
-                await place.store.delete(place.path)
+                location = self._location(orphan.uri)
+                await location.store.delete(location.path)
             except (ApiError, OSError) as error:
                 self.report.keep(f"{orphan.of}: its artifacts stay until the next gc: {error}")
             else:
@@ -335,28 +335,28 @@ class GarbageCollection:
         if self._locations is None or not uri:
             return True
         try:
-            self._place(uri)
+            self._location(uri)
         except (ApiError, OSError) as error:
             self.report.keep(f"{kind} {name}: its artifacts stay: {error}")
             return False
         return True
 
-    def _place(self, uri: str) -> Place:
+    def _location(self, uri: str) -> ArtifactPath:
         """Find the directory of an artifact URI in its store. Raises ApiError, FileNotFoundError."""
         assert self._locations is not None, "only a collection with locations removes artifacts"
         parts = urlsplit(uri)
         parent, _, last = parts.path.rstrip("/").rpartition("/")
-        place = self._locations.place(urlunsplit(parts._replace(path=parent or "/")), last)
-        self._check_destination(place)
-        return place
+        location = self._locations.resolve(urlunsplit(parts._replace(path=parent or "/")), last)
+        self._check_destination(location)
+        return location
 
-    def _check_destination(self, place: Place) -> None:
+    def _check_destination(self, location: ArtifactPath) -> None:
         """Raise FileNotFoundError if the store's directory does not exist on this machine.
 
         Its files may be on another machine, and removing the rows would orphan them there.
         """
-        store = place.store
-        if self._may_lack_store or not (place.proxied and isinstance(store, LocalStore)):
+        store = location.store
+        if self._may_lack_store or not (location.proxied and isinstance(store, LocalStore)):
             return
         if not Path(store.root).is_dir():
             raise FileNotFoundError(

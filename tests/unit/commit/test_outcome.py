@@ -36,7 +36,7 @@ NEW = kind("new", 0, once=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds become milliseconds, for what is waited for."""
     monkeypatch.setattr(groups, "MAX_WAIT_S", 0.5)
-    monkeypatch.setattr(groups, "ASIDE_LOOK_S", 0.001)
+    monkeypatch.setattr(groups, "BLOCKED_CHECK_S", 0.001)
     monkeypatch.setattr(outcome, "DOUBT_PAUSE_S", 0.005)
     monkeypatch.setattr(outcome, "DOUBT_S", 0.2)
 

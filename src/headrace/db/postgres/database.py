@@ -1,4 +1,4 @@
-"""PostgreSQL through asyncpg: reads, and transactions that retry deadlocks."""
+"""PostgreSQL through asyncpg: reads, and transactions with retries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import asyncpg
 from asyncpg import exceptions as pg
 
-from headrace.db.base import COPY_ROWS, PING_TIMEOUT_S, Tally
+from headrace.db.base import PING_TIMEOUT_S, RowCount
 from headrace.db.errors import (
     Blocked,
     DatabaseError,
@@ -22,135 +22,62 @@ from headrace.db.errors import (
     NotNew,
     Retryable,
     Unavailable,
-    UniqueViolation,
 )
-from headrace.db.postgres import doubt as postgres_doubt
+from headrace.db.postgres import commit_status
+from headrace.db.postgres.connection import SEARCH_STATEMENTS, STATEMENTS, Connector
 from headrace.db.postgres.errors import GONE, is_rolled_back, translate
-from headrace.db.postgres.link import SEARCH_STATEMENTS, STATEMENTS, Link
-from headrace.db.postgres.outage_watch import Pulse
+from headrace.db.postgres.outage_watch import OutageWatch
 from headrace.db.postgres.pool import Connection, Pool, notice_silence
+from headrace.db.postgres.transaction import PostgresTx
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping
 
-    from headrace.db.base import Copy, Dialect, Load, Row, Schema, Sql
+    from headrace.db.base import Dialect, Load, Schema
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-# Runs of one transaction when the database reports a deadlock or serialization failure.
+# How often one transaction runs when the database reports deadlocks or serialization failures.
 RETRIES: Final = 6
-WRITE_CONNECTIONS: Final = 3  # of the group commit: two lanes, and one for runs that are set aside
-OTHER_WRITE_CONNECTIONS: Final = 2  # apart, so that locks of those do not hold up the group commit
+WRITE_CONNECTIONS: Final = 3  # for the group commit: two lanes, and one for blocked runs
+OTHER_WRITE_CONNECTIONS: Final = 2  # separate, so that their locks do not delay the group commit
 STATEMENT_TIMEOUT_S: Final = 60.0
-# A write of its own waits so long for a lock, shorter when it is tried again, and is tried again for so long. It holds
-# no connection in between.
+# A write outside of the group commit waits LOCK_S for a lock, then NEXT_LOCK_S in each retry, and
+# gives up after LOCK_RETRY_S. It holds no connection between the attempts.
 LOCK_S: Final = 0.5
 NEXT_LOCK_S: Final = 0.1
-LOCK_PATIENCE_S: Final = 10.0
-LOCK_PAUSE_S: Final = (0.1, 1.0)  # between two tries: the first, and at most
-# Our statements are written for READ COMMITTED, whatever the role's default is.
+LOCK_RETRY_S: Final = 10.0
+LOCK_PAUSE_S: Final = (0.1, 1.0)  # between two attempts: at first, and at most
+# The statements assume READ COMMITTED, whatever the role's default is.
 BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '{}ms'"
-CANCEL_S: Final = 2.0  # for the server to confirm that it has cancelled a statement
-DOUBT_S: Final = 50.0  # less than the 60 s after which a proxy in front gives up by default
+CANCEL_S: Final = 2.0  # how long to wait for the server to confirm a cancellation
+DOUBT_S: Final = 50.0  # less than the default timeout of proxies, 60 s
 DOUBT_PAUSE_S: Final = 0.5
-# Compiling a page of search takes longer than running it; a user's own option in the URI wins.
+# Compiling a search takes longer than running it; an option in the URI overrides this setting.
 SESSION: Final = {"jit": "off"}
-# A plan that ignores the values (PostgreSQL may choose one from the sixth execution on) took 297 ms instead of
-# 0.6 for a rare tag; planning a look-up by id each time costs 70 µs (docs/decisions/search.md). So searches have
-# connections of their own.
+# A generic plan (PostgreSQL may choose one from the sixth execution on) took 297 ms instead of 0.6
+# for a rare tag, but planning each look-up by id costs 70 µs (docs/decisions/search.md). So
+# searches have separate connections.
 SEARCH_SESSION: Final = {**SESSION, "plan_cache_mode": "force_custom_plan"}
-POINT_CONNECTIONS: Final = 3  # for look-ups by id, which are batched before they come here
+POINT_CONNECTIONS: Final = 3  # for look-ups by id, which arrive in batches
 
 
 class _Attempt:
-    """One try of a transaction whose answer must be exact: its mark and its result, once it is to be committed."""
+    """One attempt of a transaction outside of the group commit: its mark and result, set before the COMMIT."""
 
     __slots__ = ("mark", "result")
 
     def __init__(self) -> None:
-        self.mark: postgres_doubt.Mark | None = None
+        self.mark: commit_status.Mark | None = None
         self.result: Any = None
 
 
-class PostgresTx:
-    """Statements on one connection."""
-
-    __slots__ = ("_connection", "_copies", "_tally", "alone", "schema")
-    dialect: Dialect = "postgres"
-
-    def __init__(
-        self,
-        connection: Connection,
-        schema: Schema,
-        tally: Tally,
-        *,
-        alone: bool = False,
-        copies: bool = False,
-    ) -> None:
-        self._connection = connection
-        self.schema = schema
-        self.alone = alone
-        self._copies = copies
-        self._tally = tally
-
-    async def fetch(self, sql: Sql, *args: Any) -> list[Row]:
-        try:
-            return cast("list[Row]", await self._connection.fetch(sql.postgres, *args))
-        except asyncpg.PostgresError as error:
-            raise translate(error) from error
-
-    async def fetchrow(self, sql: Sql, *args: Any) -> Row | None:
-        try:
-            return cast("Row | None", await self._connection.fetchrow(sql.postgres, *args))
-        except asyncpg.PostgresError as error:
-            raise translate(error) from error
-
-    async def execute(self, sql: Sql, *args: Any) -> int:
-        try:
-            status: str = await self._connection.execute(sql.postgres, *args)
-        except asyncpg.PostgresError as error:
-            raise translate(error) from error
-        touched = int(status.rsplit(" ", 1)[-1])
-        self._tally.rows += touched
-        return touched
-
-    async def executemany(self, sql: Sql, rows: Iterable[Sequence[Any]]) -> None:
-        rows = list(rows)
-        try:
-            await self._connection.executemany(sql.postgres, rows)
-        except asyncpg.PostgresError as error:
-            raise translate(error) from error
-        self._tally.rows += len(rows)
-
-    def wrote(self, rows: int) -> None:
-        self._tally.rows += rows
-
-    async def insert_many(self, sql: Sql, rows: Sequence[Sequence[Any]]) -> int:
-        return await self.execute(sql, *zip(*rows, strict=True))
-
-    async def copy_new(self, into: Copy, rows: Sequence[Sequence[Any]]) -> bool:
-        if not self._copies or len(rows) < COPY_ROWS:
-            return False
-        try:
-            await self._connection.copy_records_to_table(
-                into.table, records=rows, columns=into.columns
-            )
-        except asyncpg.PostgresError as error:
-            known = translate(error)
-            raise NotNew(known.text) if isinstance(known, UniqueViolation) else known from error
-        self._tally.rows += len(rows)
-        return True
-
-    def array(self, values: Sequence[Any]) -> Any:
-        return values
-
-
 async def _roll_back(connection: Connection, reason: BaseException) -> None:
-    """End a transaction that failed. A connection that cannot is dropped; `reason` stays the error."""
+    """End a failed transaction; drop the connection when that fails. `reason` remains the error."""
     if connection.is_closed():
         return
     if isinstance(reason, TimeoutError):
-        await _drop(connection)  # a ROLLBACK would wait behind the statement that does not end
+        await _drop(connection)  # a ROLLBACK would wait for the statement that does not end
         return
     try:
         await connection.execute("ROLLBACK")
@@ -160,9 +87,10 @@ async def _roll_back(connection: Connection, reason: BaseException) -> None:
 
 
 async def _drop(connection: Connection) -> None:
-    """Close a connection whose statement does not end. The server is told to cancel it, if it can be reached.
+    """Close a connection whose statement does not end, and ask the server to cancel the statement.
 
-    A COMMIT that waits for a synchronous standby then ends as committed; otherwise it would stay open, and in doubt.
+    A COMMIT that waits for a synchronous standby then ends as committed; otherwise it would stay
+    open and in doubt.
     """
     try:
         await connection.close(timeout=CANCEL_S)
@@ -184,39 +112,42 @@ class PostgresDatabase:
 
     def __init__(
         self,
-        link: Link,
+        connector: Connector,
         schema: Schema,
         *,
         pool_size: int = 8,
     ) -> None:
         self.schema = schema
-        self.tally = Tally()
+        self.row_count = RowCount()
         self._probe: Connection | None = None
-        self._link = link
-        # Apart, so that long searches cannot keep writes waiting.
-        self._pulse = Pulse(self._answers, self._oldest, self._lost, self._found)
+        self._connector = connector
+        # Separate pools: long searches must not delay writes.
+        self._outage_watch = OutageWatch(
+            self._answers, self._oldest, self._on_outage, self._on_recovery
+        )
         search = partial(self._open, SEARCH_SESSION, SEARCH_STATEMENTS)
-        self._readers = Pool(search, pool_size, self._pulse.watch)
-        self._points = Pool(self._open, POINT_CONNECTIONS, self._pulse.watch)
-        self._writers = Pool(self._open, WRITE_CONNECTIONS, self._pulse.watch)
-        self._others = Pool(self._open, OTHER_WRITE_CONNECTIONS, self._pulse.watch)
-        # By connection, which does not outlive it. None: the engine cannot say what became of a transaction.
-        self._server_runs: WeakKeyDictionary[Connection, postgres_doubt.ServerRun | None] = (
+        self._readers = Pool(search, pool_size, self._outage_watch.watch)
+        self._points = Pool(self._open, POINT_CONNECTIONS, self._outage_watch.watch)
+        self._writers = Pool(self._open, WRITE_CONNECTIONS, self._outage_watch.watch)
+        self._others = Pool(self._open, OTHER_WRITE_CONNECTIONS, self._outage_watch.watch)
+        # By connection. None: the engine cannot report the status of a transaction.
+        self._server_runs: WeakKeyDictionary[Connection, commit_status.ServerRun | None] = (
             WeakKeyDictionary()
         )
         self._pools = (self._writers, self._others, self._readers, self._points)
 
     async def _answers(self) -> bool:
-        """Whether the database gives a connection, or at least a reason that proves it alive.
+        """Whether the database accepts a connection, or rejects it in a way that proves that it
+        runs.
 
-        A pooler takes connections for a database that is away, and may have no server left for one more. There the
-        connection of `ping` is asked.
+        A pooler accepts connections for an unavailable database, and may have no server left for
+        one more. Behind one, the connection of `ping` is used.
         """
         try:
-            if self._link.pooler == "none":
+            if self._connector.pooler == "none":
                 (await self._open()).terminate()
             else:
-                await self._ask(self._link.connect_timeout_s)
+                await self._ask(self._connector.connect_timeout_s)
         except pg.TooManyConnectionsError:
             pass
         except (asyncpg.PostgresError, *GONE):
@@ -226,12 +157,12 @@ class PostgresDatabase:
     def _oldest(self) -> float | None:
         return min((t for pool in self._pools if (t := pool.oldest()) is not None), default=None)
 
-    def _lost(self) -> None:
+    def _on_outage(self) -> None:
         log.warning("the database does not answer")
         for pool in self._pools:
             pool.break_all()
 
-    def _found(self) -> None:
+    def _on_recovery(self) -> None:
         log.warning("the database answers again")
         for pool in self._pools:
             pool.away = False
@@ -239,7 +170,7 @@ class PostgresDatabase:
     async def _open(
         self, session: Mapping[str, str] = SESSION, statements: int = STATEMENTS
     ) -> Connection:
-        connection = await self._link.open(session, statements)
+        connection = await self._connector.open(session, statements)
         notice_silence(connection)
         return connection
 
@@ -264,9 +195,9 @@ class PostgresDatabase:
     async def read(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         """See `Database.read`.
 
-        Statements of one read are not wrapped in a transaction (behind a transaction pooler they are): BEGIN and
-        COMMIT cost two round trips, and stock MLflow reads at READ COMMITTED too. A connection that breaks is
-        replaced once, unseen by the caller.
+        The statements of one read share a transaction only behind a transaction pooler: BEGIN and
+        COMMIT cost two round trips, and stock MLflow reads at READ COMMITTED too. After a lost
+        connection the read is retried once.
         """
         return await self._read_from(self._readers, fn, args)
 
@@ -276,8 +207,8 @@ class PostgresDatabase:
 
     async def _read_from(self, pool: Pool, fn: Callable[..., Awaitable[T]], args: Any) -> T:
         async def use(connection: Connection) -> T:
-            tx = PostgresTx(connection, self.schema, self.tally)
-            if self._link.pooler != "transaction":
+            tx = PostgresTx(connection, self.schema, self.row_count)
+            if self._connector.pooler != "transaction":
                 return await fn(tx, *args)
             async with connection.transaction():  # one for all statements, instead of one for each
                 return await fn(tx, *args)
@@ -297,15 +228,15 @@ class PostgresDatabase:
         lock_s: float,
         attempt: _Attempt | None = None,
     ) -> T:
-        """Run `fn` between BEGIN and COMMIT. An `attempt` notes what resolves a COMMIT in doubt."""
+        """Run `fn` between BEGIN and COMMIT. An `attempt` records the data to resolve a COMMIT in doubt."""
         run = await self._server_run(connection) if attempt else None
-        tx = PostgresTx(connection, self.schema, self.tally, copies=copies)
+        tx = PostgresTx(connection, self.schema, self.row_count, copies=copies)
         try:
             await connection.execute(BEGIN.format(round(lock_s * 1000)))
             result = await fn(tx, *args)
             if attempt and run is not None:
                 attempt.result = result
-                attempt.mark = await postgres_doubt.mark(connection, run)
+                attempt.mark = await commit_status.mark(connection, run)
         except BaseException as error:
             await _roll_back(connection, error)
             raise
@@ -322,15 +253,15 @@ class PostgresDatabase:
             raise DatabaseError(f"the transaction was not committed: the database said {status}")
         return result
 
-    async def _server_run(self, connection: Connection) -> postgres_doubt.ServerRun | None:
+    async def _server_run(self, connection: Connection) -> commit_status.ServerRun | None:
         if connection not in self._server_runs:
-            self._server_runs[connection] = await postgres_doubt.server_run(connection)
+            self._server_runs[connection] = await commit_status.server_run(connection)
         return self._server_runs[connection]
 
     async def write(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         """See `Database.write`."""
         copies = True
-        give_up = monotonic() + LOCK_PATIENCE_S
+        give_up = monotonic() + LOCK_RETRY_S
         pause_s = LOCK_PAUSE_S[0]
         lock_s = LOCK_S
         while True:
@@ -349,29 +280,29 @@ class PostgresDatabase:
                 pause_s = min(2 * pause_s, LOCK_PAUSE_S[1])
                 lock_s = NEXT_LOCK_S
             except InDoubt:
-                fate = await self._fate(attempt.mark)
-                if fate == "committed":
+                status = await self._status_of(attempt.mark)
+                if status == "committed":
                     return cast("T", attempt.result)
-                if fate != "aborted":
+                if status != "aborted":
                     raise
 
-    async def _fate(self, mark: postgres_doubt.Mark | None) -> postgres_doubt.Fate:
-        """What became of a COMMIT in doubt, asked until the database knows it, for DOUBT_S at most."""
+    async def _status_of(self, mark: commit_status.Mark | None) -> commit_status.Status:
+        """The status of a COMMIT in doubt. Asks for DOUBT_S at most, until the database knows it."""
         if mark is None:
             return "unknown"
         if mark.txid is None:
-            return "committed"  # it had nothing to write
+            return "committed"  # a transaction without writes
         give_up = monotonic() + DOUBT_S
         while monotonic() < give_up:
             try:
-                fate = await self._with_connection(
-                    self._others, partial(postgres_doubt.fate, of=mark)
+                status = await self._with_connection(
+                    self._others, partial(commit_status.status_of, mark=mark)
                 )
             except Unavailable as error:
                 log.debug("a COMMIT is still in doubt: %s", error.kind)
             else:
-                if fate != "in progress":
-                    return fate
+                if status != "in progress":
+                    return status
             await asyncio.sleep(DOUBT_PAUSE_S)
         return "unknown"
 
@@ -390,9 +321,9 @@ class PostgresDatabase:
     async def _statement(
         self, connection: Connection, fn: Callable[..., Awaitable[T]], args: Any
     ) -> T:
-        """Run an `fn` of one statement, which commits by itself: two of three round trips less."""
+        """Run an `fn` of one statement, which commits by itself: one round trip instead of three."""
         try:
-            return await fn(PostgresTx(connection, self.schema, self.tally, alone=True), *args)
+            return await fn(PostgresTx(connection, self.schema, self.row_count, alone=True), *args)
         except BaseException as error:
             cause = error.__cause__ if isinstance(error, DatabaseError) else error
             if cause is None or is_rolled_back(cause):
@@ -408,21 +339,24 @@ class PostgresDatabase:
             try:
                 return await self._with_connection(pool, use)
             except Lost:
-                # Before its COMMIT: nothing of it is written. A second loss is no accident of one connection.
+                # Lost before the COMMIT, so nothing is written. A second loss is not the fault of
+                # one connection.
                 if lost:
                     raise
                 lost = True
             except Retryable:
                 if attempt == RETRIES:
                     raise
-                # Full jitter: two processes that collided must not collide again in step.
+                # Full jitter, so that two processes that collided do not collide again.
                 await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))
         raise AssertionError("unreachable")
 
     async def ping(self) -> None:
-        """See `Database.ping`. On a connection of its own, so that a busy pool does not look like an outage.
+        """See `Database.ping`. Uses a separate connection, so that a busy pool does not look like
+        an outage.
 
-        It is kept from one question to the next: far away, or with a slow directory service, a login takes seconds.
+        The connection stays open: to a distant server, or with a slow directory service, a login
+        takes seconds.
         """
         try:
             await self._ask(PING_TIMEOUT_S)
@@ -430,16 +364,16 @@ class PostgresDatabase:
             raise Unavailable(str(error) or "no answer in time") from error
 
     async def _ask(self, timeout_s: float) -> None:
-        connection, self._probe = self._probe, None  # whatever happens to it, nobody else has it
+        connection, self._probe = self._probe, None  # no other caller may use it meanwhile
         try:
             if connection is None or connection.is_closed():
                 connection = await self._open()
             await connection.execute("SELECT 1", timeout=timeout_s)
-        except BaseException:  # cancelled as well: it may be in the middle of an answer
+        except BaseException:  # also when cancelled: an answer may be incomplete
             if connection is not None:
                 connection.terminate()
             raise
-        if self._probe is not None:  # kept by somebody who asked meanwhile
+        if self._probe is not None:  # another caller has stored one meanwhile
             self._probe.terminate()
         self._probe = connection
 
@@ -453,7 +387,7 @@ class PostgresDatabase:
 
     async def close(self) -> None:
         """See `Database.close`."""
-        await self._pulse.close()
+        await self._outage_watch.close()
         if self._probe is not None:
             self._probe.terminate()
         for pool in self._pools:

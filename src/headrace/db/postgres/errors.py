@@ -1,4 +1,4 @@
-"""asyncpg's errors, as those that the code above knows."""
+"""asyncpg's errors as those of `headrace.db.errors`."""
 
 from __future__ import annotations
 
@@ -32,33 +32,35 @@ GONE: Final = (
     pg.ReadOnlySQLTransactionError,
 )
 
-# The connection is of no more use, whatever the database says next.
+# The connection is unusable after one of these.
 _BROKEN: Final = (
     OSError,
     pg.InternalClientError,  # the server closed an idle connection; asyncpg reports its message as unexpected
     pg.ConnectionDoesNotExistError,
     pg.ConnectionFailureError,
-    pg.ProtocolViolationError,  # a pooler has lost its server, or has none to give
+    pg.ProtocolViolationError,  # a pooler has lost its server, or has none free
     pg.AdminShutdownError,
     pg.CrashShutdownError,
-    pg.ReadOnlySQLTransactionError,  # it leads to a server that has become a standby
+    pg.ReadOnlySQLTransactionError,  # its server has become a standby
 )
-# Errors whose transaction may have been committed, though the server reports them as ERROR: a connection that broke
-# (class 08, also as reported by a pooler), an administrator's shutdown (57P), a completion that is unknown (40003).
+# After these errors the transaction may be committed, although the server reports them as ERROR: a
+# broken connection (class 08, also reported by poolers), a shutdown by an administrator (57P),
+# statement completion unknown (40003).
 _IN_DOUBT: Final = ("08", "57P", "40003")
 
 
 def _severity(error: BaseException) -> str | None:
-    """ERROR, FATAL or PANIC, as the server said; None for errors of the client's side."""
+    """ERROR, FATAL or PANIC, from the server; None for errors of the client's side."""
     severity: str | None = getattr(error, "severity_en", None) or getattr(error, "severity", None)
     return severity
 
 
 def is_rolled_back(error: BaseException) -> bool:
-    """Whether the answer to a COMMIT, or to a statement by itself, guarantees that nothing is written.
+    """Whether the answer to a COMMIT, or to a lone statement, guarantees that nothing is written.
 
-    An ERROR of the server does, because once it begins to write the COMMIT PostgreSQL turns errors into PANIC. So do
-    parameters that asyncpg itself refuses: it raises the server's exceptions for them, without a severity.
+    An ERROR of the server does, because PostgreSQL turns errors into PANIC once it begins to write
+    the COMMIT. Parameters that asyncpg itself rejects do as well: it raises the server's exceptions
+    for them, without a severity.
     """
     return (
         isinstance(error, asyncpg.PostgresError)
@@ -67,8 +69,8 @@ def is_rolled_back(error: BaseException) -> bool:
     )
 
 
-# "Key (name)=(x) already exists." in the language of the server, but with these columns in any. MLflow's names of
-# constraints differ between its heads, its columns do not.
+# "Key (name)=(x) already exists." in the server's language; the columns are the same in every
+# language. MLflow's constraint names differ between its heads, its column names do not.
 _KEY: Final = re.compile(r"\(([\w, ]+)\)=\(")
 
 
@@ -79,7 +81,7 @@ def _unique_violation(error: pg.UniqueViolationError, text: str) -> UniqueViolat
 
 
 def translate(error: BaseException) -> DatabaseError:
-    """The driver's error as one of ours; `text` stays the driver's."""
+    """The driver's error as one of ours, with the driver's text."""
     reason = str(error) or "the database did not answer in time"
     text = f"({type(error).__module__}.{type(error).__name__}) {reason}"
     if _severity(error) in ("FATAL", "PANIC"):  # the server closes the connection

@@ -1,8 +1,9 @@
-"""Notices that a database is away although its connections look alive, and that it is back.
+"""Detects that a database is unreachable although its connections seem open, and that it is back.
 
-A network that stalls leaves statements waiting until their timeout, which must be long for the sake of searches.
-So while a statement takes long the database is asked for a new connection. When it gives none, it is away:
-every connection is broken, callers get `Unavailable` at once instead of in line, and it is asked until it answers.
+When a network stalls, statements wait until their timeout, which must be long because of searches.
+So while a statement takes long, the watch opens a new connection. When that fails, the database is
+unreachable: every connection is broken, callers get `Unavailable` immediately, and the watch probes
+until the database answers.
 """
 
 from __future__ import annotations
@@ -14,35 +15,36 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-LONG_S: Final = 2.0  # a connection is in use that long: ask whether the database is still there
-PROBE_EVERY_S: Final = 0.5  # while it is away: how late its return is noticed
+LONG_S: Final = 2.0  # probe when a connection has been in use for so long
+PROBE_EVERY_S: Final = 0.5  # during an outage
 
 
-class Pulse:
-    """Watches one database while it is in use; nothing runs when nothing is asked of it.
+class OutageWatch:
+    """Watches one database while it is in use; an idle one is not watched.
 
-    `probe()` says whether the database answers, within the time that a connection to it may take; `oldest()` is the
-    `monotonic` time since when a connection has been in use, None when none is; `lost()` is called when the database
-    is found to be away, `found()` when it answers again.
+    `probe()` returns whether the database answers within the time limit of a connection; `oldest()`
+    returns the `monotonic` time when the oldest use of a connection began, None without one;
+    `on_outage()` is called when the database does not answer, `on_recovery()` when it answers
+    again.
     """
 
     def __init__(
         self,
         probe: Callable[[], Awaitable[bool]],
         oldest: Callable[[], float | None],
-        lost: Callable[[], None],
-        found: Callable[[], None],
+        on_outage: Callable[[], None],
+        on_recovery: Callable[[], None],
     ) -> None:
         self._probe = probe
         self._oldest = oldest
-        self._lost = lost
-        self._found = found
+        self._on_outage = on_outage
+        self._on_recovery = on_recovery
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     def watch(self) -> None:
-        """A connection was taken into use; cheap, called for each."""
+        """Note that a connection is in use. Cheap: called for each use."""
         if self._timer is None and self._task is None and not self._closed:
             self._timer = asyncio.get_running_loop().call_later(LONG_S, self._look)
 
@@ -62,16 +64,16 @@ class Pulse:
             while not await self._probe():
                 if not away:
                     away = True
-                    self._lost()
+                    self._on_outage()
                 await asyncio.sleep(PROBE_EVERY_S)
         finally:
             if away:
-                self._found()
+                self._on_recovery()
             self._task = None
-        self.watch()  # long statements of a database that is there go on being watched
+        self.watch()  # the database answers: keep watching its long statements
 
     async def close(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()

@@ -1,7 +1,7 @@
-"""A small pool of connections that heals itself, and sockets that notice silence.
+"""A small connection pool that replaces broken connections, and TCP options that detect dead peers.
 
-asyncpg's own pool sends a reset query after every use; ours does not, because nothing here changes session
-state. A connection that failed is dropped and the next caller opens a new one.
+asyncpg's own pool sends a reset query after every use. Ours does not, because headrace never
+changes session state. A failed connection is dropped and the next caller opens a new one.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from headrace.db.base import Load
 
 Connection: TypeAlias = Any  # asyncpg ships no types
-WAIT_TIMEOUT_S: Final = 10.0  # for a connection of the pool; beyond it the caller gets 429
-# A stock search of 100 runs takes 5 to 15 ms, so that the last in a full line waits a second or two.
-MAX_WAITERS: Final = 128  # in line for one pool; more get 429 at once
-# What the network must bring back from a host that is silent; else the socket is broken: a host that vanished
-# without a word, or a firewall that forgot the connection, is found although new connections are answered.
+WAIT_TIMEOUT_S: Final = 10.0  # for a connection of the pool; then the caller gets 429
+# A stock search of 100 runs takes 5 to 15 ms, so the last caller of a full queue waits a second or
+# two.
+MAX_WAITERS: Final = 128  # per pool; further callers get 429 immediately
+# The kernel breaks a connection whose peer is silent for so long. This detects a host that
+# vanished, or a firewall that dropped the connection, although new connections succeed.
 SILENCE_MS: Final = 20_000
 KEEPALIVE_IDLE_S: Final = 10
 KEEPALIVE_INTERVAL_S: Final = 3
@@ -36,9 +37,11 @@ KEEPALIVE_PROBES: Final = 3
 
 
 def notice_silence(connection: Connection) -> None:
-    """Have the kernel break a TCP connection whose other end is silent (Linux; elsewhere what there is of it)."""
+    """Make the kernel break a TCP connection whose peer is silent (on Linux; elsewhere as far as supported)."""
     connection = getattr(connection, "driver", connection)
-    transport = getattr(connection, "_transport", None)  # asyncpg has no other way to its socket
+    transport = getattr(
+        connection, "_transport", None
+    )  # asyncpg offers no other access to its socket
     sock = transport.get_extra_info("socket") if transport is not None else None
     if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
@@ -55,7 +58,7 @@ def notice_silence(connection: Connection) -> None:
 
 
 class Pool:
-    """At most `size` connections, opened when first needed; callers wait in line, up to WAIT_TIMEOUT_S."""
+    """At most `size` connections, opened when first needed; callers queue for up to WAIT_TIMEOUT_S."""
 
     def __init__(
         self, open_one: Callable[[], Awaitable[Connection]], size: int, used: Callable[[], None]
@@ -64,9 +67,9 @@ class Pool:
         self._used = used
         self._idle: list[Connection] = []
         self._waiters: deque[asyncio.Future[Connection | None]] = deque()
-        self._in_use: dict[Connection, float] = {}  # since when
-        self.away = False  # nothing is tried while the database is known to be
-        self._opening: list[float] = []  # connections being opened: since when
+        self._in_use: dict[Connection, float] = {}  # with the `monotonic` start of its use
+        self.away = False  # set while the database is known to be unreachable
+        self._opening: list[float] = []  # the `monotonic` start of each connection being opened
         self.size = size
         self.closed = False
 
@@ -76,7 +79,7 @@ class Pool:
         return len(self._in_use), len(self._idle), len(self._waiters), self.size
 
     async def acquire(self) -> Connection:
-        """A live connection. Raises `Unavailable` when none can be had in time."""
+        """An open connection. Raises `Unavailable` when none becomes available in time."""
         while True:
             if self.closed:
                 raise Unavailable("the server is shutting down")
@@ -95,7 +98,7 @@ class Pool:
                 return handed
 
     async def _wait(self) -> Connection | None:
-        """The connection that a caller gives back, or None when one may be opened. Raises `Crowded`."""
+        """A connection that another caller released, or None when one may be opened. Raises `Crowded`."""
         waiter: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         try:
@@ -109,7 +112,7 @@ class Pool:
             raise
 
     def _pass_on(self, waiter: asyncio.Future[Connection | None]) -> None:
-        """Give what a caller that waits no longer was handed in the same tick to the next one."""
+        """Pass on the connection that a leaving caller was handed in the same iteration of the loop."""
         if not waiter.done() or waiter.cancelled():
             with suppress(ValueError):
                 self._waiters.remove(waiter)
@@ -124,7 +127,7 @@ class Pool:
         self._used()
         try:
             connection = await self._open_one()
-        except BaseException as error:  # cancelled as well: the next in line may open one
+        except BaseException as error:  # also when cancelled: the next waiter may open one
             self._opening.remove(since)
             self._wake_one()
             if isinstance(error, (asyncpg.PostgresError, *GONE)):
@@ -139,11 +142,11 @@ class Pool:
         self._used()
 
     def oldest(self) -> float | None:
-        """Since when (`monotonic`) the connection that has been in use, or in the making, longest is."""
+        """The `monotonic` start of the oldest use or opening of a connection; None without one."""
         return min([*self._in_use.values(), *self._opening], default=None)
 
     def break_all(self) -> None:
-        """Break every connection: who uses one or waits for one gets an error now."""
+        """Break every connection: callers that use one or wait for one get an error immediately."""
         self.away = True
         for connection in [*self._in_use, *self._idle]:
             connection.terminate()
@@ -152,7 +155,7 @@ class Pool:
             self._wake_one()
 
     def release(self, connection: Connection) -> None:
-        """Give a connection back; one that is closed or still inside a transaction is dropped."""
+        """Return a connection to the pool; drop it when it is closed or inside a transaction."""
         if connection.is_closed() or connection.is_in_transaction() or self.closed:
             self._in_use.pop(connection, None)
             if not connection.is_closed():
@@ -176,7 +179,7 @@ class Pool:
                 return
 
     async def close(self) -> None:
-        """Close idle connections now; one in use closes when it is given back."""
+        """Close idle connections now, and those in use when they are released."""
         self.closed = True
         while self._waiters:
             self._wake_one()

@@ -1,5 +1,5 @@
-"""MLflow's tables: made on an empty database, recognised on any other, never changed.
+"""MLflow's tables: created in an empty database, checked in any other, never changed.
 
-`postgres.prepare` and `sqlite.prepare` do that on a connection and answer with `facts.Facts`.
-Commands for people are in `commands`, known heads in `heads`, what our statements need in `used`.
+`postgres.prepare` and `sqlite.prepare` do that on a connection and return `facts.Facts`. The known
+heads are in `heads`, the tables and columns that our statements need in `used`.
 """

@@ -1,4 +1,4 @@
-"""What was found in a database, and the decision whether it can be served as it is."""
+"""The schema facts of a database, and the decision whether it can be served."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from headrace.db.schema import heads, used
 STAMP: Final = "alembic_version"
 MLFLOW_TABLES: Final = frozenset(used.USED) - {STAMP}
 _CREATE: Final = re.compile(r'^CREATE TABLE "?(\w+)', re.MULTILINE)
-# Found columns per table; True: an INSERT has to name the column (NOT NULL and no default).
+# Columns per table; True: an INSERT must name the column (NOT NULL without a default).
 Columns = Mapping[str, Mapping[str, bool]]
 
 
 class UnusableDatabase(Exception):
-    """This database cannot be served. The text is for a person and names the command to run.
+    """This database cannot be served. The text is for the user and names the command to run.
 
-    `transient`: it may work a moment later (the server is starting, the file is locked).
+    `transient`: a retry may succeed (the server is starting, the file is locked).
     """
 
     def __init__(self, text: str, *, transient: bool = False) -> None:
@@ -28,7 +28,7 @@ class UnusableDatabase(Exception):
 
 
 class Facts:
-    """The tables and columns of one database. Read once at start, then asked by statements."""
+    """The tables and columns of one database, read once at start."""
 
     __slots__ = ("columns", "created", "head", "missing", "warnings")
 
@@ -39,26 +39,26 @@ class Facts:
         self.columns = {table: frozenset(names) for table, names in columns.items()}
         self.created = created
         self.warnings = warnings
-        self.missing = absent(self.columns, used.USED)
+        self.missing = missing_names(self.columns, used.USED)
 
     def has(self, table: str, column: str | None = None) -> bool:
-        """Whether the table, or the column of it, is there."""
+        """Whether the table, or its column, exists."""
         names = self.columns.get(table)
         return names is not None and (column is None or column in names)
 
     @property
     def release(self) -> str | None:
-        """The releases of MLflow this head belongs to, in words; None when it is unknown."""
+        """The text for the releases of MLflow with this head; None when it is unknown."""
         return heads.release(self.head)
 
     @property
     def lost(self) -> tuple[str, ...]:
-        """What is not served because of what is missing, in words."""
+        """The features that are not served because tables or columns are missing."""
         return tuple(used.LOST[name] for name in self.missing if name in used.LOST)
 
 
-def absent(columns: Mapping[str, frozenset[str]], wanted: used.Tables) -> tuple[str, ...]:
-    """The wanted tables (as `table`) and columns (as `table.column`) that are not there, sorted."""
+def missing_names(columns: Mapping[str, frozenset[str]], wanted: used.Tables) -> tuple[str, ...]:
+    """The required tables (as `table`) and columns (as `table.column`) that do not exist, sorted."""
     missing: list[str] = []
     for table, names in wanted.items():
         if table not in columns:
@@ -68,29 +68,29 @@ def absent(columns: Mapping[str, frozenset[str]], wanted: used.Tables) -> tuple[
     return tuple(sorted(missing))
 
 
-def creatable(revisions: list[str], columns: Columns) -> bool:
-    """Whether to make MLflow's tables: none of their names is taken. Tables of others are no matter."""
+def can_create(revisions: list[str], columns: Columns) -> bool:
+    """Whether MLflow's tables can be created: none of their names is taken. Other tables do not matter."""
     return not revisions and not _taken(columns)
 
 
 def _taken(columns: Columns) -> list[str]:
-    """Names of tables that MLflow makes and somebody has made already."""
+    """The names of MLflow's tables that exist already."""
     source = resources.files(__package__).joinpath("sqlite.sql").read_text("utf-8")
     names = set(_CREATE.findall(source))
     if set(columns.get(STAMP, ("version_num",))) == {"version_num"}:
-        names.discard(STAMP)  # Alembic's own, and without a revision it is empty
+        names.discard(STAMP)  # Alembic's table, empty without a revision
     return sorted(names & set(columns))
 
 
-def judge(revisions: list[str], columns: Columns, uri: str) -> Facts:
-    """The facts of a database that can be served as it is; UnusableDatabase for any other.
+def check_schema(revisions: list[str], columns: Columns, uri: str) -> Facts:
+    """The facts of a database that can be served. Raises UnusableDatabase for any other.
 
-    `revisions`: the rows of alembic_version. `uri`: as shown to people, without its password.
+    `revisions`: the rows of alembic_version. `uri`: without its password, for messages.
     """
     if len(revisions) > 1:
         raise UnusableDatabase(
-            f"{uri} carries {len(revisions)} schema revisions ({', '.join(revisions)}) where "
-            f"MLflow has one. Restore a backup, or let MLflow repair it: headrace db upgrade {uri}"
+            f"{uri} has {len(revisions)} schema revisions ({', '.join(revisions)}), but MLflow has one. "
+            f"Restore a backup, or let MLflow repair it: headrace db upgrade {uri}"
         )
     if not revisions:
         raise _unstamped(columns, uri)
@@ -98,7 +98,7 @@ def judge(revisions: list[str], columns: Columns, uri: str) -> Facts:
     if not MLFLOW_TABLES & frozenset(columns):
         raise UnusableDatabase(
             f"{uri} belongs to another application (its Alembic revision is {head}, and it has "
-            "none of MLflow's tables). Name a database of its own for MLflow and create its tables "
+            "none of MLflow's tables). Use a separate database for MLflow, and create its tables "
             "with: headrace db init URI"
         )
     if head in heads.REVISIONS:
@@ -108,7 +108,7 @@ def judge(revisions: list[str], columns: Columns, uri: str) -> Facts:
 
 def _known(head: str, columns: Columns, uri: str) -> Facts:
     facts = Facts(head, columns)
-    missing = absent(facts.columns, used.REQUIRED)
+    missing = missing_names(facts.columns, used.REQUIRED)
     if missing:
         raise UnusableDatabase(
             f"{uri} is at schema revision {head} ({facts.release}) and lacks {_some(missing)}, "
@@ -120,7 +120,9 @@ def _known(head: str, columns: Columns, uri: str) -> Facts:
 def _unknown(head: str, columns: Columns, uri: str) -> Facts:
     warning = f"{uri} is at schema revision {head}, which this headrace does not know"
     facts = Facts(
-        head, columns, warnings=(f"{warning}; every table it uses is there, so it serves.",)
+        head,
+        columns,
+        warnings=(f"{warning}; all tables that it uses exist, so it serves the database.",),
     )
     if facts.missing:
         raise UnusableDatabase(
@@ -146,9 +148,9 @@ def _unknown(head: str, columns: Columns, uri: str) -> Facts:
 def _unstamped(columns: Columns, uri: str) -> UnusableDatabase:
     return UnusableDatabase(
         f"{uri} has tables named like MLflow's ({_some(tuple(_taken(columns)))}) but no schema revision: their "
-        "creation stopped half-way, or they are another's. If they are MLflow's, run: "
-        f"headrace db upgrade {uri}. If they are another's, name a database of its own for MLflow; on "
-        "PostgreSQL a schema will do: ?options=-csearch_path%3DNAME"
+        "creation was interrupted, or they belong to another application. If they are MLflow's, run: "
+        f"headrace db upgrade {uri}. If not, use a separate database for MLflow; on "
+        "PostgreSQL a separate schema suffices: ?options=-csearch_path%3DNAME"
     )
 
 

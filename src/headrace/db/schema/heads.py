@@ -1,12 +1,12 @@
-"""The revisions of MLflow's schema, and which releases of MLflow carry them."""
+"""The revisions of MLflow's schema, and the releases of MLflow with them."""
 
 from __future__ import annotations
 
 from typing import Final
 
-CURRENT: Final = "dc11669786a5"  # what headrace creates: the head of MLflow 3.17.2
+CURRENT: Final = "dc11669786a5"  # headrace creates this head, that of MLflow 3.17.2
 
-# Releases, oldest first, each with the revisions since the one before; the last is its head.
+# Releases, oldest first, each with its new revisions; the last of them is its head.
 _HISTORY: Final = (
     (
         "2.9",
@@ -40,7 +40,7 @@ REVISIONS: Final = tuple(revision for _, ids in _HISTORY for revision in ids.spl
 
 
 def release(revision: str) -> str | None:
-    """Which releases of MLflow a revision belongs to, in words; None when it is unknown."""
+    """The text for the releases of MLflow with a revision; None when it is unknown."""
     if revision in RELEASES:
         return f"MLflow {RELEASES[revision]}"
     for name, ids in _HISTORY:

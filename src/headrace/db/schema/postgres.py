@@ -1,4 +1,4 @@
-"""MLflow's tables in PostgreSQL. Everything here runs on one asyncpg connection."""
+"""MLflow's tables in PostgreSQL, on one asyncpg connection."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from headrace.db.schema.facts import (
     Columns,
     Facts,
     UnusableDatabase,
-    creatable,
-    judge,
+    can_create,
+    check_schema,
 )
 
 if TYPE_CHECKING:
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 
     from asyncpg.connection import Connection
 
-CREATION_LOCK: Final = 0x6865_6164_7261_6365  # "headrace": whoever makes the tables holds it
+CREATION_LOCK: Final = (
+    0x6865_6164_7261_6365  # "headrace": the process that creates the tables holds it
+)
 
-# Relations that an unqualified name finds, without those of extensions (PostGIS brings a table).
+# Relations that an unqualified name finds, without those of extensions (PostGIS has a table).
 _COLUMNS: Final = """
     SELECT c.relname, a.attname,
            a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = ''
@@ -41,36 +43,36 @@ _COLUMNS: Final = """
 
 
 async def prepare(connection: Connection, uri: str, default_location: str) -> Facts:
-    """Facts of a database that can be served; one without MLflow's tables gets them first.
+    """The facts of a database that can be served; creates MLflow's tables in one without them.
 
-    `uri`: as shown to people. `default_location`: artifacts of experiment 0. Raises UnusableDatabase.
-    Safe to run in many processes at once.
+    `uri`: for messages. `default_location`: artifact location of experiment 0. Raises
+    UnusableDatabase. Many processes may run it at once.
     """
     async with explained(uri):
-        revisions, columns = await look(connection)
-        if creatable(revisions, columns):
+        revisions, columns = await read_tables(connection)
+        if can_create(revisions, columns):
             return await _create(connection, uri, default_location)
-        facts = judge(revisions, columns, uri)
+        facts = check_schema(revisions, columns, uri)
         await _adopt(connection, facts, uri, default_location)
         return facts
 
 
 async def inspect(connection: Connection, uri: str) -> Facts | None:
-    """As `prepare`, but nothing is written; None where MLflow's tables can be made."""
+    """As `prepare`, but writes nothing; None when MLflow's tables can be created."""
     async with explained(uri):
-        revisions, columns = await look(connection)
-        if creatable(revisions, columns):
+        revisions, columns = await read_tables(connection)
+        if can_create(revisions, columns):
             return None
-        return judge(revisions, columns, uri)
+        return check_schema(revisions, columns, uri)
 
 
 def script() -> str:
-    """All of postgres.sql, to be run as one text."""
+    """The text of postgres.sql, for one execution."""
     return resources.files(__package__).joinpath("postgres.sql").read_text("utf-8")
 
 
-async def look(connection: Connection) -> tuple[list[str], Columns]:
-    """The rows of alembic_version, and every table that is there. Driver errors pass through."""
+async def read_tables(connection: Connection) -> tuple[list[str], Columns]:
+    """The rows of alembic_version, and the columns of every table. Driver errors pass through."""
     columns: dict[str, dict[str, bool]] = {}
     for table, column, required in await connection.fetch(_COLUMNS):
         columns.setdefault(table, {})[column] = required
@@ -82,18 +84,18 @@ async def look(connection: Connection) -> tuple[list[str], Columns]:
 
 async def _create(connection: Connection, uri: str, default_location: str) -> Facts:
     async with connection.transaction():
-        # A second process waits here, and then finds what the first has made.
+        # A second process waits here, and then finds the tables of the first.
         await connection.execute("SELECT pg_advisory_xact_lock($1)", CREATION_LOCK)
-        revisions, columns = await look(connection)
-        if creatable(revisions, columns):
+        revisions, columns = await read_tables(connection)
+        if can_create(revisions, columns):
             if STAMP in columns:
                 await connection.execute(f"DROP TABLE {STAMP}")
             await connection.execute(script())
             for sql, args in seed.new_database(default_location):
                 await connection.execute(sql.postgres, *args)
-            _, columns = await look(connection)
+            _, columns = await read_tables(connection)
             return Facts(heads.CURRENT, columns, created=True)
-        facts = judge(revisions, columns, uri)
+        facts = check_schema(revisions, columns, uri)
     await _adopt(connection, facts, uri, default_location)
     return facts
 
@@ -110,27 +112,29 @@ async def _adopt(connection: Connection, facts: Facts, uri: str, default_locatio
 
 @asynccontextmanager
 async def explained(uri: str) -> AsyncIterator[None]:
-    """Driver errors leave as UnusableDatabase, in words for the person who named the database."""
+    """Turn driver errors into UnusableDatabase, with texts for the user."""
     try:
         yield
     except pg.InvalidAuthorizationSpecificationError as error:
         raise UnusableDatabase(
-            f"{uri}: the server refuses the user or password ({error})."
+            f"{uri}: the server rejects the user or password ({error})."
         ) from error
     except pg.InvalidCatalogNameError as error:
         raise UnusableDatabase(f"{uri}: {error}. Create it with: createdb") from error
     except pg.InsufficientPrivilegeError as error:
         raise UnusableDatabase(
-            f"{uri}: the role may not do what is needed ({error}). Grant it, or name another role."
+            f"{uri}: the role lacks a privilege ({error}). Grant it, or use another role."
         ) from error
     except (pg.CannotConnectNowError, pg.TooManyConnectionsError) as error:
         raise UnusableDatabase(f"{uri}: {error}.", transient=True) from error
     except pg.ProtocolViolationError as error:
-        if "startup parameter" not in str(error):  # what a pooler says, too, that has no server yet
+        if "startup parameter" not in str(
+            error
+        ):  # a pooler without a server yet reports this error as well
             raise UnusableDatabase(f"{uri}: {error}.", transient=True) from error
         raise UnusableDatabase(
-            f"{uri}: the pooler in front of the database refuses the connection ({error}). Take options= "
-            "out of the URI and leave --postgres-pooler out, or add the parameter to the pooler's "
+            f"{uri}: the pooler in front of the database rejects the connection ({error}). Remove options= "
+            "from the URI and omit --postgres-pooler, or add the parameter to the pooler's "
             "ignore_startup_parameters."
         ) from error
     except (OSError, TimeoutError, pg.PostgresConnectionError) as error:

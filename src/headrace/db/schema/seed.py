@@ -1,4 +1,4 @@
-"""The rows stock MLflow leaves in a new database: revision, workspace, experiment 0."""
+"""The rows that stock MLflow writes to a new database: revision, workspace, experiment 0."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ _WORKSPACE: Final = Sql(
     "INSERT INTO workspaces (name, description)"
     " VALUES ('default', 'Default workspace for legacy resources')"
 )
-# No conflict target: id 0 may have come meanwhile, or the name may be another experiment's.
+# No conflict target: another process may have inserted id 0, or another experiment may have the
+# name.
 _DEFAULT_EXPERIMENT: Final = Sql("""
     INSERT INTO experiments
         (experiment_id, name, artifact_location, lifecycle_stage, creation_time, last_update_time)
@@ -28,12 +29,12 @@ Statement = tuple[Sql, tuple[Any, ...]]
 
 
 def new_database(default_location: str) -> tuple[Statement, ...]:
-    """Statements for a database whose tables have just been made."""
+    """The statements for a database whose tables have just been created."""
     return ((_STAMP, (heads.CURRENT,)), (_WORKSPACE, ()), default_experiment(default_location))
 
 
 def default_experiment(location: str) -> Statement:
-    """Experiment 0, as stock MLflow makes it at start where there is none.
+    """Experiment 0, as stock MLflow creates it at start when it is missing.
 
     The workspace column, where the schema has it, defaults to 'default'.
     """
@@ -41,7 +42,7 @@ def default_experiment(location: str) -> Statement:
 
 
 def other_workspace_text(uri: str, workspace: str) -> str:
-    """Why experiments outside the default workspace are a refusal, as with stock MLflow."""
+    """The reason for not serving experiments outside the default workspace, as stock MLflow."""
     return (
         f"{uri} has experiments in the workspace '{workspace}'. headrace does not serve workspaces "
         "yet, and without them everyone would see those experiments. Serve it with: mlflow server "
@@ -50,5 +51,5 @@ def other_workspace_text(uri: str, workspace: str) -> str:
 
 
 def asks_workspace(schema: Schema) -> bool:
-    """Whether experiments of this database can lie in another workspace."""
+    """Whether experiments of this database can belong to another workspace."""
     return schema.has("experiments", "workspace")

@@ -1,4 +1,4 @@
-"""MLflow's tables in an SQLite file, on a stdlib connection in autocommit mode."""
+"""MLflow's tables in a SQLite file, on a sqlite3 connection in autocommit mode."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from headrace.db.schema.facts import (
     Columns,
     Facts,
     UnusableDatabase,
-    creatable,
-    judge,
+    can_create,
+    check_schema,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_REASONS: Final = {  # by how SQLite's name of the error begins
-    "SQLITE_NOTADB": "the file is not an SQLite database",
+_REASONS: Final = {  # by the beginning of SQLite's error name
+    "SQLITE_NOTADB": "the file is not a SQLite database",
     "SQLITE_CORRUPT": "the file is damaged; restore a backup, or try: sqlite3 FILE .recover",
-    "SQLITE_CANTOPEN": "the file cannot be opened; look at its path and permissions",
-    "SQLITE_READONLY": "the file or its directory cannot be written; look at their permissions",
+    "SQLITE_CANTOPEN": "the file cannot be opened; check its path and permissions",
+    "SQLITE_READONLY": "the file or its directory cannot be written; check their permissions",
     "SQLITE_PERM": "no permission to open the file",
     "SQLITE_BUSY": "another process holds the file; try again when it has finished",
     "SQLITE_FULL": "the disk is full",
@@ -32,27 +32,28 @@ _REASONS: Final = {  # by how SQLite's name of the error begins
 
 
 def prepare(connection: sqlite3.Connection, uri: str, default_location: str) -> Facts:
-    """Facts of a database that can be served; one without MLflow's tables gets them first.
+    """The facts of a database that can be served; creates MLflow's tables in one without them.
 
-    `uri`: as shown to people. `default_location`: artifacts of experiment 0. `connection`:
-    isolation_level None, no transaction. Raises UnusableDatabase. Safe to run in many processes at once.
+    `uri`: for messages. `default_location`: artifact location of experiment 0. `connection`:
+    isolation_level None, no transaction. Raises UnusableDatabase. Many processes may run it at
+    once.
     """
     with _explained(uri):
-        revisions, columns = look(connection)
-        if creatable(revisions, columns):
+        revisions, columns = read_tables(connection)
+        if can_create(revisions, columns):
             return _create(connection, uri, default_location)
-        facts = judge(revisions, columns, uri)
+        facts = check_schema(revisions, columns, uri)
         _adopt(connection, facts, uri, default_location)
         return facts
 
 
 def inspect(connection: sqlite3.Connection, uri: str) -> Facts | None:
-    """As `prepare`, but nothing is written; None where MLflow's tables can be made."""
+    """As `prepare`, but writes nothing; None when MLflow's tables can be created."""
     with _explained(uri):
-        revisions, columns = look(connection)
-        if creatable(revisions, columns):
+        revisions, columns = read_tables(connection)
+        if can_create(revisions, columns):
             return None
-        return judge(revisions, columns, uri)
+        return check_schema(revisions, columns, uri)
 
 
 def statements() -> list[str]:
@@ -71,8 +72,8 @@ def statements() -> list[str]:
     return found
 
 
-def look(connection: sqlite3.Connection) -> tuple[list[str], Columns]:
-    """The rows of alembic_version, and every table that is there. Driver errors pass through."""
+def read_tables(connection: sqlite3.Connection) -> tuple[list[str], Columns]:
+    """The rows of alembic_version, and the columns of every table. Driver errors pass through."""
     columns: dict[str, dict[str, bool]] = {}
     rows = connection.execute(
         'SELECT m.name, c.name, c."notnull" AND c.dflt_value IS NULL AND c.hidden = 0'
@@ -91,11 +92,11 @@ def look(connection: sqlite3.Connection) -> tuple[list[str], Columns]:
 
 
 def _create(connection: sqlite3.Connection, uri: str, default_location: str) -> Facts:
-    # A second process waits here, and then finds what the first has made.
+    # A second process waits here, and then finds the tables of the first.
     with _transaction(connection):
-        revisions, columns = look(connection)
-        if not creatable(revisions, columns):
-            facts = judge(revisions, columns, uri)
+        revisions, columns = read_tables(connection)
+        if not can_create(revisions, columns):
+            facts = check_schema(revisions, columns, uri)
         else:
             if STAMP in columns:
                 connection.execute(f"DROP TABLE {STAMP}")
@@ -103,7 +104,7 @@ def _create(connection: sqlite3.Connection, uri: str, default_location: str) -> 
                 connection.execute(statement)
             for sql, args in seed.new_database(default_location):
                 connection.execute(sql.sqlite, args)
-            return Facts(heads.CURRENT, look(connection)[1], created=True)
+            return Facts(heads.CURRENT, read_tables(connection)[1], created=True)
     _adopt(connection, facts, uri, default_location)
     return facts
 
@@ -138,7 +139,7 @@ def _explained(uri: str) -> Iterator[None]:
 
 
 def explained(error: sqlite3.Error, uri: str) -> UnusableDatabase:
-    """The driver's error in words for the person who named the database."""
+    """The driver's error with a text for the user."""
     name = getattr(error, "sqlite_errorname", "") or ""
     reason = next((text for start, text in _REASONS.items() if name.startswith(start)), str(error))
     transient = name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))

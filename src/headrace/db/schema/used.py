@@ -1,6 +1,6 @@
-"""What headrace's statements use of MLflow's tables, and what is lost without a part of it.
+"""The tables and columns of MLflow that headrace's statements use, and the features that need them.
 
-A column that one of our statements names must stand here; a test compares the two.
+Each column that a statement names must be listed here; a test compares the two.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ def _tables(**columns: str) -> Tables:
     return {table: frozenset(names.split()) for table, names in columns.items()}
 
 
-# Present at every head since MLflow 2.9: without any one of these there is nothing to serve.
+# Present at every head since MLflow 2.9; headrace serves no database without one of these.
 REQUIRED: Final[Tables] = _tables(
     alembic_version="version_num",
     experiments=(
@@ -45,7 +45,7 @@ REQUIRED: Final[Tables] = _tables(
     model_version_tags="key value name version",
 )
 
-# Added by later releases: where one is missing, headrace serves what does not need it.
+# Added by later releases: without one of these, headrace serves the features that do not need it.
 OPTIONAL: Final[Tables] = _tables(
     assessments="assessment_metadata",
     experiments="workspace",
@@ -77,11 +77,11 @@ USED: Final[Tables] = {
     for table in REQUIRED | OPTIONAL
 }
 
-# Tables that get no rows from us: a column that demands a value is nothing to us there.
+# headrace inserts no rows into these tables, so their required columns do not matter.
 NEVER_FILLED: Final = frozenset({"alembic_version", "assessments"})
 
-# What a missing table or column takes away, in words for `headrace db check`. The workspace columns
-# take nothing away: every row is then of the one workspace there is.
+# The feature that a missing table or column disables, for `headrace db check`. Missing workspace
+# columns disable nothing: every row then belongs to the only workspace.
 LOST: Final[dict[str, str]] = {
     "inputs.step": "the step of a run's model outputs",
     "logged_models": "logged models",
@@ -89,5 +89,5 @@ LOST: Final[dict[str, str]] = {
     "logged_model_tags": "tags of logged models",
     "logged_model_metrics": "metrics of logged models",
     "webhooks": "webhooks",
-    "webhook_events": "what webhooks are told of",
+    "webhook_events": "the events of webhooks",
 }

@@ -1,7 +1,7 @@
-"""SQLite: one writer thread, a few reader threads, WAL. Nobody ever sees "database is locked".
+"""SQLite: one writer thread, a few reader threads, WAL. No client ever gets "database is locked".
 
-A transaction function is a coroutine that awaits only its `tx`; here no await of it suspends, so a thread runs
-it to its end with one `send`. Results go back to the event loop in one call each.
+A transaction function is a coroutine that awaits only its `tx`. Here no await suspends, so a thread
+runs it to its end with one `send`, and returns its result to the event loop with one call.
 """
 
 from __future__ import annotations
@@ -11,153 +11,29 @@ import logging
 import sqlite3
 import threading
 from collections import deque
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-import msgspec
-
-from headrace.db.base import PING_TIMEOUT_S, Tally
-from headrace.db.errors import (
-    Crowded,
-    DatabaseError,
-    DataRejected,
-    ForeignKeyViolation,
-    InDoubt,
-    Unavailable,
-    UniqueViolation,
-)
+from headrace.db.base import PING_TIMEOUT_S, RowCount
+from headrace.db.coroutines import run_to_end
+from headrace.db.errors import Crowded, Unavailable
+from headrace.db.sqlite.connection import connect
+from headrace.db.sqlite.errors import translate, translate_commit
 from headrace.db.sqlite.file import DatabaseFile, LogGone
+from headrace.db.sqlite.transaction import PointTx, SqliteTx, TooManyRows
 from headrace.db.sqlite.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import (
-        Awaitable,
-        Callable,
-        Collection,
-        Coroutine,
-        Iterable,
-        Mapping,
-        Sequence,
-    )
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 
-    from headrace.db.base import Copy, Dialect, Load, Row, Schema, Sql
+    from headrace.db.base import Dialect, Load, Schema
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-BUSY_TIMEOUT_MS: Final = (
-    20_000  # as stock MLflow sets it: another process may hold the file that long
-)
-MAX_POINT_ROWS: Final = 500  # per statement: about 0.5 ms of the event loop; more goes to a thread
-CACHED_STATEMENTS: Final = 512  # statement texts per connection; search makes one per filter shape
-# A stock search of 100 runs takes 5 to 15 ms, so that the last in a full line waits half a second or so.
-MAX_WAITING: Final = 40  # reads in line for one reader thread; more get 429 at once
-FEW_ROWS: Final = 500  # fetched without a turn: see `SqliteDatabase._fetching`
-ALONE: Final = nullcontext()  # for a connection beside which no other thread fetches
-_to_json: Final = msgspec.json.Encoder().encode
+# A stock search of 100 runs takes 5 to 15 ms, so the last read of a full queue waits about half a
+# second.
+MAX_WAITING: Final = 40  # reads queued for one reader thread; further ones get 429 immediately
 PING: Final = "SELECT version_num FROM alembic_version"
-READ_LIMIT_S: Final = 60.0  # as PostgreSQL's statements: bad searches must not hold all threads
-_UNIQUE: Final = frozenset({"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"})
-
-
-def violated_key(text: str) -> tuple[str, frozenset[str]]:
-    """Table and columns of "UNIQUE constraint failed: tags.key, tags.run_uuid"; empty for an index on expressions."""
-    pairs = [name.partition(".") for name in text.rpartition(": ")[2].split(", ")]
-    if not all(column for _, _, column in pairs):
-        return "", frozenset()
-    return pairs[0][0], frozenset(column for _, _, column in pairs)
-
-
-def translate(error: sqlite3.Error) -> DatabaseError:
-    """The driver's error as one of ours; `text` stays the driver's."""
-    name = getattr(error, "sqlite_errorname", "") or ""
-    text = f"(sqlite3.{type(error).__name__}) {error}"
-    if name == "SQLITE_INTERRUPT":
-        text += ": the statement took too long"
-    if name in _UNIQUE:
-        table, columns = violated_key(str(error))
-        return UniqueViolation(text, table, columns)
-    if name == "SQLITE_CONSTRAINT_FOREIGNKEY":
-        return ForeignKeyViolation(text)
-    # SQLITE_ERROR is a statement that cannot run (no such table): trying it again helps nobody.
-    if isinstance(error, sqlite3.OperationalError) and name != "SQLITE_ERROR":
-        return Unavailable(text)
-    if isinstance(error, sqlite3.IntegrityError | sqlite3.DataError | sqlite3.InterfaceError):
-        return DataRejected(text)
-    return DatabaseError(text)
-
-
-def translate_commit(error: sqlite3.Error) -> DatabaseError:
-    """The error of a COMMIT. One of the file leaves open whether it took place, unless it could not be written to."""
-    name = getattr(error, "sqlite_errorname", "") or ""
-    if name.startswith("SQLITE_IOERR") and name != "SQLITE_IOERR_WRITE":
-        return InDoubt(f"(sqlite3.{type(error).__name__}) {error}")
-    return translate(error)
-
-
-class SqliteTx:
-    """Statements on one connection; the methods never suspend."""
-
-    __slots__ = ("_connection", "_fetching", "schema")
-    dialect: Dialect = "sqlite"
-    alone = False
-
-    def __init__(
-        self,
-        connection: sqlite3.Connection,
-        schema: Schema,
-        fetching: AbstractContextManager[Any] = ALONE,
-    ) -> None:
-        """`fetching` is held while many rows are fetched."""
-        self._connection = connection
-        self._fetching = fetching
-        self.schema = schema
-
-    async def fetch(self, sql: Sql, *args: Any) -> list[Row]:
-        try:
-            cursor = self._connection.execute(sql.sqlite, args)
-            rows = cursor.fetchmany(FEW_ROWS)
-            if len(rows) == FEW_ROWS:
-                with self._fetching:
-                    rows += cursor.fetchall()
-        except sqlite3.Error as error:
-            raise translate(error) from error
-        return cast("list[Row]", rows)
-
-    async def fetchrow(self, sql: Sql, *args: Any) -> Row | None:
-        try:
-            cursor = self._connection.execute(sql.sqlite, args)
-            row = cursor.fetchone()
-            cursor.close()
-        except sqlite3.Error as error:
-            raise translate(error) from error
-        return cast("Row | None", row)
-
-    async def execute(self, sql: Sql, *args: Any) -> int:
-        try:
-            return self._connection.execute(sql.sqlite, args).rowcount
-        except sqlite3.Error as error:
-            raise translate(error) from error
-
-    async def executemany(self, sql: Sql, rows: Iterable[Sequence[Any]]) -> None:
-        try:
-            self._connection.executemany(sql.sqlite, rows)
-        except sqlite3.Error as error:
-            raise translate(error) from error
-
-    def wrote(self, rows: int) -> None:
-        """SQLite counts them itself."""
-
-    async def insert_many(self, sql: Sql, rows: Sequence[Sequence[Any]]) -> int:
-        try:
-            return self._connection.executemany(sql.sqlite, rows).rowcount
-        except sqlite3.Error as error:
-            raise translate(error) from error
-
-    async def copy_new(self, into: Copy, rows: Sequence[Sequence[Any]]) -> bool:
-        return False  # SQLite has no way of its own for many rows
-
-    def array(self, values: Sequence[Any]) -> Any:
-        return _to_json(values).decode()
+READ_LIMIT_S: Final = 60.0  # as for PostgreSQL: slow searches must not occupy all threads
 
 
 def _backlog(worker: Worker) -> int:
@@ -169,61 +45,12 @@ def _load(workers: Collection[Worker]) -> Load:
     return busy, len(workers) - busy, sum(worker.waiting for worker in workers), len(workers)
 
 
-class TooManyRows(Exception):
-    """A point read met more rows than the event loop should wait for."""
-
-
-class PointTx(SqliteTx):
-    """A transaction that runs in the event loop, and gives up rather than hold it up."""
-
-    __slots__ = ()
-
-    async def fetch(self, sql: Sql, *args: Any) -> list[Row]:
-        cursor = self._connection.execute(sql.sqlite, args)
-        rows = cursor.fetchmany(MAX_POINT_ROWS + 1)
-        if len(rows) > MAX_POINT_ROWS:
-            cursor.close()
-            raise TooManyRows
-        return cast("list[Row]", rows)
-
-
-def run_to_end(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that awaits nothing that suspends."""
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        return cast("T", end.value)
-    coroutine.close()
-    raise AssertionError("a transaction function may await only its tx")
-
-
-def connect(
-    path: str, *, read_only: bool, synchronous: str, busy_timeout_ms: int = BUSY_TIMEOUT_MS
-) -> sqlite3.Connection:
-    """A connection with stock MLflow's session settings (case-sensitive LIKE, foreign keys, 20 s of patience)."""
-    connection = sqlite3.connect(
-        path,
-        timeout=BUSY_TIMEOUT_MS
-        / 1000,  # opening waits: another connection may just recover the file
-        isolation_level=None,
-        check_same_thread=False,
-        cached_statements=CACHED_STATEMENTS,
-    )
-    connection.execute("PRAGMA case_sensitive_like = ON")
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute(f"PRAGMA synchronous = {synchronous}")
-    if read_only:
-        connection.execute("PRAGMA query_only = ON")
-    connection.execute(f"PRAGMA busy_timeout = {busy_timeout_ms}")
-    return connection
-
-
 def _roll_back(connection: sqlite3.Connection) -> None:
-    """End a transaction that failed; a failure of that must not replace the reason."""
+    """End a failed transaction; a failure of the ROLLBACK must not replace the original error."""
     if connection.in_transaction:
         try:
             connection.execute("ROLLBACK")
-        except sqlite3.Error as error:  # the next BEGIN says so, too
+        except sqlite3.Error as error:  # the next BEGIN fails as well
             log.warning("a rollback failed: %s", error)
 
 
@@ -244,7 +71,7 @@ class SqliteDatabase:
     ) -> None:
         self.schema = schema
         self.path = path
-        self.tally = Tally()
+        self.row_count = RowCount()
         self._synchronous = synchronous
         self._file = DatabaseFile(path)
         self._writer = Worker("headrace-writer", lambda: self._open(read_only=False))
@@ -252,16 +79,17 @@ class SqliteDatabase:
             Worker(f"headrace-reader-{n}", lambda: self._open(read_only=True), limit_s=read_limit_s)
             for n in range(readers)
         )
-        # sqlite3 lets go of the GIL for every row: threads that fetch many at the same time take turns row by row.
-        # One at a time, and the right index: 11.6 instead of 20.6 CPU-ms for 10,000 points (20 clients, 2026-11-28).
+        # sqlite3 releases the GIL for every row, so concurrent threads that fetch many rows switch
+        # at each row. With one at a time, and the right index, 10,000 points take 11.6 CPU-ms
+        # instead of 20.6 (20 clients, 2026-11-28).
         self._fetching = threading.Lock()
         self._point = self._open(read_only=True)
-        self._point.execute("PRAGMA busy_timeout = 0")  # the event loop waits for nobody
+        self._point.execute("PRAGMA busy_timeout = 0")  # the event loop must not wait
         self._point_tx = PointTx(self._point, schema)
 
     def _open(self, *, read_only: bool) -> sqlite3.Connection:
-        """A connection for a thread. Raises DatabaseError; FileGone when the path leads elsewhere now."""
-        self._file.check()  # SQLite would make a new file
+        """A connection for a thread. Raises DatabaseError; FileGone when the path names another file now."""
+        self._file.check()  # SQLite would create a new file
         try:
             connection = connect(self.path, read_only=read_only, synchronous=self._synchronous)
             self._file.opened(connection)
@@ -270,7 +98,7 @@ class SqliteDatabase:
         return connection
 
     async def read(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """See `Database.read`: one hop to a reader thread, one snapshot."""
+        """See `Database.read`. Runs in a reader thread, in one snapshot."""
 
         self._file.check_sometimes()
 
@@ -288,7 +116,7 @@ class SqliteDatabase:
         return await self._reader().call(job)
 
     def _reader(self) -> Worker:
-        """The reader thread whose turn it is; one of them may be at a long query. Raises `Crowded`."""
+        """The next reader thread whose queue is not full. Raises `Crowded`."""
         for _ in range(len(self._readers)):
             self._readers.rotate(1)
             if self._readers[0].waiting < MAX_WAITING:
@@ -296,9 +124,9 @@ class SqliteDatabase:
         raise Crowded("too many requests wait for the database")
 
     async def read_point(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """See `Database.read_point`: in the event loop itself.
+        """See `Database.read_point`. Runs in the event loop.
 
-        A point read takes 20-60 µs; a hop to a thread and back costs more than that.
+        A point read takes 20-60 µs; the change to a thread and back costs more.
         """
         self._file.check_sometimes()
         try:
@@ -307,7 +135,7 @@ class SqliteDatabase:
             return await self.read(fn, *args)
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
-                return await self.read(fn, *args)  # a thread has the patience for it
+                return await self.read(fn, *args)  # a reader thread may wait for the lock
             raise translate(error) from error
 
     async def write(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
@@ -325,33 +153,33 @@ class SqliteDatabase:
                 in_commit = True
                 connection.execute("COMMIT")
             except BaseException as error:
-                # A COMMIT that fails (disk full) may leave the transaction open.
+                # A failed COMMIT (disk full) may leave the transaction open.
                 _roll_back(connection)
                 if isinstance(error, sqlite3.Error):
                     raise (translate_commit if in_commit else translate)(error) from error
                 raise
-            self.tally.rows += connection.total_changes - changes  # this thread alone writes it
+            self.row_count.rows += connection.total_changes - changes  # only this thread changes it
             return result
 
         return await self._writer.call(job)
 
     def _check_file(self, connection: sqlite3.Connection) -> None:
-        """Raise FileGone when a commit would be in no file that anybody finds."""
+        """Raise FileGone when a commit would go to a file that has no name any more."""
         try:
             self._file.check()
         except LogGone:
-            # What was committed is in the log that this process alone has now: into the database with it.
+            # Only this process still has the log: move its commits into the database.
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             raise
 
     async def write_group(
         self, fn: Callable[..., Awaitable[T]], *args: Any, lock_s: float, alone: bool = False
     ) -> T:
-        """See `Database.write_group`. One transaction at a time waits for no lock but the file's."""
+        """See `Database.write_group`. Transactions run one at a time, so only the file's lock can block them."""
         return await self.write(fn, *args)
 
     async def ping(self) -> None:
-        """See `Database.ping`. Through a reader thread: the file system may hang."""
+        """See `Database.ping`. Runs in a reader thread, since the file system may hang."""
 
         def job(connection: sqlite3.Connection) -> None:
             self._file.check()

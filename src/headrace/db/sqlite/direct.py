@@ -1,7 +1,8 @@
-"""SQLite in the caller's thread, for a process that is no server: no event loop, no hop.
+"""SQLite in the caller's thread, for a process that runs no server: no event loop, no change of
+threads.
 
-`DirectSqlite` is a `Database` whose awaits never suspend, so `run_to_end` drives any transaction function in
-the thread that calls.
+`DirectSqlite` is a `Database` whose awaits never suspend, so `run_to_end` runs any transaction
+function in the calling thread.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from headrace.contract import errors
-from headrace.db.sqlite.database import SqliteTx, connect, translate, translate_commit
+from headrace.db.sqlite.connection import connect
+from headrace.db.sqlite.errors import translate, translate_commit
 from headrace.db.sqlite.file import DatabaseFile
+from headrace.db.sqlite.transaction import SqliteTx
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,14 +27,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-PATIENCE_S: Final = 120.0  # for other processes that write to the file, one after the other
+WRITE_LOCK_TIMEOUT_S: Final = 120.0  # other processes may write to the file one after another
 MAX_IDLE_READERS: Final = 8
-FORK_WAIT_S: Final = 30.0  # for what other threads write and read to end before a fork
-FORK_LOOK_S: Final = 0.001  # between two looks whether readers have ended
+FORK_WAIT_S: Final = 30.0  # before a fork, for reads and writes of other threads to end
+FORK_CHECK_S: Final = 0.001  # between two checks whether reads have ended
 
 
 class DirectSqlite:
-    """One SQLite file. Writes take turns on one connection, reads have one per thread that reads."""
+    """One SQLite file. Writes take turns on one connection; each concurrent read has a connection."""
 
     dialect: Dialect = "sqlite"
     write_lanes = 1
@@ -43,19 +46,19 @@ class DirectSqlite:
         self._file = DatabaseFile(path)
         self._writer: sqlite3.Connection | None = None
         self._readers: deque[sqlite3.Connection] = deque()
-        self._reading: set[object] = set()  # one object for each read that is going on
+        self._reading: set[object] = set()  # one object for each running read
         self._forking = False
         self._turn = threading.Lock()
         self._holder = 0  # thread that has the turn
         self._closed = False
-        self._prepared: tuple[Any] | None = (
-            None  # what the transaction returns if its COMMIT takes place
-        )
+        # The result of the transaction, valid if its COMMIT takes place.
+        self._prepared: tuple[Any] | None = None
 
     def __enter__(self) -> DirectSqlite:
         me = threading.get_ident()
         if self._holder == me:
-            # A signal handler in the middle of a write: waiting would be for ever.
+            # A signal handler interrupted a write of this thread, which would wait for itself for
+            # ever.
             raise errors.unavailable("This thread is in the middle of a write. Please try again.")
         self._turn.acquire()
         self._holder = me
@@ -99,10 +102,11 @@ class DirectSqlite:
             self._reading.discard(reading)
 
     def _begin_reading(self) -> object:
-        """Say that a read goes on; while the process is about to fork, wait until it has."""
+        """Note that a read runs; while the process is about to fork, wait until it has forked."""
         reading = object()
         while True:
-            # Said before it is asked, so that either this thread sees the fork or the fork sees this thread.
+            # Noted before the check, so that either this thread sees the fork or the fork sees this
+            # read.
             self._reading.add(reading)
             if not self._forking or self._holder == threading.get_ident():
                 return reading
@@ -118,7 +122,7 @@ class DirectSqlite:
             return await self.write_in_turn(fn, *args)
 
     async def write_in_turn(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """As `write`, by a caller that has the turn (`with db:`). See `take_committed` for interruptions."""
+        """As `write`, for a caller inside `with db:`. See `take_committed` for interruptions."""
         self._prepared = None
         try:
             connection = self._begun()
@@ -136,17 +140,17 @@ class DirectSqlite:
         return result
 
     def take_committed(self) -> tuple[Any] | None:
-        """After an interruption (Ctrl-C) of `write_in_turn`: what `fn` returned, if the COMMIT took place."""
+        """After an interruption (Ctrl-C) of `write_in_turn`: the result of `fn`, if the COMMIT took place."""
         self._roll_back()
         prepared, self._prepared = self._prepared, None
         return prepared
 
     def forget_committed(self) -> None:
-        """The answers of the last `write_in_turn` are given."""
+        """Drop the result of the last `write_in_turn`: its callers have it."""
         self._prepared = None
 
     def _roll_back(self) -> None:
-        """End a transaction that is open. A connection that cannot is closed."""
+        """End the open transaction. Close the connection when that fails."""
         connection = self._writer
         if connection is None or not connection.in_transaction:
             return
@@ -159,12 +163,12 @@ class DirectSqlite:
             connection.close()
 
     def _begun(self) -> sqlite3.Connection:
-        self._roll_back()  # an interruption of a rollback left it open
+        self._roll_back()  # an interrupted rollback may have left it open
         connection = self._writer
         if connection is None:
             connection = self._writer = self._connect(read_only=False)
         self._file.check()
-        give_up = time.monotonic() + PATIENCE_S
+        give_up = time.monotonic() + WRITE_LOCK_TIMEOUT_S
         while True:
             try:
                 connection.execute("BEGIN IMMEDIATE")
@@ -175,23 +179,24 @@ class DirectSqlite:
             else:
                 return connection
 
-    def let_go(self) -> bool:
-        """Take the turn, let reads end and close all connections before this process forks.
+    def prepare_fork(self) -> bool:
+        """Before this process forks: take the turn, wait for reads to end, close all connections.
 
-        SQLite keeps its locks on a file per process, in memory that a child would inherit and believe
-        (https://www.sqlite.org/howtocorrupt.html, section 2.6). True: `resume` is to be called.
+        SQLite records its file locks in memory, and a child process would inherit records of locks
+        that it does not hold (https://www.sqlite.org/howtocorrupt.html, section 2.6). If the result
+        is True, call `resume_after_fork` in the parent.
         """
         give_up = time.monotonic() + FORK_WAIT_S
         if self._holder == threading.get_ident() or not self._turn.acquire(timeout=FORK_WAIT_S):
             return False
         self._forking = True
         while self._reading and time.monotonic() < give_up:
-            time.sleep(FORK_LOOK_S)
+            time.sleep(FORK_CHECK_S)
         self._close_idle()
         return True
 
-    def resume(self) -> None:
-        """Give the turn back in the parent; connections open again when they are needed."""
+    def resume_after_fork(self) -> None:
+        """Release the turn; connections open again when needed."""
         self._forking = False
         self._turn.release()
 

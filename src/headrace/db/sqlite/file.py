@@ -1,7 +1,7 @@
-"""Notices that a SQLite file, or its log, is no longer the one that was opened.
+"""Detects that a SQLite file, or its log, is no longer the one that was opened.
 
-A file that was deleted, moved or replaced can still be written by a process that has it open: commits would succeed,
-and be in no file that anybody finds. Device and inode of the path tell. That costs a write 2 µs.
+A process can still write to a deleted, moved or replaced file that it has open: commits would
+succeed and be lost. Device and inode of the path show the change. The check costs 2 µs per write.
 """
 
 from __future__ import annotations
@@ -17,33 +17,34 @@ if TYPE_CHECKING:
     import sqlite3
 
 log = logging.getLogger(__name__)
-LOOK_EVERY_S: Final = 0.5  # for reads: how long they may go on from a file that is gone
+READ_CHECK_INTERVAL_S: Final = 0.5  # how long reads may continue from a file that is gone
 Identity = tuple[int, int]  # device and inode
 
 
 class FileGone(Unavailable):
-    """The path leads to another file, or to none. Nothing is read or written until it leads back."""
+    """The path names another file, or none. Nothing is read or written until it names the same file again."""
 
 
 class LogGone(FileGone):
-    """The database file is there, its log is not."""
+    """The database file exists, its log does not."""
 
 
 class DatabaseFile:
-    """The file at `path` and its log, as they were when they were opened. Safe to use from any thread.
+    """The identities of the file at `path` and of its log when they were opened. Safe for use in
+    any thread.
 
-    Raises OSError when there is no file.
+    Raises OSError when the file does not exist.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._file = _identity(path)
-        self._log: Identity | None = None  # without WAL there is none
+        self._log: Identity | None = None  # exists in WAL mode only
         self._trouble: FileGone | None = None
         self._next_look_s = 0.0
 
     def opened(self, connection: sqlite3.Connection) -> None:
-        """Note the log that a new connection opened. Raises FileGone when it opened another file.
+        """Record the log that a new connection opened. Raises FileGone when it opened another file.
 
         The log stays the same as long as any connection is open.
         """
@@ -57,11 +58,11 @@ class DatabaseFile:
         self.check()
 
     def closed(self) -> None:
-        """All connections are closed: SQLite has deleted the log, and makes a new one."""
+        """Forget the log: all connections are closed, so SQLite has deleted it and will create a new one."""
         self._log = None
 
     def check(self) -> None:
-        """Raise FileGone when the path leads to another file, or to none."""
+        """Raise FileGone when the path names another file, or none."""
         try:
             self._look()
         except FileGone as trouble:
@@ -74,10 +75,10 @@ class DatabaseFile:
             self._trouble = None
 
     def check_sometimes(self) -> None:
-        """As `check`, for reads: looks twice a second at most."""
+        """As `check`, for reads: at most twice a second."""
         now = monotonic()
         if now >= self._next_look_s:
-            self._next_look_s = now + LOOK_EVERY_S
+            self._next_look_s = now + READ_CHECK_INTERVAL_S
             self.check()
         elif self._trouble is not None:
             raise FileGone(self._trouble.text)

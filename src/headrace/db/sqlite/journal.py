@@ -1,7 +1,7 @@
-"""SQLite's journal mode: WAL while we serve, back to what stock MLflow leaves when asked.
+"""SQLite's journal mode: WAL while headrace serves; on request, back to the mode of stock MLflow.
 
-WAL lets readers and the writer go on side by side, but it needs shared memory between processes, which
-network file systems do not give: there the rollback journal stays, and that is said.
+With WAL reads and writes run concurrently, but it needs shared memory between processes, which
+network file systems lack. There the rollback journal stays, and a warning is logged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from headrace.db.uri import parse
 
 log = logging.getLogger(__name__)
 STOCK_MODE: Final = "delete"
-RELEASE_TIMEOUT_S: Final = 2.0  # for others to let go of the file
+RELEASE_TIMEOUT_S: Final = 2.0  # for other connections to end their transactions
 # File system types in /proc/mounts on which WAL's shared memory does not work between hosts.
 NETWORK_FILE_SYSTEMS: Final = frozenset(
     {
@@ -39,7 +39,7 @@ NETWORK_FILE_SYSTEMS: Final = frozenset(
 
 
 def start_wal(connection: sqlite3.Connection, path: str) -> str:
-    """Switch the file to WAL where that is safe; returns the mode it is in now."""
+    """Switch the file to WAL where that is safe; returns the resulting mode."""
     network = network_file_system(path)
     if network:
         log.warning(
@@ -60,15 +60,15 @@ def mode(connection: sqlite3.Connection) -> str:
 
 
 def release(connection: sqlite3.Connection) -> str:
-    """Back to the mode stock MLflow leaves; returns the mode the file is in then.
+    """Switch back to stock MLflow's mode; returns the resulting mode.
 
-    Needs the file for itself: another connection makes it raise sqlite3.OperationalError.
+    Raises sqlite3.OperationalError while another connection has the file open.
     """
     return str(connection.execute(f"PRAGMA journal_mode = {STOCK_MODE}").fetchone()[0])
 
 
 def release_file(uri: str) -> list[str]:
-    """`release` the SQLite file of a URI; lines for a person. Raises UriError, UnusableDatabase."""
+    """`release` the SQLite file of a URI; returns lines for the user. Raises UriError, UnusableDatabase."""
     target = parse(uri)
     if target.dialect != "sqlite":
         return [
@@ -85,7 +85,7 @@ def release_file(uri: str) -> list[str]:
 
 
 def network_file_system(path: str) -> str | None:
-    """The type of the network file system that `path` is on, or None (also where it cannot be told)."""
+    """The type of the network file system that contains `path`; None for others and for unknown ones."""
     try:
         mounts = os.fsdecode(Path("/proc/mounts").read_bytes())
     except OSError:

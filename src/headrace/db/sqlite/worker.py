@@ -1,4 +1,4 @@
-"""A thread with a SQLite connection of its own, for jobs that an event loop waits for."""
+"""A thread with a SQLite connection, which runs jobs for an event loop."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 _STOP: Final = object()
-STOP_TIMEOUT_S: Final = 30.0  # a file system that hangs must not keep the process from ending
-# SQLite's steps between two looks at the time: some 50 ms, so that no search of an ordinary length is asked even once.
-# Each look needs the GIL, for which a thread may wait 5 ms.
+STOP_TIMEOUT_S: Final = 30.0  # a hanging file system must not keep the process from ending
+# SQLite's steps between two checks of the time: about 50 ms, so that searches of ordinary length
+# run without one. Each check needs the GIL, for which a thread may wait 5 ms.
 STEPS_PER_LOOK: Final = 4_000_000
 
 
 class Worker:
-    """Runs jobs in the order they come. A connection that cannot be opened fails the job that needs it.
+    """Runs jobs in order of arrival. When the connection cannot be opened, the job that needs it
+    fails.
 
-    With a `limit_s`, a job is ended after so many seconds, or soon after its caller has left: its statement fails with
-    SQLITE_INTERRUPT. Only reads may be ended like that.
+    With a `limit_s`, a job ends after so many seconds, or soon after its caller has left: its
+    statement fails with SQLITE_INTERRUPT. Use it for reads only.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Worker:
                 self._caller = future
                 self._until_s = monotonic() + self._limit_s
             result = fn(connection)
-        except BaseException as error:  # noqa: BLE001 the caller gets it, whatever it is
+        except BaseException as error:  # noqa: BLE001 the caller gets every exception
             loop.call_soon_threadsafe(_set_exception, future, error)
         else:
             loop.call_soon_threadsafe(_set_result, future, result)
@@ -82,7 +83,7 @@ class Worker:
         return connection
 
     def _is_over(self) -> bool:
-        """Whether the statement that runs is to end; SQLite asks in this thread."""
+        """Whether the running statement must end; SQLite calls this in the worker's thread."""
         left = self._caller is not None and self._caller.cancelled()
         return left or self._ending or monotonic() > self._until_s
 
@@ -95,13 +96,14 @@ class Worker:
 
     @property
     def waiting(self) -> int:
-        """Jobs that have not begun."""
+        """The number of jobs that have not begun."""
         return self._jobs.qsize()
 
     def stop(self) -> None:
-        """Finish what is queued (reads: end it), close the connection, end the thread.
+        """Finish the queued jobs (interrupt reads), close the connection, end the thread.
 
-        A thread that hangs in the file system is left behind after 30 s; the process can end without it.
+        After STOP_TIMEOUT_S a thread that hangs in the file system is abandoned; the process can
+        end without it.
         """
         self._ending = True
         self._jobs.put(_STOP)

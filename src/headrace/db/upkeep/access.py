@@ -1,4 +1,4 @@
-"""Opens a database for a command, as it is: nothing is made, adopted or switched to WAL."""
+"""Opens a database for a command without changing it: no table is created, WAL is not switched on."""
 
 from __future__ import annotations
 
@@ -31,43 +31,47 @@ async def opened(database_uri: str) -> AsyncIterator[Database]:
 
 
 def file_of(database_uri: str, command: str) -> Path:
-    """The SQLite file of a URI, which need not be there. Raises UriError for another database."""
+    """The SQLite file of a URI, which need not exist. Raises UriError for another database."""
     target = uri.parse(database_uri)
     if target.dialect != "sqlite":
         raise uri.UriError(
-            f"{target.shown} is no SQLite file, and `headrace {command}` is for those. For "
-            "PostgreSQL there are pg_dump and pg_restore."
+            f"{target.shown} is not a SQLite file; `headrace {command}` supports only those. For "
+            "PostgreSQL use pg_dump and pg_restore."
         )
     return Path(target.path)
 
 
 async def _sqlite(target: uri.Target) -> Database:
     from headrace.db.schema import sqlite as schema
-    from headrace.db.sqlite import database as sqlite
+    from headrace.db.sqlite.connection import connect
+    from headrace.db.sqlite.database import SqliteDatabase
 
     if not Path(target.path).exists():
         raise UnusableDatabase(f"{target.shown}: there is no such file ({target.path}).")
     try:
-        with closing(sqlite.connect(target.path, read_only=True, synchronous="FULL")) as connection:
+        with closing(connect(target.path, read_only=True, synchronous="FULL")) as connection:
             facts = _filled(schema.inspect(connection, target.shown), target)
     except sqlite3.Error as error:
         raise schema.explained(error, target.shown) from error
-    return sqlite.SqliteDatabase(
+    return SqliteDatabase(
         target.path, facts, readers=1, synchronous="FULL", read_limit_s=STATEMENT_TIMEOUT_S
     )
 
 
 async def _postgres(target: uri.Target) -> Database:
     from headrace.db.postgres import database as postgres
-    from headrace.db.postgres.link import first_connection
+    from headrace.db.postgres.connection import first_connection
     from headrace.db.schema import postgres as schema
 
     async with (
         schema.explained(target.shown),
-        first_connection(target, statement_timeout_s=STATEMENT_TIMEOUT_S) as (link, connection),
+        first_connection(target, statement_timeout_s=STATEMENT_TIMEOUT_S) as (
+            connector,
+            connection,
+        ),
     ):
         facts = _filled(await schema.inspect(connection, target.shown), target)
-    return postgres.PostgresDatabase(link, facts, pool_size=1)
+    return postgres.PostgresDatabase(connector, facts, pool_size=1)
 
 
 def _filled(facts: Facts | None, target: uri.Target) -> Facts:

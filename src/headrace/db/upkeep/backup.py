@@ -1,7 +1,8 @@
-"""`headrace backup` and `headrace restore`: a SQLite file copied while servers read and write it.
+"""`headrace backup` and `headrace restore`: copies a SQLite file while servers read and write it.
 
-SQLite believes any log (-wal, -shm, -journal) that lies beside a file, whosever it was. So a file is never put beside
-one, and it is checked where it lies in the end, opened by its own name.
+SQLite applies any log (-wal, -shm, -journal) next to a file, even if it belongs to another file. So
+a file is never placed next to a log, and it is checked in its final place, opened by its final
+name.
 """
 
 from __future__ import annotations
@@ -24,18 +25,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    Progress = Callable[[int, int], None]  # pages copied, pages in all
+    Progress = Callable[[int, int], None]  # pages copied, total pages
 
 STEP_PAGES: Final = 4096  # 16 MiB at a time
 BUSY_TIMEOUT_S: Final = 20.0
 LOGS: Final = ("-wal", "-shm", "-journal")
-DEAD_MAN_SWITCH: Final = 128  # byte of a -shm file that every connection in WAL mode keeps locked
+DEAD_MAN_SWITCH: Final = (
+    128  # SQLite's name: every connection in WAL mode locks this byte of the -shm file
+)
 
 
 def backup(uri: str, copy: Path, progress: Progress = lambda done, total: None) -> list[str]:
-    """Copy the file of `uri` to `copy`, as of one moment; lines for a person.
+    """Copy the file of `uri` to `copy`, as of one moment; returns lines for the user.
 
-    The copy is checked, and in the journal mode that stock MLflow leaves. It appears when it is whole.
+    The copy is checked, and has the journal mode of stock MLflow. It appears when it is complete.
     Raises UriError, UnusableDatabase.
     """
     source = file_of(uri, "backup")
@@ -55,11 +58,11 @@ def backup(uri: str, copy: Path, progress: Progress = lambda done, total: None) 
 def restore(
     copy: Path, uri: str, *, force: bool = False, progress: Progress = lambda done, total: None
 ) -> list[str]:
-    """Put a copy in the place of the file of `uri`; lines for a person.
+    """Replace the file of `uri` with a copy; returns lines for the user.
 
-    With `force` a file that is there goes aside, and is named; so do logs that were left behind. When anything fails,
-    the file that was there is there still. Raises UriError, and UnusableDatabase when the file is in use, or the copy
-    is no whole database of MLflow.
+    With `force` an existing file and its logs are moved aside, and the result names them. After a
+    failure the existing file is unchanged. Raises UriError, and UnusableDatabase when the file is
+    in use, or the copy is not a complete database of MLflow.
     """
     target = file_of(
         uri, "restore"
@@ -67,11 +70,11 @@ def restore(
     head = _head_of(copy)
     if target.exists() and not force:
         raise UnusableDatabase(
-            f"{masked(uri)} exists. Stop its servers and give --force: it is moved aside, then."
+            f"{masked(uri)} exists. Stop its servers and use --force, which moves it aside."
         )
     with _explained(target, str(copy)), _partial(target) as partial:
         with _held(target, masked(uri)):
-            pass  # said before minutes of copying
+            pass  # report a file in use before minutes of copying
         _copy(copy, partial, str(copy), progress)
         _check(partial, "integrity_check")
         with _held(target, masked(uri)):
@@ -81,8 +84,8 @@ def restore(
         except UnusableDatabase:
             _put_back(target, aside)
             raise
-    lines = [f"The file that was there is now {aside}."] if aside.exists() else []
-    lines += [f"A log that was left behind is now {log}." for log in _logs(aside) if log.exists()]
+    lines = [f"The previous file is now {aside}."] if aside.exists() else []
+    lines += [f"A leftover log is now {log}." for log in _logs(aside) if log.exists()]
     return [*lines, f"{masked(uri)} is restored from {copy} (schema {head})."]
 
 
@@ -95,13 +98,13 @@ def _with_logs(path: Path) -> list[Path]:
 
 
 def _head_of(copy: Path) -> str:
-    """The schema revision of a backup. Raises UnusableDatabase where it is none."""
+    """The schema revision of a backup. Raises UnusableDatabase for any other file."""
     if not copy.exists():
         raise UnusableDatabase(f"there is no such file: {copy}")
     for log in _logs(copy):
         if log.exists() and log.stat().st_size:
             raise UnusableDatabase(
-                f"{log} lies beside the file, and SQLite would take it for a part of it. If it is, fold it in with: "
+                f"{log} exists, and SQLite would apply it to the file. If it belongs to the file, merge it with: "
                 f"sqlite3 {copy} 'PRAGMA journal_mode = delete'; if not, move it away."
             )
     try:
@@ -131,7 +134,7 @@ def _explained(path: Path, shown: str) -> Iterator[None]:
 
 @contextmanager
 def _partial(path: Path) -> Iterator[Path]:
-    """A name beside `path` that is no one else's; nothing of it stays."""
+    """A unique name in the directory of `path`; the file is deleted at the end."""
     partial = path.with_name(f"{path.name}.partial-{uuid4().hex[:8]}")
     try:
         yield partial
@@ -145,7 +148,7 @@ def _copy(source: Path, partial: Path, shown: str, progress: Progress) -> None:
         closing(_reading(source)) as reading,
         closing(sqlite3.connect(partial, isolation_level=None)) as writing,
     ):
-        # Holds one snapshot: without it the copy starts again whenever a server commits.
+        # Holds one snapshot; otherwise the copy would start again at each commit of a server.
         reading.execute("BEGIN")
         reading.execute("SELECT count(*) FROM sqlite_master").fetchone()
         reading.backup(
@@ -163,7 +166,7 @@ def _copy(source: Path, partial: Path, shown: str, progress: Progress) -> None:
 
 
 def _check(path: Path, pragma: str) -> None:
-    """Open a file as a server will and look through it. Raises UnusableDatabase where it is damaged."""
+    """Open a file as a server would, and check it. Raises UnusableDatabase when it is damaged."""
     try:
         with closing(_reading(path)) as connection:
             (verdict,) = connection.execute(f"PRAGMA {pragma}(1)").fetchone()
@@ -176,9 +179,10 @@ def _check(path: Path, pragma: str) -> None:
 
 @contextmanager
 def _held(target: Path, shown: str) -> Iterator[None]:
-    """Keep everybody else from the file, its log folded in. Raises UnusableDatabase while it is in use.
+    """Merge the file's log and hold the file exclusively. Raises UnusableDatabase while it is in
+    use.
 
-    A file that is damaged cannot be held: that may be why it is to be replaced.
+    A damaged file cannot be held and is accepted: the damage may be the reason to replace it.
     """
     _check_log_is_closed(target, shown)
     if not target.exists():
@@ -186,7 +190,8 @@ def _held(target: Path, shown: str) -> Iterator[None]:
         return
     with closing(sqlite3.connect(target, timeout=journal.RELEASE_TIMEOUT_S)) as connection:
         try:
-            # Writes what is in the log into the file, and fails while anybody has it open.
+            # Writes the contents of the log into the file, and fails while another connection has
+            # it open.
             journal.release(connection)
             connection.execute("BEGIN EXCLUSIVE")
         except sqlite3.DatabaseError as error:
@@ -196,9 +201,9 @@ def _held(target: Path, shown: str) -> Iterator[None]:
 
 
 def _check_log_is_closed(target: Path, shown: str) -> None:
-    """Raise UnusableDatabase when a process has the log open, of a file that may have been moved away."""
+    """Raise UnusableDatabase when a process has the log open; the file itself may have been moved away."""
     memory = target.with_name(target.name + "-shm")
-    if sys.platform == "win32" or not memory.exists():  # Windows moves no file that is open
+    if sys.platform == "win32" or not memory.exists():  # Windows does not move an open file
         return
     import fcntl
 
@@ -212,9 +217,9 @@ def _check_log_is_closed(target: Path, shown: str) -> None:
 
 
 def _replace(target: Path, partial: Path) -> Path:
-    """Give `partial` the name of `target`; the name that what was there has now.
+    """Give `partial` the name of `target`; returns the new name of the previous file.
 
-    Killed in the middle, there is a whole file at `target`, the old or the new one.
+    After an interruption at any point, `target` is a complete file, the old or the new one.
     """
     names = (target.with_name(f"{target.name}.replaced-{n}") for n in itertools.count(1))
     aside = next(name for name in names if not any(log.exists() for log in _with_logs(name)))

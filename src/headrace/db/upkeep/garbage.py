@@ -1,10 +1,12 @@
-"""SQL of `headrace gc`: what is deleted and old enough, and its removal in short transactions.
+"""SQL of `headrace gc`: finds deleted runs, models and experiments, and removes them in short
+transactions.
 
-What goes is what `mlflow gc` removes (SqlAlchemyStore._hard_delete_run and its siblings, 3.17).
+It removes the same rows as `mlflow gc` (SqlAlchemyStore._hard_delete_run and its siblings, 3.17).
 
-Artifacts are removed after the rows that name them. In between an *orphan* says where they are: a row of `runs`
-that the transaction inserts which deletes the run or model. It has no experiment and no lifecycle stage, so that no
-search, no restore and no `mlflow gc` finds it. It goes when the artifacts are gone.
+Artifacts are removed after the rows that name them. In between an *orphan* records their location:
+a row of `runs`, inserted by the transaction that deletes the run or model. It has no experiment and
+no lifecycle stage, so that no search, no restore and no `mlflow gc` finds it. It is deleted after
+the artifacts.
 """
 
 from __future__ import annotations
@@ -17,13 +19,13 @@ from headrace.db.base import Row, Sql, Tx
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-CHUNK_ROWS: Final = 10_000  # per transaction: 20-60 ms, so that nobody who writes waits longer
-CHUNK_TRACES: Final = 200  # each takes its spans along
-PAGE_ROWS: Final = 100  # runs, models or experiments that are worked on at a time
-ORPHAN: Final = "headrace-gc-"  # begins the id of an orphan; 20 hexadecimal digits fill the column
+CHUNK_ROWS: Final = 10_000  # per transaction: 20-60 ms, which bounds the wait of other writers
+CHUNK_TRACES: Final = 200  # fewer, since their spans are deleted with them
+PAGE_ROWS: Final = 100  # runs, models or experiments per page
+ORPHAN: Final = "headrace-gc-"  # prefix of an orphan's id; 20 hexadecimal digits fill the column
 
-# $1: deleted at or before (of experiments: before), in milliseconds, as stock asks; $2: last id of the page
-# before; $3: rows of a page.
+# $1: deleted at or before (experiments: before) this time in milliseconds, as stock compares; $2:
+# last id of the previous page; $3: rows per page.
 _RUNS: Final = "SELECT run_uuid, artifact_uri FROM runs WHERE lifecycle_stage = 'deleted'"
 RUNS = Sql(
     f"{_RUNS} AND deleted_time <= $1 AND run_uuid > $2 ORDER BY run_uuid LIMIT $3",
@@ -41,12 +43,13 @@ EXPERIMENTS = Sql(
     "SELECT experiment_id, name FROM experiments WHERE lifecycle_stage = 'deleted'"
     " AND last_update_time < $1 AND experiment_id > $2 ORDER BY experiment_id LIMIT $3"
 )
-# Without an age, stock does not look at times (a database of old releases has none for experiments).
+# Without an age, stock does not compare times (databases of old releases have none for
+# experiments).
 ALL_EXPERIMENTS = Sql(
     "SELECT experiment_id, name FROM experiments WHERE lifecycle_stage = 'deleted'"
     " AND coalesce(last_update_time, 0) <= $1 AND experiment_id > $2 ORDER BY experiment_id LIMIT $3"
 )
-# $1: ids that somebody named. (id, where its artifacts are or its name, stage, deleted or changed when)
+# $1: ids named by the user. (id, artifact location or name, stage, time of deletion or last change)
 RUNS_NAMED = Sql(
     postgres="SELECT run_uuid, artifact_uri, lifecycle_stage, deleted_time FROM runs"
     " WHERE run_uuid = ANY($1::varchar[])",
@@ -136,7 +139,7 @@ DELETE_MODELS = Sql(
 )
 # An address of up to 500 characters fits into source_name, 200 into artifact_uri. $1 … $3: as in `Orphan`.
 INSERT_ORPHAN = Sql("INSERT INTO runs (run_uuid, name, source_name) VALUES ($1, $2, $3)")
-# $1: last id of the page before; $2: rows of a page.
+# $1: last id of the previous page; $2: rows per page.
 ORPHANS = Sql(
     "SELECT run_uuid, name, source_name FROM runs WHERE run_uuid > $1"
     f" AND run_uuid LIKE '{ORPHAN}%'"
@@ -168,7 +171,8 @@ def _chunk_of_experiment(table: LiteralString) -> Sql:
     )
 
 
-# In this order: what refers to a row goes before it. The rest goes by ON DELETE CASCADE.
+# In this order: referring rows are deleted before the rows they refer to. ON DELETE CASCADE deletes
+# the rest.
 OF_RUNS: Final = {
     table: _chunk_of(table, column)
     for table, column in (
@@ -199,7 +203,7 @@ OF_EXPERIMENT: Final = {
         "sql_trace_rollup_rebuild_queue",
     )
 }
-# Which datasets and models a run used: MLflow leaves these rows behind for ever.
+# The datasets and models that a run used. MLflow never deletes these rows.
 INPUT_TAGS_OF_RUNS = Sql(
     postgres="DELETE FROM input_tags WHERE input_uuid IN (SELECT input_uuid FROM inputs WHERE"
     " (destination_type = 'RUN' AND destination_id = ANY($1::varchar[]))"
@@ -221,49 +225,49 @@ INPUTS_OF_RUNS = Sql(
 
 
 async def page(tx: Tx, sql: Sql, *args: object) -> list[Row]:
-    """A page of what may go: (id, where its artifacts are) or, of experiments, (id, name)."""
+    """A page of candidates: (id, artifact location) or, for experiments, (id, name)."""
     return await tx.fetch(sql, *args)
 
 
 async def named(tx: Tx, sql: Sql, ids: Sequence[object]) -> list[Row]:
-    """What there is of `ids`, of whatever stage."""
+    """The rows of `ids` that exist, in any stage."""
     return await tx.fetch(sql, tx.array(ids))
 
 
 async def count(tx: Tx, sql: Sql, *args: object) -> int:
-    """The one number of a statement; a list among `args` is an array."""
+    """The single number that a statement returns; a list among `args` becomes an array."""
     row = await tx.fetchrow(sql, *(tx.array(a) if isinstance(a, list) else a for a in args))
     assert row is not None, "a count has a row"
     return int(row[0])
 
 
 async def runs_left(tx: Tx, experiment_id: int) -> int:
-    """Runs of an experiment, of whatever stage."""
+    """The number of runs of an experiment, in any stage."""
     return await count(tx, RUNS_LEFT, experiment_id)
 
 
-async def metrics_of(tx: Tx, run_ids: Sequence[str]) -> int:
-    """How many points runs have."""
+async def count_points(tx: Tx, run_ids: Sequence[str]) -> int:
+    """The number of metric points of runs."""
     return await count(tx, COUNT_METRICS, list(run_ids))
 
 
 async def chunk_of_jobs(tx: Tx, before_ms: int, job_ids: list[str] | None) -> int:
-    """Delete jobs that have ended; how many."""
+    """Delete finished jobs; returns their number."""
     if job_ids is None:
         return await tx.execute(JOBS, before_ms, CHUNK_ROWS)
     return await tx.execute(JOBS_NAMED, before_ms, tx.array(job_ids))
 
 
 class Orphan(NamedTuple):
-    """Artifacts at `uri` that no run or model names any more. `of`: whose they were, for messages."""
+    """Artifacts at `uri` without a run or model. `of`: their former owner, for messages."""
 
     orphan_id: str
     of: str
     uri: str
 
 
-class Taken(NamedTuple):
-    """One transaction's work: runs or models that are gone, those of which rows are left, rows deleted."""
+class Deletion(NamedTuple):
+    """The result of one transaction: deleted runs or models, partly deleted ones, number of deleted rows."""
 
     gone: list[str]
     left: list[str]
@@ -272,54 +276,58 @@ class Taken(NamedTuple):
 
 
 async def metrics_by_run(tx: Tx, run_ids: Sequence[str]) -> dict[str, int]:
-    """The number of points of each run that has any."""
+    """The number of metric points of each run that has any."""
     return {row[0]: row[1] for row in await tx.fetch(METRICS_BY_RUN, tx.array(run_ids))}
 
 
 async def orphans_after(tx: Tx, orphan_id: str) -> list[Orphan]:
-    """A page of orphans of this or an earlier collection; `orphan_id`: the last of the page before, or ''."""
+    """A page of orphans of this or an earlier collection; `orphan_id`: the last of the previous page, or ''."""
     return [Orphan(*row) for row in await tx.fetch(ORPHANS, orphan_id, PAGE_ROWS)]
 
 
 async def forget(tx: Tx, orphans: Sequence[Orphan]) -> int:
-    """Delete orphans whose artifacts are gone."""
+    """Delete the records of orphans whose artifacts are deleted."""
     return await tx.execute(DELETE_RUNS, tx.array([orphan.orphan_id for orphan in orphans]))
 
 
-async def take_runs(
+async def delete_runs(
     tx: Tx, run_ids: Sequence[str], before_ms: int, with_inputs: bool, with_orphans: bool
-) -> Taken:
-    """Delete those of the runs that are still deleted, with all their rows if a transaction holds so many.
+) -> Deletion:
+    """Delete the runs that are still in the stage "deleted", with all rows that fit into one
+    transaction.
 
-    `with_inputs`: also what says which datasets and models they used. `with_orphans`: their artifacts go, too.
+    `with_inputs`: also delete the records of the datasets and models they used. `with_orphans`:
+    record their artifacts as orphans.
     """
     found = await tx.fetch(STILL_DELETED_RUNS, tx.array(sorted(run_ids)), before_ms)
     ids = [row[0] for row in found]
     rows = await _clear(tx, OF_RUNS, ids)
     if rows >= CHUNK_ROWS:
-        return Taken([], ids, rows, [])
+        return Deletion([], ids, rows, [])
     if with_inputs and tx.schema.has("inputs"):
         await tx.execute(INPUT_TAGS_OF_RUNS, tx.array(ids))
         await tx.execute(INPUTS_OF_RUNS, tx.array(ids))
     await tx.execute(DELETE_RUNS, tx.array(ids))
-    return Taken(ids, [], rows, await _orphans(tx, "run", found) if with_orphans else [])
+    return Deletion(ids, [], rows, await _orphans(tx, "run", found) if with_orphans else [])
 
 
-async def take_models(
+async def delete_models(
     tx: Tx, model_ids: Sequence[str], before_ms: int, with_orphans: bool
-) -> Taken:
-    """As `take_runs`, logged models."""
+) -> Deletion:
+    """As `delete_runs`, for logged models."""
     found = await tx.fetch(STILL_DELETED_MODELS, tx.array(sorted(model_ids)), before_ms)
     ids = [row[0] for row in found]
     rows = await _clear(tx, OF_MODELS, ids)
     if rows >= CHUNK_ROWS:
-        return Taken([], ids, rows, [])
+        return Deletion([], ids, rows, [])
     await tx.execute(DELETE_MODELS, tx.array(ids))
-    return Taken(ids, [], rows, await _orphans(tx, "logged model", found) if with_orphans else [])
+    return Deletion(
+        ids, [], rows, await _orphans(tx, "logged model", found) if with_orphans else []
+    )
 
 
 async def _clear(tx: Tx, statements: dict[str, Sql], ids: Sequence[str]) -> int:
-    """Delete at most CHUNK_ROWS rows that belong to `ids`; how many. Fewer: there are no more."""
+    """Delete at most CHUNK_ROWS rows that belong to `ids`; returns their number. Fewer: none remain."""
     rows = 0
     for table, statement in statements.items():
         if ids and rows < CHUNK_ROWS and tx.schema.has(table):
@@ -337,7 +345,7 @@ async def _orphans(tx: Tx, kind: str, found: Sequence[Row]) -> list[Orphan]:
 
 
 async def chunk_of_experiment(tx: Tx, experiment_id: int, table: str) -> int:
-    """Delete rows that belong to the experiment; how many, 0 when it has none left or was restored."""
+    """Delete rows of the experiment; returns their number, 0 when none remain or it was restored."""
     if not tx.schema.has(table, "experiment_id"):
         return 0
     if not await tx.fetch(STILL_DELETED_EXPERIMENT, experiment_id):
@@ -347,5 +355,5 @@ async def chunk_of_experiment(tx: Tx, experiment_id: int, table: str) -> int:
 
 
 async def last_of_experiment(tx: Tx, experiment_id: int) -> int:
-    """Delete the experiment itself, if it has no runs."""
+    """Delete the experiment, if it has no runs; returns the number of deleted rows."""
     return await tx.execute(DELETE_EXPERIMENT, experiment_id)

@@ -1,4 +1,4 @@
-"""SQL of `headrace doctor`. Reads only; every statement is bounded, whatever the tables hold."""
+"""SQL of `headrace doctor`. It only reads, and every statement is bounded, however large the tables are."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from headrace.db.base import Row, Sql, Tx
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-SAMPLED: Final = 500  # rows of latest_metrics, and of metrics, whose latest value is compared
-SAMPLED_PLACES: Final = 10  # of a SQLite table: rows that follow one another are mostly of one run
+SAMPLED: Final = 500  # rows of latest_metrics, and of metrics, in the sample
+SAMPLED_PLACES: Final = 10  # in a SQLite table, where consecutive rows mostly belong to one run
 _CREATE_INDEX: Final = re.compile(
     r"^CREATE (?:UNIQUE )?INDEX (?:\w+\.)?\"?(\w+)\"? ON (?:ONLY )?(?:\w+\.)?\"?(\w+)\"?[^;]*;",
     re.MULTILINE,
@@ -22,8 +22,8 @@ INDEXES = Sql(
     postgres="SELECT indexname FROM pg_indexes WHERE schemaname = ANY(current_schemas(false))",
     sqlite="SELECT name FROM sqlite_master WHERE type = 'index'",
 )
-# Estimates that cost nothing: the planner's, or the highest row number. Of a table that was never analysed the
-# planner knows nothing (-1), but the statistics count what is written.
+# Cheap estimates: the planner's, or the highest row number. For a table that was never analysed the
+# planner has no estimate (-1), but the statistics count the rows written.
 _ROWS: Final = "greatest(reltuples, pg_stat_get_live_tuples(oid), 0)::bigint"
 SIZES = Sql(
     postgres=f"SELECT relname, {_ROWS}, pg_total_relation_size(oid) FROM pg_class"
@@ -46,7 +46,7 @@ ESTIMATE: Final = {
     )
     for table in ("latest_metrics", "metrics")
 }
-# (run, key) of some rows: of a share of the table's pages, or $2 that follow on a row number.
+# (run, key) of a sample: from a share of the table's pages, or from $2 rows after a row number.
 SAMPLE: Final = {
     table: Sql(
         postgres=f"SELECT DISTINCT run_uuid, key FROM (SELECT run_uuid, key FROM {table}"
@@ -56,13 +56,13 @@ SAMPLE: Final = {
     )
     for table in ("latest_metrics", "metrics")
 }
-# One statement, so that no commit comes between the two halves: what is stored, and what it should be.
+# One statement compares the stored with the correct value, so that no commit comes in between.
 _BOTH: Final = "l.step, l.timestamp, l.value, l.is_nan, m.step, m.timestamp, m.value, m.is_nan"
 _NEWEST: Final = (
     "FROM metrics WHERE run_uuid = $1 AND key = $2"
     " ORDER BY step DESC, timestamp DESC, value DESC LIMIT 1"
 )
-# Of active runs: `headrace gc` may have been stopped in the middle of a deleted one.
+# Active runs only: an interrupted `headrace gc` may have deleted a part of a deleted run.
 _LATEST: Final = "FROM runs r LEFT JOIN latest_metrics l ON l.run_uuid = r.run_uuid AND l.key = $2"
 _ACTIVE: Final = "WHERE r.run_uuid = $1 AND r.lifecycle_stage = 'active'"
 LATEST_AND_NEWEST = Sql(
@@ -78,7 +78,7 @@ NEWEST_EXPERIMENT_MS = Sql("SELECT max(last_update_time) FROM experiments")
 
 
 RUN_IDS = Sql("SELECT run_uuid FROM runs WHERE run_uuid > $1 ORDER BY run_uuid LIMIT $2")
-# Nobody writes latest metrics between our look at the history and our commit.
+# Prevents changes of latest metrics between the read of the history and the commit.
 _LOCK = Sql(postgres="LOCK TABLE latest_metrics IN SHARE ROW EXCLUSIVE MODE", sqlite="SELECT 1")
 _RECOMPUTE: Final = (
     "INSERT INTO latest_metrics (run_uuid, key, timestamp, step, value, is_nan)"
@@ -105,30 +105,30 @@ FORGET = Sql(postgres=_FORGET.format(among=_IN_ARRAY), sqlite=_FORGET.format(amo
 
 
 async def run_ids(tx: Tx, after: str, limit: int) -> list[str]:
-    """A page of all runs, deleted ones included."""
+    """A page of the ids of all runs, including deleted ones."""
     return [row[0] for row in await tx.fetch(RUN_IDS, after, limit)]
 
 
 async def recompute_latest(tx: Tx, ids: list[str]) -> int:
-    """Make the latest metrics of runs what their history says; how many were not."""
+    """Correct the latest metrics of runs according to their history; returns the number of changes."""
     await tx.fetch(_LOCK)
     changed = await tx.execute(RECOMPUTE, tx.array(ids))
     return changed + await tx.execute(FORGET, tx.array(ids))
 
 
 def expected_indexes(dialect: str) -> dict[str, tuple[str, str]]:
-    """The indexes that MLflow makes: by name, the table and the statement."""
+    """The indexes that MLflow creates: table and statement, by name."""
     source = resources.files("headrace.db.schema").joinpath(f"{dialect}.sql").read_text("utf-8")
     return {m[1]: (m[2], " ".join(m[0].split())) for m in _CREATE_INDEX.finditer(source)}
 
 
 async def indexes(tx: Tx) -> set[str]:
-    """Names of the indexes that are there."""
+    """The names of the existing indexes."""
     return {row[0] for row in await tx.fetch(INDEXES)}
 
 
 async def sizes(tx: Tx, tables: Iterable[str]) -> list[tuple[str, int, int]]:
-    """Table, rows (about), bytes (0 where SQLite does not say), largest first."""
+    """Table, estimated rows, bytes (0 for SQLite), largest first."""
     rows = [(row[0], row[1], row[2]) for row in await tx.fetch(SIZES, tx.array(sorted(tables)))]
     if tx.dialect == "sqlite":
         counted = []
@@ -140,19 +140,19 @@ async def sizes(tx: Tx, tables: Iterable[str]) -> list[tuple[str, int, int]]:
 
 
 async def number(tx: Tx, sql: Sql) -> int:
-    """The one number of a statement; 0 for NULL."""
+    """The single number that a statement returns; 0 for NULL."""
     row = await tx.fetchrow(sql)
     return int(row[0] or 0) if row else 0
 
 
 async def journal_mode(tx: Tx) -> str:
-    """SQLite's; empty for PostgreSQL."""
+    """The journal mode of SQLite; empty for PostgreSQL."""
     row = await tx.fetchrow(JOURNAL_MODE)
     return str(row[0]) if row else ""
 
 
 async def _some(tx: Tx, table: str, offset: float) -> list[Row]:
-    """(run, key) of at most SAMPLED rows of a table that has both."""
+    """(run, key) of at most SAMPLED rows of a table."""
     if tx.dialect == "postgres":
         rows = await number(tx, ESTIMATE[table])
         percent = min(100.0, max(0.01, 100 * 2 * SAMPLED / max(1, rows)))
@@ -167,10 +167,11 @@ async def _some(tx: Tx, table: str, offset: float) -> list[Row]:
 
 
 async def stale_latest(tx: Tx, offset: float) -> tuple[int, list[tuple[str, str]]]:
-    """How many metrics of active runs in a sample there are, and the (run, key) whose latest value is wrong.
+    """Samples the latest metrics of active runs: the number compared, and the (run, key) of wrong
+    ones.
 
-    Wrong is one that is not the newest of its history, has none, or is missing. `offset`: where in the tables
-    the sample begins, from 0 to 1.
+    A latest value is wrong when it is not the newest of its history, has no history, or is missing.
+    `offset`: the position in the tables where the sample begins, from 0 to 1.
     """
     sample = {
         (run_id, key)

@@ -158,10 +158,10 @@ def _inspect(target: Target) -> Facts | None:
 def _read_revisions(target: Target) -> tuple[list[str], Columns]:
     if target.dialect == "sqlite":
         with _file(target, create=False) as connection:
-            return sqlite.look(connection)
+            return sqlite.read_tables(connection)
     from headrace.db.schema import postgres
 
-    return _on_server(target, postgres.look)
+    return _on_server(target, postgres.read_tables)
 
 
 @contextmanager
@@ -196,7 +196,7 @@ def _file(target: Target, *, create: bool) -> Iterator[sqlite3.Connection]:
 
 def _on_server(target: Target, use: Callable[[Any], Awaitable[T]]) -> T:
     """Run `use(connection)` on a new connection and explain errors of the driver."""
-    from headrace.db.postgres.link import first_connection
+    from headrace.db.postgres.connection import first_connection
     from headrace.db.schema.postgres import explained
 
     async def run() -> T:

@@ -50,7 +50,7 @@ from headrace.contract.errors import ApiError, ErrorCode
 from headrace.contract.limits import SEARCH_REGISTERED_MODELS_DEFAULT
 from headrace.contract.names import check_model_name, check_name
 from headrace.contract.scalars import Empty
-from headrace.db.answers import sentence
+from headrace.db.api_errors import sentence
 from headrace.db.base import Tx
 from headrace.db.errors import UniqueViolation
 

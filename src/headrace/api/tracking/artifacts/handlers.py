@@ -23,7 +23,7 @@ from headrace.api.tracking.artifacts.types import (
 from headrace.contract.scalars import Empty
 from headrace.storage import paths
 from headrace.storage.base import Entry
-from headrace.storage.locations import Place
+from headrace.storage.locations import ArtifactPath
 
 EMPTY = Empty()
 
@@ -41,8 +41,8 @@ async def delete(req: ObjectPath, ctx: Context) -> Empty:
 async def list_files(req: ListFiles, ctx: Context) -> Files | Chunks:
     """GET /2.0/mlflow-artifacts/artifacts: the names in a directory, sorted."""
     path = paths.safe(req.path) if req.path is not None else ""
-    place = Place(ctx.artifacts.destination, path, "", proxied=True)
-    files, rest = await listing(place)
+    location = ArtifactPath(ctx.artifacts.destination, path, "", proxied=True)
+    files, rest = await listing(location)
     return streamed({}, files, rest) if rest else Files(files=files)
 
 
@@ -69,15 +69,17 @@ async def list_model_artifacts(req: ListModelArtifacts, ctx: Context) -> Artifac
 
 async def list_below(root: str, path: str | None, ctx: Context) -> Artifacts | Chunks:
     """The names below an artifact root, each with the path that a client asks for it by."""
-    files, rest = await listing(ctx.artifacts.place(root, path))
+    files, rest = await listing(ctx.artifacts.resolve(root, path))
     if rest is None:
         return Artifacts(root_uri=root, files=files)
     return streamed({"root_uri": root}, files, rest)
 
 
-async def listing(place: Place) -> tuple[list[FileInfo], AsyncIterator[list[FileInfo]] | None]:
+async def listing(
+    location: ArtifactPath,
+) -> tuple[list[FileInfo], AsyncIterator[list[FileInfo]] | None]:
     """The first names of a directory, and the further batches if there are any."""
-    batches = _shown(place, place.store.listing(place.path))
+    batches = _shown(location, location.store.listing(location.path))
     files: list[FileInfo] = await anext(batches, [])
     following = await anext(batches, None)
     if following is None:
@@ -86,12 +88,14 @@ async def listing(place: Place) -> tuple[list[FileInfo], AsyncIterator[list[File
 
 
 async def _shown(
-    place: Place, batches: AsyncIterator[list[Entry]]
+    location: ArtifactPath, batches: AsyncIterator[list[Entry]]
 ) -> AsyncIterator[list[FileInfo]]:
     async for batch in batches:
         yield [
             FileInfo(
-                path=place.relative(entry.name), is_dir=entry.is_dir, file_size=entry.size or None
+                path=location.relative(entry.name),
+                is_dir=entry.is_dir,
+                file_size=entry.size or None,
             )
             for entry in batch
         ]

@@ -24,7 +24,7 @@ from headrace.contract.errors import invalid
 from headrace.contract.scalars import Empty
 from headrace.storage import paths
 from headrace.storage.base import Part, Presigned, Store, unsupported
-from headrace.storage.locations import PROXIED, Place
+from headrace.storage.locations import PROXIED, ArtifactPath
 
 EMPTY = Empty()
 MAX_PARTS: Final = 10_000  # of one upload: S3's limit
@@ -107,8 +107,8 @@ async def presign_upload(req: PresignUpload, ctx: Context) -> PresignedUrl:
             "This endpoint requires a direct cloud storage artifact URI."
         )
     expires_s = UPLOAD_TTL_S if req.expiration is None else req.expiration
-    place = ctx.artifacts.place(root, path)
-    return _url(await place.store.presign_upload(place.path, expires_s))
+    location = ctx.artifacts.resolve(root, path)
+    return _url(await location.store.presign_upload(location.path, expires_s))
 
 
 async def presign_download(req: PresignDownload, ctx: Context) -> PresignedUrl:
@@ -129,13 +129,13 @@ async def presign_download(req: PresignDownload, ctx: Context) -> PresignedUrl:
             f"(artifact URI scheme: {scheme}). "
             "This endpoint requires a run with a direct cloud storage artifact URI."
         )
-    return _url(await _presigned(ctx.artifacts.place(root, path), expires_s))
+    return _url(await _presigned(ctx.artifacts.resolve(root, path), expires_s))
 
 
-async def _presigned(place: Place, expires_s: int) -> Presigned:
-    if not place.store.downloads_parts:
+async def _presigned(location: ArtifactPath, expires_s: int) -> Presigned:
+    if not location.store.downloads_parts:
         raise unsupported("Presigned download")
-    return await place.store.presign_download(place.path, expires_s)
+    return await location.store.presign_download(location.path, expires_s)
 
 
 def _url(found: Presigned) -> PresignedUrl:

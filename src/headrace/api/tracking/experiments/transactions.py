@@ -8,7 +8,7 @@ from headrace.contract import errors
 from headrace.contract.clock import now_ms
 from headrace.contract.errors import ApiError, ErrorCode
 from headrace.contract.limits import MAX_CUSTOM_VIEWS
-from headrace.db.answers import answer, sentence
+from headrace.db.api_errors import api_error, sentence
 from headrace.db.base import Row, Tx
 from headrace.db.errors import UniqueViolation
 
@@ -20,7 +20,7 @@ def not_created(name: str, error: UniqueViolation) -> ApiError:
         return ApiError(code, f"Experiment(name={name}) already exists. Error: {sentence(error)}")
     if error.table == "experiment_tags":
         return ApiError(ErrorCode.BAD_REQUEST, "Each tag of an experiment must have another key.")
-    return answer(error)
+    return api_error(error)
 
 
 async def _active(tx: Tx, number: int) -> Row:

@@ -1,9 +1,10 @@
-"""How connections to PostgreSQL are opened: directly, or through a pooler such as PgBouncer.
+"""Opens connections to PostgreSQL, directly or through a pooler such as PgBouncer.
 
-A pooler refuses start-up parameters that it does not know. With session pooling a connection has a server of its own,
-so settings and prepared statements last as long as the connection. With transaction pooling each transaction may run on
-another server: nothing may outlive it, and a statement that is not in a transaction gets one of its own, because the
-driver prepares and executes it in two steps.
+A pooler rejects start-up parameters that it does not know. With session pooling each connection
+keeps one server, so settings and prepared statements last as long as the connection. With
+transaction pooling each transaction may run on another server: no state may outlive it, and each
+statement outside of a transaction gets one, because the driver prepares and executes it in two
+steps.
 """
 
 from __future__ import annotations
@@ -26,22 +27,25 @@ if TYPE_CHECKING:
 Pooler = Literal["none", "session", "transaction"]
 CONNECT_TIMEOUT_S: Final = 5.0
 CLOSE_TIMEOUT_S: Final = 2.0
-# Statements that one connection keeps prepared; the least recently used goes first. Most connections see some 120
-# fixed texts. Those of searches see as many as clients write different filters, at 135 kB of the server's memory each
-# (docs/decisions/search.md): 1,000 of them on 10 connections would be 1.3 GB.
+# How many statements one connection keeps prepared; the least recently used is dropped first. Most
+# connections use about 120 fixed texts. Those for searches get one text per shape of filter, at 135
+# kB of the server's memory each (docs/decisions/search.md): 1,000 of them on 10 connections would
+# take 1.3 GB.
 STATEMENTS: Final = 250
 SEARCH_STATEMENTS: Final = 50
 
 
 class PooledConnection:
-    """A connection through a transaction pooler, with the methods of asyncpg's that headrace uses.
+    """A connection through a transaction pooler, with those methods of asyncpg's that headrace
+    uses.
 
-    `settings` hold in each transaction; BEGIN sets them in the same round trip.
+    `settings` apply in each transaction; BEGIN sets them in the same round trip.
     """
 
     def __init__(self, connection: Connection, settings: Mapping[str, str]) -> None:
         self.driver = connection
-        # Before asyncpg reads types of arrays it sets jit for the session, which others would inherit.
+        # Before asyncpg reads array types it sets jit for the session, which other clients would
+        # inherit.
         connection._server_caps = connection._server_caps._replace(jit=False)
         self.begin = "BEGIN" + "".join(
             f"; SET LOCAL {name} = '{value}'" for name, value in settings.items()
@@ -64,7 +68,7 @@ class PooledConnection:
         return await self._in_transaction(self.driver.fetchval, sql, *args)
 
     async def execute(self, sql: str, *args: Any, timeout: float | None = None) -> str:
-        """As asyncpg's. Text without arguments is one message, which reaches one server as it is."""
+        """As asyncpg's. A text without arguments is one message, which reaches one server unchanged."""
         if args:
             return cast("str", await self._in_transaction(self.driver.execute, sql, *args))
         return cast("str", await self.driver.execute(sql, timeout=timeout))
@@ -120,12 +124,12 @@ class PooledTransaction:
             try:
                 await self.rollback()
             except (asyncpg.PostgresError, *GONE):
-                self._connection.terminate()  # the first error is the one to be told
+                self._connection.terminate()  # the first error is the relevant one
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """How connections to one database are opened. `statement_timeout_s`: None is without end."""
+class Connector:
+    """Opens connections to one database. `statement_timeout_s`: None means no limit."""
 
     connect_args: dict[str, Any]
     pooler: Pooler = "none"
@@ -134,11 +138,11 @@ class Link:
 
     @property
     def connect_timeout_s(self) -> float:
-        """How long a login may take."""
+        """The time limit of a login."""
         return float(self.connect_args.get("timeout", CONNECT_TIMEOUT_S))
 
     async def open(self, settings: Mapping[str, str], statements: int = STATEMENTS) -> Connection:
-        """A new connection with these settings of the session; it keeps so many statements prepared."""
+        """A new connection with these session settings, which keeps at most `statements` prepared."""
         arguments = {"timeout": CONNECT_TIMEOUT_S, **self.connect_args}
         if self.pooler == "none":
             arguments["server_settings"] = {**settings, **arguments.get("server_settings", {})}
@@ -164,10 +168,10 @@ class Link:
 @asynccontextmanager
 async def first_connection(
     target: Target, pooler: str = "auto", statement_timeout_s: float | None = None
-) -> AsyncIterator[tuple[Link, Connection]]:
-    """A connection to a database, and how further ones are to be opened.
+) -> AsyncIterator[tuple[Connector, Connection]]:
+    """A first connection to a database, and the connector for further ones.
 
-    `pooler` is what the operator says (`--postgres-pooler`). Raises UnusableDatabase when that cannot work;
+    `pooler` is the setting `--postgres-pooler`. Raises UnusableDatabase when that cannot work;
     driver errors pass through.
     """
     arguments = {"timeout": CONNECT_TIMEOUT_S, **target.connect_args}
@@ -176,15 +180,15 @@ async def first_connection(
         is_direct = await _is_direct(connection)
         if pooler == "auto":
             pooler = "none" if is_direct and target.max_statements != 0 else "transaction"
-        link = Link(
+        connector = Connector(
             target.connect_args,
             cast("Pooler", pooler),
             STATEMENTS if target.max_statements is None else target.max_statements,
             statement_timeout_s,
         )
         if not is_direct and pooler != "transaction":
-            await _check_kept(connection, link, target.shown)
-        yield link, connection if is_direct else PooledConnection(connection, {})
+            await _check_kept(connection, connector, target.shown)
+        yield connector, connection if is_direct else PooledConnection(connection, {})
     except BaseException:
         connection.terminate()
         raise
@@ -192,17 +196,19 @@ async def first_connection(
 
 
 async def _is_direct(connection: Connection) -> bool:
-    """Whether the server that said hello is the one that runs statements.
+    """Whether the server that accepted the connection also runs its statements.
 
-    A pooler makes up the process id and key of the hello, since it must recognise requests to cancel.
+    A pooler invents the process id and key of its greeting, to recognise cancel requests.
     """
     pid = connection.get_server_pid()
     return bool(await connection.execute(f"SELECT 1 WHERE pg_backend_pid() = {pid}") == "SELECT 1")
 
 
-async def _check_kept(connection: Connection, link: Link, shown: str) -> None:
-    """Raise UnusableDatabase when connections do not keep a server each, as they do with session pooling."""
-    other = await link.open({"jit": "off"}, 0)  # what the pooler refuses, it refuses now
+async def _check_kept(connection: Connection, connector: Connector, shown: str) -> None:
+    """Raise UnusableDatabase when a connection does not keep one server, as session pooling requires."""
+    other = await connector.open(
+        {"jit": "off"}, 0
+    )  # the pooler rejects unsupported parameters here
     try:
         servers = set()
         for one in (connection, other):
@@ -212,6 +218,6 @@ async def _check_kept(connection: Connection, link: Link, shown: str) -> None:
         other.terminate()
     if len(servers) == 1:
         raise UnusableDatabase(
-            f"{shown}: a pooler gives each transaction another server, which does not go with "
-            f"--postgres-pooler {link.pooler}. Say --postgres-pooler transaction, or leave it out."
+            f"{shown}: a pooler gives each transaction another server, which is incompatible with "
+            f"--postgres-pooler {connector.pooler}. Use --postgres-pooler transaction, or omit the option."
         )

@@ -1,8 +1,8 @@
-"""What the processes of one server know together: where stock MLflow listens, and that it is used.
+"""State that the processes of one server share: the port of stock MLflow, and whether it is in use.
 
-Made once before the workers are forked, so that all of them use the same MLflow. It outlives the
-worker that started it and ends with the last of them (see warden.py). Locks are POSIX record locks,
-which the system takes back from a process that dies.
+It is created before the workers are forked, so that all of them use the same MLflow. MLflow
+outlives the worker that started it and ends with the last of them (see watchdog.py). Locks are
+POSIX record locks, which the system releases when a process ends.
 """
 
 from __future__ import annotations
@@ -19,30 +19,29 @@ from time import monotonic
 from typing import Final
 
 _PORT: Final = struct.Struct("i")
-_FAILURES: Final = struct.Struct(
-    "dI"
-)  # no start before (s of the monotonic clock); how many failures
+# No start before this time (s of the monotonic clock); number of failures.
+_FAILURES: Final = struct.Struct("dI")
 _FAILURES_AT: Final = 16
 START_BYTE: Final = 8  # locked by the process that starts MLflow
-ALIVE_BYTE: Final = 9  # locked by the warden for as long as it lives
-FIRST_PAUSE_S: Final = 10.0  # after a failure; doubled by each one that follows
+ALIVE_BYTE: Final = 9  # locked by the watchdog while it runs
+FIRST_PAUSE_S: Final = 10.0  # after a failure; each further failure doubles it
 LONGEST_PAUSE_S: Final = 300.0
 
 
-class Share:
-    """One kind of stock MLflow: its port and secret, the right to start it, and the pipe to its warden."""
+class SharedState:
+    """The state of one kind of stock MLflow: port, secret, start lock, and the pipe to its watchdog."""
 
     def __init__(self) -> None:
         self.state_fd = _anonymous_file()
         self.port = 0
-        self.secret = secrets.token_hex(32)  # without it MLflow answers nobody
+        self.secret = secrets.token_hex(32)  # MLflow rejects requests without it
         self.forget_failures()
-        self.warden_end, self._our_end = os.pipe()
+        self.watchdog_end, self._our_end = os.pipe()
         os.set_blocking(self._our_end, False)
 
     @property
     def port(self) -> int:
-        """Where MLflow answers; 0 while it does not run."""
+        """The port of MLflow; 0 while it does not run."""
         if self._try_lock(ALIVE_BYTE):
             self._unlock(ALIVE_BYTE)
             return 0
@@ -55,18 +54,18 @@ class Share:
 
     @property
     def pause_s(self) -> float:
-        """How long no start may be tried because of failures; 0 when one may."""
+        """Seconds until the next start is allowed after failures; 0 when it is allowed."""
         until_s, _ = self._failures()
         return max(0.0, until_s - monotonic())
 
     def failed(self, *, first_is_free: bool = False) -> None:
-        """Note a start that failed, or an MLflow that ended by itself: the next start has to wait."""
+        """Record a failed start or an unexpected end of MLflow: the next start must wait."""
         count = self._failures()[1] + 1
         pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(count - 1, 10))
         self._note(0.0 if first_is_free and count == 1 else monotonic() + pause_s, count)
 
     def forget_failures(self) -> None:
-        """MLflow has worked for a while."""
+        """Reset the failures, because MLflow has run for a while."""
         self._note(0.0, 0)
 
     def _failures(self) -> tuple[float, int]:
@@ -77,11 +76,11 @@ class Share:
         os.pwrite(self.state_fd, _FAILURES.pack(until_s, count), _FAILURES_AT)
 
     def try_lock(self) -> bool:
-        """Take the right to start it; False while another process has it."""
+        """Take the lock for starting MLflow; False while another process holds it."""
         return self._try_lock(START_BYTE)
 
     def unlock(self) -> None:
-        """Give that right back."""
+        """Release the lock for starting MLflow."""
         self._unlock(START_BYTE)
 
     def _try_lock(self, byte: int) -> bool:
@@ -93,26 +92,28 @@ class Share:
     def _unlock(self, byte: int) -> None:
         fcntl.lockf(self.state_fd, fcntl.LOCK_UN, 1, byte)
 
-    def in_use(self) -> None:
-        """Tell the warden that it is needed."""
-        with contextlib.suppress(BlockingIOError, BrokenPipeError):  # full: it has enough to read
+    def mark_used(self) -> None:
+        """Tell the watchdog that MLflow is in use."""
+        with contextlib.suppress(
+            BlockingIOError, BrokenPipeError
+        ):  # a full pipe has the same effect
             os.write(self._our_end, b".")
 
     def close(self) -> None:
-        """Say that this process uses it no more."""
-        for fd in (self.warden_end, self._our_end, self.state_fd):
+        """Note that this process no longer uses MLflow."""
+        for fd in (self.watchdog_end, self._our_end, self.state_fd):
             os.close(fd)
 
 
 @dataclass(frozen=True)
-class Shares:
-    """The two kinds that a server may start: without MLflow's job runners, and with them."""
+class SharedStates:
+    """The states of both kinds of MLflow: without job runners, and with them."""
 
-    plain: Share = field(default_factory=Share)
-    jobs: Share = field(default_factory=Share)
+    plain: SharedState = field(default_factory=SharedState)
+    jobs: SharedState = field(default_factory=SharedState)
 
     def close(self) -> None:
-        """Say that this process uses neither any more."""
+        """Note that this process uses neither any more."""
         self.plain.close()
         self.jobs.close()
 

@@ -1,8 +1,9 @@
-"""What became of a transaction whose COMMIT got no answer: PostgreSQL knows it by the transaction's id.
+"""Finds the status of a transaction whose COMMIT got no answer, by the transaction's id.
 
-A crash may lose the id before anything of it reached the disk, and the next transaction then gets the same id. So
-a commit counts only when the server has not crashed since: its start time is the same, and so is a process of those
-that serve no client (checkpointer, WAL writer …). All of them are new after a recovery from a crash.
+After a crash that loses an unwritten transaction, the next one may get the same id. So "committed"
+is trusted only when the server has not crashed since: its start time is the same, and so is at
+least one of the processes that serve no client (checkpointer, WAL writer …). After the recovery
+from a crash all of them are new.
 """
 
 from __future__ import annotations
@@ -14,21 +15,22 @@ import asyncpg
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Fate = Literal["committed", "aborted", "in progress", "unknown"]
+Status = Literal["committed", "aborted", "in progress", "unknown"]
 
 _HAS_STATUS: Final = "SELECT to_regprocedure('txid_status(bigint)') IS NOT NULL"
-# A client that is just logging in has no database and no user yet either: it does no harm among the others.
+# A client that is logging in has no database and no user yet either; one more in the list is
+# harmless.
 _SERVER_RUN: Final = (
     "SELECT pg_postmaster_start_time()::text,"
     " ARRAY(SELECT pid FROM pg_stat_activity WHERE datid IS NULL AND usesysid IS NULL)"
 )
 _ID: Final = "SELECT txid_current_if_assigned()"
-# A standby does not know yet what its primary has committed.
+# A standby does not know yet which transactions its primary has committed.
 _STATUS: Final = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN txid_status($1) END"
 
 
 class ServerRun:
-    """A life of the server between two crashes or restarts."""
+    """The operation of the server between two crashes or restarts."""
 
     __slots__ = ("_processes", "_started")
 
@@ -37,7 +39,7 @@ class ServerRun:
         self._processes = frozenset(processes)
 
     def is_same(self, later: ServerRun | None) -> bool:
-        """Whether the server has gone on without a crash until `later`."""
+        """Whether the server has run without a crash until `later`."""
         return (
             later is not None
             and self._started == later._started
@@ -46,7 +48,7 @@ class ServerRun:
 
 
 class Mark:
-    """A transaction that is about to COMMIT: its id (None: it wrote nothing), and the run of the server."""
+    """A transaction before its COMMIT: its id (None: it wrote nothing), and the run of the server."""
 
     __slots__ = ("server_run", "txid")
 
@@ -56,10 +58,10 @@ class Mark:
 
 
 async def server_run(connection: Any) -> ServerRun | None:
-    """The present run of the server.
+    """The current run of the server.
 
-    None for an engine that speaks PostgreSQL's protocol and does not know what became of a transaction. Not to be
-    called inside a transaction: an unknown function would abort it.
+    None for an engine with PostgreSQL's protocol that cannot report the status of a transaction. Do
+    not call it inside a transaction: an unknown function would abort that.
     """
     try:
         if not await connection.fetchval(_HAS_STATUS):
@@ -71,20 +73,20 @@ async def server_run(connection: Any) -> ServerRun | None:
 
 
 async def mark(connection: Any, run: ServerRun) -> Mark:
-    """The mark of the transaction that is open on a connection."""
+    """The mark of the open transaction of a connection."""
     return Mark(await connection.fetchval(_ID), run)
 
 
-async def fate(connection: Any, of: Mark) -> Fate:
-    """What became of a marked transaction, asked on another connection."""
+async def status_of(connection: Any, mark: Mark) -> Status:
+    """The status of a marked transaction, asked on another connection."""
     try:
-        status: Fate | None = await connection.fetchval(_STATUS, of.txid)
+        status: Status | None = await connection.fetchval(_STATUS, mark.txid)
     except (
         asyncpg.DataError
     ):  # an id of the future: a server that never saw the transaction has taken over
         return "aborted"
     if status == "aborted":
         return status
-    if status is None or not of.server_run.is_same(await server_run(connection)):
+    if status is None or not mark.server_run.is_same(await server_run(connection)):
         return "unknown"
     return status

@@ -1,12 +1,13 @@
-"""A small process between headrace and stock MLflow. Run as a file, it imports nothing of headrace.
+"""A small process between headrace and stock MLflow. It runs as a file and imports nothing of
+headrace.
 
-    python -I -S warden.py STATE_FD ALIVE_BYTE IDLE_S JOBS_URL COMMAND…
+    python -I -S watchdog.py STATE_FD ALIVE_BYTE IDLE_S JOBS_URL COMMAND…
 
-It ends the command and all its descendants when nobody used them for IDLE_S seconds, and when the
-pipe on its standard input ends, which happens whatever way the last headrace process ends. A byte
-on that pipe means "in use". Unless JOBS_URL is "-", a job that runs or waits there counts as use
-too. As long as the warden lives it holds a lock on a byte of the state file. Its exit code is 0
-when it ended the command, else what the command ended with.
+It ends the command and all its descendants after IDLE_S seconds without use, and when the pipe on
+its standard input closes, which happens however the last headrace process ends. A byte on that pipe
+means "in use". Unless JOBS_URL is "-", running and pending jobs count as use too. While the
+watchdog runs it holds a lock on a byte of the state file. Its exit code is 0 when it ended the
+command, else that of the command.
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def main() -> int:
-    """Run the command until it ends, is idle, or nobody is left who could use it."""
+    """Run the command until it ends, is idle, or no process uses it any more."""
     own_end = 0
     state_fd, alive_byte = int(sys.argv[1]), int(sys.argv[2])
     idle_s, jobs_url, command = float(sys.argv[3]), sys.argv[4], sys.argv[5:]
-    fcntl.lockf(state_fd, fcntl.LOCK_EX, 1, alive_byte)  # waits for a predecessor to end
+    fcntl.lockf(state_fd, fcntl.LOCK_EX, 1, alive_byte)  # waits until a previous watchdog has ended
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     child = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_warden
+        command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_watchdog
     )
     try:
         _watch(child, idle_s, jobs_url)
@@ -86,7 +87,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
-    # What left the group is our child now, because this process is a subreaper.
+    # Descendants outside of the group are children now, because this process is a subreaper.
     while orphans := _children():
         for pid in orphans:
             with contextlib.suppress(ProcessLookupError):
@@ -107,7 +108,7 @@ def _leave(number: int, frame: object) -> None:
     raise SystemExit(0)
 
 
-def _die_with_warden() -> None:
+def _die_with_watchdog() -> None:
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

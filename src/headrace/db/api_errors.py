@@ -1,6 +1,7 @@
-"""Database errors as answers to clients: a sentence per kind, never the driver's text.
+"""Turns database errors into answers for clients: one sentence per kind, never the driver's text.
 
-That text names hosts, ports, users and tables, and holds keys and values of other people's rows.
+The driver's text names hosts, ports, users and tables, and contains keys and values of other users'
+rows.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from headrace.db.errors import (
     UniqueViolation,
 )
 
-# The first that fits counts.
+# The first matching kind counts.
 SENTENCES: Final[tuple[tuple[type[DatabaseError], str], ...]] = (
     (Crowded, "The database has too many requests waiting. Please try again."),
     (Blocked, "Another session of the database has locked a row for too long. Please try again."),
@@ -44,13 +45,13 @@ SENTENCES: Final[tuple[tuple[type[DatabaseError], str], ...]] = (
 
 
 def sentence(error: DatabaseError) -> str:
-    """What a client may know of an error, with the name of the driver's exception if there is one."""
+    """The text for a client: a sentence, and the name of the driver's exception if one is known."""
     text = next(text for kind, text in SENTENCES if isinstance(error, kind))
     return f"{text} ({cause})" if (cause := cause_of(error)) else text
 
 
 def cause_of(error: DatabaseError) -> str:
-    """The class and the code (SQLSTATE, or SQLite's name) of the driver's exception, without its text."""
+    """The class and the code (SQLSTATE, or SQLite's name) of the driver's exception; empty without one."""
     cause = error.__cause__
     if cause is None:
         return ""
@@ -58,8 +59,8 @@ def cause_of(error: DatabaseError) -> str:
     return f"{type(cause).__name__} {code}" if code else type(cause).__name__
 
 
-def answer(error: DatabaseError) -> ApiError:
-    """What a client is told of a database error that no handler translated."""
+def api_error(error: DatabaseError) -> ApiError:
+    """The answer for a database error that no handler translated."""
     if isinstance(error, InDoubt):
         return in_doubt(error)
     if isinstance(error, Unavailable | Retryable):
@@ -70,12 +71,12 @@ def answer(error: DatabaseError) -> ApiError:
 
 
 def not_written(error: Unavailable | Retryable) -> ApiError:
-    """429 for a request of which certainly nothing was written."""
+    """429 for a request that certainly wrote nothing."""
     if isinstance(error, Crowded | Blocked | Retryable):
         return overloaded(sentence(error))
     return unavailable_unwritten(sentence(error))
 
 
 def in_doubt(error: Unavailable | Retryable) -> ApiError:
-    """503 for a write that may be stored or not."""
+    """503 for a write whose outcome is unknown."""
     return unavailable(sentence(error))

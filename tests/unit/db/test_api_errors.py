@@ -8,9 +8,9 @@ import pytest
 from asyncpg import exceptions as pg
 
 from headrace.db import errors
-from headrace.db.answers import answer, sentence
+from headrace.db.api_errors import api_error, sentence
 from headrace.db.postgres import errors as postgres_errors
-from headrace.db.sqlite import database as sqlite
+from headrace.db.sqlite import errors as sqlite
 
 SECRETS = "host db.internal port 5432 user alice Key (name)=(hunter2) already exists"
 
@@ -25,7 +25,7 @@ def test_no_kind_of_database_error_carries_the_drivers_text_to_clients(
 ) -> None:
     error = kind(SECRETS)
     error.__cause__ = pg.UniqueViolationError(SECRETS)
-    told = answer(error)
+    told = api_error(error)
     assert told.message == f"{sentence(kind(SECRETS))} (UniqueViolationError 23505)"
     for word in ("db.internal", "5432", "alice", "hunter2"):
         assert word not in str(told.body())
@@ -50,7 +50,7 @@ def test_the_class_of_the_drivers_exception_is_all_that_is_told(
     translate = sqlite.translate if isinstance(cause, sqlite3.Error) else postgres_errors.translate
     error = translate(cause)  # type: ignore[arg-type]
     error.__cause__ = cause
-    told = answer(error)
+    told = api_error(error)
     assert told.status == status
     assert type(cause).__name__ in told.message
     for word in ("alice", "db.internal", "10.0.0.7", "5432", "Process"):

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headrace.bridge.share import ALIVE_BYTE
-from headrace.bridge.stock import WARDEN
+from headrace.bridge.shared_state import ALIVE_BYTE
+from headrace.bridge.stock import WATCHDOG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,16 +33,16 @@ time.sleep(600)
 """
 
 
-class Warden:
-    """A running warden; `use` writes to its pipe, `leave` closes the last write end."""
+class Watchdog:
+    """A running watchdog; `use` writes to its pipe, `leave` closes the last write end."""
 
     def __init__(self, command: list[str], idle_s: float, jobs_url: str = "-") -> None:
         self.state = tempfile.TemporaryFile()  # noqa: SIM115
         read_end, self._write_end = os.pipe()
         fd = self.state.fileno()
-        warden = [sys.executable, "-I", "-S", str(WARDEN), str(fd), str(ALIVE_BYTE)]
+        watchdog = [sys.executable, "-I", "-S", str(WATCHDOG), str(fd), str(ALIVE_BYTE)]
         self.process = subprocess.Popen(
-            [*warden, str(idle_s), jobs_url, *command],
+            [*watchdog, str(idle_s), jobs_url, *command],
             stdin=read_end,
             stdout=subprocess.PIPE,
             pass_fds=(fd,),
@@ -78,8 +78,8 @@ class Warden:
 
 
 @contextmanager
-def warden(command: list[str], idle_s: float, jobs_url: str = "-") -> Iterator[Warden]:
-    started = Warden(command, idle_s, jobs_url)
+def watchdog(command: list[str], idle_s: float, jobs_url: str = "-") -> Iterator[Watchdog]:
+    started = Watchdog(command, idle_s, jobs_url)
     try:
         yield started
     finally:
@@ -105,13 +105,13 @@ def sleeper() -> list[str]:
 
 
 def test_it_ends_what_is_not_used() -> None:
-    with warden(sleeper(), idle_s=1) as running:
+    with watchdog(sleeper(), idle_s=1) as running:
         assert running.process.wait(END_S) == 0
         assert not running.lives()
 
 
 def test_it_waits_while_it_is_used() -> None:
-    with warden(sleeper(), idle_s=2) as running:
+    with watchdog(sleeper(), idle_s=2) as running:
         began = time.monotonic()
         while time.monotonic() - began < 5:
             running.use()
@@ -123,7 +123,7 @@ def test_it_waits_while_it_is_used() -> None:
 
 def test_it_ends_all_descendants_when_nobody_is_left() -> None:
     """Even those in sessions of their own, and those that ignore SIGTERM."""
-    with warden([sys.executable, "-c", FAMILY], idle_s=600) as running:
+    with watchdog([sys.executable, "-c", FAMILY], idle_s=600) as running:
         grandchild = int(running.line())
         running.leave()
         running.process.wait(END_S)
@@ -131,7 +131,7 @@ def test_it_ends_all_descendants_when_nobody_is_left() -> None:
 
 
 def test_it_ends_all_descendants_when_it_is_told_to() -> None:
-    with warden([sys.executable, "-c", FAMILY], idle_s=600) as running:
+    with watchdog([sys.executable, "-c", FAMILY], idle_s=600) as running:
         grandchild = int(running.line())
         running.process.send_signal(signal.SIGTERM)
         running.process.wait(END_S)
@@ -140,7 +140,7 @@ def test_it_ends_all_descendants_when_it_is_told_to() -> None:
 
 def test_it_tells_how_a_command_ended_by_itself() -> None:
     for code, expected in [("sys.exit(3)", 3), ("os.kill(os.getpid(), 9)", 137)]:
-        with warden([sys.executable, "-c", f"import os, sys; {code}"], idle_s=600) as running:
+        with watchdog([sys.executable, "-c", f"import os, sys; {code}"], idle_s=600) as running:
             assert running.process.wait(END_S) == expected
 
 
@@ -163,7 +163,7 @@ def test_a_job_that_runs_counts_as_use() -> None:
     with http.server.HTTPServer(("127.0.0.1", 0), Jobs) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/jobs"
-        with warden(sleeper(), idle_s=1, jobs_url=url) as running:
+        with watchdog(sleeper(), idle_s=1, jobs_url=url) as running:
             until(lambda: len(asked) >= 2, "it asks before it ends anything")
             assert asked[0] == {"statuses": ["PENDING", "RUNNING"]}
             assert running.process.poll() is None
