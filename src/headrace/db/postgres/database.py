@@ -26,7 +26,7 @@ from headrace.db.errors import (
 )
 from headrace.db.postgres import doubt as postgres_doubt
 from headrace.db.postgres.errors import GONE, is_rolled_back, translate
-from headrace.db.postgres.link import SEARCH_STATEMENTS, STATEMENTS, Link
+from headrace.db.postgres.link import SEARCH_STATEMENTS, SESSION, STATEMENTS, Link, set_local
 from headrace.db.postgres.outage_watch import Pulse
 from headrace.db.postgres.pool import Connection, Pool, notice_silence
 
@@ -53,8 +53,6 @@ BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '
 CANCEL_S: Final = 2.0  # for the server to confirm that it has cancelled a statement
 DOUBT_S: Final = 50.0  # less than the 60 s after which a proxy in front gives up by default
 DOUBT_PAUSE_S: Final = 0.5
-# Compiling a page of search takes longer than running it; a user's own option in the URI wins.
-SESSION: Final = {"jit": "off"}
 # A plan that ignores the values (PostgreSQL may choose one from the sixth execution on) took 297 ms instead of
 # 0.6 for a rare tag; planning a look-up by id each time costs 70 µs (docs/decisions/search.md). So searches have
 # connections of their own.
@@ -193,6 +191,8 @@ class PostgresDatabase:
         self.tally = Tally()
         self._probe: Connection | None = None
         self._link = link
+        # A transaction pooler keeps no settings from one transaction to the next.
+        self._begin = BEGIN + (set_local(SESSION) if link.pooler == "transaction" else "")
         # Apart, so that long searches cannot keep writes waiting.
         self._pulse = Pulse(self._answers, self._oldest, self._lost, self._found)
         search = partial(self._open, SEARCH_SESSION, SEARCH_STATEMENTS)
@@ -301,7 +301,7 @@ class PostgresDatabase:
         run = await self._server_run(connection) if attempt else None
         tx = PostgresTx(connection, self.schema, self.tally, copies=copies)
         try:
-            await connection.execute(BEGIN.format(round(lock_s * 1000)))
+            await connection.execute(self._begin.format(round(lock_s * 1000)))
             result = await fn(tx, *args)
             if attempt and run is not None:
                 attempt.result = result

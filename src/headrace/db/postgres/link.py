@@ -31,6 +31,14 @@ CLOSE_TIMEOUT_S: Final = 2.0
 # (docs/decisions/search.md): 1,000 of them on 10 connections would be 1.3 GB.
 STATEMENTS: Final = 250
 SEARCH_STATEMENTS: Final = 50
+# Compiling a page of search takes longer than running it, and so does compiling the query by which asyncpg learns the
+# types of arrays; a user's own option in the URI wins.
+SESSION: Final = {"jit": "off"}
+
+
+def set_local(settings: Mapping[str, str]) -> str:
+    """What follows a BEGIN, in the same message, so that the settings hold in its transaction."""
+    return "".join(f"; SET LOCAL {name} = '{value}'" for name, value in settings.items())
 
 
 class PooledConnection:
@@ -43,9 +51,7 @@ class PooledConnection:
         self.driver = connection
         # Before asyncpg reads types of arrays it sets jit for the session, which others would inherit.
         connection._server_caps = connection._server_caps._replace(jit=False)
-        self.begin = "BEGIN" + "".join(
-            f"; SET LOCAL {name} = '{value}'" for name, value in settings.items()
-        )
+        self.begin = "BEGIN" + set_local(settings)
         self.is_closed = connection.is_closed
         self.is_in_transaction = connection.is_in_transaction
         self.terminate = connection.terminate
@@ -184,7 +190,7 @@ async def first_connection(
         )
         if not is_direct and pooler != "transaction":
             await _check_kept(connection, link, target.shown)
-        yield link, connection if is_direct else PooledConnection(connection, {})
+        yield link, connection if is_direct else PooledConnection(connection, SESSION)
     except BaseException:
         connection.terminate()
         raise
@@ -202,7 +208,7 @@ async def _is_direct(connection: Connection) -> bool:
 
 async def _check_kept(connection: Connection, link: Link, shown: str) -> None:
     """Raise UnusableDatabase when connections do not keep a server each, as they do with session pooling."""
-    other = await link.open({"jit": "off"}, 0)  # what the pooler refuses, it refuses now
+    other = await link.open(SESSION, 0)  # what the pooler refuses, it refuses now
     try:
         servers = set()
         for one in (connection, other):
