@@ -37,9 +37,13 @@ def tracking_server(store_uri: str, artifact_uri: str | None = None) -> Any:
     from mlflow.tracking._tracking_service import utils
 
     if enabled():
-        from headrace.plugin.server_store import ServerStore
+        from headrace.plugin.generation import has_known_client
 
-        return ServerStore(store_uri)
+        if has_known_client():
+            from headrace.plugin.server_store import ServerStore
+
+            return ServerStore(store_uri)
+        log.info("MLflow's own store is used: this release may repeat requests by other rules")
     return utils._get_rest_store(store_uri)
 
 
