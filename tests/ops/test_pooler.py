@@ -16,10 +16,16 @@ from tests.fix_server import base_environment, free_port, headrace
 from tests.ops.test_probes import eventually
 from tests.wire import Wire
 
+from headrace.db.base import Sql
+from headrace.db.open import open_database
+from headrace.settings.table import Settings
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.fix_postgres import PostgresServer
+
+    from headrace.db.base import Tx
 
 pytestmark = needs_pgbouncer
 JSON = {"Content-Type": "application/json"}
@@ -104,6 +110,27 @@ def test_settings_of_ours_do_not_reach_others_that_share_a_server(
                 " AND setting <> reset_val"
             )
             assert changed.fetchall() == []
+
+
+@pytest.mark.parametrize("pool_mode", ["session", "transaction"])
+async def test_no_statement_is_compiled_behind_a_pooler(pool_mode: str, postgres_uri: str) -> None:
+    """With jit, the first write of a connection took seconds: the driver's query for the types of arrays is long."""
+
+    async def jit(tx: Tx) -> str:
+        return str((await tx.fetch(Sql("SELECT current_setting('jit')")))[0][0])
+
+    with psycopg.connect(postgres_uri, autocommit=True) as admin:
+        admin.execute(f'ALTER DATABASE "{admin.info.dbname}" SET jit = on')
+    with pgbouncer(postgres_uri, pool_mode) as uri:
+        database = await open_database(Settings(backend_store_uri=uri))
+        try:
+            assert await database.read(jit) == "off"
+            assert await database.read_point(jit) == "off"
+            assert await database.write(jit) == "off"
+            assert await database.write_group(jit, lock_s=1, alone=True) == "off"
+            assert await database.write_group(jit, lock_s=1) == "off"
+        finally:
+            await database.close()
 
 
 def test_an_outage_behind_a_pooler_ends_when_the_database_is_back(

@@ -81,3 +81,32 @@ for switch in (headrace.disable, headrace.enable):
 assert len(said) == 2 and said[0] == said[1], said
 """
     output(script(text, headrace="0"))
+
+
+@pytest.mark.parametrize(
+    ("change", "store"),
+    [
+        ("", "ServerStore"),
+        (
+            "request_utils._get_request_session = lambda *args, retry_read_errors=True: None",
+            "RestStore",
+        ),
+        ("del request_utils._get_request_session", "RestStore"),
+        ("del rest_utils._validate_max_retries", "RestStore"),
+        ("del registry._request_header_provider_registry", "RestStore"),
+        ("del HTTPConnectionPool._get_conn", "RestStore"),
+    ],
+)
+def test_a_release_that_sends_in_another_way_is_left_to_mlflow(
+    script: Callable[..., subprocess.Popen[str]], change: str, store: str
+) -> None:
+    """What headrace uses of MLflow's client and urllib3 is private: it may differ in the next release."""
+    text = f"""
+from mlflow.tracking.request_header import registry
+from mlflow.utils import request_utils, rest_utils
+from urllib3 import HTTPConnectionPool
+{change}
+from headrace.plugin.builders import tracking_server
+print(type(tracking_server("http://127.0.0.1:1")).__name__)
+"""
+    assert output(script(text)).strip() == store

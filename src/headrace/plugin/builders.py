@@ -39,14 +39,13 @@ def tracking_server(store_uri: str, artifact_uri: str | None = None) -> Any:
     from mlflow.tracking._tracking_service import utils
 
     if enabled():
-        try:
+        from headrace.plugin.mlflow_versions import has_known_client
+
+        if has_known_client():
             from headrace.plugin.server_store import ServerStore
-        except (ImportError, AttributeError) as error:
-            log.warning(
-                "using MLflow's own store; headrace's does not support this release: %s", error
-            )
-        else:
+
             return ServerStore(store_uri)
+        log.info("using MLflow's own store: this release may repeat requests by other rules")
     return utils._get_rest_store(store_uri)
 
 

@@ -33,6 +33,14 @@ CLOSE_TIMEOUT_S: Final = 2.0
 # take 1.3 GB.
 STATEMENTS: Final = 250
 SEARCH_STATEMENTS: Final = 50
+# Compiling a page of search takes longer than running it, and so does compiling the query by which
+# asyncpg learns the types of arrays. An option in the URI overrides this setting.
+SESSION: Final = {"jit": "off"}
+
+
+def set_local(settings: Mapping[str, str]) -> str:
+    """Return statements that follow a BEGIN in the same message and set these in its transaction."""
+    return "".join(f"; SET LOCAL {name} = '{value}'" for name, value in settings.items())
 
 
 class PooledConnection:
@@ -47,9 +55,7 @@ class PooledConnection:
         # Before asyncpg reads array types it sets jit for the session, which other clients would
         # inherit.
         connection._server_caps = connection._server_caps._replace(jit=False)
-        self.begin = "BEGIN" + "".join(
-            f"; SET LOCAL {name} = '{value}'" for name, value in settings.items()
-        )
+        self.begin = "BEGIN" + set_local(settings)
         self.is_closed = connection.is_closed
         self.is_in_transaction = connection.is_in_transaction
         self.terminate = connection.terminate
@@ -188,7 +194,7 @@ async def first_connection(
         )
         if not is_direct and pooler != "transaction":
             await _check_kept(connection, connector, target.shown)
-        yield connector, connection if is_direct else PooledConnection(connection, {})
+        yield connector, connection if is_direct else PooledConnection(connection, SESSION)
     except BaseException:
         connection.terminate()
         raise
@@ -206,9 +212,7 @@ async def _is_direct(connection: Connection) -> bool:
 
 async def _check_kept(connection: Connection, connector: Connector, shown: str) -> None:
     """Raise UnusableDatabase when a connection does not keep one server, as session pooling requires."""
-    other = await connector.open(
-        {"jit": "off"}, 0
-    )  # the pooler rejects unsupported parameters here
+    other = await connector.open(SESSION, 0)  # the pooler rejects unsupported parameters here
     try:
         servers = set()
         for one in (connection, other):

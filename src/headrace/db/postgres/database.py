@@ -24,7 +24,13 @@ from headrace.db.errors import (
     Unavailable,
 )
 from headrace.db.postgres import commit_status
-from headrace.db.postgres.connection import SEARCH_STATEMENTS, STATEMENTS, Connector
+from headrace.db.postgres.connection import (
+    SEARCH_STATEMENTS,
+    SESSION,
+    STATEMENTS,
+    Connector,
+    set_local,
+)
 from headrace.db.postgres.errors import GONE, is_rolled_back, translate
 from headrace.db.postgres.outage_watch import OutageWatch
 from headrace.db.postgres.pool import Connection, Pool, notice_silence
@@ -53,8 +59,6 @@ BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '
 CANCEL_S: Final = 2.0  # how long to wait for the server to confirm a cancellation
 DOUBT_S: Final = 50.0  # less than the default timeout of proxies, 60 s
 DOUBT_PAUSE_S: Final = 0.5
-# Compiling a search takes longer than running it; an option in the URI overrides this setting.
-SESSION: Final = {"jit": "off"}
 # A generic plan (PostgreSQL may choose one from the sixth execution on) took 297 ms instead of 0.6
 # for a rare tag, but planning each look-up by id costs 70 µs (docs/decisions/search.md). So
 # searches have separate connections.
@@ -121,6 +125,8 @@ class PostgresDatabase:
         self.row_count = RowCount()
         self._probe: Connection | None = None
         self._connector = connector
+        # A transaction pooler keeps no settings from one transaction to the next.
+        self._begin = BEGIN + (set_local(SESSION) if connector.pooler == "transaction" else "")
         # Separate pools: long searches must not delay writes.
         self._outage_watch = OutageWatch(
             self._answers, self._oldest, self._on_outage, self._on_recovery
@@ -232,7 +238,7 @@ class PostgresDatabase:
         run = await self._server_run(connection) if attempt else None
         tx = PostgresTx(connection, self.schema, self.row_count, copies=copies)
         try:
-            await connection.execute(BEGIN.format(round(lock_s * 1000)))
+            await connection.execute(self._begin.format(round(lock_s * 1000)))
             result = await fn(tx, *args)
             if attempt and run is not None:
                 attempt.result = result
