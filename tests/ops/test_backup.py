@@ -94,7 +94,7 @@ def test_a_backup_does_not_overwrite(tmp_path: Path) -> None:
     (tmp_path / "copy.db").write_text("precious")
     done = command("backup", uri, str(tmp_path / "copy.db"))
     assert done.returncode == 1
-    assert "exists already" in done.stderr
+    assert "already exists" in done.stderr
     assert (tmp_path / "copy.db").read_text() == "precious"
 
 
@@ -208,7 +208,7 @@ def test_a_backup_is_not_put_or_read_beside_a_log_of_another_file(
     log = tmp_path / f"copy.db{suffix}"
     log.write_bytes(b"of an older copy")
     done = command("backup", uri, str(copy))
-    assert (done.returncode, f"{log} exists already" in done.stderr) == (1, True)
+    assert (done.returncode, f"{log} already exists" in done.stderr) == (1, True)
     assert not copy.exists()
     log.unlink()
     assert command("backup", uri, str(copy)).returncode == 0

@@ -62,15 +62,6 @@ def test_what_is_switched_off_loads_nothing_of_the_engine(script: Script, uri: s
     assert output(script(text, uri, headrace="0")).strip() == "[]"
 
 
-def test_a_release_without_a_private_name_of_mlflow_gets_mlflows_store(script: Script) -> None:
-    text = (
-        "from mlflow import MlflowClient\nfrom mlflow.utils import rest_utils\nimport headrace\n"
-        "del rest_utils._validate_max_retries\nheadrace.enable()\n"
-        "print(type(MlflowClient('http://127.0.0.1:9')._tracking_client.store).__module__)\n"
-    )
-    assert output(script(text)).strip() == "mlflow.store.tracking.rest_store"
-
-
 def test_a_run_that_nobody_ended_is_ended_at_exit_and_nothing_is_left(
     script: Script, uri: str
 ) -> None:

@@ -121,7 +121,7 @@ def test_upgrade_never_overwrites_a_copy(tmp_path: Path) -> None:
     path = restore_sqlite("2.22.5", tmp_path / "x.db")
     (tmp_path / "x.db.0584bdc529eb.bak").write_text("precious")
     before = path.read_bytes()
-    with pytest.raises(UnusableDatabase, match="exists already"):
+    with pytest.raises(UnusableDatabase, match="already exists"):
         upgrade(f"sqlite:///{path}")
     assert (tmp_path / "x.db.0584bdc529eb.bak").read_text() == "precious"
     assert path.read_bytes() == before

@@ -6,14 +6,15 @@ Every program that imports mlflow loads this module, so functions import what th
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from headrace.plugin.state import enabled
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    import logging
+
 TRACKING_GROUP: Final = "mlflow.tracking_store"
 REGISTRY_GROUP: Final = "mlflow.model_registry_store"
 READ_REPLICA: Final = "_MLFLOW_SERVER_READ_REPLICA_BACKEND_STORE"  # `mlflow server` sets it
@@ -45,7 +46,7 @@ def tracking_server(store_uri: str, artifact_uri: str | None = None) -> Any:
             from headrace.plugin.server_store import ServerStore
 
             return ServerStore(store_uri)
-        log.info("using MLflow's own store: this release may repeat requests by other rules")
+        _log().info("using MLflow's own store: this release may have other rules for retries")
     return utils._get_rest_store(store_uri)
 
 
@@ -89,9 +90,15 @@ def _served(store_uri: str) -> bool:
     try:
         parse(store_uri)
     except UriError as error:
-        log.info("using MLflow's own store: %s", error)
+        _log().info("using MLflow's own store: %s", error)
         return False
     return True
+
+
+def _log() -> logging.Logger:
+    import logging  # start-up cost: a quarter of the time of `import headrace`
+
+    return logging.getLogger(__name__)
 
 
 TRACKING: Final = {

@@ -26,7 +26,6 @@ from mlflow.tracking.request_header.default_request_header_provider import (
 )
 from mlflow.utils import request_utils, rest_utils
 from requests.cookies import extract_cookies_to_jar, get_cookie_header
-from urllib3 import HTTPConnectionPool
 from urllib3 import exceptions as urllib3_errors
 from urllib3.util import Timeout
 
@@ -57,17 +56,6 @@ _COMMON: Final = {
 _PLAIN_HOST: Final = re.compile(r"[\w.-]+", re.ASCII)
 _PLAIN_PATH: Final = re.compile(r"[\w./~-]*", re.ASCII)
 _PORTS: Final = {"http": 80, "https": 443}
-# Private names that this module uses. A release without one of them fails here, at import, and the
-# builder uses MLflow's own store.
-_PRIVATE: Final = (
-    HTTPConnectionPool._get_conn,
-    HTTPConnectionPool._put_conn,
-    registry._request_header_provider_registry,
-    request_utils._TRANSIENT_FAILURE_RESPONSE_CODES,
-    request_utils._get_request_session,
-    rest_utils._validate_backoff_factor,
-    rest_utils._validate_max_retries,
-)
 _parsed: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 

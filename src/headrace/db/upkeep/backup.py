@@ -46,7 +46,7 @@ def backup(uri: str, copy: Path, progress: Progress = lambda done, total: None) 
         raise UnusableDatabase(f"{masked(uri)}: there is no such file ({source}).")
     for name in _with_logs(copy):
         if name.exists():
-            raise UnusableDatabase(f"{name} exists already. Move it away, or name another file.")
+            raise UnusableDatabase(f"{name} already exists. Move it away, or choose another file.")
     with _explained(copy, masked(uri)), _partial(copy) as partial:
         _copy(source, partial, masked(uri), progress)
         partial.rename(copy)
