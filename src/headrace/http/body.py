@@ -1,4 +1,4 @@
-"""The body of a request that its route reads as a stream."""
+"""The body of a request whose route reads it as a stream."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-HIGH_WATER_BYTES: Final = 256 << 10  # of what its reader has not taken yet
+HIGH_WATER_BYTES: Final = 256 << 10  # unread bytes beyond which the source pauses
 
 
 class Source(Protocol):

@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
     from asyncpg.connection import Connection
 
-CREATION_LOCK: Final = (
-    0x6865_6164_7261_6365  # "headrace": the process that creates the tables holds it
-)
+# "headrace": the process that creates the tables holds it.
+CREATION_LOCK: Final = 0x6865_6164_7261_6365
 
 # Relations that an unqualified name finds, without those of extensions (PostGIS has a table).
 _COLUMNS: Final = """

@@ -30,9 +30,8 @@ if TYPE_CHECKING:
 STEP_PAGES: Final = 4096  # 16 MiB at a time
 BUSY_TIMEOUT_S: Final = 20.0
 LOGS: Final = ("-wal", "-shm", "-journal")
-DEAD_MAN_SWITCH: Final = (
-    128  # SQLite's name: every connection in WAL mode locks this byte of the -shm file
-)
+# SQLite's name: every connection in WAL mode locks this byte of the -shm file.
+DEAD_MAN_SWITCH: Final = 128
 
 
 def backup(uri: str, copy: Path, progress: Progress = lambda done, total: None) -> list[str]:
