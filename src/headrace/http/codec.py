@@ -64,9 +64,8 @@ class Decoder:
         try:
             return self._camel.decode(body)
         except _REFUSED as second:
-            if str(refusal).startswith(
-                "Object contains unknown field"
-            ):  # the first reading did not get far
+            # The first reading did not get far.
+            if str(refusal).startswith("Object contains unknown field"):
                 refusal = second
         if len(body) > MAX_EXPLAINED_BYTES or exceeds(body, MAX_EXPLAINED_VALUES):
             raise invalid(

@@ -171,7 +171,7 @@ class Connection(asyncio.Protocol):
         """Give the client this time to send the next piece of its request, or to take one of its answer."""
         self.deadline = monotonic() + seconds
 
-    # what the parser reports
+    # callbacks of the parser
 
     def begin(self, request: Request) -> None:
         """Find the route of a request whose head is complete, and decide how to receive its body."""
@@ -416,7 +416,7 @@ class Connection(asyncio.Protocol):
             else error
         )
         if self._state is ANSWERING:
-            assert self._body is not None, "only a streamed body is read beside its answer"
+            assert self._body is not None, "only a streamed body is read during its answer"
             self._body.fail(answer)
             return
         response = error_response(answer, answer.retry_after_s)

@@ -24,8 +24,8 @@ _PIECE_TOKENS: Final = 10_000
 # The rest of a string, or a part of the rest.
 _TEXT: Final = rb'[^"\\]*+(?:\\.[^"\\]*+){0,9999}+(")?'
 _REST: Final = re.compile(_TEXT, re.DOTALL).match
-# The text up to and including the next comma, string or end. The group tells which; there is none
-# for an incomplete string.
+# The text up to and including the next comma, string or end. The group tells which, or None for an
+# incomplete string.
 _TOKEN: Final = re.compile(rb'[^",]*+(?:"' + _TEXT + rb"|(,)|(\Z))", re.DOTALL).match
 _COMMA: Final = 2
 _TOKENS_PER_VALUE: Final = 3  # a comma, the name of a field, a text

@@ -127,9 +127,8 @@ async def explained(uri: str) -> AsyncIterator[None]:
     except (pg.CannotConnectNowError, pg.TooManyConnectionsError) as error:
         raise UnusableDatabase(f"{uri}: {error}.", transient=True) from error
     except pg.ProtocolViolationError as error:
-        if "startup parameter" not in str(
-            error
-        ):  # a pooler without a server yet reports this error as well
+        # A pooler without a server yet reports this error as well.
+        if "startup parameter" not in str(error):
             raise UnusableDatabase(f"{uri}: {error}.", transient=True) from error
         raise UnusableDatabase(
             f"{uri}: the pooler in front of the database rejects the connection ({error}). Remove options= "

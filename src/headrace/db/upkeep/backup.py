@@ -63,9 +63,8 @@ def restore(
     failure the existing file is unchanged. Raises UriError, and UnusableDatabase when the file is
     in use, or the copy is not a complete database of MLflow.
     """
-    target = file_of(
-        uri, "restore"
-    ).resolve()  # SQLite keeps logs beside the file, not beside a link
+    # Resolved, since SQLite keeps its logs next to the file, not next to a symbolic link.
+    target = file_of(uri, "restore").resolve()
     head = _head_of(copy)
     if target.exists() and not force:
         raise UnusableDatabase(
