@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
 READ_BYTES: Final = 256 << 10
 MAX_IDLE: Final = 16  # kept-alive connections
-IDLE_S: Final = (
-    30.0  # below stock's keep-alive timeout, so that it does not close a reused connection
-)
+# Below stock's keep-alive timeout, so that it does not close a reused connection.
+IDLE_S: Final = 30.0
 PROBE_TIMEOUT_S: Final = 5.0
 
 

@@ -41,9 +41,8 @@ NOT_PASSED_BACK: Final = HOP_BY_HOP | {
     "x-frame-options",
 }
 VARY_ORIGIN: Final = (("vary", "Origin"), ("vary", "Origin, Origin"))
-WHOLE_BYTES: Final = (
-    256 << 10
-)  # answers up to this size are buffered, which frees their connection early
+# Answers up to this size are buffered, which frees their connection early.
+WHOLE_BYTES: Final = 256 << 10
 
 
 class BridgedExchange:

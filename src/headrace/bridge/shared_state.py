@@ -94,9 +94,8 @@ class SharedState:
 
     def mark_used(self) -> None:
         """Tell the watchdog that MLflow is in use."""
-        with contextlib.suppress(
-            BlockingIOError, BrokenPipeError
-        ):  # a full pipe has the same effect
+        # A full pipe has the same effect.
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):
             os.write(self._our_end, b".")
 
     def close(self) -> None:

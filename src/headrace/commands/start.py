@@ -38,9 +38,8 @@ def serve(settings: Settings) -> int:
 
     if count == 1:
         return process.run(settings, sock, announce)
-    from headrace.bridge.shared_state import (
-        SharedStates,
-    )  # needs fcntl, which Windows does not have
+    # Imported here: it needs fcntl, which Windows does not have.
+    from headrace.bridge.shared_state import SharedStates
 
     # Before the fork, so that the workers share the imported modules and an unusable database is
     # reported once.

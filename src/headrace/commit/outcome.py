@@ -77,7 +77,7 @@ class RetryWithout:
 
 
 class Split:
-    """Run each half in a transaction of its own."""
+    """Run each half in a separate transaction."""
 
     __slots__ = ()
 

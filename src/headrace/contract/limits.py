@@ -50,7 +50,7 @@ MAX_HISTORY_INTERVAL_ROWS: Final = 2500  # points per run of get-history-bulk-in
 MAX_SEARCH_DATASETS_EXPERIMENTS: Final = 20  # experiment ids per search-datasets
 MAX_SEARCH_DATASETS_ROWS: Final = 1000  # summaries per search-datasets
 
-# Limits of headrace only, so that no request blocks the event loop (http/weight.py)
+# Limits of headrace only, so that no request blocks the event loop (http/value_count.py)
 MAX_JSON_BYTES: Final = 20 << 20  # body of a JSON route; a dataset's profile may have 16 MiB
 # Values of a body, counted as commas; the largest log-batch has 8,000.
 MAX_BODY_VALUES: Final = 50_000

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Target", "UriError", "parse", "without_password"]
 
 FORMS: Final = "headrace serves sqlite:///FILE and postgresql://USER:PASSWORD@HOST:PORT/NAME"
-APPLICATION_NAME: Final = "headrace"  # what pg_stat_activity shows
+APPLICATION_NAME: Final = "headrace"  # shown in pg_stat_activity
 OTHER_DATABASES: Final = frozenset({"mysql", "mariadb", "mssql", "oracle", "cockroachdb"})
 FILE_STORES: Final = frozenset({"", "file"})
 IN_MEMORY: Final = frozenset({"", ":memory:"})
@@ -148,7 +148,9 @@ def _sqlite_uri(database: str, given: dict[str, str], shown: str) -> Target:
     if mode not in ("rw", "rwc"):
         raise UriError(f"'{shown}': mode={mode} is no database that is kept and can be written")
     if given.get("immutable", "0") not in _FALSE:
-        raise UriError(f"'{shown}': immutable says that nobody writes to the file; the server does")
+        raise UriError(
+            f"'{shown}': immutable means that no process writes to the file, but the server does"
+        )
     if given.pop("vfs", "unix") != "unix":
         raise UriError(
             f"'{shown}': headrace opens files through SQLite's usual file system only; take vfs out"

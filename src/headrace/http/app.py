@@ -1,6 +1,7 @@
-"""The application: match, decode, call, encode. The one place that turns exceptions into answers.
+"""The application: finds the route, decodes, calls the handler, encodes, and turns exceptions into
+answers.
 
-A server calls `App.route` when it has the head of a request, then `App.answer`.
+A server calls `App.route` when the head of a request is complete, then `App.dispatch`.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class App:
         layout = layout_of(table)
         self.monitor = Monitor(layout, counters or counter_table_for(settings, layout, 1))
         self.router = Router(table, layout.cells, authority)
-        self.answer: Callable[[Request], Awaitable[Response]] = self._answer
+        self.dispatch: Callable[[Request], Awaitable[Response]] = self._handle
         self._encode = codec.encode
         self._outage = Outage()
         self.budget = Budget(max(HELD_BYTES, 4 * settings.max_body_bytes))
@@ -111,10 +112,10 @@ class App:
         if self.settings.log_requests or self.settings.slow_request_ms:
             from headrace.http.request_log import RequestLog
 
-            journal = RequestLog(self.settings, self.monitor.layout, self._answer)
+            journal = RequestLog(self.settings, self.monitor.layout, self._handle)
             db, writer = journal.timed(db, writer)
             self._encode = journal.encode
-            self.answer = journal.answer
+            self.dispatch = journal.dispatch
         self.context = Context(
             db,
             writer,
@@ -141,7 +142,7 @@ class App:
         if path.startswith("//"):
             path = "/" + path.lstrip("/")
         if self._prefix:
-            path = self._local(request.method, path)
+            path = self._strip_prefix(request.method, path)
         request.path = path
         found = self.router.find(request.method, path)
         if found is None and request.method == "HEAD":
@@ -151,7 +152,7 @@ class App:
         if found is not None:
             request.endpoint, request.path_args = found
 
-    def _local(self, method: str, path: str) -> str:
+    def _strip_prefix(self, method: str, path: str) -> str:
         """The path without the static prefix; a path outside the prefix matches nothing."""
         if stays_unprefixed(method, path):
             return path
@@ -159,7 +160,7 @@ class App:
             path.removeprefix(self._prefix) if path.startswith(self._prefix + "/") else "!" + path
         )
 
-    async def _answer(self, request: Request) -> Response:
+    async def _handle(self, request: Request) -> Response:
         """The answer to a routed request, counted. Raises only when the client is gone, or on cancellation."""
         began_ns = perf_counter_ns()
         headers = request.headers
@@ -177,18 +178,18 @@ class App:
                 request.cell = endpoint.cell
                 try:
                     message = await endpoint.read(request)
-                    response = self._response(await endpoint.handler(message, self.context))
+                    response = self._to_response(await endpoint.handler(message, self.context))
                 except NotNative:
-                    response = await self._across_the_bridge(request) or html(404, *NOT_FOUND)
+                    response = await self._forward(request) or html(404, *NOT_FOUND)
         except ConnectionResetError:
-            raise  # the client went away in the middle of its body: there is nobody to answer
+            raise  # the client closed the connection while it sent the body
         except Exception as error:  # noqa: BLE001 it is logged, without its text
-            response = self._failed(request, error)
+            response = self._error_response(request, error)
         self._add_headers(request, response)
         self.monitor.finish(request.cell, response.status, perf_counter_ns() - began_ns)
         return response
 
-    def _response(self, result: Any) -> Response:
+    def _to_response(self, result: Any) -> Response:
         """The result of a handler as it is sent."""
         if isinstance(result, Encoded):
             return Response(result.body)
@@ -199,16 +200,16 @@ class App:
         return Response(self._encode(result))
 
     def _add_headers(self, request: Request, response: Response) -> None:
-        """The headers that every answer carries."""
+        """Add the headers of every answer."""
         added = self.security.response_headers(request.path, request.headers.get("origin"))
-        if NOSNIFF in response.headers:  # a download says it whatever the settings are
+        if NOSNIFF in response.headers:  # downloads always have it
             added = tuple(header for header in added if header != NOSNIFF)
         response.headers.extend(added)
         request_id = request.headers.get(REQUEST_ID)
         if request_id is not None and is_sane(request_id):
             response.headers.append((REQUEST_ID, request_id))
 
-    def _failed(self, request: Request, error: Exception) -> Response:
+    def _error_response(self, request: Request, error: Exception) -> Response:
         """The answer to a request that raised."""
         if isinstance(error, ApiError):
             return self._refusal(error)
@@ -218,17 +219,17 @@ class App:
         if isinstance(error, db_errors.DatabaseError):
             answer = api_error(error)
             if answer.code == ErrorCode.INTERNAL_ERROR:
-                self.note_failure(request, error)
+                self.log_failure(request, error)
             else:
                 log.info("the database: %s %s", error.kind, cause_of(error))
             return self._refusal(answer)
-        self.note_failure(request, error)
+        self.log_failure(request, error)
         return error_response(
             ApiError(ErrorCode.INTERNAL_ERROR, "An internal error occurred in headrace.")
         )
 
-    def note_failure(self, request: Request, error: Exception, when: str = "") -> None:
-        """Log what should not have happened: route and traceback, nothing that the request holds."""
+    def log_failure(self, request: Request, error: Exception, when: str = "") -> None:
+        """Log an unexpected error: route and traceback, without values of the request."""
         cells = self.monitor.layout.cells
         route = next(path for (_, path), cell in cells.items() if cell == request.cell)
         log.error("%s %s failed%s", request.method, route, when, exc_info=redacted(error))
@@ -239,15 +240,15 @@ class App:
             retry_after_s = self._outage.retry_after_s()
         return error_response(error, retry_after_s)
 
-    def turn_away(self) -> Response:
-        """The answer to a request that there is no room for, counted."""
+    def reject_overload(self) -> Response:
+        """The answer to a request beyond the limit of concurrent requests, counted."""
         error = overloaded("The server is at work on too many requests. Please try again.")
         self.monitor.finish(REFUSED_CELL, error.status, 0)
         return error_response(error, error.retry_after_s)
 
     async def _unmatched(self, request: Request) -> Response:
         if request.path == "!" + self._prefix:
-            # Relative links of the web page need the slash.
+            # The relative links of the web page need the trailing slash.
             return Response(
                 status=308, content_type=None, headers=[("location", self._prefix + "/")]
             )
@@ -255,7 +256,7 @@ class App:
         allow = ", ".join(sorted({*methods, "OPTIONS", *(["HEAD"] if "GET" in methods else [])}))
         if methods and request.method == "OPTIONS":
             return Response(b"", status=204, content_type=None, headers=[("allow", allow)])
-        answer = await self._across_the_bridge(request)
+        answer = await self._forward(request)
         if answer is not None:
             return answer
         if methods:
@@ -264,7 +265,7 @@ class App:
             return refusal
         return html(404, *NOT_FOUND)
 
-    async def _across_the_bridge(self, request: Request) -> Response | None:
+    async def _forward(self, request: Request) -> Response | None:
         if self.settings.artifacts_only or sys.platform == "win32":
             return None
         if self._authority is not None:

@@ -1,4 +1,4 @@
-"""The application under any ASGI server: scope to Request, Response to messages."""
+"""Runs the application under any ASGI server: turns a scope into a Request, and a Response into messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from headrace.http import head as heads
 from headrace.http.app import error_response
 from headrace.http.limits import Account
 from headrace.http.messages import Request, Response, StreamingResponse
-from headrace.http.parse import Refused, add_header, check_host
+from headrace.http.parse import RejectedRequest, add_header, check_host
 
 if TYPE_CHECKING:
     from headrace.http.app import App
@@ -34,22 +34,24 @@ class Application:
         elif scope["type"] == "http":
             account = Account(app.budget)
             try:
-                await _send(await _answer(app, scope, receive, account), scope["method"], send)
+                await _send(await _dispatch(app, scope, receive, account), scope["method"], send)
             except ConnectionResetError:
-                return  # the client went away in the middle of its body
+                return  # the client closed the connection while it sent the body
             finally:
                 account.close()
 
 
-async def _answer(app: App, scope: dict[str, Any], receive: Receive, account: Account) -> Response:
+async def _dispatch(
+    app: App, scope: dict[str, Any], receive: Receive, account: Account
+) -> Response:
     try:
         request = _request(scope, receive, account)
-    except Refused as refused:
+    except RejectedRequest as refused:
         response = error_response(ApiError(ErrorCode.BAD_REQUEST, refused.sentence))
         response.status = refused.status
         return response
     app.route(request)
-    return await app.answer(request)
+    return await app.dispatch(request)
 
 
 async def _send(response: Response, method: str, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""The body of a request that its route reads as a stream."""
+"""The body of a request whose route reads it as a stream."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-HIGH_WATER_BYTES: Final = 256 << 10  # of what its reader has not taken yet
+HIGH_WATER_BYTES: Final = 256 << 10  # unread bytes beyond which the source pauses
 
 
 class Source(Protocol):
-    """Where a body comes from."""
+    """The source of a body."""
 
     def pause(self) -> None:
-        """Deliver no more for now."""
+        """Pause delivery."""
 
     def unpause(self) -> None:
-        """Deliver again."""
+        """Resume delivery."""
 
     def want_body(self) -> None:
-        """The reader waits for more."""
+        """Note that the reader waits for more."""
 
 
 class Body:
-    """The body of a streamed request: the protocol feeds it, the route reads it, back-pressure in between."""
+    """The body of a streamed request: the protocol feeds it, the route reads it, with back-pressure."""
 
     __slots__ = ("_chunks", "_failure", "_size", "_source", "_waiter", "ended")
 
@@ -48,18 +48,18 @@ class Body:
         self._wake()
 
     def end(self) -> None:
-        """That was all."""
+        """Note that the body is complete."""
         self.ended = True
         self._wake()
 
     def fail(self, failure: Exception) -> None:
-        """The rest will not come; whoever reads on gets `failure`."""
+        """Note that the body is incomplete: the next read raises `failure`."""
         self._failure = failure
         self._wake()
 
     @property
     def failed(self) -> bool:
-        """Whether the rest will not come."""
+        """Whether the body is incomplete."""
         return self._failure is not None
 
     def _wake(self) -> None:
@@ -67,7 +67,7 @@ class Body:
             self._waiter.set_result(None)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The pieces as they come. Raises ConnectionResetError when the client leaves in the middle."""
+        """The pieces as they arrive. Raises ConnectionResetError when the client leaves early."""
         while True:
             if self._chunks:
                 chunk = self._chunks.popleft()
@@ -90,7 +90,7 @@ class Body:
 
 
 def gathered(so_far: bytes | BytesIO, chunk: bytes) -> bytes | BytesIO:
-    """A body and one more piece of it. However small the pieces are, no more than their bytes is held."""
+    """A body with one more piece. It takes no more memory than its bytes, however small the pieces are."""
     if not so_far:
         return chunk
     if isinstance(so_far, bytes):

@@ -1,7 +1,7 @@
-"""Requests whose field names are in camelCase, decoded in C like those in snake_case.
+"""Decodes requests with camelCase field names in C, like those with snake_case names.
 
-Protobuf's JSON has both spellings, but MLflow's validators know the snake_case ones only: a field that they
-want to be there must be spelt so.
+Protobuf's JSON allows both spellings, but MLflow's validators know only snake_case: a field that
+they require must be spelt so.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def camel(name: str) -> str:
 
 
 class CamelDecoder:
-    """Reads the same type as `msgspec.json.Decoder(cls)`, from the other spelling of its fields."""
+    """Decodes the same type as `msgspec.json.Decoder(cls)`, but with camelCase field names."""
 
     def __init__(self, cls: type[msgspec.Struct]) -> None:
         self._cls = cls
@@ -58,7 +58,7 @@ def _spelling(field: msgspec.structs.FieldInfo) -> str:
 
 
 def _of(kind: Any) -> Any:
-    """The same type, made of renamed Structs."""
+    """The same type with renamed Structs."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return _renamed(kind)
     origin, parts = get_origin(kind), get_args(kind)

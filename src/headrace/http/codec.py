@@ -14,7 +14,7 @@ from headrace.contract.limits import MAX_EXPLAINED_BYTES, MAX_EXPLAINED_VALUES
 from headrace.contract.texts import refuse_nul
 from headrace.http import proto
 from headrace.http.camel import CamelDecoder
-from headrace.http.weight import holds_more
+from headrace.http.value_count import exceeds
 
 _encoder: Final = msgspec.json.Encoder()
 encode = _encoder.encode
@@ -48,7 +48,7 @@ class Decoder:
     def from_body(self, body: bytes) -> Any:
         """A Struct of the route's request type. Raises MLflow's error for a wrong body.
 
-        A body of more than `weight.LIGHT_BYTES` has passed `weight.check_weight`.
+        A body of more than `value_count.UNCOUNTED_BYTES` has passed `value_count.check_value_count`.
         """
         try:
             message = self._decode(body)
@@ -64,11 +64,10 @@ class Decoder:
         try:
             return self._camel.decode(body)
         except _REFUSED as second:
-            if str(refusal).startswith(
-                "Object contains unknown field"
-            ):  # the first reading did not get far
+            # The first reading did not get far.
+            if str(refusal).startswith("Object contains unknown field"):
                 refusal = second
-        if len(body) > MAX_EXPLAINED_BYTES or holds_more(body, MAX_EXPLAINED_VALUES):
+        if len(body) > MAX_EXPLAINED_BYTES or exceeds(body, MAX_EXPLAINED_VALUES):
             raise invalid(
                 f"The request body is wrong, and too large to be explained further: "
                 f"{str(refusal)[:MAX_SHOWN]}." + proto.API_DOCS

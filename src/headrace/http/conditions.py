@@ -1,7 +1,8 @@
 """Conditional requests and byte ranges (RFC 9110 §13 and §14). No I/O.
 
-The parts of the headers are read in one place. What they mean differs: stock MLflow's native artifact routes read a
-Range header as `several` does, its other downloads as `single`; the page's files follow the RFC, as `byte_range`.
+The parts of the headers have one reading here, but their meaning differs: stock MLflow's native
+artifact routes read a Range header as `several`, its other downloads as `single`; for the files of
+the page `byte_range` follows the RFC.
 """
 
 from __future__ import annotations
@@ -25,21 +26,21 @@ _TAG: Final = re.compile(r'([Ww]/)?"([^"]*)"')
 
 
 class Span(NamedTuple):
-    """Bytes `start` up to `end`, which is not included."""
+    """The bytes from `start` to `end` (exclusive)."""
 
     start: int
     end: int
 
 
 class Malformed(Exception):
-    """The Range header cannot be read; the text says why."""
+    """The Range header is malformed; the text says why."""
 
 
 class Unsatisfiable(Exception):
-    """The Range header asks for bytes that the file does not have."""
+    """The Range header requests bytes outside of the file."""
 
 
-# the parts
+# parts of headers
 
 
 def date(header: str | None) -> int | None:
@@ -48,25 +49,25 @@ def date(header: str | None) -> int | None:
         return None
     try:
         read = parsedate_to_datetime(header)
-        if read.tzinfo is None:  # the zone -0000: universal time, from somewhere unknown
+        if read.tzinfo is None:  # the zone -0000: UTC without a known local zone
             read = read.replace(tzinfo=UTC)
         return int(read.timestamp())
-    except (ValueError, OverflowError):  # an offset of twenty digits, for one
+    except (ValueError, OverflowError):  # for example an offset of twenty digits
         return None
 
 
 def tags(header: str | None) -> list[tuple[bool, str]]:
-    """The entity tags of a header such as If-None-Match, each with whether it is a weak one."""
+    """The entity tags of a header such as If-None-Match, as (is weak, tag)."""
     return [(bool(weak), tag) for weak, tag in _TAG.findall(header or "")]
 
 
 def _offset(digits: str) -> int:
-    """A number of any length, which Python would refuse to read."""
+    """A number of any length; Python limits the digits of int()."""
     digits = digits.lstrip("0")
     return int(digits or "0") if len(digits) <= 18 else BEYOND_ANY_FILE
 
 
-# the page's own files
+# the files of the page
 
 
 def not_modified(headers: Mapping[str, str], etag: str, modified_s: int) -> bool:
@@ -78,9 +79,9 @@ def not_modified(headers: Mapping[str, str], etag: str, modified_s: int) -> bool
 
 
 def byte_range(headers: Mapping[str, str], size: int, etag: str, modified_s: int) -> Span | None:
-    """The part that a Range header asks for; None where the whole is to be sent.
+    """The part that a Range header requests; None for the whole file.
 
-    Several ranges in one header are answered with the whole, as RFC 9110 §14.2 lets a server do.
+    Several ranges in one header get the whole file, as RFC 9110 §14.2 allows.
     Raises Unsatisfiable when the range lies outside of the `size` bytes (the answer is 416).
     """
     match = _ONE_RANGE.fullmatch(headers.get("range", ""))
@@ -105,9 +106,9 @@ def byte_range(headers: Mapping[str, str], size: int, etag: str, modified_s: int
 
 
 def several(header: str, size: int) -> list[Span]:
-    """The parts asked for, overlapping ones merged; empty for the whole file.
+    """The requested parts, with overlapping ones merged; empty for the whole file.
 
-    Raises Malformed, Unsatisfiable. Parts that are not ranges are skipped while one part is.
+    Raises Malformed, Unsatisfiable. Parts that are not ranges are skipped if at least one is.
     """
     unit, equals, parts = header.partition("=")
     if not equals:
@@ -152,7 +153,7 @@ def _merged(spans: list[Span]) -> list[Span]:
 
 
 def single(header: str, size: int) -> Span:
-    """The one part asked for. Raises Unsatisfiable for anything else."""
+    """The single requested part. Raises Unsatisfiable for anything else."""
     match = _SINGLE.fullmatch(header)
     if match is None:
         raise Unsatisfiable

@@ -1,7 +1,7 @@
-"""One client connection: requests are read one at a time, answered, and written in one place.
+"""One client connection: reads requests one at a time, answers them, and writes in one place.
 
-While a request is being answered nothing behind it is parsed: bytes that a pipelining client sends on are kept, and
-reading pauses. So a refusal or `100 Continue` can never come before or into another answer.
+While a request is being answered no later bytes are parsed: those of a pipelining client are kept,
+and reading pauses. So an error or `100 Continue` can never precede or interrupt another answer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from headrace.http.body import Body, gathered, whole
 from headrace.http.limits import LEAST_PROGRESS_BYTES, SMALL_BYTES, Account
 from headrace.http.messages import Request, Response, StreamingResponse, TooLong
 from headrace.http.output import CONNECTION_LOST, Output
-from headrace.http.parse import Parser, Refused
+from headrace.http.parse import Parser, RejectedRequest
 
 if TYPE_CHECKING:
     from io import BytesIO
@@ -27,23 +27,24 @@ if TYPE_CHECKING:
 
 # Unread bodies up to this size are drained, so that the connection can be used again.
 SKIPPED_BYTES: Final = 64 << 10
-# A draining server closes a connection that has been idle that long: the next request of a busy client may be on
-# its way, and is answered with "connection: close".
+# A draining server closes a connection that has been idle for so long. A busy client may already
+# have sent its next request, which gets an answer with "connection: close".
 LINGER_S: Final = 0.5
-# Counted as held for a streamed body or answer from its start: hundreds may begin before the first has moved a piece.
+# Counted for a streamed body or answer from its start: hundreds may begin before the first
+# transfers a byte.
 STREAM_BYTES: Final = 256 << 10
 FOREVER: Final = float("inf")
 TOO_MANY_LONG: Final = "Too many long requests at once. Please try again."
 
 
 class State(Enum):
-    """Where a connection is. HEAD and BODY: of a request that is not being answered yet."""
+    """The state of a connection. HEAD and BODY: receiving a request that is not being answered yet."""
 
     IDLE = auto()
     HEAD = auto()
     BODY = auto()
-    ANSWERING = auto()  # the body of a streamed request may still be on its way
-    CLOSING = auto()  # the last answer is written; what the client sends on is dropped
+    ANSWERING = auto()  # the body of a streamed request may still be arriving
+    CLOSING = auto()  # the last answer is written; further bytes of the client are dropped
 
 
 IDLE, HEAD, BODY, ANSWERING, CLOSING = State  # a look-up in the class costs five times as much
@@ -82,7 +83,7 @@ class Connection(asyncio.Protocol):
         self._transport: Any = None
         self._output: Output
         self._task: asyncio.Task[None] | None = None
-        self._rest = b""  # what came behind the request being answered, from `_at` on
+        self._rest = b""  # bytes after the request being answered, from `_at` on
         self._at = 0
         self._begin_request()
 
@@ -90,9 +91,9 @@ class Connection(asyncio.Protocol):
         self._request: Request | None = None
         self._body: Body | None = None
         self._gathered: bytes | BytesIO = b""
-        self._size = 0  # of the body, bytes that have come
+        self._size = 0  # received bytes of the body
         self._max_bytes: int | None = None  # of the body, where the route has a limit
-        self._fresh = 0  # of these, bytes since the client was given time
+        self._fresh = 0  # received bytes since the deadline was extended
 
     # transport callbacks
 
@@ -104,7 +105,7 @@ class Connection(asyncio.Protocol):
         self.server.connections.add(self)
         if len(self.server.connections) > self.server.limits.max_connections:
             self._fail(overloaded("Too many connections."))
-            self._transport.close()  # it is one too many already: do not wait for it
+            self._transport.close()  # do not wait for a client beyond the limit
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.server.connections.discard(self)
@@ -115,7 +116,7 @@ class Connection(asyncio.Protocol):
             self._body.fail(lost)
         endpoint = self._request.endpoint if self._request is not None else None
         if self._task is not None and endpoint is not None and endpoint.route.only_reads:
-            self._task.cancel()  # nobody waits for it; a write goes on, it may be committed already
+            self._task.cancel()  # a read has no client any more; a write continues, it may be committed already
         self._state = CLOSING
         self._rest = b""
         self._parser.close()
@@ -126,19 +127,19 @@ class Connection(asyncio.Protocol):
         if self._state is CLOSING or (body is not None and body.failed):
             return
         if self._parser.complete:
-            self._keep(self._rest[self._at :] + data, 0)
+            self._keep_rest(self._rest[self._at :] + data, 0)
             return
         if self._state is IDLE:
             self._state = HEAD
-            self._give_time(self.server.limits.head_timeout_s)
+            self._extend_deadline(self.server.limits.head_timeout_s)
         try:
             end = self._parser.feed(data)
-        except (Refused, ApiError) as error:
+        except (RejectedRequest, ApiError) as error:
             self._fail(error)
             return
         if end < len(data):
-            self._keep(data, end)
-        elif self._state is HEAD:  # it is torn, and held until it is complete
+            self._keep_rest(data, end)
+        elif self._state is HEAD:  # incomplete, and held until it is complete
             self._account.take(len(data))
             if not self._account.admits(0):
                 self._fail(overloaded(TOO_MANY_LONG))
@@ -147,7 +148,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._output.pause()
-        self._give_time(self.server.limits.stall_timeout_s)
+        self._extend_deadline(self.server.limits.stall_timeout_s)
 
     def resume_writing(self) -> None:
         if self._state is ANSWERING:
@@ -156,24 +157,24 @@ class Connection(asyncio.Protocol):
 
     # reading
 
-    def _keep(self, data: bytes, at: int) -> None:
-        """Keep what came behind the request being answered, and read no further."""
+    def _keep_rest(self, data: bytes, at: int) -> None:
+        """Keep the bytes after the request being answered, and pause reading."""
         self._account.take(len(data) - at - (len(self._rest) - self._at))
         self._rest, self._at = data, at
         if not self._account.admits(0):
             self._parser.keep_alive = False
             self._account.give(len(data) - at)
-            self._rest, self._at = data[-1:], 0  # `_close` must know that there was more
+            self._rest, self._at = data[-1:], 0  # `_close` must know that there were more bytes
         self._transport.pause_reading()
 
-    def _give_time(self, seconds: float) -> None:
-        """The client has this long to send the next piece of its request, or to take one of its answer."""
+    def _extend_deadline(self, seconds: float) -> None:
+        """Give the client this time to send the next piece of its request, or to take one of its answer."""
         self.deadline = monotonic() + seconds
 
-    # what the parser reports
+    # callbacks of the parser
 
     def begin(self, request: Request) -> None:
-        """The head of a request is here: find its route, and what becomes of its body."""
+        """Find the route of a request whose head is complete, and decide how to receive its body."""
         self._request = request
         app, parser = self.server.app, self._parser
         app.route(request)
@@ -189,37 +190,37 @@ class Connection(asyncio.Protocol):
             self._body = Body(self)
             request.receive = self._body.chunks
             self._start(request)
-            # A client that asked for permission sends nothing before the route reads.
+            # A client that expects permission sends nothing before the route reads.
             if not parser.expects_continue:
-                self._give_time(self.server.limits.stall_timeout_s)
+                self._extend_deadline(self.server.limits.stall_timeout_s)
             return
         length = length or 0
         if length > self.server.limits.body_bytes:
-            raise Refused(413, "The request body is too large.")
+            raise RejectedRequest(413, "The request body is too large.")
         self._max_bytes = request.endpoint.max_bytes
         if self._max_bytes is not None and length > self._max_bytes:
             raise TooLong(self._max_bytes)
         if not self._account.admits(length, length):
             raise overloaded(TOO_MANY_LONG)
         self._state = BODY
-        self._give_time(self.server.limits.stall_timeout_s)
+        self._extend_deadline(self.server.limits.stall_timeout_s)
 
     def take(self, chunk: bytes) -> None:
-        """A piece of the body."""
+        """Receive a piece of the body."""
         size = len(chunk)
         self._parser.expects_continue = False  # the client did not wait for permission
         self._fresh += size
         if self._fresh >= LEAST_PROGRESS_BYTES and self._output.drained is None:
-            # A client that goes on sending is given more time, one that trickles is not.
+            # Only a client that sends fast enough gets more time.
             self._fresh = 0
-            self._give_time(self.server.limits.stall_timeout_s)
+            self._extend_deadline(self.server.limits.stall_timeout_s)
         if self._body is not None:
             self._body.feed(chunk)
             return
         self._account.take(size)
         self._size += size
         if self._size > self.server.limits.body_bytes:
-            raise Refused(413, "The request body is too large.")
+            raise RejectedRequest(413, "The request body is too large.")
         if self._max_bytes is not None and self._size > self._max_bytes:
             raise TooLong(self._max_bytes)
         if not self._account.admits(self._size):
@@ -227,7 +228,7 @@ class Connection(asyncio.Protocol):
         self._gathered = gathered(self._gathered, chunk) if self._gathered else chunk
 
     def end(self) -> None:
-        """The request is complete."""
+        """Start the answer, or end the streamed body: the request is complete."""
         if self._body is not None:
             self._body.end()
             if self._output.drained is None:
@@ -243,48 +244,48 @@ class Connection(asyncio.Protocol):
     # the source of a streamed body
 
     def pause(self) -> None:
-        """Stop reading from the client; the time it takes is ours."""
+        """Stop reading from the client, without a deadline meanwhile."""
         if self._output.drained is None:
             self.deadline = FOREVER
         if not self._transport.is_closing():
             self._transport.pause_reading()
 
     def unpause(self) -> None:
-        """Read from the client again; if it was paused in the middle of a body, its time begins anew."""
+        """Read from the client again; after a pause within a body its time starts again."""
         if self._transport.is_closing() or self._rest:
             return
         self._transport.resume_reading()
         if self.deadline == FOREVER and not self._parser.complete:
-            self._give_time(self.server.limits.stall_timeout_s)
+            self._extend_deadline(self.server.limits.stall_timeout_s)
 
     def want_body(self) -> None:
         """Tell a client that waits for permission (Expect: 100-continue) to send its body."""
         if self._parser.expects_continue and not self._transport.is_closing():
             self._parser.expects_continue = False
             self._output.write(heads.CONTINUE)
-            self._give_time(self.server.limits.stall_timeout_s)
+            self._extend_deadline(self.server.limits.stall_timeout_s)
 
     # answering
 
     def _start(self, request: Request) -> None:
         self._state = ANSWERING
         self.deadline = FOREVER
-        self._task = self.server.loop.create_task(self._answer(request))
+        self._task = self.server.loop.create_task(self._handle(request))
 
-    async def _answer(self, request: Request) -> None:
+    async def _handle(self, request: Request) -> None:
         server = self.server
         server.in_flight += 1
         answered = False
         try:
             endpoint = request.endpoint
             if self._body is not None or endpoint is None or endpoint.decoder is None:
-                response = await server.app.answer(request)  # streams have bounds of their own
+                response = await server.app.dispatch(request)  # streams have separate limits
             elif server.gathered >= server.limits.in_flight:
-                response = server.app.turn_away()
+                response = server.app.reject_overload()
             else:
                 server.gathered += 1
                 try:
-                    response = await server.app.answer(request)
+                    response = await server.app.dispatch(request)
                 finally:
                     server.gathered -= 1
             if self._body is not None:
@@ -292,9 +293,9 @@ class Connection(asyncio.Protocol):
             await self._send(request, response)
             answered = True
         except ConnectionResetError:
-            pass  # the client is gone, or its answer broke off: there is nobody to tell
+            pass  # the client is gone, or its answer failed midway
         except Exception as error:  # noqa: BLE001 it is logged, without its text
-            server.app.note_failure(request, error, " in the middle of its answer")
+            server.app.log_failure(request, error, " while its answer was sent")
         finally:
             server.in_flight -= 1
             self._task = None
@@ -302,12 +303,13 @@ class Connection(asyncio.Protocol):
             if not answered:
                 self._transport.abort()
         if answered and not self._transport.is_closing():
-            self._go_on()
+            self._next_request()
 
     async def _finish_body(self, body: Body) -> None:
-        """Drain the small rest of a body that the route did not read, so that another request can follow.
+        """Drain the rest of a body that the route did not read, so that another request can follow.
 
-        After a large one the answer says that the connection closes: a client would send its next request in vain.
+        After a large rest the answer announces that the connection closes, so that the client sends
+        no further request on it.
         """
         parser = self._parser
         if body.ended:
@@ -318,7 +320,7 @@ class Connection(asyncio.Protocol):
         try:
             async for _ in body.chunks():
                 pass
-        except ApiError:  # the rest is not HTTP
+        except ApiError:  # the rest is malformed
             parser.keep_alive = False
 
     async def _send(self, request: Request, response: Response) -> None:
@@ -331,7 +333,7 @@ class Connection(asyncio.Protocol):
         held = STREAM_BYTES if streams else size
         if held > SMALL_BYTES:
             if not self._account.admits(held, held):
-                refusal = self._refusal_of(request)
+                refusal = self._overload_response(request)
                 if refusal is not None:
                     await close_chunks(response)
                     response, size = refusal, len(refusal.body)
@@ -347,18 +349,18 @@ class Connection(asyncio.Protocol):
             self._output.write(self._head(response, size))
         elif size <= SMALL_BYTES:
             self._output.write(self._head(response, size) + response.body)
-        else:  # no second copy of a long body
+        else:  # avoids a second copy of a long body
             self._output.write(self._head(response, size))
             self._output.write(response.body)
         if self._output.drained is not None:
             await self._output.drained
 
-    def _refusal_of(self, request: Request) -> Response | None:
-        """Instead of an answer that there is no room for; None where something may have been written."""
+    def _overload_response(self, request: Request) -> Response | None:
+        """The answer to replace one that exceeds the budget; None if the request may have written."""
         if request.method in ("GET", "HEAD") or (
             request.endpoint is not None and request.endpoint.route.only_reads
         ):
-            return self.server.app.turn_away()
+            return self.server.app.reject_overload()
         return None
 
     async def _send_chunks(self, request: Request, response: StreamingResponse) -> None:
@@ -386,8 +388,8 @@ class Connection(asyncio.Protocol):
             chunked=chunked,
         )
 
-    def _go_on(self) -> None:
-        """The answer is written: close, or turn to the next request."""
+    def _next_request(self) -> None:
+        """After an answer: close the connection, or continue with the next request."""
         if not self._parser.keep_alive:
             self._close()
             return
@@ -405,33 +407,35 @@ class Connection(asyncio.Protocol):
 
     # ending
 
-    def _fail(self, error: Refused | ApiError) -> None:
-        """The request cannot be read any further: answer that, and close."""
+    def _fail(self, error: RejectedRequest | ApiError) -> None:
+        """Answer a request that cannot be read any further, and close."""
         self._parser.keep_alive = False
         answer = (
-            ApiError(ErrorCode.BAD_REQUEST, error.sentence) if isinstance(error, Refused) else error
+            ApiError(ErrorCode.BAD_REQUEST, error.sentence)
+            if isinstance(error, RejectedRequest)
+            else error
         )
         if self._state is ANSWERING:
-            assert self._body is not None, "only a streamed body is read beside its answer"
+            assert self._body is not None, "only a streamed body is read during its answer"
             self._body.fail(answer)
             return
         response = error_response(answer, answer.retry_after_s)
-        if isinstance(error, Refused):
+        if isinstance(error, RejectedRequest):
             response.status = error.status
         if not self._transport.is_closing():
             self._output.write(self._head(response, len(response.body)) + response.body)
             self._close()
 
     def _close(self) -> None:
-        """Close once the client has taken what was sent to it; the sweep ends one that does not.
+        """Close after the client has received the answer; the sweep ends a client that does not.
 
-        While it is still sending, that is dropped: closed at once, it would find its connection reset, and the
-        answer unread.
+        Bytes that the client still sends are dropped: an immediate close would reset the connection
+        before the client reads the answer.
         """
         self._state = CLOSING
         self.idle_since = monotonic()
         self._output.mark()
-        self._give_time(self.server.limits.close_timeout_s)
+        self._extend_deadline(self.server.limits.close_timeout_s)
         if self._parser.complete and not self._rest:
             self._transport.close()
         else:
@@ -441,10 +445,10 @@ class Connection(asyncio.Protocol):
         self._rest = self._gathered = b""
 
     def expire(self) -> None:
-        """The deadline has passed: the client is idle, or neither sends nor takes what is due."""
+        """Handle a passed deadline: the client is idle, or too slow in sending or receiving."""
         is_taking = self._output.drained is not None or self._state is CLOSING
         if is_taking and self._output.has_advanced():
-            self._give_time(self.server.limits.stall_timeout_s)
+            self._extend_deadline(self.server.limits.stall_timeout_s)
             return
         if self._state in (ANSWERING, CLOSING):
             self._transport.abort()
@@ -459,12 +463,12 @@ class Connection(asyncio.Protocol):
 
     def _end(self) -> None:
         self._state = CLOSING
-        self._give_time(self.server.limits.close_timeout_s)
+        self._extend_deadline(self.server.limits.close_timeout_s)
         self._transport.close()
 
 
 async def close_chunks(response: Response) -> None:
-    """Give up what a streamed answer holds."""
+    """Release the resources of a streamed answer."""
     close = getattr(getattr(response, "chunks", None), "aclose", None)
     if close is not None:
         await close()

@@ -1,4 +1,4 @@
-"""A stored file as an answer: its name and type, which of its bytes are sent, if any at all.
+"""Turns a stored file into an answer: its name and type, and the bytes to send, if any.
 
 Always an attachment and never sniffed, so that no artifact runs as a page of this server.
 """
@@ -25,7 +25,7 @@ from headrace.http.messages import Request, Response, StreamingResponse, html
 if TYPE_CHECKING:
     from headrace.storage.base import StoredFile
 
-# Shown as text whatever their registered type is: MLflow's list of endings, and two whole names.
+# Shown as text whatever their registered type is: MLflow's list of extensions and two file names.
 TEXT_ENDINGS: Final = frozenset(
     (
         *("txt", "log", "err", "md", "rst", "ipynb", "csv", "tsv", "py", "py3", "js"),
@@ -39,12 +39,12 @@ TOKEN: Final = frozenset(
 TEXT: Final = "text/plain; charset=utf-8"
 BINARY: Final = "application/octet-stream"
 Headers = list[tuple[str, str]]
-Piece = bytes | Span  # of a body: bytes as they are, or a part of the file
+Piece = bytes | Span  # of a body: bytes, or a part of the file
 
 
 @lru_cache(maxsize=1024)
 def media_type(name: str) -> str:
-    """The type of a file of that name: text/plain for what people read, without a charset."""
+    """The type of a file with that name: text/plain, without a charset, for readable texts."""
     ending = splitext(name)[1].replace(".", "") or name
     if ending in TEXT_ENDINGS:
         return "text/plain"
@@ -68,7 +68,7 @@ def _quoted(value: str) -> str:
 
 
 class FileBody(AsyncIterator[bytes]):
-    """Pieces of a file, and text around them. The file is closed with it, or at its end."""
+    """Parts of a file, and text around them. The file is closed at the end, or in `aclose`."""
 
     def __init__(self, file: StoredFile, pieces: Sequence[Piece]) -> None:
         self._file = file
@@ -91,12 +91,12 @@ class FileBody(AsyncIterator[bytes]):
             self._part = self._file.chunks(*piece)
 
     async def aclose(self) -> None:
-        """Let go of the file."""
+        """Release the file."""
         await self._file.close()
 
 
-async def _answer(file: StoredFile, span: Span, status: int, headers: Headers) -> Response:
-    """A part of the file as an answer: whole if it is in memory already, else streamed."""
+async def _part_response(file: StoredFile, span: Span, status: int, headers: Headers) -> Response:
+    """A part of the file as an answer: whole if it is in memory, else streamed."""
     data = await file.whole()
     if data is not None:
         await file.close()
@@ -112,7 +112,7 @@ async def _answer(file: StoredFile, span: Span, status: int, headers: Headers) -
 
 
 async def native(request: Request, file: StoredFile, path: str) -> Response:
-    """GET of an artifact object: several ranges, If-Range, and no other condition."""
+    """The answer to GET of an artifact object: several ranges, If-Range, and no other condition."""
     entity = file.identity or _digest(f"{file.modified}-{file.size}")
     modified = formatdate(file.modified, usegmt=True)
     kind = media_type(basename(path.rstrip("/")))
@@ -126,7 +126,9 @@ async def native(request: Request, file: StoredFile, path: str) -> Response:
     wanted = request.headers.get("range")
     valid_for = request.headers.get("if-range")
     if wanted is None or (valid_for is not None and valid_for not in (modified, entity)):
-        return await _answer(file, Span(0, file.size), 200, [*headers, ("content-type", kind)])
+        return await _part_response(
+            file, Span(0, file.size), 200, [*headers, ("content-type", kind)]
+        )
     try:
         spans = conditions.several(wanted, file.size)
     except conditions.Malformed as error:
@@ -141,9 +143,9 @@ async def native(request: Request, file: StoredFile, path: str) -> Response:
         return _several(file, spans, kind, headers)
     headers.append(("content-type", kind))
     if not spans:
-        return await _answer(file, Span(0, file.size), 200, headers)
+        return await _part_response(file, Span(0, file.size), 200, headers)
     headers.append(("content-range", _content_range(spans[0], file.size)))
-    return await _answer(file, spans[0], 206, headers)
+    return await _part_response(file, spans[0], 206, headers)
 
 
 def _several(file: StoredFile, spans: list[Span], kind: str, headers: Headers) -> Response:
@@ -168,7 +170,7 @@ def _several(file: StoredFile, spans: list[Span], kind: str, headers: Headers) -
 
 
 async def page(request: Request, file: StoredFile, path: str) -> Response:
-    """A download link of the web page: one range, and every condition; never cached unasked."""
+    """The answer to a download link of the web page: one range, and every condition; never cached without a check."""
     name = basename(path.rstrip("/"))
     entity = (
         file.identity
@@ -198,11 +200,11 @@ async def page(request: Request, file: StoredFile, path: str) -> Response:
             refusal.headers.append(("content-range", f"bytes */{file.size}"))
             return refusal
         headers.append(("content-range", _content_range(span, file.size)))
-        return await _answer(file, span, 206, headers)
+        return await _part_response(file, span, 206, headers)
     if not _unmodified(request, entity, modified_s):
-        return await _answer(file, whole, 200, headers)
+        return await _part_response(file, whole, 200, headers)
     if conditions.tags(request.headers.get("if-match")) or request.headers.get("if-match") == "*":
-        return await _answer(file, whole, 412, headers)
+        return await _part_response(file, whole, 412, headers)
     await file.close()
     return Response(status=304, content_type=None, headers=kept)
 
@@ -228,7 +230,7 @@ def _unmodified(request: Request, entity: str, modified_s: int) -> bool:
         unmodified = own in [tag for _, tag in none]
     match = request.headers.get("if-match")
     if match == "*":
-        unmodified = True  # stock refuses this one as well: 412
+        unmodified = True  # stock rejects this one as well: 412
     elif known := conditions.tags(match):
         unmodified = (False, own) not in known
     return unmodified

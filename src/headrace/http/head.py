@@ -1,4 +1,4 @@
-"""The head of an answer in bytes. A header that could split the answer is refused before anything is written."""
+"""The bytes of an answer's head. A header that could split the answer is rejected before anything is written."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ STATUS_LINES: Final = {
 }
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 WITHOUT_LENGTH: Final = (204, 304)
-LONGEST_KEPT: Final = 200  # characters of a value whose line is remembered
+LONGEST_KEPT: Final = 200  # characters of a value whose line is cached
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
 class InvalidHeader(ValueError):
-    """A header of an answer that HTTP cannot carry."""
+    """A header of an answer that HTTP does not allow."""
 
 
 def check(name: str, value: str) -> None:
@@ -35,7 +35,7 @@ def _line(name: str, value: str) -> bytes:
     return f"{name}: {value}\r\n".encode("latin-1")
 
 
-# Most headers are the same in every answer: the look-up costs a fifth of making the line.
+# Most headers are the same in every answer: the look-up costs a fifth of building the line.
 _kept_line: Final = lru_cache(maxsize=1024)(_line)
 
 

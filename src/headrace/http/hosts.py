@@ -1,6 +1,6 @@
-"""Host headers and lists of allowed hosts: names are compared as names, addresses as addresses.
+"""Host headers and lists of allowed hosts. Compares names as names, and addresses as addresses.
 
-`10.*` means addresses that begin with 10. The name `10.evil.com` is a name that anyone may register and point
+`10.*` means addresses that begin with 10. Anyone may register the name `10.evil.com` and point it
 to any address, so it never matches a glob of digits.
 """
 
@@ -24,12 +24,12 @@ LOOPBACK: Final[frozenset[Address]] = frozenset(
 PRIVATE_V4: Final = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 PRIVATE_V6: Final = IPv6Network("fc00::/7")
 _HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[^\x00-\x20\[\]:/?#@\\]+)(:[0-9]{1,5})?")
-# A glob without a letter, perhaps with a scheme before it and a port behind.
+# A glob without a letter, optionally with a scheme and a port.
 _OF_ADDRESSES: Final = re.compile(r"(?:[a-z*]+://)?[0-9.*?]*[0-9][0-9.*?]*(?::[0-9*?]*)?")
 
 
 class Host(NamedTuple):
-    """A host as a header names it. `text` is canonical: lower case, no final dot, short IPv6."""
+    """A host in a header. `text` is canonical: lower case, no final dot, short IPv6."""
 
     text: str
     name: str
@@ -37,7 +37,7 @@ class Host(NamedTuple):
 
 
 def parse(host: str) -> Host | None:
-    """The value of a Host header, or the part of an origin behind `//`; None when it is no host."""
+    """Parse a Host header, or the part of an origin after `//`; None when it is not a host."""
     match = _HOST.fullmatch(host.lower())
     if match is None:
         return None
@@ -74,7 +74,7 @@ def is_allowed_by_default(host: Host) -> bool:
 
 
 class Patterns:
-    """Entries of a setting. One with a `*` is a glob, any other is the exact value."""
+    """The entries of a setting: globs, which contain a `*`, and exact values."""
 
     def __init__(self, entries: Iterable[str]) -> None:
         plain = [_canonical(entry) for entry in entries]
@@ -83,7 +83,7 @@ class Patterns:
         self._of_addresses = _expression(of_addresses)
 
     def match(self, text: str, host: Host) -> bool:
-        """Whether an entry matches `text`, whose host is `host`."""
+        """Whether an entry matches `text`, which contains `host`."""
         if self._any.match(text) is not None:
             return True
         return host.address is not None and self._of_addresses.match(text) is not None
@@ -100,5 +100,5 @@ def _expression(entries: list[str]) -> re.Pattern[str]:
 
 
 def _glob(entry: str) -> str:
-    # In a host a bracket is that of an IPv6 address; fnmatch would read a class of characters.
+    # In a host a bracket belongs to an IPv6 address; fnmatch would read a class of characters.
     return translate(entry.replace("[", "[[]") if ":" in entry and "[" in entry else entry)

@@ -1,16 +1,16 @@
-"""How much one process takes on, how long it waits for a client, and what it holds for clients."""
+"""Limits of one process: concurrent requests, waiting times for clients, memory held for clients."""
 
 from __future__ import annotations
 
 import sys
 from typing import Final
 
-RESERVED_DESCRIPTORS: Final = 256  # for databases, files, the bridge; the rest may be connections
+RESERVED_DESCRIPTORS: Final = 256  # for databases, files, the bridge; the others may be connections
 MOST_DESCRIPTORS: Final = 65_536
 MOST_CONNECTIONS: Final = 10_000
-# What must move per `stall_timeout_s`: slower clients are disconnected.
+# A client must transfer this much per `stall_timeout_s`; slower clients are disconnected.
 LEAST_PROGRESS_BYTES: Final = 16 << 10
-# Bodies and answers up to this size may use the whole budget, longer ones only a part of it.
+# Bodies and answers up to this size may use the whole budget, longer ones only a part.
 SMALL_BYTES: Final = 64 << 10
 HELD_BYTES: Final = 256 << 20
 
@@ -18,8 +18,8 @@ HELD_BYTES: Final = 256 << 20
 class Limits:
     """Bounds of a server; times in seconds, sizes in bytes.
 
-    At most `in_flight` requests are worked on concurrently; further ones are refused. A client has
-    `stall_timeout_s` to send or to take each LEAST_PROGRESS_BYTES of a body.
+    At most `in_flight` requests are processed concurrently; further ones are rejected. A client has
+    `stall_timeout_s` to send or to receive each LEAST_PROGRESS_BYTES of a body.
     """
 
     __slots__ = (
@@ -53,10 +53,11 @@ class Limits:
 
 
 class Budget:
-    """The bytes that one process holds for its clients: bodies being received or worked on, answers being sent.
+    """The bytes that one process holds for its clients: bodies being received or processed, answers
+    being sent.
 
-    Nothing is admitted beyond `limit` bytes. An eighth of it is for small bodies and answers alone, so that a few
-    long ones do not turn everybody away.
+    Nothing is admitted beyond `limit` bytes. An eighth of it is reserved for small bodies and
+    answers, so that a few long ones do not block all other clients.
     """
 
     __slots__ = ("_limit_long", "held", "limit")
@@ -67,12 +68,12 @@ class Budget:
         self._limit_long = limit - limit // 8
 
     def admits(self, size: int, more: int = 0) -> bool:
-        """Whether something of `size` bytes may be held; `more` of them are not counted as held yet."""
+        """Whether `size` bytes may be held, of which `more` are not counted yet."""
         return self.held + more <= (self.limit if size <= SMALL_BYTES else self._limit_long)
 
 
 class Account:
-    """What is held for one client. Every byte taken here is given back here."""
+    """The bytes held for one client: each taken byte is given back."""
 
     __slots__ = ("_budget", "_held")
 
@@ -81,18 +82,18 @@ class Account:
         self._held = 0
 
     def take(self, size: int) -> None:
-        """Count bytes that are held now."""
+        """Count newly held bytes."""
         self._held += size
         self._budget.held += size
 
     def give(self, size: int) -> None:
-        """Count bytes that are no longer held. After `close` there are none."""
+        """Count bytes that are no longer held. Has no effect after `close`."""
         size = min(size, self._held)
         self._held -= size
         self._budget.held -= size
 
     def close(self) -> None:
-        """Nothing is held any more."""
+        """Give back all bytes."""
         self._budget.held -= self._held
         self._held = 0
 
@@ -102,7 +103,7 @@ class Account:
 
 
 def connections() -> int:
-    """How many connections the descriptors of this process allow, after taking all it may have."""
+    """Raise the descriptor limit to the hard limit; returns how many connections it allows."""
     if sys.platform == "win32":
         return 500
     import resource

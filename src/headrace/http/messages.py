@@ -1,4 +1,4 @@
-"""A request and a response, as handlers that are not plain JSON in, JSON out see them."""
+"""Requests and responses, for raw handlers and the server."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ if TYPE_CHECKING:
     from headrace.http.router import Endpoint
 
 JSON: Final = "application/json"
-MAX_BODY_BYTES: Final = (
-    64 << 20
-)  # a body that must be held whole: the largest log-batch is far below
+# A body that must be held whole: the largest log-batch is far below.
+MAX_BODY_BYTES: Final = 64 << 20
 
 
 class TooLong(ApiError):
-    """BAD_REQUEST: a body is longer than its route takes."""
+    """BAD_REQUEST: the body exceeds the limit of its route."""
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(ErrorCode.BAD_REQUEST, f"Request body exceeds {limit_bytes} bytes")
@@ -81,7 +80,7 @@ class Request:
         self._body: bytes | None = None
 
     def give_body(self, body: bytes) -> None:
-        """Set the body, which was gathered already."""
+        """Set the body, which has been gathered already."""
         self._body = body
 
     def query(self) -> dict[str, list[str]]:
@@ -93,7 +92,7 @@ class Request:
         return {name: values[0] for name, values in self.query().items()} | self.path_args
 
     async def body(self, limit_bytes: int = MAX_BODY_BYTES) -> bytes:
-        """The whole body. Raises TooLong beyond `limit_bytes`, and `overloaded` when there is no room for it."""
+        """The whole body. Raises TooLong beyond `limit_bytes`, and `overloaded` beyond the budget."""
         if self._body is None:
             so_far: bytes | BytesIO = b""
             size = 0
@@ -110,7 +109,7 @@ class Request:
         return self._body
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """The body in chunks as they arrive; raises ConnectionResetError when the client vanishes."""
+        """The body in chunks as they arrive. Raises ConnectionResetError when the client leaves."""
         if self._body is not None:
             if self._body:
                 yield self._body
@@ -120,7 +119,7 @@ class Request:
 
 
 class Response:
-    """An answer with a body held whole. Header names are lower-case; content-length is added on sending."""
+    """An answer with its whole body. Header names are lower-case; content-length is added on sending."""
 
     __slots__ = ("body", "headers", "status")
 
@@ -142,8 +141,8 @@ class Response:
 class StreamingResponse(Response):
     """An answer whose body comes in chunks; `length` in bytes when known (else it is sent chunked).
 
-    The sender awaits the client before it asks for the next chunk, and closes the iterator (`aclose`) when
-    the client is gone.
+    The sender waits for the client before it reads the next chunk, and closes the iterator
+    (`aclose`) when the client is gone.
     """
 
     __slots__ = ("chunks", "length")

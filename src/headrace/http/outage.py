@@ -1,8 +1,8 @@
-"""What `Retry-After` says while a database or store is away: the longer it lasts, the later.
+"""Computes `Retry-After` while a database or store is unavailable: it grows with the outage.
 
-MLflow's client tries a refused request seven times more, then raises. With one second each it would give up
-after seven; so a client is told to wait about as long as the outage has lasted already. Seven tries that begin
-with the outage then reach over three minutes, and after a short one nobody waits long.
+MLflow's client retries a rejected request seven times, then raises. With one second each it would
+give up after seven seconds. So `Retry-After` is about the duration of the outage so far. Seven
+retries then last for over three minutes, and after a short outage no client waits long.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 SHORTEST_S: Final = 3.0
 LONGEST_S: Final = 90.0
-SPREAD: Final = 0.25  # at random, so that clients do not all come back in the same second
+SPREAD: Final = 0.25  # random, so that clients do not all return in the same second
 
 
 class Outage:
-    """The refusals of one process. An outage is over when nobody was refused for twice as long as was asked for."""
+    """Tracks the 503s of one process. An outage ends when no 503 was sent for twice the last Retry-After."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
@@ -29,7 +29,7 @@ class Outage:
         self._over = -1.0
 
     def retry_after_s(self) -> int:
-        """Note a refusal; how many seconds its client should wait."""
+        """Note a 503; returns the seconds that its client should wait."""
         now = self._clock()
         if now > self._over:
             self._since = now

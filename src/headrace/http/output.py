@@ -1,4 +1,4 @@
-"""The bytes on their way to one client: the one place that writes to it, and what it has taken."""
+"""Writes to one client, and tracks how much it has received. No other code writes to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if sys.platform == "linux":
     import termios
 
     def unacknowledged_bytes(transport: Any) -> int:
-        """What the kernel holds of the bytes written to a socket, because its peer has not taken them."""
+        """The written bytes that the kernel still holds, because the peer has not received them."""
         descriptor = transport.get_extra_info("socket").fileno()
         if descriptor < 0:  # closed
             return 0
@@ -29,12 +29,12 @@ if sys.platform == "linux":
 else:
 
     def unacknowledged_bytes(transport: Any) -> int:
-        """Not known here: progress is seen when the kernel takes more from our buffer."""
+        """Unknown on this system; progress shows when the kernel accepts more of our buffer."""
         return 0
 
 
 class Output:
-    """Writes to a transport. `drained` is a future while the client takes less than there is to send, else None."""
+    """Writes to a transport. `drained` is a future while the write buffer is full, else None."""
 
     __slots__ = ("_acknowledged", "_budget", "_held", "_sent", "_transport", "drained")
 
@@ -43,7 +43,9 @@ class Output:
         self._budget = budget
         self._held = 0  # bytes of answers in our buffer when writing paused
         self._sent = 0
-        self._acknowledged = 0  # of these, bytes that the client had taken when `mark` was called
+        self._acknowledged = (
+            0  # of these, bytes that the client had received when `mark` was called
+        )
         self.drained: asyncio.Future[None] | None = None
 
     def write(self, data: bytes) -> None:
@@ -54,20 +56,20 @@ class Output:
         self._transport.write(data)
 
     def pause(self) -> None:
-        """The buffer is full: its bytes count as held for the client until it is not."""
+        """Handle a full buffer: its bytes count as held until `resume`."""
         self.drained = asyncio.get_running_loop().create_future()
         self._hold(self._transport.get_write_buffer_size())
         self.mark()
 
     def resume(self) -> None:
-        """The client has taken most of it."""
+        """Handle a buffer that the client has mostly received."""
         self._hold(0)
         if self.drained is not None and not self.drained.done():
             self.drained.set_result(None)
         self.drained = None
 
     def lose(self) -> None:
-        """The client is gone."""
+        """Handle the loss of the client."""
         self._hold(0)
         if self.drained is not None and not self.drained.done():
             self.drained.set_exception(ConnectionResetError(CONNECTION_LOST))
@@ -78,13 +80,14 @@ class Output:
         self._held = size
 
     def mark(self) -> None:
-        """Note how much the client has taken."""
+        """Note how much the client has received."""
         self._acknowledged = self._count_acknowledged()
 
     def has_advanced(self) -> bool:
-        """Whether the client has taken enough since `mark`, which is moved on then.
+        """Whether the client has received enough since `mark`. If so, sets a new mark.
 
-        The kernel knows: its own buffer may be so large that a client takes minutes before we can write again.
+        The kernel reports it: its buffer may be so large that a client needs minutes before we can
+        write again.
         """
         acknowledged = self._count_acknowledged()
         if acknowledged - self._acknowledged < LEAST_PROGRESS_BYTES:

@@ -1,7 +1,9 @@
-"""Bytes of a connection to requests: httptools (llhttp) parses, this file decides how far it may read. No answers.
+"""Turns the bytes of a connection into requests: llhttp parses, this module decides how far it may
+read.
 
-The parser never sees a byte behind the request that it reads. It is fed up to the next blank line while it reads a
-head or a chunked body, and by count while it reads a body of known length; llhttp alone decides where a message ends.
+The parser never gets a byte after the request that it reads. In a head or a chunked body it gets
+the bytes up to the next blank line, in a body of known length the remaining bytes. Only llhttp
+decides where a message ends.
 """
 
 from __future__ import annotations
@@ -18,16 +20,16 @@ from headrace.http.messages import Request
 MAX_HEAD_BYTES: Final = 64 << 10  # request line and headers together
 BLANK_LINE: Final = b"\r\n\r\n"
 MAX_HOST_LENGTH: Final = 300
-MAX_KNOWN: Final = 1000  # names and hosts that are remembered; clients choose them
+MAX_KNOWN: Final = 1000  # cached names and hosts; clients choose them
 LONGEST_KNOWN_NAME: Final = 50
 _HOST: Final = re.compile(r"(?:[\w.~!$&'()*+,;=%-]*|\[[\w.:%-]+\])(?::\d*)?", re.ASCII)
 _ABSOLUTE: Final = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE)
-_names: dict[bytes, str] = {}  # headers' names as they are written, and in lower case
-_hosts: set[str] = set()  # that are well-formed
+_names: dict[bytes, str] = {}  # header names as received, with their lower-case form
+_hosts: set[str] = set()  # well-formed hosts
 
 
-class Refused(Exception):
-    """A request that is not served, and the status that says so. Its connection cannot be used any further."""
+class RejectedRequest(Exception):
+    """The request is rejected with this status, and its connection cannot be used any further."""
 
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
@@ -36,32 +38,32 @@ class Refused(Exception):
 
 
 class Sink(Protocol):
-    """Takes a request as it is parsed. May raise Refused or ApiError, which `Parser.feed` raises again."""
+    """Receives a request as it is parsed. `Parser.feed` passes on RejectedRequest and ApiError that it raises."""
 
     def begin(self, request: Request) -> None:
-        """The head is complete."""
+        """Receive the head."""
 
     def take(self, chunk: bytes) -> None:
-        """A piece of the body."""
+        """Receive a piece of the body."""
 
     def end(self) -> None:
         """The request is complete."""
 
 
 def check_host(value: str | None) -> None:
-    """Raise Refused unless a Host header has the form that RFC 9112 §3.2 demands."""
+    """Raise RejectedRequest unless a Host header has the form that RFC 9112 §3.2 requires."""
     if value in _hosts:
         return
     if value is None:
-        raise Refused(400, "The request has no Host header.")
+        raise RejectedRequest(400, "The request has no Host header.")
     if len(value) > MAX_HOST_LENGTH or _HOST.fullmatch(value) is None:
-        raise Refused(400, "The Host header is malformed.")
+        raise RejectedRequest(400, "The Host header is malformed.")
     if len(_hosts) < MAX_KNOWN:
         _hosts.add(value)
 
 
 def lower(name: bytes) -> str:
-    """A header's name in lower case. Known names are looked up: clients send the same ones in every request."""
+    """A header's name in lower case. Names are cached, since clients send the same ones in every request."""
     known = _names.get(name)
     if known is None:
         known = name.decode("latin-1").lower()
@@ -71,11 +73,11 @@ def lower(name: bytes) -> str:
 
 
 def add_header(headers: dict[str, str], name: str, value: str) -> None:
-    """Add a header with a lower-case name; the first value counts. Raises Refused for a second Host."""
+    """Add a header with a lower-case name; the first value counts. Raises RejectedRequest for a second Host."""
     if name not in headers:
         headers[name] = value
     elif name == "host":
-        raise Refused(400, "The request has more than one Host header.")
+        raise RejectedRequest(400, "The request has more than one Host header.")
 
 
 class Parser:
@@ -110,7 +112,7 @@ class Parser:
         self.restart()
 
     def restart(self) -> None:
-        """Make ready for the next request."""
+        """Prepare for the next request."""
         if self._declines_upgrade:
             self._llhttp = httptools.HttpRequestParser(self)
             self._declines_upgrade = False
@@ -118,8 +120,8 @@ class Parser:
         self._headers: dict[str, str] = {}
         self._head_bytes = 0
         self._in_head = True
-        self._tail = b""  # of what was read, as long as a blank line may begin there
-        self._left = 0  # bytes of a body of known length that have not been read
+        self._tail = b""  # the last bytes read, while they may be the beginning of a blank line
+        self._left = 0  # unread bytes of a body of known length
         self.complete = False
         self.keep_alive = True
         self.is_http_1_0 = False
@@ -127,11 +129,11 @@ class Parser:
         self.length: int | None = 0  # of the body; None: chunked
 
     def close(self) -> None:
-        """Break the reference cycles, so that memory is freed now and not at the next collection."""
+        """Break the reference cycles, so that memory is freed now and not at the next garbage collection."""
         self._llhttp = self._sink = None
 
     def feed(self, data: bytes, at: int = 0) -> int:
-        """Read a request from `data[at:]`; where the unread rest begins. Raises Refused, ApiError."""
+        """Read a request from `data[at:]`; returns where the rest begins. Raises RejectedRequest, ApiError."""
         size = len(data)
         while at < size and not self.complete:
             if self._in_head:
@@ -170,15 +172,16 @@ class Parser:
         self._tail = (tail + data[max(at, len(data) - 3) :])[-3:]
         return len(data)
 
-    def _too_large(self, data: bytes) -> Refused:
+    def _too_large(self, data: bytes) -> RejectedRequest:
         if not self._headers and b"\r\n" not in data:
-            return Refused(414, "The request target is too long.")
-        return Refused(431, "The request headers are too large.")
+            return RejectedRequest(414, "The request target is too long.")
+        return RejectedRequest(431, "The request headers are too large.")
 
     def _go_on_without_upgrade(self) -> None:
-        """Serve a request that offers another protocol as if it did not (RFC 9110 §7.8).
+        """Ignore the offer of another protocol in a request (RFC 9110 §7.8).
 
-        llhttp takes what follows its head for the other protocol, so a new parser reads the body.
+        llhttp treats the bytes after the head as the other protocol, so a new parser reads the
+        body.
         """
         if self.length == 0:
             self.complete = True
@@ -196,7 +199,9 @@ class Parser:
 
     def on_message_begin(self) -> None:
         if self.complete:
-            raise Refused(400, "Malformed HTTP request: the end of the request is ambiguous.")
+            raise RejectedRequest(
+                400, "Malformed HTTP request: the end of the request is ambiguous."
+            )
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -211,7 +216,7 @@ class Parser:
             return
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > MAX_HEAD_BYTES:
-            raise Refused(431, "The trailers are too large.")
+            raise RejectedRequest(431, "The trailers are too large.")
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -224,11 +229,11 @@ class Parser:
             self.is_http_1_0 = True
             check_host(headers.get("host", ""))
         else:
-            raise Refused(505, "This server speaks HTTP/1.1.")
+            raise RejectedRequest(505, "This server speaks HTTP/1.1.")
         self.keep_alive = llhttp.should_keep_alive()
         if llhttp.should_upgrade():
             if method == "CONNECT":
-                raise Refused(400, "This server is not a proxy.")
+                raise RejectedRequest(400, "This server is not a proxy.")
             self._declines_upgrade = True
         announced = headers.get("content-length")
         if announced is not None:
@@ -253,7 +258,7 @@ class Parser:
             return target
         absolute = _ABSOLUTE.fullmatch(target)
         if absolute is None:
-            raise Refused(400, "The request target is malformed.")
+            raise RejectedRequest(400, "The request target is malformed.")
         host, rest = absolute.groups()
         check_host(host)
         self._headers["host"] = host
@@ -269,21 +274,21 @@ class Parser:
         self._sink.end()
 
     def on_whole_body(self) -> None:
-        """The body of a request that offered an upgrade is complete."""
+        """Handle the end of the body of a request that offered an upgrade."""
         self.complete = True
         self._sink.end()
 
 
-def _reason(error: httptools.HttpParserError) -> Refused | ApiError | None:
-    """Why httptools stopped: what a callback raised, or what it cannot read. None: a callback failed."""
+def _reason(error: httptools.HttpParserError) -> RejectedRequest | ApiError | None:
+    """The reason why httptools stopped: an exception of a callback, or malformed HTTP. None: a callback failed."""
     if isinstance(error, httptools.HttpParserCallbackError):
         raised = error.__context__
-        return raised if isinstance(raised, (Refused, ApiError)) else None
-    return Refused(400, f"Malformed HTTP request: {error}")
+        return raised if isinstance(raised, (RejectedRequest, ApiError)) else None
+    return RejectedRequest(400, f"Malformed HTTP request: {error}")
 
 
 class _BodyOnly:
-    """Passes on the body of a request whose head was read by another parser."""
+    """Passes on the body of a request whose head another parser has read."""
 
     def __init__(self, parser: Parser) -> None:
         self.on_body = parser.on_body

@@ -1,9 +1,9 @@
-"""Protobuf's JSON rules and MLflow's validators: the slow, exact reading of a request.
+"""Reads a request exactly, and slowly, by protobuf's JSON rules and MLflow's validators.
 
-`codec` decodes what well-behaved clients send in C. What that refuses comes here, and either becomes the same
-Struct (camelCase, an int64 as text, "NaN" …) or MLflow's error. Where stock MLflow would carry on with the part
-parsed so far, the answer is an error (design: where MLflow is wrong, we are right).
-Source: contract semantics §3; protobuf JSON mapping.
+`codec` decodes ordinary requests in C. This module handles those that it rejects, and returns the
+same Struct (camelCase, an int64 as text, "NaN" …) or raises MLflow's error. Where stock MLflow
+would continue with a partly parsed request, headrace answers with an error. Source: protobuf's JSON
+mapping.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from enum import Enum
 
 API_DOCS: Final = " See the API docs for more information about request parameters."
-MAX_DEPTH: Final = 100  # protobuf's own limit of nested messages
+MAX_DEPTH: Final = 100  # protobuf's limit of nested messages
 _TYPE_CHECKS: Final = frozenset(
     {"string", "intlike", "floatlike", "bool", "array", "item_type_string"}
 )
 
 
 class ParseFailure(Exception):
-    """A value that protobuf's JSON parser would refuse; `path` names the field."""
+    """A value that protobuf's JSON parser would reject; `path` names the field."""
 
     def __init__(self, path: str, value: Any) -> None:
         super().__init__(path)
@@ -40,7 +40,7 @@ class ParseFailure(Exception):
 
 
 class BareNumber(float):
-    """NaN, Infinity or -Infinity, written without quotes: no JSON, but what many clients send."""
+    """NaN, Infinity or -Infinity without quotes, which is not JSON, but which many clients send."""
 
 
 class Field:
@@ -107,7 +107,7 @@ class Spec:
 
 @cache
 def spec_of(cls: type[msgspec.Struct]) -> Spec:
-    """The `Spec` of a request type, made once."""
+    """The `Spec` of a request type, created once."""
     return Spec(cls)
 
 
@@ -119,10 +119,10 @@ def number_of(member: Enum) -> int:
 
 
 def load_json(body: bytes) -> Any:
-    """The JSON value of a body, or None where stock MLflow would take the body for empty."""
+    """The JSON value of a body, or None where stock MLflow treats the body as empty."""
     try:
         value = json.loads(body, parse_constant=BareNumber)
-        if isinstance(value, str):  # older clients encode twice
+        if isinstance(value, str):  # older clients encode JSON twice
             value = json.loads(value, parse_constant=BareNumber)
     except (ValueError, RecursionError):
         return None
@@ -165,7 +165,7 @@ def read_query(cls: type[msgspec.Struct], query: dict[str, list[str]]) -> Any:
 
 
 def read_object(spec: Spec, value: dict[str, Any]) -> Any:
-    """A Struct from a JSON object; errors in MLflow's order: spellings, validators, then what did not parse."""
+    """A Struct from a JSON object; errors in MLflow's order: spellings, validators, then parse failures."""
     _refuse_two_spellings(spec, value)
     failure: ParseFailure | None = None
     message: Any = None
@@ -254,7 +254,8 @@ def _parse_int(kind: mi.IntType, value: Any, path: str) -> int:
 
 
 def _int_of_text(text: str) -> int | None:
-    # As protobuf's json_format reads an integer: "12", "1_2", "12.0" and "1e2", but nothing with a space.
+    # As protobuf's json_format: "12", "1_2", "12.0" and "1e2" are integers, but no text with a
+    # space.
     if " " in text:
         return None
     try:
@@ -269,7 +270,8 @@ def _int_of_text(text: str) -> int | None:
 
 
 def _parse_double(value: Any, path: str) -> float:
-    # protobuf's json_format takes every text that Python's float() takes ("inf", "1_0", " 5 "), "nan" excepted.
+    # protobuf's json_format accepts every text that Python's float() accepts ("inf", "1_0", " 5 "),
+    # except "nan".
     if not isinstance(value, str | bool | int | float) or value == "nan":
         raise ParseFailure(path, value)
     try:

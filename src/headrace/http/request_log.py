@@ -1,6 +1,7 @@
-"""The request log: one line per request, or per slow one. Without it nothing of this is loaded.
+"""The request log: one line per request, or per slow one. The module is loaded only when it is
+enabled.
 
-A line names the route, never the path: paths and bodies hold the names and values of users.
+A line names the route, never the path: paths and bodies contain names and values of users.
 """
 
 from __future__ import annotations
@@ -32,21 +33,21 @@ NEVER_MS: Final = float("inf")
 
 
 class RequestLog:
-    """Answers requests through `answer_unlogged`, and logs them."""
+    """Logs requests, which `handle` answers."""
 
     def __init__(
         self,
         settings: Settings,
         layout: Layout,
-        answer_unlogged: Callable[[Request], Awaitable[Response]],
+        handle: Callable[[Request], Awaitable[Response]],
     ) -> None:
         self._settings = settings
         self._slow_ms = settings.slow_request_ms or NEVER_MS
         self._routes = {cell: path for (_, path), cell in layout.cells.items()}
-        self._answer = answer_unlogged
+        self._handle = handle
 
     def timed(self, db: Database, writer: GroupCommit) -> tuple[Database, GroupCommit]:
-        """The same database and queue (nothing is queued yet), which note times."""
+        """Wraps the database and the queue (still empty), so that they measure times."""
         settings = self._settings
         timed = TimedDatabase(db)
         return timed, TimedGroupCommit(
@@ -54,27 +55,27 @@ class RequestLog:
         )
 
     def time_reads(self, context: Context) -> None:
-        """Count the wait for a read that is shared with other requests."""
+        """Measure the wait for reads that requests share."""
         context.shared = cast("SharedReads", TimedReads(context.shared))
         context.runs = cast("BatchedReads[Any, Any]", TimedReads(context.runs))
 
     def encode(self, result: Any) -> bytes:  # any Struct
-        """`codec.encode`, timed."""
+        """As `codec.encode`, with its time measured."""
         began_s = perf_counter()
         body = codec.encode(result)
         times().encoding_s += perf_counter() - began_s
         return body
 
-    async def answer(self, request: Request) -> Response:
-        """The answer, with the request's id: the client's own when it is a sane one."""
+    async def dispatch(self, request: Request) -> Response:
+        """The answer, with the request's id: that of the client if it is valid, else a new one."""
         began_s = perf_counter()
         given = request.headers.get(REQUEST_ID)
         request_id = given if given is not None and is_sane(given) else uuid4().hex
-        request.headers[REQUEST_ID] = request_id  # `answer_unlogged` puts it into the answer
+        request.headers[REQUEST_ID] = request_id  # `handle` adds it to the answer
         noted = Times()
         token = current.set(noted)
         try:
-            response = await self._answer(request)
+            response = await self._handle(request)
         finally:
             current.reset(token)
         elapsed_ms = (perf_counter() - began_s) * 1000

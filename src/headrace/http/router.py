@@ -11,7 +11,7 @@ from headrace.contract.scalars import PathOnly
 from headrace.contract.texts import refuse_nul
 from headrace.http import codec
 from headrace.http.messages import MAX_BODY_BYTES
-from headrace.http.weight import LIGHT_BYTES, check_weight
+from headrace.http.value_count import UNCOUNTED_BYTES, check_value_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -68,8 +68,8 @@ class Endpoint:
             message = decoder.from_query(request.query_string)
         else:
             body = await request.body(self.max_bytes or MAX_BODY_BYTES) or b"{}"
-            if len(body) > LIGHT_BYTES:
-                await check_weight(body)
+            if len(body) > UNCOUNTED_BYTES:
+                await check_value_count(body)
             message = decoder.from_body(body)
         if request.path_args:
             message = with_path_args(message, request.path_args)
@@ -135,7 +135,7 @@ class Router:
 
 
 def spellings(path: str) -> list[str]:
-    """A path under /api is answered under /ajax-api as well."""
+    """The paths of a route: those under /api are also served under /ajax-api."""
     if path.startswith("/api/"):
         return [path, "/ajax-api/" + path.removeprefix("/api/")]
     return [path]

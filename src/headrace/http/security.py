@@ -1,7 +1,7 @@
-"""Who may talk to this server from a browser: allowed hosts, CORS, framing.
+"""Protection of browsers: allowed hosts, CORS, framing.
 
-Asked before any route, bridged ones included. The rules are MLflow's: a Host check against DNS
-rebinding, then CORS preflights, then a refusal of pages of other origins that would change data.
+The checks run before any route, including bridged ones. The rules are MLflow's: a Host check
+against DNS rebinding, then CORS preflights, then rejection of changes by pages of other origins.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 INVALID_HOST: Final = b"Invalid Host header - possible DNS rebinding attack detected"
 CROSS_ORIGIN: Final = b"Cross-origin request blocked"
-# Stock's two, and what probes and Prometheus ask by the address of a pod.
+# Stock's two, and the paths that probes and Prometheus request by the address of a pod.
 EXEMPT_FROM_HOST_CHECK: Final = frozenset({"/health", "/version", "/livez", "/readyz", "/metrics"})
 NOTEBOOK_RENDERER: Final = "/static-files/lib/notebook-trace-renderer/"  # framed by notebooks
 API_PATHS: Final = ("/api/", "/ajax-api/")
@@ -38,16 +38,15 @@ PREFLIGHT_MAX_AGE_S: Final = 600
 LOOPBACK_ORIGIN: Final = re.compile(r"http://(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]+)?")
 LOOPBACK_ORIGIN_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 OWN_SITES: Final = frozenset({"same-origin", "none"})  # of Sec-Fetch-Site, which browsers set
-MAX_KNOWN_HOSTS: Final = 1024  # Host values remembered as allowed; clients choose them, so bounded
+MAX_KNOWN_HOSTS: Final = 1024  # cached allowed hosts; bounded, since clients choose them
 
 
 class Security:
     """The checks and headers of one server. Safe to share between requests.
 
-    `allowed_hosts` and `cors_allowed_origins` are lists separated by commas, as the settings hold
-    them: exact values or globs; `*` allows all, nothing means the defaults. `x_frame_options`
-    "NONE" sends no header.
-    Paths are given without the static prefix.
+    `allowed_hosts` and `cors_allowed_origins` are comma-separated lists of exact values or globs;
+    `*` allows all, None means the defaults. With "NONE" as `x_frame_options` no header is sent.
+    Paths are without the static prefix.
     """
 
     def __init__(
@@ -74,9 +73,10 @@ class Security:
         self._renderer: Headers = (*nosniff, ("vary", "Origin"))
 
     def refuse(self, method: str, path: str, headers: Mapping[str, str]) -> Response | None:
-        """The answer that ends this request here, or None when it may go on to its route.
+        """The answer that rejects this request, or that to a preflight; None when its route may
+        run.
 
-        `headers` has lower-case names. The answer is complete: no `response_headers` on top of it.
+        `headers` has lower-case names. The answer is complete and needs no `response_headers`.
         """
         if self.disabled:
             return None
@@ -99,7 +99,7 @@ class Security:
         return None
 
     def response_headers(self, path: str, origin: str | None = None) -> Headers:
-        """What every other answer carries besides its own headers; `origin` is the request's."""
+        """The additional headers of every other answer; `origin` is that of the request."""
         if self.disabled:
             return ()
         base = self._renderer if path.startswith(NOTEBOOK_RENDERER) else self._plain
@@ -131,16 +131,17 @@ class Security:
         try:
             if urlsplit(origin).hostname in LOOPBACK_ORIGIN_HOSTS:
                 return True
-        except ValueError:  # an unbalanced bracket, for one
+        except ValueError:  # for example an unbalanced bracket
             return False
         scheme, mark, rest = origin.lower().partition("://")
         host = hosts.parse(rest)
         return host is not None and self._origin_patterns.match(scheme + mark + host.text, host)
 
     def is_foreign(self, headers: Mapping[str, str]) -> bool:
-        """Whether a page of another origin, one that is not allowed, makes this request.
+        """Whether a page of another origin that is not allowed makes this request.
 
-        Unlike `refuse` it judges GETs as well: for what a browser must not set off from an image.
+        Unlike `refuse` it checks GET as well, for requests that an image on a page must not
+        trigger.
         """
         site = headers.get("sec-fetch-site")
         if self.disabled or site in OWN_SITES:
@@ -195,7 +196,7 @@ class Security:
 
 
 def _text(status: int, body: bytes, headers: Headers = ()) -> Response:
-    # No charset: stock's middleware sends the bare type here.
+    # No charset: stock's middleware sends only the type here.
     return Response(body, status=status, content_type="text/plain", headers=list(headers))
 
 

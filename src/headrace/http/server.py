@@ -1,4 +1,4 @@
-"""Listening sockets and their connections, until told to drain."""
+"""Listening sockets and their connections."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SWEEP_S: Final = 1.0
 
 
 class Server:
-    """Serves an `App` on listening sockets until told to drain."""
+    """Serves an `App` on listening sockets, until `drain`."""
 
     def __init__(self, app: App, limits: Limits | None = None) -> None:
         self.app = app
@@ -34,7 +34,7 @@ class Server:
         self._sweeper: asyncio.Task[None] | None = None
 
     async def listen(self, sock: socket.socket) -> None:
-        """Begin to accept on a bound socket."""
+        """Begin to accept connections on a bound socket."""
         self._tick()
         self._servers.append(
             await self.loop.create_server(lambda: Connection(self), sock=sock, backlog=2048)
@@ -54,9 +54,10 @@ class Server:
                 connection.expire()
 
     async def drain(self, limit_s: float) -> bool:
-        """Stop accepting, finish what is in flight within `limit_s`; whether all of it finished.
+        """Stop accepting and finish the requests in flight within `limit_s`; returns whether all
+        finished.
 
-        An answer is finished when the client has taken it.
+        A request is finished when the client has received its answer.
         """
         self.draining = True
         for server in self._servers:

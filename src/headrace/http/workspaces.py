@@ -1,4 +1,4 @@
-"""The header by which a client names a workspace. This server has none: every row belongs to `default`."""
+"""The header that names a workspace. This server has only one: every row belongs to `default`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from headrace.http.messages import Request
 
 WORKSPACE: Final = "x-mlflow-workspace"
-EXEMPT: Final = "/mlflow/server-info"  # where a client learns that there are no workspaces
+EXEMPT: Final = "/mlflow/server-info"  # tells clients that there are no workspaces
 
 
 def check_workspace(request: Request) -> None:
-    """Raise FEATURE_DISABLED when a request names a workspace: it must not see the rows of all the others."""
+    """Raise FEATURE_DISABLED when a request names a workspace: it must not see the rows of others."""
     if request.headers[WORKSPACE].strip() and not request.path.rstrip("/").endswith(EXEMPT):
         raise ApiError(
             ErrorCode.FEATURE_DISABLED,

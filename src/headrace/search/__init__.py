@@ -1,4 +1,5 @@
-"""The search languages: filters, order_by and page tokens in, one statement per page out. No I/O.
+"""The search languages: turns filters, order_by and page tokens into one statement per page. No
+I/O.
 
     page = search.runs_page(
         experiment_ids=[1], filter="metrics.acc > 0.9", order_by=["start_time DESC"],
@@ -6,8 +7,8 @@
     )
     rows, next_page_token = page.cut(await tx.fetch(page.sql, *page.args))
 
-Text goes through lexer, grouping and parser to the conditions of tree.py; what may be asked of a
-resource, and the SQL for it, is in the module of that resource; compile.py has the SQL they share.
+The lexer, grouping and parser turn text into the conditions of tree.py. The module of each resource
+defines its fields, operators and SQL; compile.py contains the SQL they share.
 """
 
 from headrace.search.compile import Page

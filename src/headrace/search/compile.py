@@ -1,6 +1,7 @@
-"""Pieces of SQL that every search is built from: parameters, the words of each dialect, the page.
+"""The SQL that all searches share: parameters, comparisons in each dialect, the page.
 
-No value and no key ever stands in a text: one text per shape of filter, so statements are cached.
+Values and keys are always parameters. So each shape of filter has one text, and statements are
+cached.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ if TYPE_CHECKING:
     from headrace.search.tree import Value
 
 MAX_BIGINT: Final = 2**63 - 1
-# PostgreSQL plans 12 semi-joins in 50 ms, 100 in 3.7 s, 300 in more than a minute that nothing can
-# interrupt; 12 and 288 subqueries take 0.1 s.
+# PostgreSQL plans 12 semi-joins in 50 ms, 100 in 3.7 s, 300 in more than a minute, without a way to
+# interrupt it. 12 semi-joins and 288 subqueries take 0.1 s.
 MAX_SEMI_JOINS: Final = 12
 _SQL_OPERATORS: Final = {"=": "=", "!=": "<>", ">": ">", ">=": ">=", "<": "<", "<=": "<="}
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One statement that answers one page of a search, and what it takes to make the next token.
+    """The statement for one page of a search, and the data for the next page token.
 
-    The statement returns up to `max_results` + 1 rows; give them to `cut`.
+    The statement returns up to `max_results` + 1 rows; pass them to `cut`.
     """
 
     sql: Sql
@@ -42,7 +43,7 @@ class Page:
 
     def cut(self, rows: Sequence[Row]) -> tuple[Sequence[Row], str | None]:
         """The rows of this page, and the token of the next one when another row exists."""
-        # Equal, not more: a max_results of -1 asks for no row and gets a token, as in MLflow.
+        # Equal, not more: with a max_results of -1 the page is empty and has a token, as in MLflow.
         if len(rows) != self.max_results + 1:
             return rows, None
         return rows[: self.max_results], self.token(self.offset + self.max_results)
@@ -96,7 +97,7 @@ class Parameters:
         if operator == "LIKE":
             return f"{column} LIKE {placeholder}"
         if operator == "ILIKE":
-            # SQLite's lower() folds ASCII only; stock MLflow compares in the same words.
+            # SQLite's lower() folds ASCII only; stock MLflow uses the same SQL.
             is_sqlite = self.dialect == "sqlite"
             return (
                 f"lower({column}) LIKE lower({placeholder})"
@@ -112,10 +113,10 @@ class Parameters:
         return f"{column} {_SQL_OPERATORS[operator]} {self.add(bound)}{cast}"
 
     def exists(self, rows: str) -> str:
-        """`EXISTS (SELECT 1 FROM rows)`: a semi-join for the planner, but only the first few are."""
+        """`EXISTS (SELECT 1 FROM rows)`. Only the first MAX_SEMI_JOINS become semi-joins."""
         self._subqueries += 1
         if self._subqueries > MAX_SEMI_JOINS and self.dialect == "postgres":
-            rows += " OFFSET 0"  # which PostgreSQL never turns into a join
+            rows += " OFFSET 0"  # prevents that PostgreSQL turns it into a join
         return f"EXISTS (SELECT 1 FROM {rows})"
 
     def page(
@@ -125,7 +126,7 @@ class Parameters:
         max_results: int,
         token: Callable[[int], str] = page_token,
     ) -> Page:
-        """The page that `text` answers once it has its LIMIT and OFFSET."""
+        """The page of the statement `text`, with LIMIT and OFFSET added."""
         if max_results < -1:
             raise ApiError(ErrorCode.BAD_REQUEST, "LIMIT must not be negative")
         limited = f"{text} LIMIT {self.add(max_results + 1)} OFFSET {self.add(offset)}"
@@ -133,9 +134,10 @@ class Parameters:
 
 
 def integer_comparison(operator: str, value: float) -> tuple[str, int]:
-    """A comparison of 64-bit integers with `value`, as one with a 64-bit integer.
+    """Turns a comparison with any number into an equivalent one with a 64-bit integer.
 
-    `x >= 1.5` is `x > 1`; `x = 1.5` and `x > 2**70` never hold, `x < 2**70` does for all but NULL.
+    `x >= 1.5` becomes `x > 1`; `x = 1.5` and `x > 2**70` are never true, `x < 2**70` is true for
+    all but NULL.
     """
     never, always = (">", MAX_BIGINT), ("<=", MAX_BIGINT)
     if math.isnan(value):
@@ -153,11 +155,11 @@ def integer_comparison(operator: str, value: float) -> tuple[str, int]:
 
 
 def storable(numbers: Iterable[int]) -> list[int]:
-    """Those of `numbers` that a 64-bit column can hold; no row has any other."""
+    """The `numbers` that fit into a 64-bit column; no row has any other."""
     return [number for number in numbers if -MAX_BIGINT - 1 <= number <= MAX_BIGINT]
 
 
 @lru_cache(maxsize=512)
 def statement(text: str) -> Sql:
-    """The statement of this text. The same object for the same text, while it is in use."""
+    """The statement of this text. Recent texts share one object."""
     return Sql(text)

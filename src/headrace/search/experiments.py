@@ -45,7 +45,7 @@ def experiments_page(
     dialect: Dialect,
     columns: Sequence[str] = EXPERIMENT_COLUMNS,
 ) -> Page:
-    """The page of experiments that a search asks for, as one statement that returns `columns`.
+    """The page of experiments that a search requests, as one statement that returns `columns`.
 
     `stages` are lifecycle stages ("active", "deleted"). Errors: INVALID_PARAMETER_VALUE, in
     MLflow's order: the filter's form, its operators, the order_by, the page token.
@@ -84,7 +84,7 @@ def parse_order_by(order_by: Sequence[str]) -> tuple[SortKey, ...]:
         entity, key = _identifier(field)
         if entity != "attribute":
             raise invalid(f"Invalid order_by entity: {entity}")
-        if all(key != known.key for known in keys):  # the first has decided already
+        if all(key != known.key for known in keys):  # only the first one has an effect
             keys.append(SortKey(entity, key, ascending))
     if not keys:
         return _DEFAULT_ORDER
@@ -172,7 +172,7 @@ def _id_condition(operator: str, value: Value, parameters: Parameters) -> str:
 
 def _time_condition(key: str, operator: str, value: Value, parameters: Parameters) -> str:
     if operator not in _NUMBER_OPERATORS:
-        # MLflow names the operators of strings here, without the closing quote.
+        # MLflow's message lists the operators of strings here, without the closing quote.
         raise invalid(f"Invalid comparator '{operator}' not one of '{_OPERATORS_NAMED}")
     if not isinstance(value, int):
         raise invalid(f"Invalid value for numeric attribute '{key}': '{value}'")

@@ -1,7 +1,7 @@
-"""Tokens to groups: brackets, dotted names, comparisons, and the odd shapes that are refused.
+"""Groups tokens: brackets, dotted names, comparisons, and the unusual shapes that are rejected.
 
-The passes run in a fixed order, each over the result of the one before, as an SQL formatter groups
-a statement. The order decides what a malformed filter is blamed for; clients match on that text.
+The passes run in a fixed order, each on the result of the previous one, as in sqlparse. The order
+determines the error message for a malformed filter, which clients match on.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def _as_identifier(node: Node) -> Node:
 
 
 def _bracketed(nodes: Nodes, opening: str, closing: str, kind: Kind) -> Nodes:
-    """Matched pairs become one node; an unmatched bracket stays what it is."""
+    """Matched pairs become one node; an unmatched bracket stays a token."""
     done: Nodes = []
     opened: list[int] = []
     for node in nodes:
@@ -161,7 +161,7 @@ def _bracketed(nodes: Nodes, opening: str, closing: str, kind: Kind) -> Nodes:
 def _followed(
     nodes: Nodes, first: Test, second: Test, kind: Kind, *, in_pairs: bool = False
 ) -> Nodes:
-    """`first second` becomes one node, which may be the first of the next, but not `in_pairs`."""
+    """`first second` becomes one node, which may be the first of another pair, except `in_pairs`."""
     done: Nodes = []
     is_closed = False
     for node in nodes:
@@ -177,7 +177,7 @@ def _followed(
 def _infix(
     nodes: Nodes, operator: Test, operand: Test, kind: Kind, right: Test | None = None
 ) -> Nodes:
-    """`operand operator right` becomes one node, from left to right, `a = b = c` included.
+    """`operand operator right` becomes one node, from left to right, also for `a = b = c`.
 
     Without `right` both sides are an `operand`.
     """
@@ -200,7 +200,7 @@ def _infix(
 
 
 def _dotted(nodes: Nodes) -> Nodes:
-    """`a.b.c` becomes one identifier; a dot with nothing fit behind it belongs to the name too."""
+    """`a.b.c` becomes one identifier; a trailing dot belongs to the name too."""
     done: Nodes = []
     position = 0
     while position < len(nodes):
@@ -218,7 +218,7 @@ def _dotted(nodes: Nodes) -> Nodes:
 
 
 def _where(nodes: Nodes) -> Nodes:
-    """WHERE and all up to the next clause word is one clause."""
+    """WHERE and everything up to the next clause keyword becomes one clause."""
     done: Nodes = []
     inside = False
     for node in nodes:
@@ -233,7 +233,7 @@ def _where(nodes: Nodes) -> Nodes:
 
 
 def _aliased(nodes: Nodes) -> Nodes:
-    """`x AS y` and `x y` are one identifier."""
+    """`x AS y` and `x y` become one identifier."""
     named = _infix(
         nodes, lambda node: node.is_keyword("AS"), _is_no_keyword, Kind.IDENTIFIER, _anything
     )

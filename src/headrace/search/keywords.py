@@ -1,7 +1,8 @@
-"""Words that the filter language reserves: a bare one is neither an identifier nor a value.
+"""The reserved words of the filter language: without quotes they are neither identifiers nor
+values.
 
 MLflow reads filters with an SQL tokenizer (these are the reserved words of sqlparse 0.6), so
-`params.p = none` is refused differently from `params.p = x`. After a dot (`params.user`) only the
+`params.p = none` and `params.p = x` get different errors. After a dot (`params.user`) only the
 six words of `lexer.ALWAYS_RESERVED` stay reserved.
 """
 

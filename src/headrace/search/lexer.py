@@ -1,7 +1,7 @@
-"""Filter text to tokens, by the rules of the SQL tokenizer that MLflow's clients rely on.
+"""Turns filter text into tokens, by the rules of the SQL tokenizer that MLflow uses.
 
-The rules are tried in order at each position and the first that matches wins. Reserved words are in
-keywords.py; what tokens form together is in grouping.py.
+At each position the first matching rule applies. Reserved words are in keywords.py; grouping.py
+combines tokens.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Kind(IntEnum):
-    """Tokens first, then the groups that grouping.py builds of them."""
+    """The kinds of tokens, then the kinds of groups that grouping.py builds."""
 
     NAME = auto()
     STRING = auto()  # 'single quoted'
@@ -49,7 +49,7 @@ class Kind(IntEnum):
 
 
 class Node:
-    """A token or a group of them: its kind, its span in `source`, its parts without white space."""
+    """A token or a group: its kind, its span in `source`, its parts without white space."""
 
     __slots__ = ("end", "kind", "parts", "source", "start")
 
@@ -64,7 +64,7 @@ class Node:
 
     @property
     def text(self) -> str:
-        """The source text of the node, white space inside it included."""
+        """The source text of the node, including its white space."""
         return self.source[self.start : self.end]
 
     def is_keyword(self, word: str) -> bool:
@@ -76,7 +76,7 @@ class Node:
 
 
 class TooLong(ValueError):
-    """A text with more characters or tokens than limits.py allows; it says which."""
+    """The text has more characters or tokens than limits.py allows; the message says which."""
 
 
 _SPACE: Final = "space"
@@ -85,8 +85,9 @@ _LETTER: Final = "[A-ZÀ-Ü]"
 ALWAYS_RESERVED: Final = ("CASE", "IN", "VALUES", "USING", "FROM", "AS")
 
 _PLAIN_STRING: Final = r"""(?:'[^'\\\n\r]*'|"[^"\\\n\r]*")"""
-# Nothing inside has to be looked at: no escapes, no line ends, no strings that touch. One token, so
-# that the ids of ten thousand runs cost as much as one; its characters do not count.
+# The contents need no further parsing: no escapes, no line ends, no adjacent strings. The list is
+# one token, so that ten thousand run ids cost as much as one, and its characters do not count
+# towards the limit.
 PLAIN_LIST: Final = rf"\(\s*+{_PLAIN_STRING}(?:\s*+,\s*+{_PLAIN_STRING})*+\s*+(?:,\s*+)?\)"
 
 _LIST_ITEMS: Final = re.compile(rf"\((?:\s*+{_PLAIN_STRING}\s*+,?)*+\s*+")
@@ -94,19 +95,18 @@ _BLOCK_COMMENT: Final = (Kind.COMMENT, r"/\*[^*]*+(?:\*(?!/)[^*]*+)*+(?:\*/|\Z)"
 
 
 def _quoted(quote: str) -> str:
-    """A name between two of `quote`; a doubled one inside belongs to it, unless none closes it."""
+    """A name between two of `quote`. A doubled quote belongs to the name, unless the name is not closed."""
     return f"{quote}[^{quote}]*+(?:{quote}{quote}[^{quote}]*+)*{quote}"
 
 
 def _escaped(quote: str) -> str:
-    r"""The same for strings, where \ before a quote makes it part of the string."""
+    r"""The same for strings, in which \ escapes a quote."""
     run = rf"[^{quote}\\]*+"
     return rf"{quote}{run}(?:(?:{quote}{quote}|\\{quote}|\\){run})*{quote}"
 
 
-# Each rule takes time in proportion to what it reads, whether it matches or not, and no later position
-# reads that again: the text is a client's.
-# fmt: off
+# Each rule takes linear time, whether it matches or not, and no later position reads the same text
+# again: clients choose the text. fmt: off
 _RULES: Final[tuple[tuple[Kind | str, str], ...]] = (
     (Kind.COMMENT, r"(?:--|\#\ ).*?(?:\r\n|\r|\n|$)"),
     _BLOCK_COMMENT,
@@ -119,7 +119,7 @@ _RULES: Final[tuple[tuple[Kind | str, str], ...]] = (
     (Kind.OTHER, r"\\\w+"),
     (Kind.KEYWORD, rf"(?:{'|'.join(ALWAYS_RESERVED)})\b"),
     (Kind.NAME, rf"(?:@|\#\#|\#){_LETTER}\w+"),
-    # Before or after a dot, and before a parenthesis, any other word is a plain name.
+    # Next to a dot, and before a parenthesis, any other word is a plain name.
     (Kind.NAME, rf"{_LETTER}\w*+(?:(?=\s*\.(?!\d))|(?=\())|(?<=\.){_LETTER}\w*"),
     (Kind.HEX, r"-?0x[\dA-F]+"),
     (Kind.FLOAT, r"-?\d+(?:\.\d+)?E-?\d+"),
@@ -147,14 +147,14 @@ def _compiled(rules: Sequence[tuple[Kind | str, str]]) -> re.Pattern[str]:
 
 
 _TOKEN: Final = _compiled(_RULES)
-# For what follows a comment that is not closed: all of it was read to find that out.
+# The rules after an unclosed comment, which has been read to the end once.
 _NO_COMMENT: Final = _compiled(
     [rule if rule is not _BLOCK_COMMENT else (Kind.COMMENT, "(?!)") for rule in _RULES]
 )
 
 
 def tokens(source: str) -> list[Node]:
-    """The tokens of `source` without white space; what fits no rule is an OTHER. Raises TooLong."""
+    """The tokens of `source` without white space; unmatched characters become OTHER. Raises TooLong."""
     _check_length(source)
     found: list[Node] = []
     unclosed = _take(_TOKEN, source, 0, found)
@@ -164,7 +164,7 @@ def tokens(source: str) -> list[Node]:
 
 
 def _take(pattern: re.Pattern[str], source: str, start: int, found: list[Node]) -> int | None:
-    """Adds the tokens from `start` on to `found`, up to a comment that is not closed; its place."""
+    """Adds the tokens from `start` on to `found`, up to an unclosed comment; returns its position."""
     for match in pattern.finditer(source, start):
         kind = _RULES[(match.lastindex or 1) - 1][0]
         if kind == _SPACE:
@@ -185,7 +185,7 @@ def _is_unclosed(comment: str) -> bool:
 
 
 def _check_length(source: str) -> None:
-    """Refuses a text that is too long, with or without its plain lists; time in proportion to it."""
+    """Raises TooLong for a text that is too long, with or without its plain lists. Takes linear time."""
     length, place, tries = len(source), 0, 0
     if length > MAX_FILTER_LISTS:
         raise TooLong(f"more than {MAX_FILTER_LISTS} characters")

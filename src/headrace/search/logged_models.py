@@ -1,7 +1,7 @@
-"""The filter, order_by and page token of logged-models/search: a language and a token of their own.
+"""The filter, order_by and page token of logged-models/search, which differ from other searches.
 
-Strings are single-quoted or bare words (double quotes are part of the string), an order_by is a list
-of objects, and datasets narrow the metrics that count.
+Strings are single-quoted or bare words (double quotes are part of the string), an order_by is a
+list of objects, and datasets restrict the metrics.
 """
 
 from __future__ import annotations
@@ -72,13 +72,13 @@ class ModelSort:
     dataset_digest: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The item as it stands in a page token."""
+        """The item in the form of a page token."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True)
 class ModelDataset:
-    """A dataset whose metrics count; without a digest, metrics without one."""
+    """A dataset that restricts the metrics; without a digest, only metrics without one match."""
 
     name: str
     digest: str | None = None
@@ -95,7 +95,8 @@ def logged_models_page(
     dialect: Dialect,
     columns: Sequence[str] = LOGGED_MODEL_COLUMNS,
 ) -> Page:
-    """The page of logged models that a search asks for, as one statement; deleted ones are left out.
+    """The page of logged models that a search requests, as one statement; deleted ones are
+    excluded.
 
     Errors, in MLflow's order: a dataset without a name, the page token (which must be of the same
     request), the filter, the experiment ids, the order_by.
@@ -128,7 +129,7 @@ def logged_models_page(
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What a page token repeats of the request that it continues."""
+    """The parts of the request that a page token contains."""
 
     experiment_ids: list[str]
     filter_string: str | None
@@ -145,7 +146,7 @@ class _Request:
             )
         try:
             text = base64.b64decode(token.encode()).decode()
-        except ValueError as exc:  # MLflow answers this with a 500 page
+        except ValueError as exc:  # MLflow answers with a 500 page
             raise invalid(f"Invalid page token: {token}. {exc}") from exc
         try:
             found = json.loads(text)
@@ -164,7 +165,7 @@ class _Request:
 
 
 def parse_filter(text: str | None) -> tuple[Condition, ...]:
-    """The conditions of a logged-models filter, checked. Values are text, but for lists and numbers."""
+    """The checked conditions of a logged-models filter. Values are text, lists or numbers."""
     if not text:
         return ()
     try:
@@ -190,7 +191,7 @@ def parse_filter(text: str | None) -> tuple[Condition, ...]:
 def _parse_condition(node: Node) -> Condition:
     parts = [part.text for part in node.parts]
     if len(parts) != 3:
-        # IS NULL is spelt without the space before it there, as it is put together of tokens.
+        # The message has no space before IS NULL, because MLflow concatenates tokens.
         text = "".join(parts) if len(parts) == 2 else node.text
         raise invalid(f"Invalid comparison: {text}. Expected a comparison with 3 tokens.")
     identifier, operator, value = parts[0], parts[1].upper(), parts[2]
@@ -274,7 +275,7 @@ def _attribute_condition(condition: Condition, parameters: Parameters) -> str:
     if isinstance(value, float):
         return parameters.compares_integer(column, operator, value)
     if key not in _INTEGERS or parameters.dialect == "sqlite":
-        # SQLite compares an integer column with the text of a number as with the number.
+        # SQLite compares an integer column with the text of a number numerically.
         return parameters.compares(column, operator, value)
     if operator in ("LIKE", "ILIKE"):
         raise ApiError(ErrorCode.BAD_REQUEST, f"operator does not exist: integer {operator} text")
@@ -288,7 +289,7 @@ def _integers(value: object) -> list[int]:
     try:
         return storable(int(str(text)) for text in texts)
     except ValueError as exc:
-        # What PostgreSQL says of such a comparison; SQLite finds nothing.
+        # PostgreSQL's error for such a comparison; SQLite returns no rows.
         raise ApiError(
             ErrorCode.BAD_REQUEST, f"invalid input syntax for type integer: {exc}"
         ) from exc

@@ -8,7 +8,7 @@ import json
 from headrace.contract.errors import ApiError, ErrorCode, invalid
 from headrace.contract.limits import MAX_PAGE_TOKEN
 
-MAX_OFFSET = 2**63 - 1  # rows; what both databases take in OFFSET
+MAX_OFFSET = 2**63 - 1  # rows; the maximum of OFFSET in both databases
 
 
 def page_token(offset: int) -> str:
@@ -17,7 +17,7 @@ def page_token(offset: int) -> str:
 
 
 def offset_of(token: str | None) -> int:
-    """Rows before the page that `token` asks for; 0 without one."""
+    """The number of rows before the page of `token`; 0 without one."""
     if not token:
         return 0
     if len(token) > MAX_PAGE_TOKEN:

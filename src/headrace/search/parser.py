@@ -1,6 +1,6 @@
-"""What every filter language here shares: clauses, quoting, values, and the messages for them.
+"""The common parts of all filter languages: clauses, quoting, values, and their messages.
 
-Which entities, keys and operators exist is the business of each resource's module (runs, …).
+The module of each resource (runs, …) defines its entities, keys and operators.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 T = TypeVar("T")
-MAX_REMEMBERED: Final = 2_000  # characters of a text whose meaning is kept for the next time
-MAX_DIGITS: Final = 300  # of an integer; Python refuses to read 4,301
-MAX_SHOWN: Final = 500  # characters of a text that is refused for its length
+MAX_REMEMBERED: Final = 2_000  # characters of a text whose parse result is cached
+MAX_DIGITS: Final = 300  # of an integer; Python's limit is 4,300
+MAX_SHOWN: Final = 500  # characters of an overlong text in its message
 NUMBERS: Final = frozenset((Kind.INTEGER, Kind.FLOAT))
 STRINGS: Final = frozenset((Kind.STRING, Kind.IDENTIFIER))
 _PREFIXES: Final = ("attribute", "tag", "tags")
@@ -37,12 +37,12 @@ _PLAIN_ITEM: Final = re.compile(r"""'([^']*)'|"([^"]*)\"""")
 
 
 def shortened(text: str) -> str:
-    """The beginning of a text that is too long to be repeated, in quotes."""
+    """The text in quotes, shortened if it is long."""
     return f"'{text[:MAX_SHOWN]}…'" if len(text) > MAX_SHOWN else f"'{text}'"
 
 
 def one_statement(text: str) -> Nodes:
-    """The top-level nodes of a filter. Errors: nothing but white space; more than one statement."""
+    """The top-level nodes of a filter. Errors: only white space; more than one statement."""
     try:
         found = statements(text)
     except TooLong as exc:
@@ -73,7 +73,7 @@ def joined(nodes: Nodes) -> Nodes:
         if length:
             done.append(_word_comparison(nodes[position : position + length]))
         else:
-            # Not a comparison after all: the three that follow are not looked at again.
+            # Not a comparison: the following three nodes are not examined again.
             length = 4
             done += nodes[position : position + 4]
         position += length
@@ -95,7 +95,7 @@ def _word_comparison(nodes: Nodes) -> Node:
     first, last = nodes[0], nodes[-1]
     has_value = last.kind is Kind.PARENTHESIS
     words = nodes[1:-1] if has_value else nodes[1:]
-    # Two words are spelt with one space whatever stood between them.
+    # Two words get one space, whatever separated them.
     spelling = " ".join(word.text for word in words)
     spelling = spelling if len(words) == 1 else spelling.upper()
     operator = Node(Kind.KEYWORD, spelling, 0, len(spelling))
@@ -104,9 +104,9 @@ def _word_comparison(nodes: Nodes) -> Node:
 
 
 def clauses(nodes: Nodes, *, quote: str = "'") -> Nodes:
-    """The comparisons of a filter. AND may be missing between them, or stand at an end.
+    """The comparisons of a filter. AND may be missing between them, or appear at an end.
 
-    `quote` surrounds each clause that the message blames.
+    `quote` surrounds each clause in the error message.
     """
     blamed = [
         node for node in nodes if node.kind is not Kind.COMPARISON and not node.is_keyword("AND")
@@ -118,7 +118,7 @@ def clauses(nodes: Nodes, *, quote: str = "'") -> Nodes:
 
 
 def checked_number(comparisons: Nodes) -> Nodes:
-    """`comparisons`, if they are not too many for a database."""
+    """`comparisons`, after a check of their number."""
     if len(comparisons) > MAX_FILTER_COMPARISONS:
         raise invalid(
             f"A filter can contain at most {MAX_FILTER_COMPARISONS} comparisons. Got {len(comparisons)}."
@@ -127,7 +127,7 @@ def checked_number(comparisons: Nodes) -> Nodes:
 
 
 def operands(comparison: Node) -> tuple[Node, Node, Node | None]:
-    """Identifier, operator and value; no value for IS NULL and IS NOT NULL."""
+    """Identifier, operator and value; the value is None for IS NULL and IS NOT NULL."""
     parts = comparison.parts
     is_null = len(parts) == 2 and parts[1].text in ("IS NULL", "IS NOT NULL")
     if not is_null and len(parts) != 3:
@@ -138,7 +138,7 @@ def operands(comparison: Node) -> tuple[Node, Node, Node | None]:
 
 
 def attribute_or_tag(text: str) -> tuple[str, str]:
-    """Entity and key of `[entity.]key` where there is nothing else; the key is as written."""
+    """Entity and key of `[entity.]key`, for languages with attributes and tags; the key is unchanged."""
     prefix, dot, key = text.partition(".")
     if not dot:
         return "attribute", text
@@ -148,18 +148,18 @@ def attribute_or_tag(text: str) -> tuple[str, str]:
 
 
 def bare(key: str) -> str:
-    """A key without the quotes around it: single or double ones first, then backticks."""
+    """A key without its surrounding quotes: single or double ones first, then backticks."""
     return stripped(stripped(key, "'\""), "`")
 
 
 def stripped(text: str, quotes: str) -> str:
-    """`text` without the quotes around it, if it starts and ends with the same one of `quotes`."""
+    """`text` without its surrounding quotes, if it starts and ends with the same one of `quotes`."""
     is_quoted = len(text) >= 2 and text[0] == text[-1] and text[0] in quotes
     return text[1:-1] if is_quoted else text
 
 
 def unquoted(value: Node) -> str:
-    """A string value without its quotes. Nothing is unescaped, as in MLflow."""
+    """A string value without its quotes. Escapes are kept, as in MLflow."""
     text = value.text
     inner = stripped(text, "'\"")
     if inner == text:
@@ -171,7 +171,7 @@ def unquoted(value: Node) -> str:
 
 
 def quoted_value(value: Node, entity: str) -> str:
-    """The string a param or a tag is compared with."""
+    """The string value in a comparison of a param or a tag."""
     if value.kind not in STRINGS:
         raise invalid(
             f"Expected a quoted string value for {entity} (e.g. 'my-value'). Got value {value.text}"
@@ -180,12 +180,12 @@ def quoted_value(value: Node, entity: str) -> str:
 
 
 def spelt_set(names: Iterable[str]) -> str:
-    """`names` as MLflow prints a set, but always in one order."""
+    """`names` in MLflow's format of a set, in a fixed order."""
     return "{" + ", ".join(map(repr, sorted(names))) + "}"
 
 
 def plain_list(text: str) -> tuple[str, ...] | None:
-    """The strings of a list without escapes; None for any other. Refuses more than MAX_LIST_VALUES."""
+    """The strings of a list without escapes; None for any other list. Rejects more than MAX_LIST_VALUES."""
     if text.count(",") > MAX_LIST_VALUES:
         raise invalid(f"A list in a filter can hold at most {MAX_LIST_VALUES} values.")
     if not _PLAIN_LIST.fullmatch(text):
@@ -194,14 +194,14 @@ def plain_list(text: str) -> tuple[str, ...] | None:
 
 
 def string_list(value: Node) -> tuple[str, ...]:
-    """The strings of `('a', "b")`, spelt as in Python. Refuses an empty list and other types."""
+    """The strings of `('a', "b")`, in Python's syntax. Rejects an empty list and other types."""
     text = value.text
     plain = plain_list(text)
     if plain is not None:
         return plain
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an unknown escape is no warning of ours
+            warnings.simplefilter("ignore")  # an unknown escape needs no warning
             found = ast.literal_eval(text)
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as exc:
         raise invalid(
@@ -223,30 +223,30 @@ def string_list(value: Node) -> tuple[str, ...]:
 
 
 def number(value: Node) -> int | float:
-    """The number an INTEGER or FLOAT node spells; infinite beyond the range of doubles."""
+    """The number of an INTEGER or FLOAT node; infinite beyond the range of doubles."""
     is_integer = value.kind is Kind.INTEGER and len(value.text) <= MAX_DIGITS
     return int(value.text) if is_integer else float(value.text)
 
 
 def check_sort_fields(number: int) -> None:
-    """Refuses an order_by of more fields than a database can sort by."""
+    """Rejects an order_by with more fields than a database can sort by."""
     if number > MAX_SORT_FIELDS:
         raise invalid(f"`order_by` can contain at most {MAX_SORT_FIELDS} fields. Got {number}.")
 
 
 def remembered(parse: Callable[[str], T]) -> Callable[[str], T]:
-    """`parse`, with the results of some hundred short texts kept: clients repeat themselves."""
+    """`parse` with a cache for some hundred short texts: clients repeat their filters."""
     known = lru_cache(maxsize=512)(parse)
     return lambda text: known(text) if len(text) <= MAX_REMEMBERED else parse(text)
 
 
 @remembered
 def sort_field(text: str) -> tuple[str, bool]:
-    """The field of an order_by item as written, and whether it is ascending."""
+    """The unchanged field of an order_by item, and whether it is ascending."""
     field = _sort_text(text)
     try:
         words = shlex.split(field.replace("`", '"'))
-    except ValueError as exc:  # a quote that is not closed
+    except ValueError as exc:  # an unclosed quote
         raise _unparsed(text) from exc
     if len(words) > 2:
         raise _unparsed(text)
@@ -259,7 +259,7 @@ def sort_field(text: str) -> tuple[str, bool]:
 
 
 def _sort_text(text: str) -> str:
-    if len(text) > MAX_SORT_CHARACTERS:  # shlex needs a microsecond for each
+    if len(text) > MAX_SORT_CHARACTERS:  # shlex takes a microsecond per character
         raise invalid(
             f"Error on parsing order_by clause {shortened(text)}: "
             f"more than {MAX_SORT_CHARACTERS} characters"
@@ -285,21 +285,21 @@ def _unparsed(text: str) -> ApiError:
 
 
 def duplicate_sort_fields(order_by: Sequence[str]) -> ApiError:
-    """An order_by names a field twice. MLflow answers 500 with a JSON body; so do we."""
+    """The error for an order_by that names a field twice: 500 with a JSON body, as in MLflow."""
     return ApiError(
         ErrorCode.INTERNAL_ERROR, f"`order_by` contains duplicate fields: {list(order_by)}"
     )
 
 
 def unexpected_list(operator: str) -> ApiError:
-    """A list behind an operator that takes one value. MLflow's driver refuses it, same code."""
+    """The error for a list after an operator for one value: the same code as in MLflow, from its driver."""
     return ApiError(
         ErrorCode.BAD_REQUEST, f"Comparator '{operator}' does not take a list of values"
     )
 
 
 def experiment_id(text: object) -> int:
-    """The number of an experiment id. Errors: INVALID_PARAMETER_VALUE when it is none."""
+    """The number of an experiment id. Errors: INVALID_PARAMETER_VALUE when it is not a number."""
     try:
         return int(str(text))
     except ValueError as exc:

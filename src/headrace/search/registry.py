@@ -1,6 +1,6 @@
 """The filters and order_by of the model registry: registered-models/search, model-versions/search.
 
-Prompts are registered models with a tag; they are left out unless the filter asks for them.
+Prompts are registered models with a tag. They are excluded unless the filter selects them.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def registered_models_page(
     columns: Sequence[str] = REGISTERED_MODEL_COLUMNS,
     has_workspaces: bool = True,
 ) -> Page:
-    """The page of registered models that a search asks for, as one statement.
+    """The page of registered models that a search requests, as one statement.
 
     `has_workspaces`: whether the tables of this database have that column (from MLflow 3.10 on).
     Errors, in MLflow's order: the filter's form, the order_by (INTERNAL_ERROR when a field is named
@@ -111,7 +111,8 @@ def model_versions_page(
     columns: Sequence[str] = MODEL_VERSION_COLUMNS,
     has_workspaces: bool = True,
 ) -> Page:
-    """The page of model versions that a search asks for, as one statement; deleted ones are left out.
+    """The page of model versions that a search requests, as one statement; deleted ones are
+    excluded.
 
     `has_workspaces` and the errors are as for registered models, but operators come before order_by.
     """
@@ -153,7 +154,7 @@ def _parse_filter(
     conditions: list[Condition] = []
     nodes = parser.clauses(parser.joined(parser.one_statement(text)), quote="")
     for left, operator, right in map(parser.operands, nodes):
-        if right is None:  # MLflow answers IS NULL with a 500 page here
+        if right is None:  # MLflow answers IS NULL with a 500 page
             raise invalid(f"Invalid comparator for attribute or tag: {operator.text}")
         entity, key = parser.attribute_or_tag(left.text)
         if entity == "attribute" and key not in attributes:
@@ -223,18 +224,18 @@ def _version_condition(condition: Condition, parameters: Parameters) -> str:
 
 
 class _TagTable:
-    """The tags of the searched rows `m`: which columns join them."""
+    """The table of tags of the searched rows `m`, and the columns that join them."""
 
     def __init__(self, table: str, columns: Sequence[str], has_workspaces: bool) -> None:
         self.table = table
         self.columns = [name for name in columns if has_workspaces or name != "workspace"]
 
     def conditions(self, conditions: Iterable[Condition], parameters: Parameters) -> list[str]:
-        """SQL for the conditions on tags, and for leaving prompts out."""
+        """SQL for the conditions on tags, and for the exclusion of prompts."""
         tags = [condition for condition in conditions if condition.entity == "tag"]
         found: list[str] = []
         if not _asks_for_prompts(tags):
-            # What else the filter says about the prompt tag has no effect then, as in MLflow.
+            # Further conditions on the prompt tag have no effect then, as in MLflow.
             tags = [tag for tag in tags if tag.key != _PROMPT]
             of_model = [name for name in self.columns if name != "version"]
             is_prompt = f"t.key = '{_PROMPT}' AND t.value = 'true'"
@@ -251,7 +252,7 @@ class _TagTable:
 
 
 def _asks_for_prompts(tags: Iterable[Condition]) -> bool:
-    """Whether the first condition on the prompt tag says that it is true."""
+    """Whether the first condition on the prompt tag requires the value true."""
     for tag in tags:
         if tag.key == _PROMPT:
             wanted = str(tag.value).lower()

@@ -1,4 +1,4 @@
-"""What a filter and an order_by mean, once parsed: conditions that must all hold, and sort keys."""
+"""Parsed filters and order_by: conditions, all of which must be true, and sort keys."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SortKey:
 
 
 def print_filter(conditions: tuple[Condition, ...]) -> str:
-    """Text that parses to the same conditions (for values that the language can spell at all)."""
+    """Text that parses to the same conditions, if the language can express their values."""
     return " AND ".join(map(str, conditions))
 
 
@@ -49,7 +49,7 @@ def _literal(value: str | int | float | tuple[str, ...]) -> str:
         return "(" + ", ".join(map(repr, value)) + ")"
     if isinstance(value, str):
         return _quoted(value, '"' if "'" in value else "'")
-    return repr(value).replace("e+", "e")  # the language has no sign before a positive exponent
+    return repr(value).replace("e+", "e")  # the language allows no sign before a positive exponent
 
 
 def _quoted(text: str, quote: str) -> str:

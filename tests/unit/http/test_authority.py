@@ -86,7 +86,7 @@ class Served:
         request = Request(method, path, query, dict(JSON))
         request.give_body(b"" if body is None else json.dumps(body).encode())
         self.app.route(request)
-        return await self.app.answer(request)
+        return await self.app.dispatch(request)
 
 
 REQUESTS = (

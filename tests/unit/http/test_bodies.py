@@ -31,7 +31,7 @@ from headrace.contract.limits import (
     MAX_JSON_BYTES,
     MAX_TEXT,
 )
-from headrace.http import proto, weight
+from headrace.http import proto, value_count
 from headrace.http.codec import Decoder
 
 TYPES = sorted(
@@ -65,7 +65,7 @@ def weigh(body: bytes) -> int:
 
         task = asyncio.create_task(others())
         try:
-            await weight.check_weight(body)
+            await value_count.check_value_count(body)
         finally:
             task.cancel()
         return turns
@@ -245,9 +245,9 @@ def test_values_are_counted_as_json_has_them(value: Any) -> None:
 
     body = msgspec.json.encode(value)
     count = commas(value)
-    assert not weight.holds_more(body, max(count, 10))
+    assert not value_count.exceeds(body, max(count, 10))
     if count > 10:
-        assert weight.holds_more(body, count - 1)
+        assert value_count.exceeds(body, count - 1)
 
 
 @pytest.mark.parametrize(

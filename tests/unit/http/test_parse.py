@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.contract.errors import ApiError
-from headrace.http.parse import MAX_HEAD_BYTES, Parser, Refused
+from headrace.http.parse import MAX_HEAD_BYTES, Parser, RejectedRequest
 
 if TYPE_CHECKING:
     from headrace.http.messages import Request
@@ -60,7 +60,7 @@ def test_whatever_comes_at_most_one_request_is_read(parts: list[bytes], cuts: li
     for start, end in itertools.pairwise(places):
         try:
             read = parser.feed(data[start:end])
-        except Refused as refused:
+        except RejectedRequest as refused:
             assert refused.status in (400, 505)
             return
         assert len(seen.requests) <= 1
@@ -126,7 +126,7 @@ def test_a_host_may_have_any_form_that_there_is(host: str) -> None:
     ],
 )
 def test_a_wrong_head_is_refused(head: bytes, status: int) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RejectedRequest) as refused:
         Parser(Seen()).feed(head)
     assert refused.value.status == status
 
@@ -141,7 +141,7 @@ def test_trailers_are_not_headers() -> None:
 
 def test_endless_trailers_are_refused() -> None:
     sent = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
-    with pytest.raises(Refused):
+    with pytest.raises(RejectedRequest):
         Parser(Seen()).feed(sent + b"a: b\r\n" * MAX_HEAD_BYTES)
 
 
@@ -150,7 +150,7 @@ def test_a_refusal_of_whoever_takes_the_request_comes_out() -> None:
         def begin(self, request: Request) -> None:
             raise error
 
-    for error in (Refused(413, "too large"), ApiError.__new__(ApiError)):
+    for error in (RejectedRequest(413, "too large"), ApiError.__new__(ApiError)):
         with pytest.raises(type(error)) as raised:
             Parser(Full()).feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         assert raised.value is error

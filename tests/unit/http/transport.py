@@ -54,8 +54,8 @@ class ScriptedApp:
         if found is not None:
             request.endpoint, request.path_args = found
 
-    async def answer(self, request: Request) -> Response:
-        """As `App.answer`."""
+    async def dispatch(self, request: Request) -> Response:
+        """As `App.dispatch`."""
         self.seen.append(f"{request.method} {request.target}")
         if request.path in self.answers:
             return await self.answers[request.path](request)
@@ -65,12 +65,12 @@ class ScriptedApp:
             return error_response(error, error.retry_after_s)
         return Response(f"{request.method} {request.target} {body.decode()}".encode())
 
-    def turn_away(self) -> Response:
-        """As `App.turn_away`."""
+    def reject_overload(self) -> Response:
+        """As `App.reject_overload`."""
         return Response(b"busy", status=429)
 
-    def note_failure(self, request: Request, error: Exception, when: str = "") -> None:
-        """As `App.note_failure`."""
+    def log_failure(self, request: Request, error: Exception, when: str = "") -> None:
+        """As `App.log_failure`."""
         self.failures.append(error)
 
 

@@ -81,9 +81,8 @@ async def status_of(connection: Any, mark: Mark) -> Status:
     """The status of a marked transaction, asked on another connection."""
     try:
         status: Status | None = await connection.fetchval(_STATUS, mark.txid)
-    except (
-        asyncpg.DataError
-    ):  # an id of the future: a server that never saw the transaction has taken over
+    # An id of the future: a server that never saw the transaction has taken over.
+    except asyncpg.DataError:
         return "aborted"
     if status == "aborted":
         return status

@@ -212,7 +212,8 @@ async def _is_direct(connection: Connection) -> bool:
 
 async def _check_kept(connection: Connection, connector: Connector, shown: str) -> None:
     """Raise UnusableDatabase when a connection does not keep one server, as session pooling requires."""
-    other = await connector.open(SESSION, 0)  # the pooler rejects unsupported parameters here
+    # The pooler rejects unsupported parameters here.
+    other = await connector.open(SESSION, 0)
     try:
         servers = set()
         for one in (connection, other):

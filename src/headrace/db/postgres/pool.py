@@ -39,9 +39,8 @@ KEEPALIVE_PROBES: Final = 3
 def notice_silence(connection: Connection) -> None:
     """Make the kernel break a TCP connection whose peer is silent (on Linux; elsewhere as far as supported)."""
     connection = getattr(connection, "driver", connection)
-    transport = getattr(
-        connection, "_transport", None
-    )  # asyncpg offers no other access to its socket
+    # asyncpg offers no other access to its socket.
+    transport = getattr(connection, "_transport", None)
     sock = transport.get_extra_info("socket") if transport is not None else None
     if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return

@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
     from asyncpg.connection import Connection
 
-CREATION_LOCK: Final = (
-    0x6865_6164_7261_6365  # "headrace": the process that creates the tables holds it
-)
+# "headrace": the process that creates the tables holds it.
+CREATION_LOCK: Final = 0x6865_6164_7261_6365
 
 # Relations that an unqualified name finds, without those of extensions (PostGIS has a table).
 _COLUMNS: Final = """
@@ -128,9 +127,8 @@ async def explained(uri: str) -> AsyncIterator[None]:
     except (pg.CannotConnectNowError, pg.TooManyConnectionsError) as error:
         raise UnusableDatabase(f"{uri}: {error}.", transient=True) from error
     except pg.ProtocolViolationError as error:
-        if "startup parameter" not in str(
-            error
-        ):  # a pooler without a server yet reports this error as well
+        # A pooler without a server yet reports this error as well.
+        if "startup parameter" not in str(error):
             raise UnusableDatabase(f"{uri}: {error}.", transient=True) from error
         raise UnusableDatabase(
             f"{uri}: the pooler in front of the database rejects the connection ({error}). Remove options= "

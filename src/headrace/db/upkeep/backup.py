@@ -30,9 +30,8 @@ if TYPE_CHECKING:
 STEP_PAGES: Final = 4096  # 16 MiB at a time
 BUSY_TIMEOUT_S: Final = 20.0
 LOGS: Final = ("-wal", "-shm", "-journal")
-DEAD_MAN_SWITCH: Final = (
-    128  # SQLite's name: every connection in WAL mode locks this byte of the -shm file
-)
+# SQLite's name: every connection in WAL mode locks this byte of the -shm file.
+DEAD_MAN_SWITCH: Final = 128
 
 
 def backup(uri: str, copy: Path, progress: Progress = lambda done, total: None) -> list[str]:
@@ -64,9 +63,8 @@ def restore(
     failure the existing file is unchanged. Raises UriError, and UnusableDatabase when the file is
     in use, or the copy is not a complete database of MLflow.
     """
-    target = file_of(
-        uri, "restore"
-    ).resolve()  # SQLite keeps logs beside the file, not beside a link
+    # Resolved, since SQLite keeps its logs next to the file, not next to a symbolic link.
+    target = file_of(uri, "restore").resolve()
     head = _head_of(copy)
     if target.exists() and not force:
         raise UnusableDatabase(

@@ -68,7 +68,7 @@ EXPERIMENTS_NAMED = Sql(
     sqlite="SELECT experiment_id, name, lifecycle_stage, last_update_time FROM experiments"
     " WHERE experiment_id IN (SELECT value FROM json_each($1))",
 )
-# What a collection has before it: for its progress only. $1 as above.
+# The number of candidates, for the progress of a collection. $1 as above.
 COUNT_RUNS = Sql(
     "SELECT count(*) FROM runs WHERE lifecycle_stage = 'deleted' AND deleted_time <= $1"
 )
@@ -105,7 +105,8 @@ COUNT_METRICS = Sql(
     postgres="SELECT count(*) FROM metrics WHERE run_uuid = ANY($1::varchar[])",
     sqlite="SELECT count(*) FROM metrics WHERE run_uuid IN (SELECT value FROM json_each($1))",
 )
-# Who restores a run meanwhile waits until the transaction ends. $2: deleted at or before; $1 as above.
+# FOR UPDATE makes a concurrent restore wait for the end of the transaction. $2: deleted at or
+# before; $1 as above.
 STILL_DELETED_RUNS = Sql(
     postgres="SELECT run_uuid, artifact_uri FROM runs WHERE run_uuid = ANY($1::varchar[])"
     " AND lifecycle_stage = 'deleted' AND coalesce(deleted_time, 0) <= $2"

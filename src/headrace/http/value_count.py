@@ -1,8 +1,8 @@
-"""How much is in a JSON body, before anything is made of it: the event loop has a budget.
+"""Counts the values of a JSON body before decoding it, to bound the time on the event loop.
 
-Reading a text of many megabytes takes the JSON decoder some ten milliseconds; a million small values take
-it, and every rule after it, seconds. So values are counted, without making any. A large body is looked
-at in pieces, and other requests have their turn between them.
+The JSON decoder reads a text of many megabytes in some ten milliseconds, but a million small values
+take it, and every later check, seconds. So values are counted first, without creating them. A large
+body is counted in pieces, and other requests run in between.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from headrace.contract.limits import MAX_BODY_VALUES, MAX_JSON_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# A body of this size cannot hold more values: each takes a character and a comma.
-LIGHT_BYTES: Final = 2 * MAX_BODY_VALUES
+# A body of this size cannot exceed the limit: each value takes a character and a comma.
+UNCOUNTED_BYTES: Final = 2 * MAX_BODY_VALUES
 _PIECE_BYTES: Final = 4 << 20
 _PIECE_TOKENS: Final = 10_000
-# The rest of a string, or a piece of it.
+# The rest of a string, or a part of the rest.
 _TEXT: Final = rb'[^"\\]*+(?:\\.[^"\\]*+){0,9999}+(")?'
 _REST: Final = re.compile(_TEXT, re.DOTALL).match
-# What comes before the next comma, string or the end, and that. A group tells what ends there, but for a
-# string that goes on.
+# The text up to and including the next comma, string or end. The group tells which, or None for an
+# incomplete string.
 _TOKEN: Final = re.compile(rb'[^",]*+(?:"' + _TEXT + rb"|(,)|(\Z))", re.DOTALL).match
 _COMMA: Final = 2
 _TOKENS_PER_VALUE: Final = 3  # a comma, the name of a field, a text
 
 
-async def check_weight(body: bytes) -> None:
-    """Refuse a body of more than MAX_JSON_BYTES bytes or MAX_BODY_VALUES values (INVALID_PARAMETER_VALUE)."""
+async def check_value_count(body: bytes) -> None:
+    """Raise BAD_REQUEST beyond MAX_JSON_BYTES bytes, INVALID_PARAMETER_VALUE beyond MAX_BODY_VALUES values."""
     if len(body) > MAX_JSON_BYTES:
         raise ApiError(ErrorCode.BAD_REQUEST, f"Request body exceeds {MAX_JSON_BYTES} bytes")
-    for more in _looks(body, MAX_BODY_VALUES):
+    for more in _count(body, MAX_BODY_VALUES):
         if more:
             raise invalid(
                 f"The request body holds more than {MAX_BODY_VALUES} values. "
@@ -44,13 +44,13 @@ async def check_weight(body: bytes) -> None:
         await asyncio.sleep(0)
 
 
-def holds_more(body: bytes, values: int) -> bool:
-    """Whether a JSON body holds more than that many values; to be asked of small ones."""
-    return any(_looks(body, values))
+def exceeds(body: bytes, values: int) -> bool:
+    """Whether a JSON body has more than `values` values. Only for small bodies: it does not yield."""
+    return any(_count(body, values))
 
 
-def _looks(body: bytes, values: int) -> Iterator[bool]:
-    """Whether there are more values, as far as is known after each piece."""
+def _count(body: bytes, values: int) -> Iterator[bool]:
+    """Yields after each piece whether the limit is known to be exceeded."""
     commas = 0
     for start in range(0, len(body), _PIECE_BYTES):
         yield False
@@ -59,7 +59,7 @@ def _looks(body: bytes, values: int) -> Iterator[bool]:
             break
     else:
         return
-    # Some may be inside of strings.
+    # Some commas may be inside strings.
     place = commas = tokens = 0
     inside = False
     while place < len(body):
