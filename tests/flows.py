@@ -20,7 +20,7 @@ from headrace.http import output
 from headrace.http.app import create_app
 from headrace.http.connection import Connection
 from headrace.http.server import Server
-from headrace.settings.table import load
+from headrace.settings.load import load
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

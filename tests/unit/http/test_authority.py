@@ -17,7 +17,7 @@ from headrace.http.app import App
 from headrace.http.messages import Request, Response
 from headrace.http.router import Endpoint, Router
 from headrace.monitor.monitor import layout_of
-from headrace.settings.table import load
+from headrace.settings.load import load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
