@@ -64,11 +64,13 @@ async def write(connection: Any, shape: str, batches: list[Batch]) -> None:
         if shape != "copy, by run":
             await batch_sql.insert_points(tx, batches)
             return
-        into = batch_sql.POINT_COPY
+        into = batch_sql.POINTS
         rows = sorted((p for b in batches for p in b.points), key=lambda p: (p[3], p[0]))
         await connection.copy_records_to_table(into.table, records=rows, columns=into.columns)
         newest = {(row[3], row[0]): row for row in rows}
-        await batch_sql._write_points(tx, batch_sql.UPSERT_LATEST, list(newest.values()))
+        await batch_sql._write_points(
+            tx, batch_sql.LATEST, batch_sql.PACKED_LATEST, list(newest.values())
+        )
 
 
 async def measure(uri: str, shape: str, metrics: int, own_runs: bool) -> tuple[float, float]:

@@ -12,9 +12,9 @@ from tests.faults.load import Once, eventually
 from tests.faults.stored import rows
 from tests.fix_server import headrace
 
-from headrace.db.base import Sql, Tx
 from headrace.db.coroutines import run_to_end
 from headrace.db.schema.facts import Facts
+from headrace.db.sql import Sql
 from headrace.db.sqlite.direct import DirectSqlite
 from headrace.db.sqlite.file import FileGone
 from headrace.db.upkeep.schema import init
@@ -22,6 +22,8 @@ from headrace.db.upkeep.schema import init
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from headrace.db.base import Tx
 
 LOGS = ("", "-wal", "-shm")
 

@@ -16,8 +16,8 @@ from tests.fix_server import base_environment, free_port, headrace
 from tests.ops.test_probes import eventually
 from tests.wire import Wire
 
-from headrace.db.base import Sql
 from headrace.db.open import open_database
+from headrace.db.sql import Sql
 from headrace.settings.table import Settings
 
 if TYPE_CHECKING:

@@ -18,12 +18,12 @@ from headrace.api.tracking.runs.types import CreateRun
 from headrace.commit.group import GroupCommit
 from headrace.contract.errors import ApiError, invalid
 from headrace.db import uri as uris
-from headrace.db.base import Sql
 from headrace.db.errors import DatabaseError, InDoubt
 from headrace.db.postgres import commit_status
 from headrace.db.postgres.connection import Connector
 from headrace.db.postgres.database import PostgresDatabase
 from headrace.db.schema.postgres import prepare
+from headrace.db.sql import Sql
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

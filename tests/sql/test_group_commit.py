@@ -14,10 +14,10 @@ from headrace.api.tracking.runs.types import CreateRun, MetricIn, ParamIn, RunSt
 from headrace.commit.direct import DirectCommit
 from headrace.commit.group import GroupCommit
 from headrace.contract.errors import ApiError
-from headrace.db.base import Sql
 from headrace.db.coroutines import run_to_end
 from headrace.db.errors import raised
 from headrace.db.open import open_database, open_direct
+from headrace.db.sql import Bulk, Sql
 from headrace.db.sqlite import direct
 from headrace.settings.table import Settings
 
@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from headrace.db.sqlite.direct import DirectSqlite
 
 RUNS = [f"{n:032x}" for n in range(20)]
-INSERT = Sql(
-    "INSERT INTO runs (run_uuid, experiment_id, lifecycle_stage, status) VALUES ($1, 0, 'active', 'RUNNING')"
+INSERT = Bulk(
+    "runs",
+    run_uuid="text",
+    fixed={"experiment_id": "0", "lifecycle_stage": "'active'", "status": "'RUNNING'"},
 )
 COUNT = Sql("SELECT count(*) FROM runs WHERE name = $1")
 

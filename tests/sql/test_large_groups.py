@@ -11,8 +11,9 @@ import pytest
 from headrace.api.tracking.runs import batch
 from headrace.api.tracking.runs.types import MetricIn, ParamIn, TagIn
 from headrace.commit.group import GroupCommit
-from headrace.db.base import COPY_ROWS, Sql
+from headrace.db.base import COPY_ROWS
 from headrace.db.open import open_database
+from headrace.db.sql import Bulk, Sql
 from headrace.settings.table import Settings
 
 if TYPE_CHECKING:
@@ -40,9 +41,8 @@ async def db(uri: str) -> AsyncIterator[Database]:
     opened = await open_database(Settings(backend_store_uri=uri))
 
     async def make_runs(tx: Tx) -> None:
-        insert = Sql(
-            "INSERT INTO runs (run_uuid, experiment_id, lifecycle_stage) VALUES ($1, 0, 'active')"
-        )
+        fixed = {"experiment_id": "0", "lifecycle_stage": "'active'"}
+        insert = Bulk("runs", run_uuid="text", fixed=fixed)
         await tx.executemany(insert, [(run,) for run in RUNS])
 
     await opened.write(make_runs)

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from headrace.db.base import Dialect, Sql
+    from headrace.db.base import Dialect
+    from headrace.db.sql import Sql
 
 RUNS = 3_000
 LONG, POINTS = (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headrace.db.base import Sql
 from headrace.db.open import open_database
 from headrace.db.postgres.connection import SEARCH_STATEMENTS
+from headrace.db.sql import Sql
 from headrace.settings.table import Settings
 
 if TYPE_CHECKING:

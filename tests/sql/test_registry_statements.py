@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from headrace.db.base import Row, Sql, Tx
+    from headrace.db.base import Row, Tx
+    from headrace.db.sql import Sql
 
 TABLES = "registered_models|registered_model_tags|registered_model_aliases|model_versions|model_version_tags"
 

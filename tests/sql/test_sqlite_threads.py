@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.faults.load import eventually
 
-from headrace.db.base import Sql, Tx
 from headrace.db.errors import Unavailable
 from headrace.db.schema import sqlite as schema
+from headrace.db.sql import Sql
 from headrace.db.sqlite import worker as sqlite_worker
 from headrace.db.sqlite.connection import connect
 from headrace.db.sqlite.database import SqliteDatabase
@@ -21,6 +21,8 @@ from headrace.db.sqlite.worker import Worker
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from headrace.db.base import Tx
 
 ENDLESS = Sql(
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000000000)"

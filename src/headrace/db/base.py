@@ -7,9 +7,11 @@ worker thread, where no await ever suspends. So both databases share the Python 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from headrace.db.sql import Bulk, Sql
 
 T = TypeVar("T")
 Dialect = Literal["postgres", "sqlite"]
@@ -19,35 +21,6 @@ Row = Sequence[Any]  # a driver row: sqlite3 tuple or asyncpg Record, both index
 COPY_ROWS: Final = 600
 # A database that does not answer a ping within this time counts as unavailable.
 PING_TIMEOUT_S: Final = 1.0
-_PLACEHOLDER = re.compile(r"\$(\d+)")
-
-
-class Sql:
-    """One statement, in the words of each database. `$1` … are the parameters on both.
-
-    `Sql(text)` where the text is the same everywhere; `Sql(postgres=…, sqlite=…)` where it is not.
-    """
-
-    __slots__ = ("postgres", "sqlite")
-
-    def __init__(
-        self, text: str | None = None, *, postgres: str | None = None, sqlite: str | None = None
-    ) -> None:
-        pg = postgres if postgres is not None else text
-        lite = sqlite if sqlite is not None else text
-        assert pg is not None and lite is not None, "a statement needs a text for every database"
-        self.postgres = pg
-        self.sqlite = _PLACEHOLDER.sub(r"?\1", lite)
-
-
-class Copy:
-    """The target of `Tx.copy_new`: a table, and its columns in the order of the rows' values."""
-
-    __slots__ = ("columns", "table")
-
-    def __init__(self, table: str, *columns: str) -> None:
-        self.table = table
-        self.columns = columns
 
 
 class RowCount:
@@ -100,14 +73,7 @@ class Tx(Protocol):
         """The list as one parameter: an array for PostgreSQL, JSON text for SQLite's `json_each`."""
         ...
 
-    async def insert_many(self, sql: Sql, rows: Sequence[Sequence[Any]]) -> int:
-        """Insert rows with one statement; returns the number of inserted rows.
-
-        With PostgreSQL the statement takes one array per column; with SQLite it runs once per row.
-        """
-        ...
-
-    async def copy_new(self, into: Copy, rows: Sequence[Sequence[Any]]) -> bool:
+    async def copy_new(self, into: Bulk, rows: Sequence[Sequence[Any]]) -> bool:
         """Insert many rows that are expected to be new, by the database's fastest method.
 
         False: nothing was inserted; use a statement that handles existing rows. When one of the
@@ -115,8 +81,12 @@ class Tx(Protocol):
         """
         ...
 
-    async def executemany(self, sql: Sql, rows: Iterable[Sequence[Any]]) -> None:
-        """Run a write once per row of parameters."""
+    async def executemany(self, sql: Sql, rows: Sequence[Sequence[Any]]) -> int:
+        """Run a write for many rows, at least one; returns how many rows it touched.
+
+        `sql` is a `Bulk` or made like one: PostgreSQL runs it once and gives it one array per column, SQLite runs it
+        once per row.
+        """
         ...
 
     def wrote(self, rows: int) -> None:

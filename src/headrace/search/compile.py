@@ -13,12 +13,13 @@ from json import dumps
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from headrace.contract.errors import ApiError, ErrorCode
-from headrace.db.base import Dialect, Row, Sql
+from headrace.db.sql import Sql
 from headrace.search.pages import page_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from headrace.db.base import Dialect, Row
     from headrace.search.tree import Value
 
 MAX_BIGINT: Final = 2**63 - 1

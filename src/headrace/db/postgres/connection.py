@@ -19,7 +19,7 @@ from headrace.db.postgres.errors import GONE
 from headrace.db.schema.facts import UnusableDatabase
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from headrace.db.postgres.pool import Connection
     from headrace.db.uri import Target
@@ -78,10 +78,6 @@ class PooledConnection:
         if args:
             return cast("str", await self._in_transaction(self.driver.execute, sql, *args))
         return cast("str", await self.driver.execute(sql, timeout=timeout))
-
-    async def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        """As asyncpg's."""
-        await self._in_transaction(self.driver.executemany, sql, rows)
 
     async def copy_records_to_table(
         self, table: str, *, records: Sequence[Sequence[Any]], columns: Sequence[str]

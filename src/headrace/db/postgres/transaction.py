@@ -11,10 +11,11 @@ from headrace.db.errors import NotNew, UniqueViolation
 from headrace.db.postgres.errors import translate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from headrace.db.base import Copy, Dialect, Row, RowCount, Schema, Sql
+    from headrace.db.base import Dialect, Row, RowCount, Schema
     from headrace.db.postgres.pool import Connection
+    from headrace.db.sql import Bulk, Sql
 
 
 class PostgresTx:
@@ -59,21 +60,13 @@ class PostgresTx:
         self._row_count.rows += touched
         return touched
 
-    async def executemany(self, sql: Sql, rows: Iterable[Sequence[Any]]) -> None:
-        rows = list(rows)
-        try:
-            await self._connection.executemany(sql.postgres, rows)
-        except asyncpg.PostgresError as error:
-            raise translate(error) from error
-        self._row_count.rows += len(rows)
+    async def executemany(self, sql: Sql, rows: Sequence[Sequence[Any]]) -> int:
+        return await self.execute(sql, *zip(*rows, strict=True))
 
     def wrote(self, rows: int) -> None:
         self._row_count.rows += rows
 
-    async def insert_many(self, sql: Sql, rows: Sequence[Sequence[Any]]) -> int:
-        return await self.execute(sql, *zip(*rows, strict=True))
-
-    async def copy_new(self, into: Copy, rows: Sequence[Sequence[Any]]) -> bool:
+    async def copy_new(self, into: Bulk, rows: Sequence[Sequence[Any]]) -> bool:
         if not self._copies or len(rows) < COPY_ROWS:
             return False
         try:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from headrace.db.base import Schema, Sql
 from headrace.db.schema import heads
+from headrace.db.sql import Sql
+
+if TYPE_CHECKING:
+    from headrace.db.base import Schema
 
 _STAMP: Final = Sql("INSERT INTO alembic_version (version_num) VALUES ($1)")
 _WORKSPACE: Final = Sql(

@@ -11,9 +11,10 @@ import msgspec
 from headrace.db.sqlite.errors import translate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from headrace.db.base import Copy, Dialect, Row, Schema, Sql
+    from headrace.db.base import Dialect, Row, Schema
+    from headrace.db.sql import Bulk, Sql
 
 # Rows of one statement in the event loop, about 0.5 ms; a longer result is read in a thread.
 MAX_POINT_ROWS: Final = 500
@@ -68,22 +69,16 @@ class SqliteTx:
         except sqlite3.Error as error:
             raise translate(error) from error
 
-    async def executemany(self, sql: Sql, rows: Iterable[Sequence[Any]]) -> None:
-        try:
-            self._connection.executemany(sql.sqlite, rows)
-        except sqlite3.Error as error:
-            raise translate(error) from error
-
     def wrote(self, rows: int) -> None:
         """Does nothing: SQLite counts rows itself."""
 
-    async def insert_many(self, sql: Sql, rows: Sequence[Sequence[Any]]) -> int:
+    async def executemany(self, sql: Sql, rows: Sequence[Sequence[Any]]) -> int:
         try:
             return self._connection.executemany(sql.sqlite, rows).rowcount
         except sqlite3.Error as error:
             raise translate(error) from error
 
-    async def copy_new(self, into: Copy, rows: Sequence[Sequence[Any]]) -> bool:
+    async def copy_new(self, into: Bulk, rows: Sequence[Sequence[Any]]) -> bool:
         return False  # SQLite has no special method for many rows
 
     def array(self, values: Sequence[Any]) -> Any:

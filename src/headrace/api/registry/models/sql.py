@@ -11,9 +11,17 @@ from collections.abc import Sequence
 from typing import Final
 
 from headrace.api.pieces import ALL_ROWS, at_most
-from headrace.db.base import Row, Schema, Sql, Tx
+from headrace.db.base import Row, Schema, Tx
+from headrace.db.sql import Bulk, Sql
 
 _WORKSPACE: Final = re.compile(r"(?:\w+\.)?workspace(?: = 'default' AND|,) ")
+
+
+def _unscoped(text: str | None) -> str | None:
+    if text is None:
+        return None
+    assert _WORKSPACE.search(text), "a statement that names no workspace is a plain Sql"
+    return _WORKSPACE.sub("", text)
 
 
 class Scoped:
@@ -28,11 +36,8 @@ class Scoped:
     def __init__(
         self, text: str | None = None, *, postgres: str | None = None, sqlite: str | None = None
     ) -> None:
-        postgres, sqlite = postgres or text, sqlite or text
-        assert postgres and sqlite, "a statement needs a text for every database"
-        assert _WORKSPACE.search(postgres), "a statement that names no workspace is a plain Sql"
-        self._scoped = Sql(postgres=postgres, sqlite=sqlite)
-        self._plain = Sql(postgres=_WORKSPACE.sub("", postgres), sqlite=_WORKSPACE.sub("", sqlite))
+        self._scoped = Sql(text, postgres=postgres, sqlite=sqlite)
+        self._plain = Sql(_unscoped(text), postgres=_unscoped(postgres), sqlite=_unscoped(sqlite))
 
     def of(self, tx: Tx) -> Sql:
         """The text for the database of `tx`."""
@@ -54,7 +59,7 @@ INSERT = Sql(
     "INSERT INTO registered_models (name, creation_time, last_updated_time, description)"
     " VALUES ($1, $2, $2, $3)"
 )
-INSERT_TAG = Sql("INSERT INTO registered_model_tags (name, key, value) VALUES ($1, $2, $3)")
+INSERT_TAG = Bulk("registered_model_tags", name="text", key="text", value="text")
 UPSERT_TAG = Scoped(
     "INSERT INTO registered_model_tags (name, key, value) VALUES ($1, $2, $3)"
     " ON CONFLICT (workspace, key, name) DO UPDATE SET value = EXCLUDED.value"
@@ -67,9 +72,7 @@ DESCRIBE = Scoped(
     " WHERE workspace = 'default' AND name = $1"
 )
 LOCK = Scoped(  # nobody else changes the model or makes or deletes its versions until the transaction ends
-    postgres="SELECT 1 FROM registered_models WHERE workspace = 'default' AND name = $1"
-    " FOR NO KEY UPDATE",
-    sqlite="SELECT 1 FROM registered_models WHERE workspace = 'default' AND name = $1",
+    "SELECT 1 FROM registered_models WHERE workspace = 'default' AND name = $1 {for update}"
 )
 TOUCH = Scoped(
     "UPDATE registered_models SET last_updated_time = $2 WHERE workspace = 'default' AND name = $1"
@@ -104,22 +107,18 @@ ALIAS = Scoped(
 )
 
 
-def _of_models(select: str, order: tuple[str, str] | None = None) -> Scoped:
-    """`order` is for PostgreSQL and for SQLite."""
-    postgres, sqlite = (f" ORDER BY {keys} LIMIT $2" for keys in order) if order else ("", "")
-    return Scoped(
-        postgres=f"{select} WHERE workspace = 'default' AND name = ANY($1::varchar[])" + postgres,
-        sqlite=f"{select} WHERE workspace = 'default' AND name IN (SELECT value FROM json_each($1))"
-        + sqlite,
-    )
-
-
-MODELS = _of_models(f"SELECT {_COLUMNS} FROM registered_models")
+MODELS = Scoped(
+    f"SELECT {_COLUMNS} FROM registered_models WHERE workspace = 'default' AND name {{in $1 text}}"
+)
 # Tags in the order in which they lie in the table, as stock finds them: see `api.runs.sql`.
-TAGS = _of_models("SELECT name, key, value FROM registered_model_tags", ("ctid", "name, rowid"))
-ALIASES = _of_models(
-    "SELECT name, alias, version FROM registered_model_aliases",
-    ('name COLLATE "C", alias COLLATE "C"', "name, alias"),
+TAGS = Scoped(
+    "SELECT name, key, value FROM registered_model_tags"
+    " WHERE workspace = 'default' AND name {in $1 text} ORDER BY {stored by name} LIMIT $2"
+)
+ALIASES = Scoped(
+    "SELECT name, alias, version FROM registered_model_aliases"
+    " WHERE workspace = 'default' AND name {in $1 text}"
+    " ORDER BY name {bytewise}, alias {bytewise} LIMIT $2"
 )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from headrace.db.base import Sql, Tx
+from headrace.db.base import Tx
+from headrace.db.sql import Sql
 
 RUN_ROOT = Sql("SELECT artifact_uri FROM runs WHERE run_uuid = $1")
 LOGGED_MODEL = Sql(
@@ -13,10 +14,8 @@ LOGGED_MODEL = Sql(
 )
 # The experiment of a model; no other transaction changes the model until this one ends.
 LOCK_LOGGED_MODEL = Sql(
-    postgres="SELECT experiment_id FROM logged_models"
-    " WHERE model_id = $1 AND lifecycle_stage <> 'deleted' FOR NO KEY UPDATE",
-    sqlite="SELECT experiment_id FROM logged_models"
-    " WHERE model_id = $1 AND lifecycle_stage <> 'deleted'",
+    "SELECT experiment_id FROM logged_models"
+    " WHERE model_id = $1 AND lifecycle_stage <> 'deleted' {for update}"
 )
 # The value of a tag ($4 if it is new); no other transaction changes it until this one ends.
 CLAIM_TAG = Sql(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from headrace.api.pieces import ALL_ROWS, MOST_LARGE_ROWS, PAIR_BYTES, at_most, at_once, first_rows
 from headrace.api.registry.models.sql import Scoped
-from headrace.db.base import Row, Sql, Tx
+from headrace.db.base import Row, Tx
+from headrace.db.sql import Bulk
 
 if TYPE_CHECKING:
     from headrace.search import Page
@@ -36,78 +37,63 @@ VERSION = Scoped(
     f"SELECT {_COLUMNS} FROM model_versions"
     f" WHERE workspace = 'default' AND name = $1 AND version = $2 AND current_stage <> '{STAGE_DELETED}'"
 )
-_TAGS: Final = (
-    "SELECT name, version, key, value FROM model_version_tags"
-    " WHERE workspace = 'default' AND name = $1 AND version = $2"
-)
 # Tags in the order in which they lie in the table, as stock finds them: see `api.runs.sql`.
-TAGS = Scoped(postgres=f"{_TAGS} ORDER BY ctid", sqlite=f"{_TAGS} ORDER BY rowid")
+TAGS = Scoped(
+    "SELECT name, version, key, value FROM model_version_tags"
+    " WHERE workspace = 'default' AND name = $1 AND version = $2 ORDER BY {stored}"
+)
 
 
-def _of_versions(select: str, table: str, rest: tuple[str, str] = ("", "")) -> Scoped:
+def _of_versions(
+    select: str, table: str, rest: str = "", limit: tuple[str, str] = ("", "")
+) -> Scoped:
     """Rows `t` of some versions: $1, $2 names and numbers on PostgreSQL; $1 pairs on SQLite."""
     return Scoped(
         postgres=f"{select} FROM unnest($1::varchar[], $2::int[]) AS u(name, version)"
         f" JOIN {table} t ON t.workspace = 'default' AND t.name = u.name AND t.version = u.version"
-        + rest[0],
-        sqlite=f"{select.replace('octet_length', 'length')} FROM json_each($1) AS u CROSS JOIN {table} t"
+        f"{rest}{limit[0]}",
+        sqlite=f"{select} FROM json_each($1) AS u CROSS JOIN {table} t"
         " WHERE t.workspace = 'default' AND t.name = u.value ->> 0 AND t.version = u.value ->> 1"
-        + rest[1],
+        f"{rest}{limit[1]}",
     )
 
 
 TAGS_OF_MANY = _of_versions(
     "SELECT t.name, t.version, t.key, t.value",
     "model_version_tags",
-    (" ORDER BY t.ctid LIMIT $3", " ORDER BY t.rowid LIMIT $2"),
+    " ORDER BY t.{stored} LIMIT ",
+    ("$3", "$2"),
 )
 VERSIONS = _of_versions(
     "SELECT " + ", ".join(f"t.{column}" for column in COLUMNS), "model_versions"
 )
-_TAG_BYTES: Final = f"{PAIR_BYTES} + octet_length(t.key) + coalesce(octet_length(t.value), 0)"
-_BY_VERSION: Final = " GROUP BY t.name, t.version"
+_TAG_BYTES: Final = f"{PAIR_BYTES} + {{bytes t.key}} + coalesce({{bytes t.value}}, 0)"
 WEIGHTS = _of_versions(  # bytes of the tags of each
-    f"SELECT t.name, t.version, sum({_TAG_BYTES})", "model_version_tags", (_BY_VERSION, _BY_VERSION)
+    f"SELECT t.name, t.version, sum({_TAG_BYTES})",
+    "model_version_tags",
+    " GROUP BY t.name, t.version",
 )
-_ALIASES: Final = (
+ALIASES = Scoped(
     "SELECT alias FROM registered_model_aliases"
-    " WHERE workspace = 'default' AND name = $1 AND version = $2 ORDER BY alias"
+    " WHERE workspace = 'default' AND name = $1 AND version = $2 ORDER BY alias {bytewise}"
 )
-ALIASES = Scoped(postgres=f'{_ALIASES} COLLATE "C"', sqlite=_ALIASES)
 # The newest version of each stage of some models; `first` is the oldest version of the stage.
-# CROSS JOIN keeps SQLite from starting with all rows of the workspace (200 ms a model of 50,000 versions).
+# In order: SQLite would start with all rows of the workspace (200 ms a model of 50,000 versions).
 LATEST = Scoped(
-    postgres=f"SELECT {_V_COLUMNS}, s.first FROM (SELECT name, max(version) AS last, min(version) AS first"
-    " FROM model_versions WHERE workspace = 'default' AND name = ANY($1::varchar[])"
+    f"SELECT {_V_COLUMNS}, s.first FROM (SELECT name, max(version) AS last, min(version) AS first"
+    " FROM model_versions WHERE workspace = 'default' AND name {in $1 text}"
     f" AND current_stage <> '{STAGE_DELETED}' GROUP BY name, current_stage) s"
-    " JOIN model_versions v ON v.workspace = 'default' AND v.name = s.name AND v.version = s.last",
-    sqlite=f"SELECT {_V_COLUMNS}, s.first FROM (SELECT name, max(version) AS last, min(version) AS first"
-    " FROM model_versions WHERE workspace = 'default' AND name IN (SELECT value FROM json_each($1))"
-    f" AND current_stage <> '{STAGE_DELETED}' GROUP BY name, current_stage) s CROSS JOIN model_versions v"
-    " WHERE v.workspace = 'default' AND v.name = s.name AND v.version = s.last",
+    " {join in order} model_versions v"
+    " ON v.workspace = 'default' AND v.name = s.name AND v.version = s.last"
 )
 # Of some models: the bytes of their tags and of those of the newest versions.
-_NEWEST: Final = (
-    "SELECT t.name, {tag} AS bytes FROM (SELECT name, max(version) AS last FROM model_versions"
-    " WHERE workspace = 'default' AND name {of_models} AND current_stage <> '{deleted}'"
-    " GROUP BY name, current_stage) s {join} JOIN model_version_tags t {on}"
-    " t.workspace = 'default' AND t.name = s.name AND t.version = s.last"
-)
-_WEIGHTS_OF_MODELS: Final = (
-    "SELECT name, sum(bytes) FROM (SELECT t.name, {tag} AS bytes FROM registered_model_tags t"
-    f" WHERE t.workspace = 'default' AND t.name {{of_models}} UNION ALL {_NEWEST}) AS found GROUP BY name"
-)
 WEIGHTS_OF_MODELS = Scoped(
-    postgres=_WEIGHTS_OF_MODELS.format(
-        tag=_TAG_BYTES, of_models="= ANY($1::varchar[])", deleted=STAGE_DELETED, join="", on="ON"
-    ),
-    sqlite=_WEIGHTS_OF_MODELS.format(
-        tag=_TAG_BYTES.replace("octet_length", "length"),
-        of_models="IN (SELECT value FROM json_each($1))",
-        deleted=STAGE_DELETED,
-        join="CROSS",
-        on="WHERE",
-    ),
+    f"SELECT name, sum(bytes) FROM (SELECT t.name, {_TAG_BYTES} AS bytes FROM registered_model_tags t"
+    " WHERE t.workspace = 'default' AND t.name {in $1 text} UNION ALL"
+    f" SELECT t.name, {_TAG_BYTES} AS bytes FROM (SELECT name, max(version) AS last FROM model_versions"
+    f" WHERE workspace = 'default' AND name {{in $1 text}} AND current_stage <> '{STAGE_DELETED}'"
+    " GROUP BY name, current_stage) s {join in order} model_version_tags t"
+    " ON t.workspace = 'default' AND t.name = s.name AND t.version = s.last) AS found GROUP BY name"
 )
 # Numbers are never used again, not even those of deleted versions. The caller holds the model's row.
 INSERT = Scoped(
@@ -118,9 +104,7 @@ INSERT = Scoped(
     " CAST($6 AS VARCHAR), CAST($7 AS VARCHAR)"
     " FROM model_versions WHERE workspace = 'default' AND name = $1 RETURNING version"
 )
-INSERT_TAG = Sql(
-    "INSERT INTO model_version_tags (name, version, key, value) VALUES ($1, $2, $3, $4)"
-)
+INSERT_TAG = Bulk("model_version_tags", name="text", version="int", key="text", value="text")
 UPSERT_TAG = Scoped(
     "INSERT INTO model_version_tags (name, version, key, value) VALUES ($1, $2, $3, $4)"
     " ON CONFLICT (workspace, key, name, version) DO UPDATE SET value = EXCLUDED.value"

@@ -9,7 +9,8 @@ from headrace.api.nouns import Event
 from headrace.api.registry.models import sql as models_sql
 from headrace.api.registry.models.lookup import is_prompt
 from headrace.api.registry.models.sql import Scoped
-from headrace.db.base import Row, Sql, Tx
+from headrace.db.base import Row, Tx
+from headrace.db.sql import Bulk, Sql
 
 _COLUMNS: Final = (
     "webhook_id, name, description, url, status, creation_timestamp, last_updated_timestamp, secret"
@@ -35,12 +36,10 @@ DELETE = Scoped(
     f" WHERE {_LIVE} AND webhook_id = $1"
 )
 EVENTS = Sql(
-    postgres="SELECT webhook_id, entity, action FROM webhook_events"
-    " WHERE webhook_id = ANY($1::varchar[]) ORDER BY webhook_id, entity, action",
-    sqlite="SELECT webhook_id, entity, action FROM webhook_events"
-    " WHERE webhook_id IN (SELECT value FROM json_each($1)) ORDER BY webhook_id, entity, action",
+    "SELECT webhook_id, entity, action FROM webhook_events"
+    " WHERE webhook_id {in $1 text} ORDER BY webhook_id, entity, action"
 )
-INSERT_EVENT = Sql("INSERT INTO webhook_events (webhook_id, entity, action) VALUES ($1, $2, $3)")
+INSERT_EVENT = Bulk("webhook_events", webhook_id="text", entity="text", action="text")
 DELETE_EVENTS = Sql("DELETE FROM webhook_events WHERE webhook_id = $1")
 SUBSCRIBERS = Scoped(
     "SELECT webhook_id, url, secret FROM webhooks"

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from headrace.db.base import Sql
+from headrace.db.sql import Sql
 
 ANY_GATEWAY_ENDPOINT = Sql("SELECT 1 FROM endpoints LIMIT 1")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from headrace.db.base import Row, Sql, Tx
+from headrace.db.base import Row, Tx
+from headrace.db.sql import Sql
 
 RUN_ROOT = Sql("SELECT artifact_uri FROM runs WHERE run_uuid = $1")
 MODEL_ROOT = Sql(

@@ -1,4 +1,4 @@
-"""SQL for experiments: one constant per statement, PostgreSQL and SQLite side by side.
+"""SQL for experiments.
 
 Rules are in handlers.py; the search statement is made by `headrace.search`.
 """
@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from headrace.api.pieces import ALL_ROWS, PAIR_BYTES, at_most, at_once, first_rows
-from headrace.db.base import Row, Sql, Tx
+from headrace.db.base import Row, Tx
+from headrace.db.sql import Bulk, Sql
 
 if TYPE_CHECKING:
     from headrace.search import Page
@@ -19,38 +20,27 @@ _COLUMNS = (
     "experiment_id, name, artifact_location, lifecycle_stage, creation_time, last_update_time"
 )
 BY_ID = Sql(f"SELECT {_COLUMNS} FROM experiments WHERE experiment_id = $1")
-LOCK = Sql(  # nobody else changes the experiment until the transaction ends; runs may be made in it
-    postgres="SELECT 1 FROM experiments WHERE experiment_id = $1 FOR NO KEY UPDATE",
-    sqlite="SELECT 1 FROM experiments WHERE experiment_id = $1",
-)
+# Nobody else changes the experiment until the transaction ends; runs may be made in it.
+LOCK = Sql("SELECT 1 FROM experiments WHERE experiment_id = $1 {for update}")
 BY_NAME = Sql(f"SELECT {_COLUMNS} FROM experiments WHERE name = $1")
 
 
-def _of_experiments(select: str, rest: str = "") -> Sql:
-    return Sql(
-        postgres=f"{select} WHERE experiment_id = ANY($1::int[]){rest}",
-        sqlite=f"{select} WHERE experiment_id IN (SELECT value FROM json_each($1)){rest}".replace(
-            "ctid", "rowid"
-        ).replace("octet_length", "length"),
-    )
-
-
-BY_IDS = _of_experiments(f"SELECT {_COLUMNS} FROM experiments")
+BY_IDS = Sql(f"SELECT {_COLUMNS} FROM experiments WHERE experiment_id {{in $1 int}}")
 # In the order in which they lie in the table, as stock finds them: see `api.runs.sql`.
-TAGS = _of_experiments(
-    "SELECT experiment_id, key, value FROM experiment_tags", " ORDER BY ctid LIMIT $2"
+TAGS = Sql(
+    "SELECT experiment_id, key, value FROM experiment_tags WHERE experiment_id {in $1 int}"
+    " ORDER BY {stored} LIMIT $2"
 )
-WEIGHTS = _of_experiments(  # bytes of the tags of each
-    f"SELECT experiment_id, sum({PAIR_BYTES} + octet_length(key) + coalesce(octet_length(value), 0))"
-    " FROM experiment_tags",
-    " GROUP BY experiment_id",
+WEIGHTS = Sql(  # bytes of the tags of each
+    f"SELECT experiment_id, sum({PAIR_BYTES} + {{bytes key}} + coalesce({{bytes value}}, 0))"
+    " FROM experiment_tags WHERE experiment_id {in $1 int} GROUP BY experiment_id"
 )
 INSERT = Sql(  # returns the new id
     "INSERT INTO experiments (name, artifact_location, lifecycle_stage, creation_time, last_update_time)"
     " VALUES ($1, $2, 'active', $3, $3) RETURNING experiment_id"
 )
 SET_LOCATION = Sql("UPDATE experiments SET artifact_location = $2 WHERE experiment_id = $1")
-INSERT_TAG = Sql("INSERT INTO experiment_tags (experiment_id, key, value) VALUES ($1, $2, $3)")
+INSERT_TAG = Bulk("experiment_tags", experiment_id="int", key="text", value="text")
 UPSERT_TAG = Sql(
     "INSERT INTO experiment_tags (experiment_id, key, value) VALUES ($1, $2, $3)"
     " ON CONFLICT (key, experiment_id) DO UPDATE SET value = EXCLUDED.value"

@@ -7,7 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from headrace.api.pieces import ALL_ROWS, MOST_VALUES, PAIR_BYTES, at_most, at_once, first_rows
-from headrace.db.base import Row, Sql, Tx
+from headrace.db.base import Row, Tx
+from headrace.db.sql import Bulk, Replace, Sql
 
 if TYPE_CHECKING:
     from headrace.search import Page
@@ -33,18 +34,23 @@ INSERT = Sql(
     " last_updated_timestamp_ms, status, lifecycle_stage, model_type, source_run_id)"
     " VALUES ($1, $2, $3, $4, $5, $5, $6, 'active', $7, $8)"
 )
-INSERT_PARAM = Sql(
-    "INSERT INTO logged_model_params (model_id, experiment_id, param_key, param_value)"
-    " VALUES ($1, $2, $3, $4)"
+INSERT_PARAM = Bulk(
+    "logged_model_params",
+    model_id="text",
+    experiment_id="int",
+    param_key="text",
+    param_value="text",
 )
-INSERT_TAG = Sql(
-    "INSERT INTO logged_model_tags (model_id, experiment_id, tag_key, tag_value)"
-    " VALUES ($1, $2, $3, $4)"
+INSERT_TAG = Bulk(
+    "logged_model_tags", model_id="text", experiment_id="int", tag_key="text", tag_value="text"
 )
-UPSERT_TAG = Sql(
-    "INSERT INTO logged_model_tags (model_id, experiment_id, tag_key, tag_value)"
-    " VALUES ($1, $2, $3, $4)"
-    " ON CONFLICT (model_id, tag_key) DO UPDATE SET tag_value = EXCLUDED.tag_value"
+UPSERT_TAG = Bulk(
+    "logged_model_tags",
+    model_id="text",
+    experiment_id="int",
+    tag_key="text",
+    tag_value="text",
+    on_conflict=Replace("model_id", "tag_key"),
 )
 DELETE_TAG = Sql("DELETE FROM logged_model_tags WHERE model_id = $1 AND tag_key = $2")
 SET_STATUS = Sql(
@@ -56,44 +62,31 @@ DELETE = Sql(  # softly: the row and all that is its stay
 )
 
 
-def _of_models(select: str, order: Sequence[str] = ()) -> Sql:
-    """Rows in the order of the table's primary key, which is how SQLite finds them for stock."""
-    on_postgres = ", ".join(f"{key}{_BYTEWISE if key in _TEXTS else ''}" for key in order)
-    rest = " ORDER BY {} LIMIT $2" if order else ""
-    return Sql(
-        postgres=f"{select} WHERE model_id = ANY($1::varchar[])" + rest.format(on_postgres),
-        sqlite=f"{select} WHERE model_id IN (SELECT value FROM json_each($1))"
-        + rest.format(", ".join(order)),
-    )
-
-
-_BYTEWISE: Final = ' COLLATE "C"'
-_TEXTS: Final = ("model_id", "param_key", "tag_key", "metric_name", "run_id")
-MODELS = _of_models(f"SELECT {_COLUMNS} FROM logged_models")
-PARAMS = _of_models(
-    "SELECT model_id, param_key, param_value FROM logged_model_params", ("model_id", "param_key")
+MODELS = Sql(f"SELECT {_COLUMNS} FROM logged_models WHERE model_id {{in $1 text}}")
+# What belongs to models comes in the order of the table's primary key, which is how SQLite finds it for stock.
+PARAMS = Sql(
+    "SELECT model_id, param_key, param_value FROM logged_model_params WHERE model_id {in $1 text}"
+    " ORDER BY model_id {bytewise}, param_key {bytewise} LIMIT $2"
 )
-TAGS = _of_models(
-    "SELECT model_id, tag_key, tag_value FROM logged_model_tags", ("model_id", "tag_key")
+TAGS = Sql(
+    "SELECT model_id, tag_key, tag_value FROM logged_model_tags WHERE model_id {in $1 text}"
+    " ORDER BY model_id {bytewise}, tag_key {bytewise} LIMIT $2"
 )
-METRICS = _of_models(
+METRICS = Sql(
     "SELECT model_id, metric_name, metric_value, metric_timestamp_ms, metric_step, dataset_name,"
-    " dataset_digest, run_id FROM logged_model_metrics",
-    ("model_id", "metric_name", "metric_timestamp_ms", "metric_step", "run_id"),
+    " dataset_digest, run_id FROM logged_model_metrics WHERE model_id {in $1 text}"
+    " ORDER BY model_id {bytewise}, metric_name {bytewise}, metric_timestamp_ms, metric_step,"
+    " run_id {bytewise} LIMIT $2"
 )
 METRIC_BYTES: Final = 200  # of a metric as JSON, beside its name and its dataset
-_WEIGHTS: Final = (
-    "SELECT model_id, sum(bytes) FROM ("
-    f"SELECT model_id, {METRIC_BYTES} + {{bytes}}(metric_name) + coalesce({{bytes}}(dataset_name), 0) AS bytes"
-    " FROM logged_model_metrics WHERE model_id {of_models} UNION ALL"
-    f" SELECT model_id, {PAIR_BYTES} + {{bytes}}(param_key) + {{bytes}}(param_value)"
-    " FROM logged_model_params WHERE model_id {of_models} UNION ALL"
-    f" SELECT model_id, {PAIR_BYTES} + {{bytes}}(tag_key) + {{bytes}}(tag_value)"
-    " FROM logged_model_tags WHERE model_id {of_models}) AS found GROUP BY model_id"
-)
 WEIGHTS = Sql(
-    postgres=_WEIGHTS.format(bytes="octet_length", of_models="= ANY($1::varchar[])"),
-    sqlite=_WEIGHTS.format(bytes="length", of_models="IN (SELECT value FROM json_each($1))"),
+    "SELECT model_id, sum(bytes) FROM ("
+    f"SELECT model_id, {METRIC_BYTES} + {{bytes metric_name}} + coalesce({{bytes dataset_name}}, 0) AS bytes"
+    " FROM logged_model_metrics WHERE model_id {in $1 text} UNION ALL"
+    f" SELECT model_id, {PAIR_BYTES} + {{bytes param_key}} + {{bytes param_value}}"
+    " FROM logged_model_params WHERE model_id {in $1 text} UNION ALL"
+    f" SELECT model_id, {PAIR_BYTES} + {{bytes tag_key}} + {{bytes tag_value}}"
+    " FROM logged_model_tags WHERE model_id {in $1 text}) AS found GROUP BY model_id"
 )
 
 

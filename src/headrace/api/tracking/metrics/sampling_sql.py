@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from headrace.db.base import Row, Sql, Tx
+from headrace.db.base import Row, Tx
+from headrace.db.sql import Sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from headrace.contract.scalars import INT64_MIN
-from headrace.db.base import Row, Sql, Tx
+from headrace.db.base import Row, Tx
+from headrace.db.sql import Sql
 
 PART_ROWS: Final = 10_000  # points that are read at once; a longer history comes in such parts
 # SQLite, to which MLflow gives no statistics, prefers an index that holds every column to the one that finds the

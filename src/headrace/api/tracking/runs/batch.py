@@ -208,7 +208,7 @@ def not_active(run_id: str, stage: str) -> ApiError:
 
 
 def _is_statement(batches: Sequence[Batch]) -> bool:
-    """Whether `apply` runs one statement: a small group of nothing but points, on PostgreSQL."""
+    """Whether `apply` needs one statement, on PostgreSQL: for a small group of nothing but points."""
     points = 0
     for batch in batches:
         if batch.params or batch.tags or batch.model_points:
@@ -219,7 +219,7 @@ def _is_statement(batches: Sequence[Batch]) -> bool:
 
 async def apply(tx: Tx, batches: Sequence[Batch]) -> list[ApiError | None]:
     """Write the batches; one answer each. See `Kind.apply`."""
-    if tx.dialect == "postgres" and _is_statement(batches):
+    if _is_statement(batches):
         stages = await batch_sql.insert_points_of_active(tx, batches)
         return [_refusal(batch, stages) for batch in batches]
     stages = await batch_sql.stages(tx, {batch.run_id for batch in batches})

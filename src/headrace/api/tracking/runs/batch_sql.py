@@ -1,4 +1,4 @@
-"""SQL of the log-batch path: whole columns as arrays on PostgreSQL, executemany on SQLite.
+"""SQL of the log-batch path.
 
 Rows are sorted by (key, run), as the tables' primary keys are, before they are written: two processes never wait
 for each other in a circle, and neighbours in an index are written one after the other (20 runs of 500 metrics:
@@ -11,10 +11,11 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from headrace.api.tracking.runs.sql import STAGES
+from headrace.api.tracking.runs.sql import LOCKED_RUNS, STAGES, UPDATE_RUN
 from headrace.commit.kinds import MAX_GROUP_OPS
-from headrace.db.base import Copy, Sql, Tx
+from headrace.db.base import Tx
 from headrace.db.errors import UniqueViolation
+from headrace.db.sql import Bulk, Replace, Sql
 
 if TYPE_CHECKING:
     from headrace.api.tracking.runs.batch import Batch, Point
@@ -23,17 +24,32 @@ Params = dict[str, dict[str, str]]  # by run and key
 _KEY: Final = itemgetter(0)
 _RUN_OF_BATCH: Final = attrgetter("run_id")
 
-# A new point wins over the latest one when (step, timestamp, value) is greater, on stored values.
-_WINS = (
-    "(EXCLUDED.step, EXCLUDED.timestamp, EXCLUDED.value)"
-    " > (latest_metrics.step, latest_metrics.timestamp, latest_metrics.value)"
+# Rows of both are a `Point`. A point that is there already is the same point, sent again; it wins over the latest one
+# when (step, timestamp, value) is greater, on stored values.
+POINTS: Final = Bulk(
+    "metrics",
+    key="text",
+    timestamp="bigint",
+    step="bigint",
+    run_uuid="text",
+    value="double",
+    is_nan="bool",
+    on_conflict="ignore",
 )
-_LATEST_ON_CONFLICT = (
-    " ON CONFLICT (key, run_uuid) DO UPDATE SET value = EXCLUDED.value, timestamp = EXCLUDED.timestamp,"
-    f" step = EXCLUDED.step, is_nan = EXCLUDED.is_nan WHERE {_WINS}"
+LATEST: Final = Bulk(
+    "latest_metrics",
+    key="text",
+    timestamp="bigint",
+    step="bigint",
+    run_uuid="text",
+    value="double",
+    is_nan="bool",
+    on_conflict=Replace("key", "run_uuid", if_greater=("step", "timestamp", "value")),
 )
-
-
+PARAMS: Final = Bulk("params", key="text", run_uuid="text", value="text", on_conflict="ignore")
+UPSERT_TAGS: Final = Bulk(
+    "tags", key="text", run_uuid="text", value="text", on_conflict=Replace("key", "run_uuid")
+)
 # Points as parameters (`_arguments`): run ids, one text of all keys, arrays of timestamps, steps and values, and two
 # strings of bytes: which of the run ids, and flags. asyncpg looks at every item of an array for 0.3-0.6 µs (a nested
 # array?), which with seven arrays was a third of what a point cost this process.
@@ -57,7 +73,7 @@ def _points_of_active(on_duplicate: str, limit: str) -> Sql:
     return Sql(
         postgres=f"""
 WITH live AS MATERIALIZED (
-    SELECT run_uuid, lifecycle_stage, experiment_id FROM runs WHERE run_uuid = ANY($1::varchar[]){limit}
+    SELECT run_uuid, lifecycle_stage, experiment_id FROM runs WHERE run_uuid {{in $1 text}}{limit}
 ), point AS MATERIALIZED (
     SELECT * FROM ({_POINTS}) AS p
     WHERE (run_uuid IN (SELECT run_uuid FROM live WHERE lifecycle_stage = 'active')) IS TRUE
@@ -68,9 +84,8 @@ WITH live AS MATERIALIZED (
 ), latest AS (
     INSERT INTO latest_metrics (run_uuid, key, timestamp, step, value, is_nan)
     SELECT run_uuid, key, timestamp, step, value, flags & {IS_NAN} <> 0 FROM point WHERE flags & {IS_NEWEST} <> 0
-    {_LATEST_ON_CONFLICT}
-) SELECT run_uuid, lifecycle_stage, experiment_id FROM live""",
-        sqlite="SELECT 1",  # SQLite runs INSERT_POINTS and UPSERT_LATEST in its transaction instead
+    {LATEST.clause}
+) SELECT run_uuid, lifecycle_stage, experiment_id FROM live"""
     )
 
 
@@ -79,26 +94,16 @@ WITH live AS MATERIALIZED (
 NEW_POINTS_OF_ACTIVE = _points_of_active("", _LIMITS_LOCKS)
 OLD_POINTS_OF_ACTIVE = _points_of_active("ON CONFLICT DO NOTHING", _LIMITS_LOCKS)
 POINTS_OF_ACTIVE = _points_of_active("ON CONFLICT DO NOTHING", "")  # inside a transaction
-POINT_COPY = Copy("metrics", "key", "timestamp", "step", "run_uuid", "value", "is_nan")
-PARAM_COPY = Copy("params", "key", "run_uuid", "value")
-INSERT_POINTS = Sql(
+# POINTS and LATEST with parameters as in `_POINTS`.
+PACKED_POINTS = Sql(
     postgres="INSERT INTO metrics (run_uuid, key, timestamp, step, value, is_nan)"
     f" SELECT run_uuid, key, timestamp, step, value, flags & {IS_NAN} <> 0 FROM ({_POINTS}) AS p"
-    " ON CONFLICT DO NOTHING",
-    sqlite="INSERT INTO metrics (key, timestamp, step, run_uuid, value, is_nan)"
-    " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+    + POINTS.clause
 )
-UPSERT_LATEST = Sql(
+PACKED_LATEST = Sql(
     postgres="INSERT INTO latest_metrics (run_uuid, key, timestamp, step, value, is_nan)"
     f" SELECT run_uuid, key, timestamp, step, value, flags & {IS_NAN} <> 0 FROM ({_POINTS}) AS p"
-    + _LATEST_ON_CONFLICT,
-    sqlite="INSERT INTO latest_metrics (key, timestamp, step, run_uuid, value, is_nan)"
-    " VALUES ($1, $2, $3, $4, $5, $6)" + _LATEST_ON_CONFLICT,
-)
-INSERT_PARAMS = Sql(
-    postgres="INSERT INTO params (key, run_uuid, value)"
-    " SELECT * FROM unnest($1::varchar[], $2::varchar[], $3::varchar[]) ON CONFLICT DO NOTHING",
-    sqlite="INSERT INTO params (key, run_uuid, value) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+    + LATEST.clause
 )
 STORED_PARAMS = Sql(
     postgres="SELECT p.run_uuid, p.key, p.value FROM params p"
@@ -106,22 +111,19 @@ STORED_PARAMS = Sql(
     sqlite="SELECT p.run_uuid, p.key, p.value FROM json_each($1) r JOIN params p"
     " ON p.run_uuid = r.value AND p.key IN (SELECT value FROM json_each($2))",
 )
-UPSERT_TAGS = Sql(
-    postgres="INSERT INTO tags (key, run_uuid, value)"
-    " SELECT * FROM unnest($1::varchar[], $2::varchar[], $3::varchar[])"
-    " ON CONFLICT (key, run_uuid) DO UPDATE SET value = EXCLUDED.value",
-    sqlite="INSERT INTO tags (key, run_uuid, value) VALUES ($1, $2, $3)"
-    " ON CONFLICT (key, run_uuid) DO UPDATE SET value = EXCLUDED.value",
-)
-KNOWN_MODELS = Sql(
-    postgres="SELECT model_id FROM logged_models WHERE model_id = ANY($1::varchar[])",
-    sqlite="SELECT model_id FROM logged_models WHERE model_id IN (SELECT value FROM json_each($1))",
-)
-RENAME = Sql("UPDATE runs SET name = $2 WHERE run_uuid = $1")
-INSERT_MODEL_POINTS = Sql(
-    "INSERT INTO logged_model_metrics (model_id, metric_name, metric_timestamp_ms, metric_step, metric_value,"
-    " dataset_name, dataset_digest, run_id, experiment_id)"
-    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING"
+KNOWN_MODELS = Sql("SELECT model_id FROM logged_models WHERE model_id {in $1 text}")
+INSERT_MODEL_POINTS = Bulk(
+    "logged_model_metrics",
+    model_id="text",
+    metric_name="text",
+    metric_timestamp_ms="bigint",
+    metric_step="bigint",
+    metric_value="double",
+    dataset_name="text",
+    dataset_digest="text",
+    run_id="text",
+    experiment_id="int",
+    on_conflict="ignore",
 )
 
 
@@ -164,7 +166,12 @@ def _flags(rows: Sequence[Point]) -> bytes:
 
 
 async def insert_points_of_active(tx: Tx, batches: Sequence[Batch]) -> dict[str, tuple[str, int]]:
-    """Write the points of all runs that are active; returns what `stages` would. PostgreSQL only."""
+    """Write the points of all runs that are active; returns what `stages` would. One statement on PostgreSQL."""
+    if tx.dialect == "sqlite":
+        of_runs = await stages(tx, {batch.run_id for batch in batches})
+        active = {run_id for run_id, (stage, _) in of_runs.items() if stage == "active"}
+        await insert_points(tx, [batch for batch in batches if batch.run_id in active])
+        return of_runs
     rows = _points(batches)
     newest = set(map(id, _newest(rows)))
     flags = bytes(row[5] | (IS_NEWEST if id(row) in newest else 0) for row in rows)
@@ -185,15 +192,15 @@ async def insert_points(tx: Tx, batches: Sequence[Batch]) -> None:
     rows = _points(batches)
     if not rows:
         return
-    if not await tx.copy_new(POINT_COPY, rows):
-        await _write_points(tx, INSERT_POINTS, rows)
+    if not await tx.copy_new(POINTS, rows):
+        await _write_points(tx, POINTS, PACKED_POINTS, rows)
     # Last, so that another process that logs to the same runs waits for the locks of these rows least.
-    await _write_points(tx, UPSERT_LATEST, _newest(rows))
+    await _write_points(tx, LATEST, PACKED_LATEST, _newest(rows))
 
 
-async def _write_points(tx: Tx, sql: Sql, rows: Sequence[Point]) -> None:
+async def _write_points(tx: Tx, sql: Bulk, packed: Sql, rows: Sequence[Point]) -> None:
     if tx.dialect == "postgres":
-        await tx.execute(sql, *_arguments(rows, _flags(rows)))
+        await tx.execute(packed, *_arguments(rows, _flags(rows)))
     else:
         await tx.executemany(sql, rows)
 
@@ -202,9 +209,7 @@ async def insert_params(tx: Tx, params: Params) -> bool:
     """Insert params, by run and key; whether all of them were new."""
     rows = [(key, run, value) for run in sorted(params) for key, value in params[run].items()]
     rows.sort(key=_KEY)
-    return await tx.copy_new(PARAM_COPY, rows) or (
-        await tx.insert_many(INSERT_PARAMS, rows) == len(rows)
-    )
+    return await tx.copy_new(PARAMS, rows) or await tx.executemany(PARAMS, rows) == len(rows)
 
 
 async def stored_params(tx: Tx, params: Params) -> Params:
@@ -226,12 +231,14 @@ async def upsert_tags(tx: Tx, batches: Sequence[Batch]) -> None:
     latest = {(b.run_id, key): value for b in batches for key, value in b.tags.items()}
     if latest:
         rows = sorted((key, run_id, value) for (run_id, key), value in latest.items())
-        await tx.insert_many(UPSERT_TAGS, rows)
+        await tx.executemany(UPSERT_TAGS, rows)
 
 
 async def rename(tx: Tx, names: dict[str, str]) -> None:
     """Set the name of runs (`mlflow.runName` renames)."""
-    await tx.executemany(RENAME, sorted(names.items()))
+    # In the order of ids, which the UPDATE does not keep: two processes never wait for each other in a circle.
+    await tx.fetch(LOCKED_RUNS, tx.array(sorted(names)))
+    await tx.executemany(UPDATE_RUN, [(run_id, None, None, name) for run_id, name in names.items()])
 
 
 async def logged_models(tx: Tx, batches: Sequence[Batch]) -> set[str] | None:

@@ -95,8 +95,8 @@ async def apply(tx: Tx, new: Sequence[NewRun]) -> list[ApiError | None]:
         good.sort(key=lambda run: run.run_id)
         tags = [(run.run_id, key, value) for run in good for key, value in run.tags]
         # None is inserted where the group's first COMMIT took place and only its answer was lost.
-        if await tx.insert_many(sql.INSERT_RUN, [run.row() for run in good]):
-            await tx.insert_many(sql.INSERT_TAG, tags)
+        if await tx.executemany(sql.INSERT_RUN, [run.row() for run in good]):
+            await tx.executemany(sql.INSERT_TAG, tags)
     return answers
 
 

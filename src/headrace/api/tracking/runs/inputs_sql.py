@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace.db.base import Sql
+from headrace.db.sql import Sql
 
 DATASET = Sql(
     "SELECT dataset_uuid FROM datasets WHERE experiment_id = $1 AND name = $2 AND digest = $3"
@@ -26,14 +26,10 @@ INSERT_MODEL_OUTPUT = Sql(
     " VALUES ($1, 'RUN_OUTPUT', $2, 'MODEL_OUTPUT', $3, $4)" + _EDGE_KEY
 )
 # Distinct datasets of experiments with the context in which runs used them.
-_SUMMARIES = (
+SUMMARIES = Sql(
     "SELECT * FROM (SELECT DISTINCT d.experiment_id, d.name, d.digest, t.value FROM datasets d"
     " JOIN inputs i ON i.source_id = d.dataset_uuid"
     " LEFT JOIN input_tags t ON t.input_uuid = i.input_uuid AND t.name = 'mlflow.data.context'"
-    " WHERE d.experiment_id {of}) AS found"
-    " ORDER BY experiment_id, name{c}, digest{c}, value{c} NULLS FIRST LIMIT $2"
-)
-SUMMARIES = Sql(
-    postgres=_SUMMARIES.format(of="= ANY($1::int[])", c=' COLLATE "C"'),
-    sqlite=_SUMMARIES.format(of="IN (SELECT value FROM json_each($1))", c=""),
+    " WHERE d.experiment_id {in $1 int}) AS found"
+    " ORDER BY experiment_id, name {bytewise}, digest {bytewise}, value {bytewise} NULLS FIRST LIMIT $2"
 )

@@ -7,26 +7,23 @@ from typing import Final
 
 from headrace.api.pieces import ALL_ROWS, PAIR_BYTES
 from headrace.api.tracking.runs import sql
-from headrace.db.base import Row, Sql, Tx
+from headrace.db.base import Row, Tx
+from headrace.db.sql import Sql
 
 METRIC_BYTES: Final = 100  # of a metric as JSON, beside its key
 
-_WEIGHTS: Final = (
+WEIGHTS = Sql(
     "SELECT run_uuid, sum(bytes) FROM ("
-    f" SELECT run_uuid, {METRIC_BYTES} + {{bytes}}(key) AS bytes FROM latest_metrics WHERE run_uuid {{of_runs}}"
+    f" SELECT run_uuid, {METRIC_BYTES} + {{bytes key}} AS bytes FROM latest_metrics WHERE run_uuid {{in $1 text}}"
     + "".join(
-        f" UNION ALL SELECT run_uuid, {PAIR_BYTES} + {{bytes}}(key) + coalesce({{bytes}}(value), 0)"
-        f" FROM {table} WHERE run_uuid {{of_runs}}"
+        f" UNION ALL SELECT run_uuid, {PAIR_BYTES} + {{bytes key}} + coalesce({{bytes value}}, 0)"
+        f" FROM {table} WHERE run_uuid {{in $1 text}}"
         for table in ("params", "tags")
     )
-    + " UNION ALL SELECT i.destination_id, {bytes}(d.dataset_source) + coalesce({bytes}(d.dataset_schema), 0)"
-    " + coalesce({bytes}(d.dataset_profile), 0) FROM inputs i JOIN datasets d ON d.dataset_uuid = i.source_id"
-    " WHERE i.source_type = 'DATASET' AND i.destination_type = 'RUN' AND i.destination_id {of_runs}"
+    + " UNION ALL SELECT i.destination_id, {bytes d.dataset_source} + coalesce({bytes d.dataset_schema}, 0)"
+    " + coalesce({bytes d.dataset_profile}, 0) FROM inputs i JOIN datasets d ON d.dataset_uuid = i.source_id"
+    " WHERE i.source_type = 'DATASET' AND i.destination_type = 'RUN' AND i.destination_id {in $1 text}"
     ") AS found GROUP BY run_uuid"
-)
-WEIGHTS = Sql(
-    postgres=_WEIGHTS.format(bytes="octet_length", of_runs="= ANY($1::varchar[])"),
-    sqlite=_WEIGHTS.format(bytes="length", of_runs="IN (SELECT value FROM json_each($1))"),
 )
 
 
@@ -47,10 +44,8 @@ METRICS_PART = _part("latest_metrics", "key, value, timestamp, step, is_nan", "r
 PARAMS_PART = _part("params", "key, value", "rowid")
 TAGS_PART = _part("tags", "key, value", "rowid")
 INPUTS = Sql(  # the datasets of a run, of which each may have 16 MB
-    postgres="SELECT input_uuid FROM inputs WHERE source_type = 'DATASET' AND destination_type = 'RUN'"
-    ' AND destination_id = $1 ORDER BY input_uuid COLLATE "C"',
-    sqlite="SELECT input_uuid FROM inputs WHERE source_type = 'DATASET' AND destination_type = 'RUN'"
-    " AND destination_id = $1 ORDER BY input_uuid",
+    "SELECT input_uuid FROM inputs WHERE source_type = 'DATASET' AND destination_type = 'RUN'"
+    " AND destination_id = $1 ORDER BY input_uuid {bytewise}"
 )
 DATASET = Sql(
     "SELECT i.destination_id, i.input_uuid, d.name, d.digest, d.dataset_source_type, d.dataset_source,"
@@ -58,8 +53,7 @@ DATASET = Sql(
     " FROM inputs i JOIN datasets d ON d.dataset_uuid = i.source_id WHERE i.input_uuid = $1"
 )
 DATASET_TAGS = Sql(
-    postgres='SELECT input_uuid, name, value FROM input_tags WHERE input_uuid = $1 ORDER BY name COLLATE "C"',
-    sqlite="SELECT input_uuid, name, value FROM input_tags WHERE input_uuid = $1 ORDER BY name",
+    "SELECT input_uuid, name, value FROM input_tags WHERE input_uuid = $1 ORDER BY name {bytewise}"
 )
 
 

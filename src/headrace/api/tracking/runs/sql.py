@@ -1,4 +1,4 @@
-"""SQL for runs: one constant per statement, PostgreSQL and SQLite side by side.
+"""SQL for runs.
 
 What log-batch writes is in batch_sql.py; rules are in handlers.py; the search statement is made by
 `headrace.search`.
@@ -12,7 +12,8 @@ from typing import Any, Final, NamedTuple
 from headrace.api.pieces import ALL_ROWS, AT_ONCE_BYTES, MOST_ROWS, MOST_VALUES, at_most
 from headrace.api.results import TooLong
 from headrace.contract.scalars import INT64_MAX
-from headrace.db.base import Row, Sql, Tx
+from headrace.db.base import Row, Tx
+from headrace.db.sql import Bulk, Sql
 
 COLUMNS = (
     "run_uuid",
@@ -28,27 +29,20 @@ COLUMNS = (
 _COLUMNS = ", ".join(COLUMNS)
 
 
-def _of_runs(select: str) -> Sql:
-    return Sql(
-        postgres=f"{select} = ANY($1::varchar[])",
-        sqlite=f"{select} IN (SELECT value FROM json_each($1))",
-    )
-
-
-RUNS = _of_runs(f"SELECT {_COLUMNS} FROM runs WHERE run_uuid")
-LOCKED_RUNS = Sql(
-    postgres=f"{RUNS.postgres} ORDER BY run_uuid FOR NO KEY UPDATE", sqlite=RUNS.sqlite
+_OF_RUNS = f"SELECT {_COLUMNS} FROM runs WHERE run_uuid {{in $1 text}}"
+RUNS = Sql(_OF_RUNS)
+LOCKED_RUNS = Sql(f"{_OF_RUNS} ORDER BY run_uuid {{for update}}")
+STAGES = Sql(
+    "SELECT run_uuid, lifecycle_stage, experiment_id FROM runs WHERE run_uuid {in $1 text}"
 )
-STAGES = _of_runs("SELECT run_uuid, lifecycle_stage, experiment_id FROM runs WHERE run_uuid")
 
 
 # What belongs to a run comes in the order of its rows in the table, which is that of logging until a row is changed
 # (on PostgreSQL; on SQLite also then). MLflow states no order, but this is what its own statements find.
 def _logged(table: str, columns: str) -> Sql:
-    select = f"SELECT run_uuid, {columns} FROM {table} WHERE run_uuid"
     return Sql(
-        postgres=f"{select} = ANY($1::varchar[]) ORDER BY ctid LIMIT $2",
-        sqlite=f"{select} IN (SELECT value FROM json_each($1)) ORDER BY run_uuid, rowid LIMIT $2",
+        f"SELECT run_uuid, {columns} FROM {table} WHERE run_uuid {{in $1 text}}"
+        " ORDER BY {stored by run_uuid} LIMIT $2"
     )
 
 
@@ -57,78 +51,63 @@ PARAMS = _logged("params", "key, value")
 TAGS = _logged("tags", "key, value")
 
 
-def _linked(select: str, order: str) -> Sql:
-    """Of edges, which have random ids: those that headrace makes are in the order of logging."""
-    return Sql(
-        postgres=f"{select} = ANY($1::varchar[]) ORDER BY {order} LIMIT $2".format(
-            c=' COLLATE "C"'
-        ),
-        sqlite=f"{select} IN (SELECT value FROM json_each($1)) ORDER BY {order} LIMIT $2".format(
-            c=""
-        ),
-    )
-
-
+# Edges have random ids; those that headrace makes are in the order of logging.
+_DATASET_BYTES: Final = (
+    "CAST({bytes d.dataset_source} + coalesce({bytes d.dataset_schema}, 0)"
+    " + coalesce({bytes d.dataset_profile}, 0) AS bigint)"
+)
 # Of the last row the bytes of all up to it: the first row beyond $3 bytes is the last.
-_DATASETS: Final = (
+DATASETS = Sql(
     "SELECT destination_id, input_uuid, name, digest, dataset_source_type, dataset_source, dataset_schema,"
     " dataset_profile, bytes FROM ("
     "SELECT i.destination_id, i.input_uuid, d.name, d.digest, d.dataset_source_type, d.dataset_source,"
-    " d.dataset_schema, d.dataset_profile, {size} AS size, sum({size}) OVER (ORDER BY i.input_uuid{c}) AS bytes"
+    f" d.dataset_schema, d.dataset_profile, {_DATASET_BYTES} AS size,"
+    f" sum({_DATASET_BYTES}) OVER (ORDER BY i.input_uuid {{bytewise}}) AS bytes"
     " FROM inputs i JOIN datasets d ON d.dataset_uuid = i.source_id"
-    " WHERE i.source_type = 'DATASET' AND i.destination_type = 'RUN' AND i.destination_id {of_runs}) AS found"
-    " WHERE bytes - size <= $3 ORDER BY input_uuid{c} LIMIT $2"
+    " WHERE i.source_type = 'DATASET' AND i.destination_type = 'RUN'"
+    " AND i.destination_id {in $1 text}) AS found"
+    " WHERE bytes - size <= $3 ORDER BY input_uuid {bytewise} LIMIT $2"
 )
-DATASETS = Sql(
-    postgres=_DATASETS.format(
-        size="(octet_length(d.dataset_source) + coalesce(octet_length(d.dataset_schema), 0)"
-        " + coalesce(octet_length(d.dataset_profile), 0))::bigint",
-        of_runs="= ANY($1::varchar[])",
-        c=' COLLATE "C"',
-    ),
-    sqlite=_DATASETS.format(
-        size="(length(CAST(d.dataset_source AS BLOB)) + coalesce(length(CAST(d.dataset_schema AS BLOB)), 0)"
-        " + coalesce(length(CAST(d.dataset_profile AS BLOB)), 0))",
-        of_runs="IN (SELECT value FROM json_each($1))",
-        c="",
-    ),
-)
-INPUT_TAGS = _linked(
+INPUT_TAGS = Sql(
     "SELECT t.input_uuid, t.name, t.value FROM inputs i JOIN input_tags t USING (input_uuid)"
-    " WHERE i.source_type = 'DATASET' AND i.destination_type = 'RUN' AND i.destination_id",
-    "t.input_uuid{c}, t.name{c}",
+    " WHERE i.source_type = 'DATASET' AND i.destination_type = 'RUN' AND i.destination_id {in $1 text}"
+    " ORDER BY t.input_uuid {bytewise}, t.name {bytewise} LIMIT $2"
 )
-MODELS_IN = _linked(
+MODELS_IN = Sql(
     "SELECT source_id, destination_id, 0 FROM inputs"
-    " WHERE source_type = 'RUN_INPUT' AND destination_type = 'MODEL_INPUT' AND source_id",
-    "input_uuid{c}",
+    " WHERE source_type = 'RUN_INPUT' AND destination_type = 'MODEL_INPUT' AND source_id {in $1 text}"
+    " ORDER BY input_uuid {bytewise} LIMIT $2"
 )
-MODELS_OUT = _linked(
+MODELS_OUT = Sql(
     "SELECT source_id, destination_id, step FROM inputs"
-    " WHERE source_type = 'RUN_OUTPUT' AND destination_type = 'MODEL_OUTPUT' AND source_id",
-    "input_uuid{c}",
+    " WHERE source_type = 'RUN_OUTPUT' AND destination_type = 'MODEL_OUTPUT' AND source_id {in $1 text}"
+    " ORDER BY input_uuid {bytewise} LIMIT $2"
 )
 LOCATIONS = Sql(  # of experiments: what create-run needs; none of them is deleted until the transaction ends
-    postgres="SELECT experiment_id, artifact_location, lifecycle_stage FROM experiments"
-    " WHERE experiment_id = ANY($1::int[]) FOR SHARE",
-    sqlite="SELECT experiment_id, artifact_location, lifecycle_stage FROM experiments"
-    " WHERE experiment_id IN (SELECT value FROM json_each($1))",
+    "SELECT experiment_id, artifact_location, lifecycle_stage FROM experiments"
+    " WHERE experiment_id {in $1 int} {for share}"
 )
 # Of new ids: a conflict means that a COMMIT whose answer was lost did take place.
-INSERT_RUN = Sql(
-    postgres="INSERT INTO runs (run_uuid, experiment_id, name, user_id, start_time, artifact_uri, source_type,"
-    " source_name, entry_point_name, status, source_version, lifecycle_stage)"
-    " SELECT *, 'UNKNOWN', '', '', 'RUNNING', '', 'active' FROM unnest($1::varchar[], $2::int[], $3::varchar[],"
-    " $4::varchar[], $5::bigint[], $6::varchar[]) ON CONFLICT DO NOTHING",
-    sqlite="INSERT INTO runs (run_uuid, experiment_id, name, user_id, start_time, artifact_uri, source_type,"
-    " source_name, entry_point_name, status, source_version, lifecycle_stage)"
-    " VALUES ($1, $2, $3, $4, $5, $6, 'UNKNOWN', '', '', 'RUNNING', '', 'active') ON CONFLICT DO NOTHING",
+INSERT_RUN = Bulk(
+    "runs",
+    run_uuid="text",
+    experiment_id="int",
+    name="text",
+    user_id="text",
+    start_time="bigint",
+    artifact_uri="text",
+    fixed={
+        "source_type": "'UNKNOWN'",
+        "source_name": "''",
+        "entry_point_name": "''",
+        "status": "'RUNNING'",
+        "source_version": "''",
+        "lifecycle_stage": "'active'",
+    },
+    on_conflict="ignore",
 )
-INSERT_TAG = Sql(
-    postgres="INSERT INTO tags (run_uuid, key, value)"
-    " SELECT * FROM unnest($1::varchar[], $2::varchar[], $3::varchar[])",
-    sqlite="INSERT INTO tags (run_uuid, key, value) VALUES ($1, $2, $3)",
-)
+INSERT_TAG = Bulk("tags", run_uuid="text", key="text", value="text")
+# Of many rows, for `Tx.executemany`. NULL leaves a column as it is.
 UPDATE_RUN = Sql(
     postgres="UPDATE runs SET status = COALESCE(u.status, runs.status), end_time = COALESCE(u.end_time, runs.end_time),"
     " name = COALESCE(u.name, runs.name)"
@@ -139,11 +118,10 @@ UPDATE_RUN = Sql(
 )
 SET_STAGE = Sql("UPDATE runs SET lifecycle_stage = $2, deleted_time = $3 WHERE run_uuid = $1")
 DELETE_TAG = Sql("DELETE FROM tags WHERE run_uuid = $1 AND key = $2")
-CLAIM_TAG = (
-    Sql(  # its value ($3 where it is new); nobody else changes it until the transaction ends
-        "INSERT INTO tags (run_uuid, key, value) VALUES ($1, $2, $3)"
-        " ON CONFLICT (key, run_uuid) DO UPDATE SET value = tags.value RETURNING value"
-    )
+# Its value ($3 where it is new); nobody else changes it until the transaction ends.
+CLAIM_TAG = Sql(
+    "INSERT INTO tags (run_uuid, key, value) VALUES ($1, $2, $3)"
+    " ON CONFLICT (key, run_uuid) DO UPDATE SET value = tags.value RETURNING value"
 )
 UPSERT_TAG = Sql(
     "INSERT INTO tags (run_uuid, key, value) VALUES ($1, $2, $3)"
@@ -151,14 +129,8 @@ UPSERT_TAG = Sql(
 )
 # Assessments that a run made, which runs/delete takes with it. MLflow looks for `source_run` in the text too; no
 # index helps, and a cast to JSON fails at the first text that is none.
-HAS_ASSESSMENTS = Sql(
-    postgres="SELECT 1 FROM assessments WHERE strpos(assessment_metadata, $1) > 0 LIMIT 1",
-    sqlite="SELECT 1 FROM assessments WHERE instr(assessment_metadata, $1) > 0 LIMIT 1",
-)
-DELETE_ASSESSMENTS = Sql(
-    postgres="DELETE FROM assessments WHERE strpos(assessment_metadata, $1) > 0",
-    sqlite="DELETE FROM assessments WHERE instr(assessment_metadata, $1) > 0",
-)
+HAS_ASSESSMENTS = Sql("SELECT 1 FROM assessments WHERE {contains assessment_metadata $1} LIMIT 1")
+DELETE_ASSESSMENTS = Sql("DELETE FROM assessments WHERE {contains assessment_metadata $1}")
 
 
 def source_run(run_id: str) -> str:
@@ -246,8 +218,7 @@ WHOLE_RUNS = Sql(
     + _arrays("latest_metrics", _METRIC_COLUMNS, MOST_ROWS)
     + _arrays("params", _PAIR_COLUMNS)
     + _arrays("tags", _PAIR_COLUMNS)
-    + " WHERE r.run_uuid = ANY($1::varchar[])",
-    sqlite="SELECT 1",  # SQLite has no round trips to save: it runs RUNS and LOGGED
+    + " WHERE r.run_uuid = ANY($1::varchar[])",  # SQLite has no round trips to save
 )
 # The row of a run and what was logged to it; None where that is too much to be read at once.
 Found = dict[str, tuple[Row, Logged | None]]

@@ -52,10 +52,10 @@ async def apply(tx: Tx, changes: Sequence[Change]) -> list[ApiError | Row]:
                 if value is not None:
                     new[place] = value
     if merged:
-        await tx.insert_many(sql.UPDATE_RUN, sorted((run, *new) for run, new in merged.items()))
+        await tx.executemany(sql.UPDATE_RUN, sorted((run, *new) for run, new in merged.items()))
         names = sorted((RUN_NAME, run, new[2]) for run, new in merged.items() if new[2])
         if names:
-            await tx.insert_many(UPSERT_TAGS, names)
+            await tx.executemany(UPSERT_TAGS, names)
         after = {row[0]: row for row in await tx.fetch(sql.RUNS, ids)}
         for n, change in enumerate(changes):
             answers.setdefault(n, after.get(change.run_id))

@@ -1,0 +1,145 @@
+"""Statements: one text for every database where they differ only in words, one text each where they really differ."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# What stands for a token (`{in $1 text}`) in the words of each database; `{}` are its arguments.
+POSTGRES: Final = {
+    "in {} text": "= ANY({}::varchar[])",  # one of the texts of a parameter made by `Tx.array`
+    "in {} int": "= ANY({}::int[])",
+    "for update": "FOR NO KEY UPDATE",  # nobody else changes the rows until the transaction ends
+    "for delete": "FOR UPDATE",  # nor refers to them
+    "for share": "FOR SHARE",  # nobody changes the rows; others may hold them in the same way
+    "bytes {}": "octet_length({})",
+    "bytewise": 'COLLATE "C"',  # the order of the text's UTF-8 bytes
+    "stored": "ctid",  # the place of a row in its table: the order of insertion, mostly
+    "stored by {}": "ctid",  # the same; rows of one value of the column may come together
+    "contains {} {}": "strpos({}, {}) > 0",
+    "join in order": "JOIN",  # reads the left side first, for planners that need to be told
+}
+SQLITE: Final = {
+    "in {} text": "IN (SELECT value FROM json_each({}))",
+    "in {} int": "IN (SELECT value FROM json_each({}))",
+    "for update": "",  # a transaction that writes is alone
+    "for delete": "",
+    "for share": "",
+    "bytes {}": "length(CAST({} AS BLOB))",
+    "bytewise": "",
+    "stored": "rowid",
+    "stored by {}": "{}, rowid",
+    "contains {} {}": "instr({}, {}) > 0",
+    "join in order": "CROSS JOIN",
+}
+ColumnType = Literal["text", "int", "bigint", "double", "bool"]
+_ARRAYS: Final[dict[ColumnType, str]] = {
+    "text": "varchar[]",
+    "int": "int[]",
+    "bigint": "bigint[]",
+    "double": "float8[]",
+    "bool": "bool[]",
+}
+_TOKEN: Final = re.compile(r"\{([^{}]*)\}")
+_PLACEHOLDER: Final = re.compile(r"\$(\d+)")
+
+
+def expand(text: str, words: Mapping[str, str]) -> str:
+    """`text` with its tokens in the words of a database. Raises LookupError for an unknown token."""
+
+    def words_of(token: re.Match[str]) -> str:
+        for name, expansion in words.items():
+            pattern = re.escape(name).replace(r"\{\}", r"(\S+)")
+            if found := re.fullmatch(pattern, token[1]):
+                return expansion.format(*found.groups())
+        raise LookupError(f"no database has words for {token[0]}")
+
+    return _TOKEN.sub(words_of, text)
+
+
+class Sql:
+    """One statement; `$1` … are its parameters on every database.
+
+    `Sql(text)` where the databases differ in tokens at most; `Sql(postgres=…, sqlite=…)` where they differ in more.
+    The attribute of a database that does not have the statement is not set: asking for it raises AttributeError.
+    """
+
+    __slots__ = ("postgres", "sqlite")
+    postgres: str
+    sqlite: str
+
+    def __init__(
+        self, text: str | None = None, *, postgres: str | None = None, sqlite: str | None = None
+    ) -> None:
+        postgres = text if postgres is None else postgres
+        sqlite = text if sqlite is None else sqlite
+        assert postgres or sqlite, "a statement needs a text"
+        if postgres:
+            self.postgres = expand(postgres, POSTGRES)
+        if sqlite:
+            self.sqlite = _PLACEHOLDER.sub(r"?\1", expand(sqlite, SQLITE))
+
+
+class Replace:
+    """A row takes the place of the one with the same key.
+
+    `if_greater`: only when these columns, compared one after another, are greater than those of the row that is there.
+    """
+
+    __slots__ = ("if_greater", "key")
+
+    def __init__(self, *key: str, if_greater: tuple[str, ...] = ()) -> None:
+        self.key = key
+        self.if_greater = if_greater
+
+    def clause(self, table: str, columns: Mapping[str, ColumnType]) -> str:
+        """The clause of an INSERT of these columns."""
+        sets = ", ".join(f"{name} = EXCLUDED.{name}" for name in columns if name not in self.key)
+        clause = f" ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {sets}"
+        if self.if_greater:
+            new, old = (
+                ", ".join(f"{row}.{name}" for name in self.if_greater)
+                for row in ("EXCLUDED", table)
+            )
+            clause += f" WHERE ({new}) > ({old})"
+        return clause
+
+
+class Bulk(Sql):
+    """An INSERT of many rows (`Tx.executemany`, `Tx.copy_new`), written from facts.
+
+    `columns` are in the order of a row's values. `on_conflict`: what happens to a row whose key is there; without it,
+    that is a `UniqueViolation`. `fixed`: columns that have the same value, a literal of SQL, in every row.
+    """
+
+    __slots__ = ("clause", "columns", "table")
+
+    def __init__(
+        self,
+        table: str,
+        *,
+        on_conflict: Literal["ignore"] | Replace | None = None,
+        fixed: Mapping[str, str] | None = None,
+        **columns: ColumnType,
+    ) -> None:
+        self.table = table
+        self.columns = tuple(columns)
+        fixed = fixed or {}
+        insert = f"INSERT INTO {table} ({', '.join([*columns, *fixed])})"
+        self.clause = ""  # of the INSERT, for statements that contain it
+        if isinstance(on_conflict, Replace):
+            self.clause = on_conflict.clause(table, columns)
+        elif on_conflict == "ignore":
+            self.clause = " ON CONFLICT DO NOTHING"
+        numbered = [f"${n}" for n in range(1, len(columns) + 1)]
+        arrays = ", ".join(
+            f"{parameter}::{_ARRAYS[kind]}"
+            for parameter, kind in zip(numbered, columns.values(), strict=True)
+        )
+        super().__init__(
+            postgres=f"{insert} SELECT {', '.join(['*', *fixed.values()])} FROM unnest({arrays}){self.clause}",
+            sqlite=f"{insert} VALUES ({', '.join([*numbered, *fixed.values()])}){self.clause}",
+        )
