@@ -121,7 +121,7 @@ async def _latest(db: Database, diagnosis: Diagnosis) -> None:
 
 
 async def _clock(db: Database, diagnosis: Diagnosis) -> None:
-    theirs_ms = await db.read(health.number, health.CLOCK_MS)
+    theirs_ms = await db.read(health.clock_ms)
     if theirs_ms:
         off_ms = theirs_ms - now_ms()
         diagnosis.facts.append(

@@ -24,7 +24,8 @@ from headrace.storage.local import LocalStore
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from headrace.db.base import Database, Row, Sql
+    from headrace.db.base import Database, Row
+    from headrace.db.sql import Sql
     from headrace.storage.locations import ArtifactPath, Locations
 
 _AGE: Final = re.compile(r"(?:([\d.]+)d)?(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?")

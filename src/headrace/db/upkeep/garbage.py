@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, LiteralString, NamedTuple
 from uuid import uuid4
 
-from headrace.db.base import Row, Sql, Tx
+from headrace.db.sql import Sql
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,22 +51,16 @@ ALL_EXPERIMENTS = Sql(
 )
 # $1: ids named by the user. (id, artifact location or name, stage, time of deletion or last change)
 RUNS_NAMED = Sql(
-    postgres="SELECT run_uuid, artifact_uri, lifecycle_stage, deleted_time FROM runs"
-    " WHERE run_uuid = ANY($1::varchar[])",
-    sqlite="SELECT run_uuid, artifact_uri, lifecycle_stage, deleted_time FROM runs"
-    " WHERE run_uuid IN (SELECT value FROM json_each($1))",
+    "SELECT run_uuid, artifact_uri, lifecycle_stage, deleted_time FROM runs"
+    " WHERE run_uuid {in $1 text}"
 )
 MODELS_NAMED = Sql(
-    postgres="SELECT model_id, artifact_location, lifecycle_stage, last_updated_timestamp_ms"
-    " FROM logged_models WHERE model_id = ANY($1::varchar[])",
-    sqlite="SELECT model_id, artifact_location, lifecycle_stage, last_updated_timestamp_ms"
-    " FROM logged_models WHERE model_id IN (SELECT value FROM json_each($1))",
+    "SELECT model_id, artifact_location, lifecycle_stage, last_updated_timestamp_ms"
+    " FROM logged_models WHERE model_id {in $1 text}"
 )
 EXPERIMENTS_NAMED = Sql(
-    postgres="SELECT experiment_id, name, lifecycle_stage, last_update_time FROM experiments"
-    " WHERE experiment_id = ANY($1::int[])",
-    sqlite="SELECT experiment_id, name, lifecycle_stage, last_update_time FROM experiments"
-    " WHERE experiment_id IN (SELECT value FROM json_each($1))",
+    "SELECT experiment_id, name, lifecycle_stage, last_update_time FROM experiments"
+    " WHERE experiment_id {in $1 int}"
 )
 # The number of candidates, for the progress of a collection. $1 as above.
 COUNT_RUNS = Sql(
@@ -85,59 +79,31 @@ _ENDED: Final = "status IN (2, 3, 4, 5) AND creation_time < $1"
 JOBS = Sql(
     f"DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE {_ENDED} LIMIT $2)",
 )
-JOBS_NAMED = Sql(
-    postgres=f"DELETE FROM jobs WHERE {_ENDED} AND id = ANY($2::varchar[])",
-    sqlite=f"DELETE FROM jobs WHERE {_ENDED} AND id IN (SELECT value FROM json_each($2))",
-)
+JOBS_NAMED = Sql(f"DELETE FROM jobs WHERE {_ENDED} AND id {{in $2 text}}")
 COUNT_JOBS = Sql(f"SELECT count(*) FROM jobs WHERE {_ENDED}")
-COUNT_JOBS_NAMED = Sql(
-    postgres=f"SELECT count(*) FROM jobs WHERE {_ENDED} AND id = ANY($2::varchar[])",
-    sqlite=f"SELECT count(*) FROM jobs WHERE {_ENDED} AND id IN (SELECT value FROM json_each($2))",
-)
+COUNT_JOBS_NAMED = Sql(f"SELECT count(*) FROM jobs WHERE {_ENDED} AND id {{in $2 text}}")
 RUNS_LEFT = Sql("SELECT count(*) FROM runs WHERE experiment_id = $1")
 METRICS_BY_RUN = Sql(
-    postgres="SELECT run_uuid, count(*) FROM metrics WHERE run_uuid = ANY($1::varchar[])"
-    " GROUP BY run_uuid",
-    sqlite="SELECT run_uuid, count(*) FROM metrics"
-    " WHERE run_uuid IN (SELECT value FROM json_each($1)) GROUP BY run_uuid",
+    "SELECT run_uuid, count(*) FROM metrics WHERE run_uuid {in $1 text} GROUP BY run_uuid"
 )
-COUNT_METRICS = Sql(
-    postgres="SELECT count(*) FROM metrics WHERE run_uuid = ANY($1::varchar[])",
-    sqlite="SELECT count(*) FROM metrics WHERE run_uuid IN (SELECT value FROM json_each($1))",
-)
-# FOR UPDATE makes a concurrent restore wait for the end of the transaction. $2: deleted at or
+COUNT_METRICS = Sql("SELECT count(*) FROM metrics WHERE run_uuid {in $1 text}")
+# The lock makes a concurrent restore wait for the end of the transaction. $2: deleted at or
 # before; $1 as above.
 STILL_DELETED_RUNS = Sql(
-    postgres="SELECT run_uuid, artifact_uri FROM runs WHERE run_uuid = ANY($1::varchar[])"
+    "SELECT run_uuid, artifact_uri FROM runs WHERE run_uuid {in $1 text}"
     " AND lifecycle_stage = 'deleted' AND coalesce(deleted_time, 0) <= $2"
-    " ORDER BY run_uuid FOR UPDATE",
-    sqlite="SELECT run_uuid, artifact_uri FROM runs"
-    " WHERE run_uuid IN (SELECT value FROM json_each($1))"
-    " AND lifecycle_stage = 'deleted' AND coalesce(deleted_time, 0) <= $2",
+    " ORDER BY run_uuid {for delete}"
 )
 STILL_DELETED_MODELS = Sql(
-    postgres="SELECT model_id, artifact_location FROM logged_models"
-    " WHERE model_id = ANY($1::varchar[])"
+    "SELECT model_id, artifact_location FROM logged_models WHERE model_id {in $1 text}"
     " AND lifecycle_stage = 'deleted' AND last_updated_timestamp_ms <= $2"
-    " ORDER BY model_id FOR UPDATE",
-    sqlite="SELECT model_id, artifact_location FROM logged_models"
-    " WHERE model_id IN (SELECT value FROM json_each($1))"
-    " AND lifecycle_stage = 'deleted' AND last_updated_timestamp_ms <= $2",
-)
-_DELETED_EXPERIMENT: Final = (
-    "SELECT 1 FROM experiments WHERE experiment_id = $1 AND lifecycle_stage = 'deleted'"
+    " ORDER BY model_id {for delete}"
 )
 STILL_DELETED_EXPERIMENT = Sql(
-    postgres=f"{_DELETED_EXPERIMENT} FOR UPDATE", sqlite=_DELETED_EXPERIMENT
+    "SELECT 1 FROM experiments WHERE experiment_id = $1 AND lifecycle_stage = 'deleted' {for delete}"
 )
-DELETE_RUNS = Sql(
-    postgres="DELETE FROM runs WHERE run_uuid = ANY($1::varchar[])",
-    sqlite="DELETE FROM runs WHERE run_uuid IN (SELECT value FROM json_each($1))",
-)
-DELETE_MODELS = Sql(
-    postgres="DELETE FROM logged_models WHERE model_id = ANY($1::varchar[])",
-    sqlite="DELETE FROM logged_models WHERE model_id IN (SELECT value FROM json_each($1))",
-)
+DELETE_RUNS = Sql("DELETE FROM runs WHERE run_uuid {in $1 text}")
+DELETE_MODELS = Sql("DELETE FROM logged_models WHERE model_id {in $1 text}")
 # An address of up to 500 characters fits into source_name, 200 into artifact_uri. $1 … $3: as in `Orphan`.
 INSERT_ORPHAN = Sql("INSERT INTO runs (run_uuid, name, source_name) VALUES ($1, $2, $3)")
 # $1: last id of the previous page; $2: rows per page.
@@ -205,24 +171,15 @@ OF_EXPERIMENT: Final = {
     )
 }
 # The datasets and models that a run used. MLflow never deletes these rows.
+_INPUTS_OF_RUNS: Final = (
+    "(destination_type = 'RUN' AND destination_id {in $1 text})"
+    " OR (source_type IN ('RUN_INPUT', 'RUN_OUTPUT') AND source_id {in $1 text})"
+)
 INPUT_TAGS_OF_RUNS = Sql(
-    postgres="DELETE FROM input_tags WHERE input_uuid IN (SELECT input_uuid FROM inputs WHERE"
-    " (destination_type = 'RUN' AND destination_id = ANY($1::varchar[]))"
-    " OR (source_type IN ('RUN_INPUT', 'RUN_OUTPUT') AND source_id = ANY($1::varchar[])))",
-    sqlite="DELETE FROM input_tags WHERE input_uuid IN (SELECT input_uuid FROM inputs WHERE"
-    " (destination_type = 'RUN' AND destination_id IN (SELECT value FROM json_each($1)))"
-    " OR (source_type IN ('RUN_INPUT', 'RUN_OUTPUT')"
-    " AND source_id IN (SELECT value FROM json_each($1))))",
+    "DELETE FROM input_tags WHERE input_uuid IN"
+    f" (SELECT input_uuid FROM inputs WHERE {_INPUTS_OF_RUNS})"
 )
-INPUTS_OF_RUNS = Sql(
-    postgres="DELETE FROM inputs WHERE"
-    " (destination_type = 'RUN' AND destination_id = ANY($1::varchar[]))"
-    " OR (source_type IN ('RUN_INPUT', 'RUN_OUTPUT') AND source_id = ANY($1::varchar[]))",
-    sqlite="DELETE FROM inputs WHERE"
-    " (destination_type = 'RUN' AND destination_id IN (SELECT value FROM json_each($1)))"
-    " OR (source_type IN ('RUN_INPUT', 'RUN_OUTPUT')"
-    " AND source_id IN (SELECT value FROM json_each($1)))",
-)
+INPUTS_OF_RUNS = Sql(f"DELETE FROM inputs WHERE {_INPUTS_OF_RUNS}")
 
 
 async def page(tx: Tx, sql: Sql, *args: object) -> list[Row]:

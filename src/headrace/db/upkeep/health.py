@@ -6,7 +6,7 @@ import re
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
-from headrace.db.base import Row, Sql, Tx
+from headrace.db.sql import Sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,23 +27,18 @@ INDEXES = Sql(
 _ROWS: Final = "greatest(reltuples, pg_stat_get_live_tuples(oid), 0)::bigint"
 SIZES = Sql(
     postgres=f"SELECT relname, {_ROWS}, pg_total_relation_size(oid) FROM pg_class"
-    " WHERE relkind = 'r' AND relname = ANY($1::varchar[]) AND pg_table_is_visible(oid)"
+    " WHERE relkind = 'r' AND relname {in $1 text} AND pg_table_is_visible(oid)"
     " ORDER BY 3 DESC, 1",
-    sqlite="SELECT value, 0, 0 FROM json_each($1)",
 )
 FILE_BYTES = Sql(
     postgres="SELECT pg_database_size(current_database())",
     sqlite="SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
 )
 HIGHEST_ROW: Final = {
-    table: Sql(f"SELECT max(rowid) FROM {table}", postgres="SELECT 0")
-    for table in ("latest_metrics", "metrics")
+    table: Sql(sqlite=f"SELECT max(rowid) FROM {table}") for table in ("latest_metrics", "metrics")
 }
 ESTIMATE: Final = {
-    table: Sql(
-        postgres=f"SELECT {_ROWS} FROM pg_class WHERE oid = '{table}'::regclass",
-        sqlite="SELECT 0",
-    )
+    table: Sql(postgres=f"SELECT {_ROWS} FROM pg_class WHERE oid = '{table}'::regclass")
     for table in ("latest_metrics", "metrics")
 }
 # (run, key) of a sample: from a share of the table's pages, or from $2 rows after a row number.
@@ -70,38 +65,33 @@ LATEST_AND_NEWEST = Sql(
     sqlite=f"SELECT {_BOTH} {_LATEST}"
     f" LEFT JOIN metrics m ON m.rowid = (SELECT rowid {_NEWEST}) {_ACTIVE}",
 )
-JOURNAL_MODE = Sql(postgres="SELECT ''", sqlite="SELECT journal_mode FROM pragma_journal_mode")
-CLOCK_MS = Sql(
-    postgres="SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint", sqlite="SELECT 0"
-)
+JOURNAL_MODE = Sql(sqlite="SELECT journal_mode FROM pragma_journal_mode")
+CLOCK_MS = Sql(postgres="SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
 NEWEST_EXPERIMENT_MS = Sql("SELECT max(last_update_time) FROM experiments")
 
 
 RUN_IDS = Sql("SELECT run_uuid FROM runs WHERE run_uuid > $1 ORDER BY run_uuid LIMIT $2")
 # Prevents changes of latest metrics between the read of the history and the commit.
-_LOCK = Sql(postgres="LOCK TABLE latest_metrics IN SHARE ROW EXCLUSIVE MODE", sqlite="SELECT 1")
+_LOCK = Sql(postgres="LOCK TABLE latest_metrics IN SHARE ROW EXCLUSIVE MODE")
 _RECOMPUTE: Final = (
     "INSERT INTO latest_metrics (run_uuid, key, timestamp, step, value, is_nan)"
     " SELECT run_uuid, key, timestamp, step, value, is_nan FROM (SELECT m.*, row_number() OVER"
     " (PARTITION BY run_uuid, key ORDER BY step DESC, timestamp DESC, value DESC) AS place"
-    " FROM metrics m WHERE run_uuid {among}) AS ranked WHERE place = 1"
+    " FROM metrics m WHERE run_uuid {in $1 text}) AS ranked WHERE place = 1"
     " ON CONFLICT (key, run_uuid) DO UPDATE SET value = EXCLUDED.value, timestamp = EXCLUDED.timestamp,"
     " step = EXCLUDED.step, is_nan = EXCLUDED.is_nan WHERE (EXCLUDED.step, EXCLUDED.timestamp,"
     " EXCLUDED.value, EXCLUDED.is_nan) IS DISTINCT FROM (latest_metrics.step,"
     " latest_metrics.timestamp, latest_metrics.value, latest_metrics.is_nan)"
 )
-_FORGET: Final = (
-    "DELETE FROM latest_metrics WHERE run_uuid {among} AND NOT EXISTS (SELECT 1 FROM metrics m"
+FORGET = Sql(
+    "DELETE FROM latest_metrics WHERE run_uuid {in $1 text} AND NOT EXISTS (SELECT 1 FROM metrics m"
     " WHERE m.run_uuid = latest_metrics.run_uuid AND m.key = latest_metrics.key)"
 )
-_IN_ARRAY: Final = "= ANY($1::varchar[])"
-_IN_JSON: Final = "IN (SELECT value FROM json_each($1))"
 RECOMPUTE = Sql(
-    postgres=_RECOMPUTE.format(among=_IN_ARRAY),
+    postgres=_RECOMPUTE,
     # older SQLite has no IS DISTINCT FROM, and compares rows with IS NOT
-    sqlite=_RECOMPUTE.format(among=_IN_JSON).replace("IS DISTINCT FROM", "IS NOT"),
+    sqlite=_RECOMPUTE.replace("IS DISTINCT FROM", "IS NOT"),
 )
-FORGET = Sql(postgres=_FORGET.format(among=_IN_ARRAY), sqlite=_FORGET.format(among=_IN_JSON))
 
 
 async def run_ids(tx: Tx, after: str, limit: int) -> list[str]:
@@ -111,7 +101,8 @@ async def run_ids(tx: Tx, after: str, limit: int) -> list[str]:
 
 async def recompute_latest(tx: Tx, ids: list[str]) -> int:
     """Correct the latest metrics of runs according to their history; returns the number of changes."""
-    await tx.fetch(_LOCK)
+    if tx.dialect == "postgres":  # SQLite has one writing transaction at a time
+        await tx.fetch(_LOCK)
     changed = await tx.execute(RECOMPUTE, tx.array(ids))
     return changed + await tx.execute(FORGET, tx.array(ids))
 
@@ -129,14 +120,14 @@ async def indexes(tx: Tx) -> set[str]:
 
 async def sizes(tx: Tx, tables: Iterable[str]) -> list[tuple[str, int, int]]:
     """Table, estimated rows, bytes (0 for SQLite), largest first."""
-    rows = [(row[0], row[1], row[2]) for row in await tx.fetch(SIZES, tx.array(sorted(tables)))]
-    if tx.dialect == "sqlite":
-        counted = []
-        for table, _, _ in rows:
-            found = await tx.fetchrow(Sql(f'SELECT max(rowid) FROM "{table}"'))
-            counted.append((table, int(found[0] or 0) if found else 0, 0))
-        rows = sorted(counted, key=lambda row: (-row[1], row[0]))
-    return rows
+    if tx.dialect == "postgres":
+        rows = await tx.fetch(SIZES, tx.array(sorted(tables)))
+        return [(table, estimate, size) for table, estimate, size in rows]
+    counted = [
+        (table, await number(tx, Sql(sqlite=f'SELECT max(rowid) FROM "{table}"')), 0)
+        for table in tables
+    ]
+    return sorted(counted, key=lambda row: (-row[1], row[0]))
 
 
 async def number(tx: Tx, sql: Sql) -> int:
@@ -145,8 +136,13 @@ async def number(tx: Tx, sql: Sql) -> int:
     return int(row[0] or 0) if row else 0
 
 
+async def clock_ms(tx: Tx) -> int:
+    """PostgreSQL's time in milliseconds since the epoch; 0 for SQLite, which has no clock of its own."""
+    return await number(tx, CLOCK_MS) if tx.dialect == "postgres" else 0
+
+
 async def journal_mode(tx: Tx) -> str:
-    """The journal mode of SQLite; empty for PostgreSQL."""
+    """The journal mode. SQLite only."""
     row = await tx.fetchrow(JOURNAL_MODE)
     return str(row[0]) if row else ""
 
