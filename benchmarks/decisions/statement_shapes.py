@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 import asyncpg
 
 from benchmarks.decisions.drivers import backend_cpu_us
-from headrace.api.tracking.runs import batch_sql
+from headrace.api.tracking.runs import batch_sql, sql
 from headrace.api.tracking.runs.batch import Batch
 from headrace.api.tracking.runs.types import MetricIn
 from headrace.db.base import RowCount
@@ -60,7 +60,7 @@ async def write(connection: Any, shape: str, batches: list[Batch]) -> None:
         return
     tx = PostgresTx(connection, schema, RowCount(), copies=shape == "copy")
     async with connection.transaction():
-        await batch_sql.stages(tx, {batch.run_id for batch in batches})
+        await sql.stages(tx, {batch.run_id for batch in batches})
         if shape != "copy, by run":
             await batch_sql.insert_points(tx, batches)
             return

@@ -103,7 +103,9 @@ async def test_a_page_of_models_takes_five_statements_whatever_its_size(
 
 async def test_the_newest_version_of_each_stage(registry: SqliteDatabase) -> None:
     found = await registry.read(versions_sql.latest, ["model-0", "model-1"])
-    shown = {(one.row[0], one.row[5]): (one.row[1], len(one.tags)) for one in found}
+    shown = {
+        (one.row.name, one.row.current_stage): (one.row.version, len(one.tags)) for one in found
+    }
     assert shown == {
         ("model-0", "None"): (76, 1),
         ("model-0", "Staging"): (77, 1),

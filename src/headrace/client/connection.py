@@ -76,7 +76,7 @@ class Connection:
 
     def _number_of(self, name: str) -> int | None:
         found = self._engine().read(experiments_sql.find, experiments_sql.BY_NAME, name)
-        return None if found is None else int(found[0][0])
+        return None if found is None else found[0].experiment_id
 
     def search_experiments(
         self,

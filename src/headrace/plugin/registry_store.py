@@ -51,9 +51,10 @@ if TYPE_CHECKING:
 
 def model_version(found: Whole) -> ModelVersion:
     """Convert a version with its tags and aliases to MLflow's entity."""
+    row: Any = found.row  # the entity takes more than its annotations allow
     (
         name, version, created, updated, user, stage, description, source, run_id, status, message, link,
-    ) = found.row[:12]  # fmt: skip
+    ) = row[:12]  # fmt: skip
     return ModelVersion(
         name=name,
         version=version,
@@ -82,7 +83,7 @@ def registered_models(rows: Sequence[Row], belongings: Belongings) -> list[Regis
     for name, alias, version in belongings.aliases:
         aliases[name].append(RegisteredModelAlias(alias, version))
     for one in belongings.versions:
-        newest[one.row[0]].append(model_version(one))
+        newest[one.row.name].append(model_version(one))
     return [
         RegisteredModel(
             name, created, updated, description, newest[name], tags[name], aliases[name]
@@ -288,7 +289,7 @@ class RegistryStore(SqlAlchemyStore):
     def get_model_version_download_uri(self, name: str, version: Any) -> Any:
         key = versions.key_of(arguments.text(name), arguments.version(version))
         row = self._headrace.read(lookup.existing_version, *key)
-        return row[12] or row[7]
+        return row.files
 
     @with_fallback
     def search_model_versions(

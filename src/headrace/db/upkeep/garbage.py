@@ -19,6 +19,8 @@ from headrace.db.sql import Sql
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from headrace.db.base import Row, Tx
+
 CHUNK_ROWS: Final = 10_000  # per transaction: 20-60 ms, which bounds the wait of other writers
 CHUNK_TRACES: Final = 200  # fewer, since their spans are deleted with them
 PAGE_ROWS: Final = 100  # runs, models or experiments per page

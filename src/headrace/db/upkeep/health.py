@@ -11,6 +11,8 @@ from headrace.db.sql import Sql
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from headrace.db.base import Row, Tx
+
 SAMPLED: Final = 500  # rows of latest_metrics, and of metrics, in the sample
 SAMPLED_PLACES: Final = 10  # in a SQLite table, where consecutive rows mostly belong to one run
 _CREATE_INDEX: Final = re.compile(

@@ -59,7 +59,7 @@ async def search(tx: Tx, page: Page) -> tuple[Sequence[Row], Belongings, str | N
 async def _searched(tx: Tx, names: Sequence[str], most: int) -> Belongings:
     found = await belongings(tx, names, most)
     # Stock lists the stages of a searched model in alphabetical order, those of one it got by age.
-    found.versions = sorted(found.versions, key=lambda one: one.row[5] or "")
+    found.versions = sorted(found.versions, key=lambda one: one.row.current_stage or "")
     return found
 
 

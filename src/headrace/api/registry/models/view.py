@@ -22,7 +22,7 @@ def models(rows: Sequence[Row], belongings: Belongings) -> list[RegisteredModel]
     for name, alias, version in belongings.aliases:
         aliases[name].append(Alias(alias, str(version)))
     for one in belongings.versions:
-        versions[one.row[0]].append(model_version(one))
+        versions[one.row.name].append(model_version(one))
     return [
         RegisteredModel(
             name=name,

@@ -109,7 +109,7 @@ async def _resolve_registered(tx: Tx, new: NewVersion, req: CreateModelVersion) 
             "model version sources."
         )
     number = await _number(tx, uri)
-    run_id = (await existing_version(tx, uri.name, number))[8] or ""
+    run_id = (await existing_version(tx, uri.name, number)).run_id or ""
     if (req.run_id is not None and req.run_id != run_id) or req.model_id:
         raise invalid(
             f"Invalid model version source: '{new.source}'. The run_id and model_id request "
@@ -124,7 +124,7 @@ async def _number(tx: Tx, uri: sources.ModelUri) -> int:
         return parse_version(uri.version)
     if uri.alias is not None:
         check_alias(uri.alias)
-        return int((await version_by_alias(tx, uri.name, uri.alias)).row[1])
+        return (await version_by_alias(tx, uri.name, uri.alias)).row.version
     found = await latest_versions(tx, uri.name, (uri.stage,) if uri.stage else ())
     if not found:
         of_stage = f" and stage '{uri.stage}'" if uri.stage else ""
@@ -132,7 +132,7 @@ async def _number(tx: Tx, uri: sources.ModelUri) -> int:
             ErrorCode.INTERNAL_ERROR,
             f"No versions of model with name '{uri.name}'{of_stage} found",
         )
-    return max(int(one.row[1]) for one in found)
+    return max(one.row.version for one in found)
 
 
 async def insert(tx: Tx, new: NewVersion, now_ms: int) -> Whole:
@@ -163,15 +163,15 @@ async def insert(tx: Tx, new: NewVersion, now_ms: int) -> Whole:
     return Whole(await existing_version(tx, new.name, number), tags)
 
 
-async def _storage(tx: Tx, new: NewVersion) -> str:
+async def _storage(tx: Tx, new: NewVersion) -> str | None:
     """Where the files are; fills in the run of a logged model."""
     uri = sources.ModelUri()
     if not new.is_prompt and sources.split(new.source).scheme == "models":
         uri = sources.parse_models_uri(new.source)
-    storage = new.source
+    storage: str | None = new.source
     if uri.version is not None:
         row = await existing_version(tx, uri.name, parse_version(uri.version))
-        storage = row[12] or row[7]
+        storage = row.files
     model_id = uri.model_id or ("" if new.run_id else new.model_id)
     if model_id:
         model = await origin_sql.logged_model(tx, model_id)

@@ -78,7 +78,7 @@ async def create(req: CreateModelVersion, ctx: Context) -> ModelVersionAnswer:
     run_id = new.run_id or ""
     made = await insert(new, ctx)
     events.version_created(
-        ctx, new.name, str(made.row[1]), new.source, run_id, new.tags, new.description or ""
+        ctx, new.name, str(made.row.version), new.source, run_id, new.tags, new.description or ""
     )
     return ModelVersionAnswer(model_version=model_version(made))
 
@@ -110,7 +110,7 @@ async def get_download_uri(req: DownloadUriKey, ctx: Context) -> DownloadUri:
     Errors: RESOURCE_DOES_NOT_EXIST.
     """
     row = await ctx.db.read_point(existing_version, *key_of(req.name or "", req.version or ""))
-    return DownloadUri(artifact_uri=row[12] or row[7] or "")
+    return DownloadUri(artifact_uri=row.files or "")
 
 
 async def search_versions(req: SearchModelVersions, ctx: Context) -> ModelVersions | Chunks:

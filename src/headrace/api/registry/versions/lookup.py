@@ -8,10 +8,10 @@ from typing import Final
 from headrace.api.registry.models import sql as models_sql
 from headrace.api.registry.models.lookup import LATEST, existing
 from headrace.api.registry.versions import sql
-from headrace.api.registry.versions.sql import Whole
+from headrace.api.registry.versions.sql import VersionRow, Whole
 from headrace.contract.errors import ApiError, invalid, not_found
 from headrace.contract.scalars import INT32_MAX, INT32_MIN
-from headrace.db.base import Row, Tx
+from headrace.db.base import Tx
 
 STAGES: Final = ("None", "Staging", "Production", "Archived")
 ACTIVE_STAGES: Final = ("Staging", "Production")
@@ -41,14 +41,14 @@ def version_not_found(name: str, number: int) -> ApiError:
     return not_found(f"Model Version (name={name}, version={number}) not found")
 
 
-async def existing_version(tx: Tx, name: str, number: int) -> Row:
-    """The row of a version (`sql.COLUMNS`). Raises RESOURCE_DOES_NOT_EXIST."""
+async def existing_version(tx: Tx, name: str, number: int) -> VersionRow:
+    """The row of a version. Raises RESOURCE_DOES_NOT_EXIST."""
     row = None
     if INT32_MIN <= number <= INT32_MAX:  # beyond it neither driver would take the number
         row = await tx.fetchrow(sql.VERSION.of(tx), name, number)
     if row is None:
         raise version_not_found(name, number)
-    return row
+    return VersionRow(*row)
 
 
 async def whole_version(tx: Tx, name: str, number: int) -> Whole:
@@ -63,10 +63,10 @@ async def latest_versions(tx: Tx, name: str, stages: Sequence[str]) -> list[Whol
     """
     await existing(tx, name)
     wanted = {stage_of(stage) for stage in stages or STAGES}
-    found = [one for one in await sql.latest(tx, [name]) if one.row[5] in wanted]
+    found = [one for one in await sql.latest(tx, [name]) if one.row.current_stage in wanted]
     aliases = await models_sql.aliases(tx, [name])
     for one in found:
-        one.aliases = [alias for _, alias, version in aliases if version == one.row[1]]
+        one.aliases = [alias for _, alias, version in aliases if version == one.row.version]
     return found
 
 
@@ -79,7 +79,7 @@ async def version_by_alias(tx: Tx, name: str, alias: str) -> Whole:
         versions = await latest_versions(tx, name, ())
         if not versions:
             raise not_found(f"Latest version not found for model {name}.")
-        return max(versions, key=lambda one: int(one.row[1]))
+        return max(versions, key=lambda one: one.row.version)
     await existing(tx, name)
     row = await tx.fetchrow(models_sql.ALIAS.of(tx), name, alias)
     if row is None:

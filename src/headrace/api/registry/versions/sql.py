@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from headrace.api.pieces import ALL_ROWS, MOST_LARGE_ROWS, PAIR_BYTES, at_most, at_once, first_rows
 from headrace.api.registry.models.sql import Scoped
@@ -15,21 +15,32 @@ if TYPE_CHECKING:
     from headrace.search import Page
 
 STAGE_DELETED: Final = "Deleted_Internal"
-COLUMNS: Final = (
-    "name",
-    "version",
-    "creation_time",
-    "last_updated_time",
-    "user_id",
-    "current_stage",
-    "description",
-    "source",
-    "run_id",
-    "status",
-    "status_message",
-    "run_link",
-    "storage_location",
-)
+
+
+class VersionRow(NamedTuple):
+    """A row of `model_versions`. Times are milliseconds since the epoch."""
+
+    name: str
+    version: int
+    creation_time: int | None
+    last_updated_time: int | None
+    user_id: str | None
+    current_stage: str
+    description: str | None
+    source: str | None
+    run_id: str | None
+    status: str | None
+    status_message: str | None
+    run_link: str | None
+    storage_location: str | None
+
+    @property
+    def files(self) -> str | None:
+        """Where its files are."""
+        return self.storage_location or self.source
+
+
+COLUMNS: Final = VersionRow._fields
 _COLUMNS: Final = ", ".join(COLUMNS)
 _V_COLUMNS: Final = ", ".join(f"v.{column}" for column in COLUMNS)
 
@@ -138,17 +149,16 @@ class Whole:
 
     __slots__ = ("aliases", "row", "tags")
 
-    def __init__(self, row: Row, tags: Sequence[Row], aliases: Sequence[str] = ()) -> None:
+    def __init__(self, row: VersionRow, tags: Sequence[Row], aliases: Sequence[str] = ()) -> None:
         self.row = row
         self.tags = tags
         self.aliases = aliases
 
 
-async def whole(tx: Tx, row: Row) -> Whole:
+async def whole(tx: Tx, row: VersionRow) -> Whole:
     """A version with its tags and aliases."""
-    name, version = row[0], row[1]
-    tags = await tx.fetch(TAGS.of(tx), name, version)
-    aliases = await tx.fetch(ALIASES.of(tx), name, version)
+    tags = await tx.fetch(TAGS.of(tx), row.name, row.version)
+    aliases = await tx.fetch(ALIASES.of(tx), row.name, row.version)
     return Whole(row, tags, [alias for (alias,) in aliases])
 
 
@@ -174,7 +184,7 @@ async def with_tags(tx: Tx, rows: Sequence[Row], most: int = ALL_ROWS) -> list[W
     tags: dict[Key, list[Row]] = {}
     for tag in await tags_of(tx, rows, most):
         tags.setdefault((tag[0], tag[1]), []).append(tag)
-    return [Whole(row, tags.get((row[0], row[1]), ())) for row in rows]
+    return [Whole(VersionRow(*row), tags.get((row[0], row[1]), ())) for row in rows]
 
 
 async def latest(tx: Tx, names: Sequence[str], most: int = ALL_ROWS) -> list[Whole]:
@@ -186,7 +196,10 @@ async def latest(tx: Tx, names: Sequence[str], most: int = ALL_ROWS) -> list[Who
     if not names:
         return []
     rows = await tx.fetch(LATEST.of(tx), tx.array(names))
-    return await with_tags(tx, sorted(rows, key=lambda row: (row[-1], row[0])), most)
+    by_age = sorted(
+        rows, key=lambda row: (row[-1], row[0])
+    )  # the oldest version of the stage, name
+    return await with_tags(tx, [row[:-1] for row in by_age], most)
 
 
 async def search(tx: Tx, page: Page) -> tuple[list[Whole], str | None]:

@@ -92,17 +92,17 @@ def webhook(found: Whole) -> Webhook:
     """A webhook as an answer shows it: never with its secret."""
     row = found.row
     return Webhook(
-        webhook_id=row[0],
-        name=row[1],
-        description=row[2] or None,
-        url=row[3],
+        webhook_id=row.webhook_id,
+        name=row.name,
+        description=row.description or None,
+        url=row.url,
         events=[
             WebhookEvent(entity=WebhookEntity(entity.upper()), action=WebhookAction(action.upper()))
             for entity, action in found.events
         ],
-        status=row[4],
-        creation_timestamp=row[5],
-        last_updated_timestamp=row[6],
+        status=row.status,
+        creation_timestamp=row.creation_timestamp,
+        last_updated_timestamp=row.last_updated_timestamp,
     )
 
 
@@ -226,7 +226,7 @@ async def test(req: TestWebhook, ctx: Context) -> TestAnswer:
     found = await ctx.db.read_point(existing, req.webhook_id or "")
     event = event or found.events[0]
     try:
-        answer = await sender.send(found.row[3], found.row[7], event, EXAMPLES[event])
+        answer = await sender.send(found.row.url, found.row.secret, event, EXAMPLES[event])
     except (*FAILURES, secret_text.Unreadable) as error:
         text = f"Failed to test webhook: {delivery.reason(error)}"
         return TestAnswer(result=TestResult(success=False, error_message=text))

@@ -12,9 +12,21 @@ from headrace.api.registry.models.sql import Scoped
 from headrace.db.base import Row, Tx
 from headrace.db.sql import Bulk, Sql
 
-_COLUMNS: Final = (
-    "webhook_id, name, description, url, status, creation_timestamp, last_updated_timestamp, secret"
-)
+
+class WebhookRow(NamedTuple):
+    """A row of `webhooks`. Times are milliseconds since the epoch; the secret is encrypted."""
+
+    webhook_id: str
+    name: str
+    description: str | None
+    url: str
+    status: str
+    creation_timestamp: int
+    last_updated_timestamp: int
+    secret: str | None
+
+
+_COLUMNS: Final = ", ".join(WebhookRow._fields)
 _LIVE: Final = "workspace = 'default' AND deleted_timestamp IS NULL"
 
 WEBHOOK = Scoped(f"SELECT {_COLUMNS} FROM webhooks WHERE {_LIVE} AND webhook_id = $1")
@@ -50,9 +62,9 @@ SUBSCRIBERS = Scoped(
 
 
 class Whole(NamedTuple):
-    """A webhook's row (`_COLUMNS`) and its events."""
+    """A webhook and its events."""
 
-    row: Row
+    row: WebhookRow
     events: list[Event]
 
 
@@ -61,7 +73,7 @@ async def _with_events(tx: Tx, rows: Sequence[Row]) -> list[Whole]:
     if rows:
         for webhook_id, entity, action in await tx.fetch(EVENTS, tx.array(list(events))):
             events[webhook_id].append((entity, action))
-    return [Whole(row, events[row[0]]) for row in rows]
+    return [Whole(WebhookRow(*row), events[row[0]]) for row in rows]
 
 
 async def find(tx: Tx, webhook_id: str) -> Whole | None:

@@ -6,7 +6,7 @@ Rules are in handlers.py; the search statement is made by `headrace.search`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.api.pieces import ALL_ROWS, PAIR_BYTES, at_most, at_once, first_rows
 from headrace.db.base import Row, Tx
@@ -16,9 +16,20 @@ if TYPE_CHECKING:
     from headrace.search import Page
 
 MOST_TAGS = 2000  # of 20,000 characters, which a page reads at once
-_COLUMNS = (
-    "experiment_id, name, artifact_location, lifecycle_stage, creation_time, last_update_time"
-)
+
+
+class ExperimentRow(NamedTuple):
+    """A row of `experiments`. Times are milliseconds since the epoch."""
+
+    experiment_id: int
+    name: str
+    artifact_location: str | None
+    lifecycle_stage: str
+    creation_time: int | None
+    last_update_time: int | None
+
+
+_COLUMNS = ", ".join(ExperimentRow._fields)
 BY_ID = Sql(f"SELECT {_COLUMNS} FROM experiments WHERE experiment_id = $1")
 # Nobody else changes the experiment until the transaction ends; runs may be made in it.
 LOCK = Sql("SELECT 1 FROM experiments WHERE experiment_id = $1 {for update}")
@@ -61,12 +72,18 @@ RESTORE_RUNS = Sql(
 )
 
 
-async def find(tx: Tx, sql: Sql, key: Any) -> tuple[Row, list[Row]] | None:
-    """The experiment that `sql` (BY_ID, BY_NAME) finds by `key`, and its tags."""
+async def row_of(tx: Tx, sql: Sql, key: Any) -> ExperimentRow | None:
+    """The experiment that `sql` (BY_ID, BY_NAME) finds by `key`."""
     row = await tx.fetchrow(sql, key)
+    return None if row is None else ExperimentRow(*row)
+
+
+async def find(tx: Tx, sql: Sql, key: Any) -> tuple[ExperimentRow, list[Row]] | None:
+    """The experiment that `sql` (BY_ID, BY_NAME) finds by `key`, and its tags."""
+    row = await row_of(tx, sql, key)
     if row is None:
         return None
-    return row, await tx.fetch(TAGS, tx.array([row[0]]), ALL_ROWS)
+    return row, await tx.fetch(TAGS, tx.array([row.experiment_id]), ALL_ROWS)
 
 
 async def search(tx: Tx, page: Page) -> tuple[Sequence[Row], list[Row], str | None]:

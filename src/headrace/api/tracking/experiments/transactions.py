@@ -9,7 +9,7 @@ from headrace.contract.clock import now_ms
 from headrace.contract.errors import ApiError, ErrorCode
 from headrace.contract.limits import MAX_CUSTOM_VIEWS
 from headrace.db.api_errors import api_error, sentence
-from headrace.db.base import Row, Tx
+from headrace.db.base import Tx
 from headrace.db.errors import UniqueViolation
 
 
@@ -23,21 +23,20 @@ def not_created(name: str, error: UniqueViolation) -> ApiError:
     return api_error(error)
 
 
-async def _active(tx: Tx, number: int) -> Row:
-    row = await tx.fetchrow(sql.BY_ID, number)
+async def _check_active(tx: Tx, number: int) -> None:
+    row = await sql.row_of(tx, sql.BY_ID, number)
     if row is None:
         raise errors.experiment_not_found(number)
-    if row[3] != "active":
-        raise not_active(number, row[3])
-    return row
+    if row.lifecycle_stage != "active":
+        raise not_active(number, row.lifecycle_stage)
 
 
 async def rename(tx: Tx, number: int, name: str) -> None:
     """Give an active experiment another name. Raises INVALID_STATE, RESOURCE_DOES_NOT_EXIST."""
-    row = await tx.fetchrow(sql.BY_ID, number)
+    row = await sql.row_of(tx, sql.BY_ID, number)
     if row is None:
         raise errors.experiment_not_found(number)
-    if row[3] != "active":
+    if row.lifecycle_stage != "active":
         raise ApiError(ErrorCode.INVALID_STATE, "Cannot rename a non-active experiment.")
     await tx.execute(sql.RENAME, number, name, now_ms())
 
@@ -55,7 +54,7 @@ async def set_stage(tx: Tx, number: int, stage: str) -> None:
 
 async def set_tag(tx: Tx, number: int, key: str, value: str) -> None:
     """Set a tag of an active experiment."""
-    await _active(tx, number)
+    await _check_active(tx, number)
     await tx.execute(sql.UPSERT_TAG, number, key, value)
 
 
@@ -65,7 +64,8 @@ async def set_view(tx: Tx, number: int, key: str, value: str) -> None:
     found = await sql.find(tx, sql.BY_ID, number)
     if found is None:
         raise errors.experiment_not_found(number)
-    views = {tag for _, tag, _ in found[1] if tag_rules.is_view(tag)}
+    _, tags = found
+    views = {tag for _, tag, _ in tags if tag_rules.is_view(tag)}
     if key not in views and len(views) >= MAX_CUSTOM_VIEWS:
         raise tag_rules.too_many_views(f" for experiment {number}")
     tag_rules.check_tag(key, value)
@@ -74,6 +74,6 @@ async def set_view(tx: Tx, number: int, key: str, value: str) -> None:
 
 async def delete_tag(tx: Tx, number: int, key: str) -> None:
     """Remove a tag of an active experiment. Raises RESOURCE_DOES_NOT_EXIST."""
-    await _active(tx, number)
+    await _check_active(tx, number)
     if not await tx.execute(sql.DELETE_TAG, number, key):
         raise errors.not_found(f"No tag with name: {key} in experiment with id {number}")

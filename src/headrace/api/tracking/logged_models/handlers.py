@@ -15,7 +15,7 @@ from headrace.api.results import Chunks, TooLong
 from headrace.api.tracking.experiments import sql as experiments_sql
 from headrace.api.tracking.experiments.ids import not_active, parse_id
 from headrace.api.tracking.logged_models import sql
-from headrace.api.tracking.logged_models.sql import Logged
+from headrace.api.tracking.logged_models.sql import Logged, ModelRow
 from headrace.api.tracking.logged_models.types import (
     STATUSES,
     CreateLoggedModel,
@@ -38,7 +38,7 @@ from headrace.contract.clock import now_ms
 from headrace.contract.errors import ApiError, ErrorCode, invalid, not_found
 from headrace.contract.limits import SEARCH_LOGGED_MODELS_DEFAULT
 from headrace.contract.scalars import Empty
-from headrace.db.base import Row, Schema, Tx
+from headrace.db.base import Schema, Tx
 
 EMPTY = Empty()
 BAD_CHARACTERS: Final = ("/", ":", ".", "%", '"', "'")
@@ -69,8 +69,8 @@ def check_name(name: str) -> None:
         )
 
 
-async def _existing(tx: Tx, model_id: str) -> Row:
-    row = await tx.fetchrow(sql.MODEL, model_id)
+async def _existing(tx: Tx, model_id: str) -> ModelRow:
+    row = await sql.row_of(tx, model_id)
     if row is None:
         raise model_not_found(model_id)
     return row
@@ -83,13 +83,13 @@ def _pairs(tags: Sequence[Tag]) -> list[tuple[str, str]]:
 async def _create(
     tx: Tx, experiment_id: int, req: CreateLoggedModel, name: str
 ) -> LoggedModelAnswer:
-    experiment = await tx.fetchrow(experiments_sql.BY_ID, experiment_id)
+    experiment = await experiments_sql.row_of(tx, experiments_sql.BY_ID, experiment_id)
     if experiment is None:
         raise errors.experiment_not_found(experiment_id)
-    if experiment[3] != "active":
-        raise not_active(experiment_id, experiment[3])
+    if experiment.lifecycle_stage != "active":
+        raise not_active(experiment_id, experiment.lifecycle_stage)
     model_id = f"m-{uuid4().hex}"
-    location = append_path(experiment[2] or "", "models", model_id, "artifacts")
+    location = append_path(experiment.artifact_location or "", "models", model_id, "artifacts")
     now, kind, run = now_ms(), req.model_type or "", req.source_run_id or ""
     await tx.execute(sql.INSERT, model_id, experiment_id, name, location, now, PENDING, kind, run)
     params, tags = _pairs(req.params), _pairs(req.tags)
@@ -97,7 +97,9 @@ async def _create(
         await tx.executemany(sql.INSERT_PARAM, [(model_id, experiment_id, *one) for one in params])
     if tags:
         await tx.executemany(sql.INSERT_TAG, [(model_id, experiment_id, *one) for one in tags])
-    row = (model_id, experiment_id, name, location, now, now, PENDING, "active", kind, run, None)
+    row = ModelRow(
+        model_id, experiment_id, name, location, now, now, PENDING, "active", kind, run, None
+    )
     logged = Logged([(model_id, *one) for one in params], [(model_id, *one) for one in tags], [])
     return LoggedModelAnswer(models([row], logged)[0])
 
@@ -123,12 +125,13 @@ async def get(req: GetLoggedModel, ctx: Context) -> LoggedModelAnswer:
     model_id = req.model_id or ""
     found = await ctx.db.read_point(sql.find, model_id)
     with_deleted = (req.allow_deleted or "").lower() == "true"
-    if found is None or (found[0][7] == "deleted" and not with_deleted):
+    if found is None or (found[0].lifecycle_stage == "deleted" and not with_deleted):
         raise model_not_found(model_id)
-    return LoggedModelAnswer(models([found[0]], found[1])[0])
+    row, logged = found
+    return LoggedModelAnswer(models([row], logged)[0])
 
 
-async def _finalize(tx: Tx, model_id: str, status: int) -> tuple[Row, Logged]:
+async def _finalize(tx: Tx, model_id: str, status: int) -> tuple[ModelRow, Logged]:
     if not await tx.execute(sql.SET_STATUS, model_id, status, now_ms()):
         raise model_not_found(model_id)
     return await _existing(tx, model_id), await sql.logged(tx, [model_id])
@@ -160,7 +163,7 @@ async def delete(req: LoggedModelId, ctx: Context) -> Empty:
 
 
 async def _log_params(tx: Tx, model_id: str, params: Sequence[tuple[str, str]]) -> None:
-    experiment_id = (await _existing(tx, model_id))[1]
+    experiment_id = (await _existing(tx, model_id)).experiment_id
     if params:
         rows = [(model_id, experiment_id, key, value) for key, value in params]
         await tx.executemany(sql.INSERT_PARAM, rows)
@@ -177,7 +180,7 @@ async def log_params(req: LogParams, ctx: Context) -> Empty:
 
 
 async def _set_tags(tx: Tx, model_id: str, tags: dict[str, str]) -> None:
-    experiment_id = (await _existing(tx, model_id))[1]
+    experiment_id = (await _existing(tx, model_id)).experiment_id
     if tags:
         # Sorted, so that two requests never wait for each other in a circle.
         rows = [(model_id, experiment_id, key, value) for key, value in sorted(tags.items())]

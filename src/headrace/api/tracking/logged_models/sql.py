@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from headrace.api.pieces import ALL_ROWS, MOST_VALUES, PAIR_BYTES, at_most, at_once, first_rows
 from headrace.db.base import Row, Tx
@@ -13,19 +13,24 @@ from headrace.db.sql import Bulk, Replace, Sql
 if TYPE_CHECKING:
     from headrace.search import Page
 
-COLUMNS: Final = (
-    "model_id",
-    "experiment_id",
-    "name",
-    "artifact_location",
-    "creation_timestamp_ms",
-    "last_updated_timestamp_ms",
-    "status",
-    "lifecycle_stage",
-    "model_type",
-    "source_run_id",
-    "status_message",
-)
+
+class ModelRow(NamedTuple):
+    """A row of `logged_models`. Times are milliseconds since the epoch."""
+
+    model_id: str
+    experiment_id: int
+    name: str
+    artifact_location: str
+    creation_timestamp_ms: int
+    last_updated_timestamp_ms: int
+    status: int
+    lifecycle_stage: str
+    model_type: str | None
+    source_run_id: str | None
+    status_message: str | None
+
+
+COLUMNS: Final = ModelRow._fields
 _COLUMNS: Final = ", ".join(COLUMNS)
 
 MODEL = Sql(f"SELECT {_COLUMNS} FROM logged_models WHERE model_id = $1")
@@ -114,18 +119,16 @@ async def logged(tx: Tx, model_ids: Sequence[str], most: int = ALL_ROWS) -> Logg
     )
 
 
-async def find(tx: Tx, model_id: str) -> tuple[Row, Logged] | None:
+async def row_of(tx: Tx, model_id: str) -> ModelRow | None:
+    """One model, deleted or not."""
+    row = await tx.fetchrow(MODEL, model_id)
+    return None if row is None else ModelRow(*row)
+
+
+async def find(tx: Tx, model_id: str) -> tuple[ModelRow, Logged] | None:
     """One model, deleted or not, and what belongs to it."""
-    row = await tx.fetchrow(MODEL, model_id)
+    row = await row_of(tx, model_id)
     return None if row is None else (row, await logged(tx, [model_id]))
-
-
-async def live(tx: Tx, model_id: str) -> Row | None:
-    """One model that is there and not deleted; None too where the database has no logged models."""
-    if not tx.schema.has("logged_models"):
-        return None
-    row = await tx.fetchrow(MODEL, model_id)
-    return None if row is None or row[7] == "deleted" else row
 
 
 async def small_page(tx: Tx, page: Page) -> tuple[Sequence[Row], Logged, str | None]:

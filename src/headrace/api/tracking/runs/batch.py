@@ -13,6 +13,8 @@ from operator import attrgetter
 from typing import Final
 
 from headrace.api.tracking.runs import batch_sql
+from headrace.api.tracking.runs.sql import RunStage
+from headrace.api.tracking.runs.sql import stages as stages_of
 from headrace.api.tracking.runs.types import LogBatch, MetricIn, ParamIn, TagIn
 from headrace.commit.kinds import Excluded, Kind, bytes_of
 from headrace.contract import errors
@@ -222,7 +224,7 @@ async def apply(tx: Tx, batches: Sequence[Batch]) -> list[ApiError | None]:
     if _is_statement(batches):
         stages = await batch_sql.insert_points_of_active(tx, batches)
         return [_refusal(batch, stages) for batch in batches]
-    stages = await batch_sql.stages(tx, {batch.run_id for batch in batches})
+    stages = await stages_of(tx, {batch.run_id for batch in batches})
     models = await batch_sql.logged_models(tx, batches)
     answers = [_refusal(batch, stages) or _unknown_model(batch, models) for batch in batches]
     good, params = _without_clashes(batches, answers)
@@ -238,11 +240,12 @@ async def apply(tx: Tx, batches: Sequence[Batch]) -> list[ApiError | None]:
     return answers
 
 
-def _refusal(batch: Batch, stages: dict[str, tuple[str, int]]) -> ApiError | None:
+def _refusal(batch: Batch, stages: dict[str, RunStage]) -> ApiError | None:
     found = stages.get(batch.run_id)
     if found is None:
         return errors.run_not_found(batch.run_id)
-    return None if found[0] == "active" else not_active(batch.run_id, found[0])
+    stage = found.lifecycle_stage
+    return None if stage == "active" else not_active(batch.run_id, stage)
 
 
 def _unknown_model(batch: Batch, known: set[str] | None) -> ApiError | None:

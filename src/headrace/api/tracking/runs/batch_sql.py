@@ -7,11 +7,11 @@ for each other in a circle, and neighbours in an index are written one after the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from headrace.api.tracking.runs.sql import LOCKED_RUNS, STAGES, UPDATE_RUN
+from headrace.api.tracking.runs.sql import UPDATE_RUN, RunStage, locked, stages
 from headrace.commit.kinds import MAX_GROUP_OPS
 from headrace.db.base import Tx
 from headrace.db.errors import UniqueViolation
@@ -127,12 +127,6 @@ INSERT_MODEL_POINTS = Bulk(
 )
 
 
-async def stages(tx: Tx, run_ids: Iterable[str]) -> dict[str, tuple[str, int]]:
-    """Lifecycle stage and experiment id of the runs that exist."""
-    rows = await tx.fetch(STAGES, tx.array(sorted(run_ids)))
-    return {row[0]: (row[1], row[2]) for row in rows}
-
-
 def _points(batches: Sequence[Batch]) -> list[Point]:
     """All points, each once, in lock order: by key and run, as the primary keys are sorted."""
     rows = list(dict.fromkeys(p for b in sorted(batches, key=_RUN_OF_BATCH) for p in b.points))
@@ -165,11 +159,11 @@ def _flags(rows: Sequence[Point]) -> bytes:
     return bytes(row[5] for row in rows)  # IS_NAN is 1
 
 
-async def insert_points_of_active(tx: Tx, batches: Sequence[Batch]) -> dict[str, tuple[str, int]]:
+async def insert_points_of_active(tx: Tx, batches: Sequence[Batch]) -> dict[str, RunStage]:
     """Write the points of all runs that are active; returns what `stages` would. One statement on PostgreSQL."""
     if tx.dialect == "sqlite":
         of_runs = await stages(tx, {batch.run_id for batch in batches})
-        active = {run_id for run_id, (stage, _) in of_runs.items() if stage == "active"}
+        active = {run for run, stage in of_runs.items() if stage.lifecycle_stage == "active"}
         await insert_points(tx, [batch for batch in batches if batch.run_id in active])
         return of_runs
     rows = _points(batches)
@@ -184,7 +178,7 @@ async def insert_points_of_active(tx: Tx, batches: Sequence[Batch]) -> dict[str,
             raise
         found = await tx.fetch(OLD_POINTS_OF_ACTIVE, *arguments)
     tx.wrote(len(rows) + len(newest))
-    return {row[0]: (row[1], row[2]) for row in found}
+    return {row[0]: RunStage(*row) for row in found}
 
 
 async def insert_points(tx: Tx, batches: Sequence[Batch]) -> None:
@@ -237,7 +231,7 @@ async def upsert_tags(tx: Tx, batches: Sequence[Batch]) -> None:
 async def rename(tx: Tx, names: dict[str, str]) -> None:
     """Set the name of runs (`mlflow.runName` renames)."""
     # In the order of ids, which the UPDATE does not keep: two processes never wait for each other in a circle.
-    await tx.fetch(LOCKED_RUNS, tx.array(sorted(names)))
+    await locked(tx, names)
     await tx.executemany(UPDATE_RUN, [(run_id, None, None, name) for run_id, name in names.items()])
 
 
@@ -250,13 +244,17 @@ async def logged_models(tx: Tx, batches: Sequence[Batch]) -> set[str] | None:
 
 
 async def insert_model_points(
-    tx: Tx, batches: Sequence[Batch], stages_of: dict[str, tuple[str, int]]
+    tx: Tx, batches: Sequence[Batch], stages_of: dict[str, RunStage]
 ) -> None:
     """Write the points that name a logged model. A model that was deleted since is a foreign-key violation."""
     if not tx.schema.has("logged_model_metrics"):  # MLflow 2 has no logged models
         return
     rows = sorted(
-        {(*point, b.run_id, stages_of[b.run_id][1]) for b in batches for point in b.model_points},
+        {
+            (*point, b.run_id, stages_of[b.run_id].experiment_id)
+            for b in batches
+            for point in b.model_points
+        },
         key=repr,
     )
     if rows:

@@ -75,20 +75,20 @@ class NewRun:
 
 async def apply(tx: Tx, new: Sequence[NewRun]) -> list[ApiError | None]:
     """Insert the runs whose experiment is active; one answer each. See `Kind.apply`."""
-    ids = sorted({run.experiment_id for run in new})
-    places = {row[0]: row for row in await tx.fetch(sql.LOCATIONS, tx.array(ids))}
+    locations = await sql.locations(tx, {run.experiment_id for run in new})
     answers: list[ApiError | None] = []
     good: list[NewRun] = []
     for run in new:
-        place = places.get(run.experiment_id)
-        if place is None:
+        location = locations.get(run.experiment_id)
+        if location is None:
             answers.append(errors.experiment_not_found(run.experiment_id))
-        elif place[2] != "active":
-            answers.append(not_active(run.experiment_id, place[2]))
+        elif location.lifecycle_stage != "active":
+            answers.append(not_active(run.experiment_id, location.lifecycle_stage))
         elif run.two_names:
             answers.append(run.two_names)
         else:
-            run.artifact_uri = append_path(place[1] or "", run.run_id, "artifacts")
+            root = location.artifact_location or ""
+            run.artifact_uri = append_path(root, run.run_id, "artifacts")
             answers.append(None)
             good.append(run)
     if good:

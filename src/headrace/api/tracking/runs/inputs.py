@@ -113,8 +113,8 @@ async def _log_datasets(
 async def _log_inputs(
     tx: Tx, run_id: str, datasets: Sequence[DatasetInput], models: Sequence[ModelInput]
 ) -> None:
-    _, _, experiment_id = await check_active(tx, run_id)
-    await _log_datasets(tx, run_id, experiment_id, datasets)
+    run = await check_active(tx, run_id)
+    await _log_datasets(tx, run_id, run.experiment_id, datasets)
     for model in models:
         await tx.execute(
             inputs_sql.INSERT_MODEL_INPUT, input_ids.new(), run_id, model.model_id or ""
@@ -169,8 +169,8 @@ async def search_datasets(req: SearchDatasets, ctx: Context) -> DatasetSummaries
     rows = await ctx.db.read(_summaries, ids)
     return DatasetSummaries(
         dataset_summaries=[
-            DatasetSummary(experiment_id=str(row[0]), name=row[1], digest=row[2], context=row[3])
-            for row in rows
+            DatasetSummary(experiment_id=str(number), name=name, digest=digest, context=context)
+            for number, name, digest, context in rows
         ]
     )
 

@@ -6,7 +6,7 @@ What log-batch writes is in batch_sql.py; rules are in handlers.py; the search s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from headrace.api.pieces import ALL_ROWS, AT_ONCE_BYTES, MOST_ROWS, MOST_VALUES, at_most
@@ -15,17 +15,38 @@ from headrace.contract.scalars import INT64_MAX
 from headrace.db.base import Row, Tx
 from headrace.db.sql import Bulk, Sql
 
-COLUMNS = (
-    "run_uuid",
-    "experiment_id",
-    "name",
-    "user_id",
-    "status",
-    "start_time",
-    "end_time",
-    "artifact_uri",
-    "lifecycle_stage",
-)
+
+class RunRow(NamedTuple):
+    """A row of `runs`. Times are milliseconds since the epoch."""
+
+    run_uuid: str
+    experiment_id: int
+    name: str | None
+    user_id: str | None
+    status: str
+    start_time: int | None
+    end_time: int | None
+    artifact_uri: str | None
+    lifecycle_stage: str
+
+
+class RunStage(NamedTuple):
+    """Whether a run may be written to."""
+
+    run_uuid: str
+    lifecycle_stage: str
+    experiment_id: int
+
+
+class Location(NamedTuple):
+    """Where the runs of an experiment keep their artifacts, and whether it may get new ones."""
+
+    experiment_id: int
+    artifact_location: str | None
+    lifecycle_stage: str
+
+
+COLUMNS = RunRow._fields
 _COLUMNS = ", ".join(COLUMNS)
 
 
@@ -136,6 +157,24 @@ DELETE_ASSESSMENTS = Sql("DELETE FROM assessments WHERE {contains assessment_met
 def source_run(run_id: str) -> str:
     """What the metadata of an assessment holds that a run made, as MLflow writes JSON."""
     return f'"mlflow.assessment.sourceRunId": "{run_id}"'
+
+
+async def stages(tx: Tx, run_ids: Iterable[str]) -> dict[str, RunStage]:
+    """The stages of the runs that exist, by run id."""
+    rows = await tx.fetch(STAGES, tx.array(sorted(run_ids)))
+    return {row[0]: RunStage(*row) for row in rows}
+
+
+async def locked(tx: Tx, run_ids: Iterable[str]) -> dict[str, RunRow]:
+    """The runs that exist, by run id; nobody else changes them until the transaction ends."""
+    rows = await tx.fetch(LOCKED_RUNS, tx.array(sorted(run_ids)))
+    return {row[0]: RunRow(*row) for row in rows}
+
+
+async def locations(tx: Tx, experiment_ids: Iterable[int]) -> dict[int, Location]:
+    """The locations of the experiments that exist, by experiment id: see LOCATIONS."""
+    rows = await tx.fetch(LOCATIONS, tx.array(sorted(experiment_ids)))
+    return {row[0]: Location(*row) for row in rows}
 
 
 class Logged:

@@ -12,14 +12,14 @@ from headrace.db.base import Row, Tx
 from headrace.search import Page
 
 
-async def check_active(tx: Tx, run_id: str) -> Row:
-    """(run id, stage, experiment id) of a run that may be written to. Raises MLflow's error otherwise."""
-    rows = await tx.fetch(sql.STAGES, tx.array([run_id]))
-    if not rows:
+async def check_active(tx: Tx, run_id: str) -> sql.RunStage:
+    """A run that may be written to. Raises MLflow's error otherwise."""
+    run = (await sql.stages(tx, [run_id])).get(run_id)
+    if run is None:
         raise errors.run_not_found(run_id)
-    if rows[0][1] != "active":
-        raise not_active(run_id, rows[0][1])
-    return rows[0]
+    if run.lifecycle_stage != "active":
+        raise not_active(run_id, run.lifecycle_stage)
+    return run
 
 
 async def has_assessments(tx: Tx, run_id: str) -> bool:
