@@ -33,12 +33,24 @@ NEW = kind("new", 0, once=True)
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seconds become milliseconds, for what is waited for."""
-    monkeypatch.setattr(groups, "MAX_WAIT_S", 0.5)
+def times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries come after milliseconds. Time limits are far away, so that a busy machine reaches none."""
     monkeypatch.setattr(groups, "BLOCKED_CHECK_S", 0.001)
-    monkeypatch.setattr(outcome, "DOUBT_PAUSE_S", 0.005)
-    monkeypatch.setattr(outcome, "DOUBT_S", 0.2)
+    monkeypatch.setattr(outcome, "DOUBT_PAUSE_S", 0.001)
+    monkeypatch.setattr(groups, "MAX_WAIT_S", 60)
+    monkeypatch.setattr(outcome, "DOUBT_S", 60)
+
+
+@pytest.fixture
+def short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operation waits for a lock for at most 50 ms."""
+    monkeypatch.setattr(groups, "MAX_WAIT_S", 0.05)
+
+
+@pytest.fixture
+def short_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group stays in doubt for at most 50 ms."""
+    monkeypatch.setattr(outcome, "DOUBT_S", 0.05)
 
 
 @pytest.fixture
@@ -82,6 +94,16 @@ def in_turn(*errors: Exception | None) -> Callable[[list[Op]], Exception | None]
 def refuses(*names: str, error: Callable[[], Exception]) -> Callable[[list[Op]], Exception | None]:
     """Every transaction that has one of these operations fails."""
     return lambda ops: error() if {name for _, name in ops} & set(names) else None
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Let the event loop run until a condition holds."""
+
+    async def poll() -> None:
+        while not holds():
+            await asyncio.sleep(0.001)
+
+    await asyncio.wait_for(poll(), 5)
 
 
 # one thing goes wrong
@@ -198,6 +220,7 @@ async def test_the_group_waits_long_for_a_lock_and_the_search_for_it_does_not(
     assert await asyncio.wait_for(asked[-1], 5) == "L"
 
 
+@pytest.mark.usefixtures("short_wait")
 async def test_a_run_that_stays_locked_is_refused_in_time(
     db: ScriptedDatabase, commit: GroupCommit
 ) -> None:
@@ -215,6 +238,7 @@ async def test_a_run_that_is_found_locked_late_is_refused_in_time(
     assert await answers(commit, [("l", "l")]) == {"l": 429}
 
 
+@pytest.mark.usefixtures("short_wait")
 async def test_a_run_that_was_locked_is_tried_apart_first(
     db: ScriptedDatabase, commit: GroupCommit
 ) -> None:
@@ -238,8 +262,9 @@ async def test_a_locked_table_does_not_have_every_run_looked_for(
     db.pause_s = 0.01
     db.script = lambda ops: Blocked("locked")
     asked = [commit.submit(LOG, (str(n), str(n))) for n in range(200)]
-    await asyncio.sleep(0.1)
-    assert commit.runs_set_aside + 1 >= 200
+    # The transaction under way may hold one run.
+    await until(lambda: commit.runs_set_aside >= 199)
+    assert len(db.asked) < 100
     db.script, db.pause_s = in_turn(), 0.0
     assert len(await asyncio.wait_for(asyncio.gather(*asked), 5)) == 200
     assert len(db.stored) == 200
@@ -249,10 +274,9 @@ async def test_what_is_set_aside_counts_as_queued(db: ScriptedDatabase) -> None:
     commit = GroupCommit(db, max_ops=3)  # type: ignore[arg-type]
     db.script = lambda ops: Blocked("locked")
     waiting = [commit.submit(LOG, ("l", name), 100) for name in "abc"]
-    await asyncio.sleep(0.02)
-    assert (commit.depth, commit.depth_bytes) in {(3, 300), (0, 0)}  # (0, 0) in the middle of a try
-    while commit.depth < 3:
-        await asyncio.sleep(0.001)
+    # During an attempt the operations are in a transaction, not in the queue.
+    await until(lambda: commit.runs_set_aside == 1 and commit.depth == 3)
+    assert commit.depth_bytes == 300
     with pytest.raises(ApiError, match="queue is full") as refused:
         commit.submit(LOG, ("a", "d"))
     assert refused.value.status == 429
@@ -284,6 +308,7 @@ async def test_in_doubt_while_the_database_is_away_only_what_may_be_repeated_is_
     assert [one.names for one in db.asked] == ["N a", "N a", "N", "N"]
 
 
+@pytest.mark.usefixtures("short_doubt")
 async def test_a_doubt_that_lasts_ends_with_503(db: ScriptedDatabase, commit: GroupCommit) -> None:
     """Never with 429, which says that nothing is written."""
     first = [InDoubt("no answer")]
@@ -301,6 +326,7 @@ async def test_in_doubt_a_lock_is_waited_for(
     assert await answers(commit, some("ab")) == {"a": "A", "b": "B"}
 
 
+@pytest.mark.usefixtures("short_doubt")
 async def test_a_lock_in_doubt_that_lasts_ends_with_503(
     db: ScriptedDatabase, commit: GroupCommit
 ) -> None:
