@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import itertools
 import json
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import pytest
-from tests.fix_postgres import fresh_database
+from tests.fix_database import empty_database
 from tests.fix_server import headrace
 from tests.wire import Wire
 
@@ -135,11 +134,8 @@ def api_server(
 ) -> Iterator[tuple[Server, str]]:
     """A headrace server on a new database, and the URI of the database."""
     directory = tmp_path_factory.mktemp(f"api-{database}")
-    with ExitStack() as stack:
-        uri = f"sqlite:///{directory}/mlflow.db"
-        if database == "postgres":
-            uri = stack.enter_context(fresh_database(request.getfixturevalue("postgres_server")))
-        yield stack.enter_context(headrace(uri, directory)), uri
+    with empty_database(database, request, directory) as uri, headrace(uri, directory) as server:
+        yield server, uri
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.fix_postgres import fresh_database
+from tests.fix_database import empty_database
 from tests.fix_server import headrace, stock
 from tests.wire import Wire
 
@@ -64,11 +64,7 @@ def pair(
             ("ours", headrace if subject == "headrace" else stock),
         ):
             directory = tmp_path_factory.mktemp(f"{name}-{database}")
-            if database == "sqlite":
-                uri = f"sqlite:///{directory}/mlflow.db"
-            else:
-                server = request.getfixturevalue("postgres_server")
-                uri = stack.enter_context(fresh_database(server))
+            uri = stack.enter_context(empty_database(database, request, directory))
             started = stack.enter_context(start(uri, directory))
             wires.append(stack.enter_context(Wire(started.url)))
             texts.append({str(directory): "<directory>", started.url: "<server>"})

@@ -26,6 +26,8 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import psycopg
 import pytest
+from tests.processes import children, has_ended
+from tests.waiting import eventually
 
 from headrace.db.schema.postgres import prepare
 
@@ -135,9 +137,7 @@ class PostgresServer:
 
     def children(self) -> list[int]:
         """The processes that it has started: one per connection, and its own."""
-        pid = self.process.pid
-        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-        return [int(word) for word in text.split()]
+        return children(self.process.pid)
 
     def kill(self) -> None:
         """SIGKILL to all of it, as when its container is taken away; returns when nothing of it is left."""
@@ -148,10 +148,7 @@ class PostgresServer:
                 os.kill(pid, signal.SIGKILL)
         self.process.wait(START_TIMEOUT_S)
         self.log.close()
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while any(_runs(pid) for pid in pids):
-            assert time.monotonic() < deadline, "a process of PostgreSQL outlives SIGKILL"
-            time.sleep(0.01)
+        eventually(lambda: all(map(has_ended, pids)), what="all processes of PostgreSQL end")
 
     def stop(self) -> None:
         """Stop at once (nothing in it is worth a checkpoint) and wait until it is gone."""
@@ -159,14 +156,6 @@ class PostgresServer:
             self.process.send_signal(signal.SIGQUIT)
             self.process.wait(START_TIMEOUT_S)
         self.log.close()
-
-
-def _runs(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 @pytest.fixture

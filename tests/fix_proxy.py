@@ -24,14 +24,14 @@ Pair: TypeAlias = tuple[socket.socket, socket.socket]
 
 
 class Proxy:
-    """Listens on a loopback port of its own and passes bytes to and from `host:port`.
+    """Listens on a loopback port (`listen`; 0 for a free one) and passes bytes to and from `host:port`.
 
     `cut()` closes every connection and refuses new ones; `reset()` sends RST to all and goes on; `stall()` keeps all
     connections open (and accepts new ones) while nothing passes; `restore()` ends either; `delay_s` holds every chunk
     back. Of a stalled connection the bytes come through after `restore()`, as after a network that was away.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, listen: int = 0) -> None:
         self._target = (host, port)
         self._pairs: set[Pair] = set()
         self._lock = threading.Lock()
@@ -42,7 +42,7 @@ class Proxy:
         self._bait: tuple[bytes, Callable[[], None]] | None = None
         self._traps: dict[Pair, Callable[[], None]] = {}
         self._closed = False
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", listen))
         self.port: int = self._listener.getsockname()[1]
         self._thread(self._accept, self._listener)
 

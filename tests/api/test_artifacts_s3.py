@@ -8,19 +8,19 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
 from tests.fix_s3 import BUCKET
 from tests.fix_server import base_environment, headrace, stock
+from tests.processes import peak_bytes, resident_bytes
+from tests.waiting import eventually
 from tests.wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.fix_s3 import S3
     from tests.fix_server import Server
@@ -64,14 +64,6 @@ def sent(url: str, body: bytes) -> str:
     connection.close()
     assert answer.status == 200
     return str(answer.headers["ETag"])
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    for _ in range(250):
-        if holds():
-            return
-        time.sleep(0.02)
-    raise AssertionError("the condition never came true")
 
 
 def test_keys_and_listings_are_those_of_stock(
@@ -168,21 +160,15 @@ def test_deleting_takes_the_directory_and_nothing_beside_it(s3: S3, wire: Wire) 
     assert list(s3.keys("ours/del/")) == ["ours/del/run2/a", "ours/del/running"]
 
 
-def memory_mib(server: Server, name: str) -> float:
-    status = Path(f"/proc/{server.process.pid}/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith(name + ":"))
-    return int(line.split()[1]) / 1024
-
-
 def test_a_large_file_passes_through_in_little_memory(s3: S3, server: Server, wire: Wire) -> None:
     wire.ask("PUT", f"{OBJECTS}/large/warm", b"x")
     wire.ask("GET", f"{OBJECTS}/large/warm")
-    before = memory_mib(server, "VmRSS")
+    before = resident_bytes(server.process.pid)
     body = os.urandom(MIB) * 96
     assert wire.ask("PUT", f"{OBJECTS}/large/f.bin", body).status == 200
     assert s3.keys("ours/large/f.bin") == {"ours/large/f.bin": len(body)}
     assert wire.ask("GET", f"{OBJECTS}/large/f.bin").body == body
-    assert memory_mib(server, "VmHWM") - before < ALLOWED_GROWTH_MIB
+    assert peak_bytes(server.process.pid) - before < ALLOWED_GROWTH_MIB * MIB
     assert s3.unfinished_uploads() == []
 
 

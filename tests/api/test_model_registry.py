@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.fix_postgres import fresh_database
+from tests.fix_database import empty_database
 from tests.fix_server import headrace
 from tests.wire import Wire
 
@@ -46,11 +46,9 @@ def urls(
     """Servers on one database: two on PostgreSQL, one on SQLite."""
     directory = tmp_path_factory.mktemp("registry")
     with ExitStack() as stack:
-        if database == "sqlite":
-            yield [stack.enter_context(headrace(f"sqlite:///{directory}/mlflow.db", directory)).url]
-            return
-        uri = stack.enter_context(fresh_database(request.getfixturevalue("postgres_server")))
-        yield [stack.enter_context(headrace(uri, directory)).url for _ in range(2)]
+        uri = stack.enter_context(empty_database(database, request, directory))
+        count = 1 if database == "sqlite" else 2
+        yield [stack.enter_context(headrace(uri, directory)).url for _ in range(count)]
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -19,41 +18,21 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
+from tests.fix_proxy import Proxy, address_of
 from tests.fix_server import base_environment, free_port, headrace
+from tests.processes import children, has_ended
+from tests.waiting import eventually
 from tests.wire import Answer, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from tests.fix_server import Server
+from tests.fix_server import Server
 
 LIMIT_S = 60
 JSON = {"Content-Type": "application/json"}
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fork and POSIX signals")
-
-
-def eventually(holds: Callable[[], Any]) -> Any:
-    """What `holds` returns, once that is true."""
-    deadline = time.monotonic() + LIMIT_S
-    while not (found := holds()):
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.02)
-    return found
-
-
-def children(pid: int) -> list[int]:
-    """The child processes of a process."""
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(word) for word in text.split()]
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended (a zombie, which waits for its parent's attention, has)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 def create_experiment(url: str, name: str) -> Answer:
@@ -180,7 +159,7 @@ def test_workers_share_the_port_and_stop_together(postgres_empty_uri: str, tmp_p
             assert create_experiment(server.url, f"e{n}").status == 200
         server.process.terminate()
         assert server.process.wait(LIMIT_S) == 0
-        assert all(gone(pid) for pid in workers)
+        assert all(has_ended(pid) for pid in workers)
         text = server.log()
     assert text.count("ready in") == 1
     assert "processes  3" in text
@@ -221,7 +200,7 @@ def test_a_second_signal_stops_all_workers_at_once(postgres_empty_uri: str, tmp_
             assert server.process.wait(LIMIT_S) == 128 + signal.SIGINT
             call.join(LIMIT_S)
             assert call.answer is None
-        assert all(gone(pid) for pid in workers)
+        assert all(has_ended(pid) for pid in workers)
 
 
 def _waits_for_lock(connection: psycopg.Connection[Any]) -> bool:
@@ -261,7 +240,7 @@ def test_workers_do_not_outlive_their_supervisor(postgres_empty_uri: str, tmp_pa
         server.process.kill()
         server.process.wait(LIMIT_S)
         for worker in workers:
-            eventually(lambda pid=worker: gone(pid))
+            eventually(lambda pid=worker: has_ended(pid))
         assert "the supervisor has ended" in server.log()
 
 
@@ -343,40 +322,11 @@ def test_a_database_that_comes_up_later_is_waited_for(
     later = parts._replace(netloc=f"{parts.username}:s3cret@127.0.0.1:{port}")
     with _starting(urlunsplit(later), tmp_path) as server:
         assert server.stdout is not None
-        time.sleep(1)  # it has found nothing at the port by now, or it finds the forwarder at once
+        time.sleep(1)  # most often it has tried the port by then; the test holds if it has not
         assert server.poll() is None
-        with forwarder(port, (parts.hostname or "", parts.port or 0)):
+        with Proxy(*address_of(postgres_empty_uri), listen=port):
             first = server.stdout.readline()
             assert first.startswith("headrace ")
             rest = "".join(server.stdout.readline() for _ in range(6))
             assert f"postgres:***@127.0.0.1:{port}/" in rest
             assert "s3cret" not in rest
-
-
-@contextmanager
-def forwarder(port: int, target: tuple[str, int]) -> Iterator[None]:
-    """A TCP port that leads to another one."""
-
-    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection(*target)
-        await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65536):
-                writer.write(data)
-        writer.close()
-
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    start = asyncio.start_server(forward, "127.0.0.1", port)
-    server = asyncio.run_coroutine_threadsafe(start, loop).result(LIMIT_S)
-    try:
-        yield
-    finally:
-        loop.call_soon_threadsafe(server.close)
-        asyncio.run_coroutine_threadsafe(asyncio.sleep(0.1), loop).result(LIMIT_S)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(LIMIT_S)
-        loop.close()

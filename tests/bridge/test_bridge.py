@@ -10,7 +10,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +19,11 @@ import pytest
 from tests.fix_packages import environment_without
 from tests.fix_postgres import fresh_database
 from tests.fix_server import Server, base_environment, headrace
+from tests.waiting import eventually
 from tests.wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.fix_postgres import PostgresServer
 
@@ -70,27 +70,8 @@ def mlflow_processes(server: Server) -> list[int]:
     return [pid for pid, line in below if " -m uvicorn " in line and "watchdog.py" not in line]
 
 
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for a condition that must come."""
-    deadline = time.monotonic() + END_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
-
-
 def alive(pids: list[int]) -> list[int]:
     return [pid for pid in pids if Path(f"/proc/{pid}/stat").exists() and command_line(pid)]
-
-
-@pytest.fixture
-def uri(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database of the kind under test."""
-    if database == "sqlite":
-        yield f"sqlite:///{tmp_path}/mlflow.db"
-    else:
-        server: PostgresServer = request.getfixturevalue("postgres_server")
-        with fresh_database(server) as address:
-            yield address
 
 
 @pytest.fixture(scope="module")
@@ -142,9 +123,11 @@ print(json.dumps({
 """
 
 
-def test_a_trace_of_the_client_is_there_while_metrics_are_logged(uri: str, tmp_path: Path) -> None:
+def test_a_trace_of_the_client_is_there_while_metrics_are_logged(
+    empty_uri: str, tmp_path: Path
+) -> None:
     """Two writers on one database: MLflow writes spans, headrace writes metrics, both succeed."""
-    with headrace(uri, tmp_path) as server:
+    with headrace(empty_uri, tmp_path) as server:
         trace_and_log(server)
 
 
@@ -186,7 +169,7 @@ def test_native_routes_answer_while_mlflow_starts(tmp_path: Path) -> None:
 
         starter = threading.Thread(target=bridged)
         starter.start()
-        until(lambda: "starting MLflow" in server.log(), "MLflow is being started")
+        eventually(lambda: "starting MLflow" in server.log(), END_S, what="MLflow is being started")
         for _ in range(20):
             answer = ask(server, "GET", "/api/2.0/mlflow/experiments/search?max_results=5")
             assert answer.status == 200
@@ -320,8 +303,8 @@ def sqlite_server(tmp_path: Path) -> Iterator[Server]:
 
 
 def test_it_is_stopped_when_idle_and_started_again_when_asked_for(sqlite_server: Server) -> None:
-    until(lambda: not mlflow_processes(sqlite_server), "an idle MLflow is stopped")
-    until(lambda: "MLflow was stopped" in sqlite_server.log(), "the log says so")
+    eventually(lambda: not mlflow_processes(sqlite_server), END_S, what="an idle MLflow is stopped")
+    eventually(lambda: "MLflow was stopped" in sqlite_server.log(), END_S, what="the log says so")
     assert ask(sqlite_server, "POST", BRIDGED, {}).status == 200
     assert len(mlflow_processes(sqlite_server)) == 1
 
@@ -330,7 +313,11 @@ def test_it_is_started_again_when_it_died(sqlite_server: Server) -> None:
     (pid,) = mlflow_processes(sqlite_server)
     os.kill(pid, signal.SIGKILL)
     # Until its end is noticed the answer may be 503, which clients try again.
-    until(lambda: ask(sqlite_server, "POST", BRIDGED, {}).status == 200, "it answers again")
+    eventually(
+        lambda: ask(sqlite_server, "POST", BRIDGED, {}).status == 200,
+        END_S,
+        what="it answers again",
+    )
     assert mlflow_processes(sqlite_server) != [pid]
     assert "MLflow ended unexpectedly (exit code 137)" in sqlite_server.log()
 
@@ -341,14 +328,18 @@ def test_it_ends_with_headrace(sqlite_server: Server, ending: signal.Signals) ->
     assert len(below) == 2, "MLflow and its watchdog"
     os.kill(sqlite_server.process.pid, ending)
     sqlite_server.process.wait(END_S)
-    until(lambda: not alive(below), "nothing is left of the bridge")
+    eventually(lambda: not alive(below), END_S, what="nothing is left of the bridge")
 
 
 def test_it_ends_when_its_watchdog_is_killed(sqlite_server: Server) -> None:
     below = descendants(sqlite_server.process.pid)
     (watchdog,) = [pid for pid, line in below if "watchdog.py" in line]
     os.kill(watchdog, signal.SIGKILL)
-    until(lambda: not alive([pid for pid, _ in below]), "MLflow does not outlive its watchdog")
+    eventually(
+        lambda: not alive([pid for pid, _ in below]),
+        END_S,
+        what="MLflow does not outlive its watchdog",
+    )
     assert ask(sqlite_server, "POST", BRIDGED, {}).status == 200
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.bridge.test_bridge import BRIDGED, ask, mlflow_processes, until
+from tests.bridge.test_bridge import BRIDGED, ask, mlflow_processes
 from tests.fix_server import headrace
+from tests.waiting import eventually
 from tests.wire import Wire
 
 from headrace.bridge.gate import HEADER, REFUSAL, USER, AsgiGate, WsgiGate
@@ -133,10 +134,10 @@ def has_ended(server: Server, times: int) -> bool:
 def test_an_mlflow_that_keeps_ending_is_not_started_at_once_again(tmp_path: Path) -> None:
     with headrace(f"sqlite:///{tmp_path}/mlflow.db", tmp_path) as server:
         for number in (1, 2):
-            until(lambda: ask(server, "POST", BRIDGED, {}).status == 200, "it answers")
+            eventually(lambda: ask(server, "POST", BRIDGED, {}).status == 200, what="it answers")
             (pid,) = mlflow_processes(server)
             os.kill(pid, signal.SIGKILL)
-            until(partial(has_ended, server, number), "its end is noticed")
+            eventually(partial(has_ended, server, number), what="its end is noticed")
         answer = ask(server, "POST", BRIDGED, {})
         assert (answer.status, answer.json()["error_code"]) == (501, "NOT_IMPLEMENTED")
         assert server.log().count("starting MLflow") == 2

@@ -13,14 +13,16 @@ import tempfile
 import threading
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tests.processes import has_ended
+from tests.waiting import eventually
 
 from headrace.bridge.shared_state import ALIVE_BYTE
 from headrace.bridge.stock import WATCHDOG
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 END_S = 30.0
 # A command that starts a child in a session of its own, as MLflow's job runners do, and ignores SIGTERM.
@@ -86,20 +88,6 @@ def watchdog(command: list[str], idle_s: float, jobs_url: str = "-") -> Iterator
         started.end()
 
 
-def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + END_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
-
-
-def gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
-
-
 def sleeper() -> list[str]:
     return [sys.executable, "-c", "import time; time.sleep(600)"]
 
@@ -127,7 +115,7 @@ def test_it_ends_all_descendants_when_nobody_is_left() -> None:
         grandchild = int(running.line())
         running.leave()
         running.process.wait(END_S)
-        until(lambda: gone(grandchild), "the grandchild is left behind")
+        eventually(lambda: has_ended(grandchild), END_S, what="the grandchild ends")
 
 
 def test_it_ends_all_descendants_when_it_is_told_to() -> None:
@@ -135,7 +123,7 @@ def test_it_ends_all_descendants_when_it_is_told_to() -> None:
         grandchild = int(running.line())
         running.process.send_signal(signal.SIGTERM)
         running.process.wait(END_S)
-        until(lambda: gone(grandchild), "the grandchild is left behind")
+        eventually(lambda: has_ended(grandchild), END_S, what="the grandchild ends")
 
 
 def test_it_tells_how_a_command_ended_by_itself() -> None:
@@ -164,7 +152,7 @@ def test_a_job_that_runs_counts_as_use() -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/jobs"
         with watchdog(sleeper(), idle_s=1, jobs_url=url) as running:
-            until(lambda: len(asked) >= 2, "it asks before it ends anything")
+            eventually(lambda: len(asked) >= 2, END_S, what="it asks before it ends anything")
             assert asked[0] == {"statuses": ["PENDING", "RUNNING"]}
             assert running.process.poll() is None
             jobs.clear()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.fix_clients import mlflow3
-from tests.fix_postgres import fresh_database
 from tests.fix_server import headrace
 
 if TYPE_CHECKING:
@@ -19,13 +17,9 @@ pytestmark = [pytest.mark.clients, pytest.mark.timeout(400)]
 
 
 def test_models_and_prompts_live_as_on_stocks_store(
-    client: Client, database: str, request: pytest.FixtureRequest, tmp_path: Path
+    client: Client, empty_uri: str, tmp_path: Path
 ) -> None:
-    with contextlib.ExitStack() as stack:
-        uri = f"sqlite:///{tmp_path}/mlflow.db"
-        if database == "postgres":
-            uri = stack.enter_context(fresh_database(request.getfixturevalue("postgres_server")))
-        server = stack.enter_context(headrace(uri, tmp_path))
+    with headrace(empty_uri, tmp_path) as server:
         through_headrace = client.run("models.py", uri=server.url, directory=tmp_path)
     alone = tmp_path / "stock"
     alone.mkdir()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.fix_clients import mlflow3
-from tests.fix_postgres import fresh_database
+from tests.fix_database import empty_database
 from tests.fix_server import headrace
 
 if TYPE_CHECKING:
@@ -24,12 +23,9 @@ pytestmark = [pytest.mark.clients, pytest.mark.timeout(400)]
 def uri(
     database: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """An empty database."""
-    with contextlib.ExitStack() as stack:
-        if database == "sqlite":
-            yield f"sqlite:///{tmp_path_factory.mktemp('training')}/mlflow.db"
-        else:
-            yield stack.enter_context(fresh_database(request.getfixturevalue("postgres_server")))
+    """The URI of one empty database for all tests."""
+    with empty_database(database, request, tmp_path_factory.mktemp("training")) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

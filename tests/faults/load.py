@@ -7,9 +7,9 @@ import json
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from tests import waiting
 from tests.wire import Answer, Wire
 
 if TYPE_CHECKING:
@@ -141,15 +141,9 @@ def summary(writers: Sequence[Writer]) -> str:
     return f"{kept:,} writes acknowledged ({counts}); the slowest answer took {slowest_s:.1f} s"
 
 
-def eventually(true: Callable[[], bool], within_s: float) -> None:
-    """Wait until something holds; fails the test after that many seconds."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        with suppress(*GONE):
-            if true():
-                return
-        time.sleep(0.05)
-    raise AssertionError(f"not true within {within_s} s")
+def eventually(condition: Callable[[], bool], within_s: float) -> None:
+    """Wait until a condition holds; a broken connection counts as false. Fails the test after `within_s` seconds."""
+    waiting.eventually(condition, within_s, ignored=GONE, pause_s=0.05)
 
 
 def in_threads(jobs: Sequence[Callable[[], None]]) -> None:

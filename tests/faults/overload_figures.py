@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tests.faults.crowd import Seen, crowd
 from tests.faults.test_overload import batches, fill, mixture
-from tests.faults.test_slow_clients import resident_bytes
 from tests.fix_server import Server, headrace
+from tests.processes import resident_bytes
 
 IN_FLIGHT = 512  # the default of --max-requests-in-flight
 SECONDS = 15.0

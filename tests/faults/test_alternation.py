@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from tests.faults.load import Once, eventually, in_threads, point
 from tests.faults.stored import check_latest, rows
-from tests.fix_postgres import fresh_database
+from tests.fix_database import empty_database
 from tests.fix_server import Server, headrace, stock
 from tests.ops.test_doctor import command
 from tests.sql.catalog import postgres_catalog, sqlite_catalog
@@ -105,12 +105,11 @@ def drill(turns: int, servers: Callable[[int], AbstractContextManager[Server]] |
 @pytest.fixture
 def uris(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str]]:
     """Two databases with nothing in them: for both in turn, and for stock alone."""
-    if kind == "sqlite":
-        yield f"sqlite:///{tmp_path}/turns.db", f"sqlite:///{tmp_path}/stock.db"
-        return
-    server = request.getfixturevalue("postgres_server")
-    with fresh_database(server) as first, fresh_database(server) as second:
-        yield first, second
+    with (
+        empty_database(kind, request, tmp_path, "turns") as turns,
+        empty_database(kind, request, tmp_path, "stock") as stock_alone,
+    ):
+        yield turns, stock_alone
 
 
 @pytest.mark.timeout(600)  # starts of real servers, some of them stock MLflow

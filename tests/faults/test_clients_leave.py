@@ -10,13 +10,11 @@ from urllib.parse import urlsplit
 from tests.faults.crowd import get, post
 from tests.faults.load import API, Once, eventually, point
 from tests.faults.stored import rows
-from tests.faults.test_killed import database_uri
 from tests.fix_server import headrace
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
     from tests.fix_server import Server
 
 ROUNDS = 60
@@ -30,11 +28,8 @@ def leave(server: Server, sent: bytes) -> None:
         raw.sendall(sent)
 
 
-def test_clients_that_leave_take_nothing_with_them(
-    database: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
+def test_clients_that_leave_take_nothing_with_them(uri: str, tmp_path: Path) -> None:
     """Every connection to the database is free afterwards, and shared reads go on for those who stay."""
-    uri = database_uri(database, request, tmp_path)
     with headrace(uri, tmp_path) as server, Once(server.url) as wire:
         run_id = wire.new_run()
         wire.made("runs/log-batch", {"run_id": run_id, "metrics": [point("m", 1, 1)] * 500})
@@ -58,11 +53,8 @@ def test_clients_that_leave_take_nothing_with_them(
         assert "Traceback" not in server.log()
 
 
-def test_a_write_goes_on_when_its_client_leaves(
-    database: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
+def test_a_write_goes_on_when_its_client_leaves(uri: str, tmp_path: Path) -> None:
     """What reached the server whole is committed whole."""
-    uri = database_uri(database, request, tmp_path)
     with headrace(uri, tmp_path) as server, Once(server.url) as wire:
         run_id = wire.new_run()
         parts = urlsplit(server.url)

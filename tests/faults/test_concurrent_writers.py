@@ -6,17 +6,14 @@ import json
 import random
 import threading
 from collections import Counter
-from contextlib import ExitStack, closing
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from tests import rows
-from tests.fix_postgres import fresh_database
 from tests.fix_server import headrace
 from tests.wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.fix_server import Server
@@ -115,19 +112,16 @@ def check_rows(uri: str, writers: list[Writer]) -> None:
     }  # fmt: skip
 
 
-@pytest.fixture
-def postgres_servers(postgres_server: str, tmp_path: Path) -> Iterator[tuple[str, list[Server]]]:
-    """Two headrace servers, of a process each, on one database."""
-    with ExitStack() as stack:
-        uri = stack.enter_context(fresh_database(postgres_server))
-        servers = [stack.enter_context(headrace(uri, tmp_path)) for _ in range(2)]
-        yield uri, servers
-
-
 def test_64_writers_through_two_servers_on_postgres(
-    postgres_servers: tuple[str, list[Server]],
+    postgres_empty_uri: str, tmp_path: Path
 ) -> None:
-    uri, servers = postgres_servers
+    uri = postgres_empty_uri
+    with headrace(uri, tmp_path) as one, headrace(uri, tmp_path) as two:
+        check_two_servers(uri, [one, two])
+
+
+def check_two_servers(uri: str, servers: list[Server]) -> None:
+    """Writers through both of them are all served, without a deadlock."""
     writers = write_at_once(servers, create_run(servers[0]), 64)
     assert [refusal for writer in writers for refusal in writer.refusals] == []
     check_rows(uri, writers)

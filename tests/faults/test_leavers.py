@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.faults.leavers import KINDS, Leavers
 from tests.faults.load import Once
-from tests.faults.test_slow_clients import resident_bytes
 from tests.fix_server import headrace
+from tests.processes import resident_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

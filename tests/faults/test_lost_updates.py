@@ -100,13 +100,8 @@ class Call(threading.Thread):
 
 
 @pytest.fixture
-def two_servers(
-    database: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[list[Server]]:
-    """Two servers, of a process each, on one database."""
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    if database == "postgres":
-        uri = request.getfixturevalue("postgres_uri")
+def two_servers(uri: str, tmp_path: Path) -> Iterator[list[Server]]:
+    """Two servers, one process each, on one database."""
     with ExitStack() as stack:
         yield [stack.enter_context(headrace(uri, tmp_path)) for _ in range(2)]
 

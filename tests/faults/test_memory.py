@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 from tests.faults.crowd import get, post
 from tests.faults.load import API, Once, eventually
-from tests.faults.test_slow_clients import resident_bytes
 from tests.fix_server import headrace
+from tests.processes import resident_bytes
 
 from headrace.contract.errors import overloaded
 

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from tests.faults.crowd import Seen, crowd, get, post
 from tests.faults.load import API, Once, eventually, point
 from tests.faults.stored import check_latest, rows
-from tests.faults.test_killed import database_uri
-from tests.faults.test_slow_clients import resident_bytes
 from tests.fix_server import headrace
+from tests.processes import resident_bytes
 
 from headrace.contract.errors import overloaded
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    import pytest
     from tests.fix_server import Server
 
 CLIENTS = 300
@@ -117,11 +115,8 @@ def overload(server: Server, make: Callable[[int, int], bytes]) -> Seen:
     return seen
 
 
-def test_beyond_what_may_be_in_flight_the_answer_is_429(
-    database: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
+def test_beyond_what_may_be_in_flight_the_answer_is_429(uri: str, tmp_path: Path) -> None:
     """Whatever was answered 200 is stored, whatever was answered 429 is not."""
-    uri = database_uri(database, request, tmp_path)
     with headrace(uri, tmp_path, "--max-requests-in-flight", "16") as server:
         run_ids = fill(server)
         seen = overload(server, batches(run_ids))
@@ -131,11 +126,8 @@ def test_beyond_what_may_be_in_flight_the_answer_is_429(
         overload(server, mixture(run_ids))
 
 
-def test_reads_have_a_bound_of_their_own(
-    database: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
+def test_reads_have_a_bound_of_their_own(uri: str, tmp_path: Path) -> None:
     """More searches than wait for the database; the writes beside them are not refused."""
-    uri = database_uri(database, request, tmp_path)
     with headrace(uri, tmp_path) as server:
         run_ids = fill(server)
         log = batches(run_ids)

@@ -8,7 +8,6 @@ import json
 import resource
 import socket
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -17,6 +16,7 @@ import pytest
 from tests.faults.crowd import answer, get, post
 from tests.faults.load import API, Once
 from tests.fix_server import headrace
+from tests.processes import resident_bytes
 
 from headrace.http.app import create_app
 from headrace.http.connection import Connection
@@ -26,6 +26,7 @@ from headrace.settings.load import load
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
 
 STALL_S = 1.0
 CUT_OFF_WITHIN_S = 60
@@ -208,11 +209,6 @@ def descriptors(soft: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
-
-
-def resident_bytes(pid: int) -> int:
-    """Memory that a process has in use."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def test_two_thousand_idle_connections_do_no_harm(tmp_path: Path) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import socket
 import sqlite3
-import time
 from contextlib import ExitStack, closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 from tests.fill import fill
+from tests.processes import peak_bytes, reset_peak
+from tests.waiting import eventually
 from tests.wire import Wire
 
 if TYPE_CHECKING:
@@ -100,11 +100,8 @@ def transactions(api: Api) -> int:
 
 def test_slow_readers_hold_no_transaction(api: Api, slow: list[socket.socket]) -> None:
     """Once the server has sent what the kernel takes; a write makes a log that a snapshot would keep."""
-    deadline = time.monotonic() + TIMEOUT_S
     api.experiment()
-    while transactions(api):
-        assert time.monotonic() < deadline, "a reader that waits for its client holds a transaction"
-        time.sleep(0.1)
+    eventually(lambda: not transactions(api), what="no transaction is open")
 
 
 def test_what_was_logged_before_comes_once_whatever_is_logged_meanwhile(
@@ -120,18 +117,6 @@ def test_what_was_logged_before_comes_once_whatever_is_logged_meanwhile(
     found = points_of(rest_of(slow[0]))
     assert [step for step in found if step % 2 == 0] == [2 * n for n in range(POINTS)]
     assert found == sorted(set(found))
-
-
-def peak_bytes(pid: int) -> int:
-    """The most memory that a process has had in use since `forget_peak`."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) << 10
-
-
-def forget_peak(pid: int) -> int:
-    """Begin to count anew; returns the memory in use."""
-    Path(f"/proc/{pid}/clear_refs").write_text("5")
-    return peak_bytes(pid)
 
 
 def ask(api: Api, body: dict[str, Any]) -> int:
@@ -159,7 +144,7 @@ def test_a_search_of_large_runs_takes_little_memory(api: Api) -> None:
     pid = api.server.process.pid
     for runs in (100, 200):
         body = {"experiment_ids": [experiment], "max_results": runs}
-        idle = forget_peak(pid)
+        idle = reset_peak(pid)
         size = ask(api, body)
         assert size > runs * 40 * 5000
         assert peak_bytes(pid) - idle < size

@@ -17,10 +17,9 @@ from tests.faults.crowd import crowd, get
 from tests.faults.leavers import FILE_BYTES, Leavers
 from tests.faults.load import API, Once
 from tests.faults.stored import check_latest, rows
-from tests.faults.test_killed import database_uri
 from tests.faults.test_overload import batches, searches
-from tests.faults.test_slow_clients import resident_bytes
 from tests.fix_server import headrace
+from tests.processes import descriptors, resident_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,11 +41,6 @@ CASES = [
     pytest.param(2.0, 4.0, SHORT_GROWTH, id="short"),
     pytest.param(WARM_UP_S, LONG_S, GROWTH, id="long", marks=SOAK),
 ]
-
-
-def descriptors(pid: int) -> int:
-    """Open files and sockets of a process."""
-    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
 
 
 def work(run_ids: list[str]) -> Callable[[int, int], bytes]:
@@ -128,12 +122,11 @@ def test_a_server_at_work_does_not_grow(
     load_s: float,
     growth: float,
     database: str,
-    request: pytest.FixtureRequest,
+    uri: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Mixed load from many clients; connections come and go, and others leave in the middle of anything."""
-    uri = database_uri(database, request, tmp_path)
     with headrace(uri, tmp_path) as server:
         with Once(server.url) as wire:
             run_ids = [wire.new_run(name=f"run-{n}") for n in range(RUNS)]

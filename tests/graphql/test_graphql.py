@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import pytest
+from tests.fix_database import empty_database
 from tests.fix_packages import environment_without
-from tests.fix_postgres import fresh_database
 from tests.fix_server import headrace, stock
 from tests.wire import Answer, Wire
 
@@ -82,10 +82,7 @@ def both(
 ) -> Iterator[Both]:
     directory = tmp_path_factory.mktemp("graphql")
     with ExitStack() as stack:
-        if database == "sqlite":
-            uri = f"sqlite:///{directory}/mlflow.db"
-        else:
-            uri = stack.enter_context(fresh_database(request.getfixturevalue("postgres_server")))
+        uri = stack.enter_context(empty_database(database, request, directory))
         # Without mlflow, headrace cannot ask stock: what it answers here it answers itself.
         env = environment_without(directory / "env", "mlflow")
         ours = stack.enter_context(headrace(uri, directory, environment=env))

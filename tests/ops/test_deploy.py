@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from tests.fix_server import ROOT, free_port, headrace
-from tests.ops.test_probes import eventually
+from tests.waiting import eventually
 from tests.wire import Wire
 
 from headrace.settings.table import SETTINGS

@@ -16,8 +16,8 @@ import pytest
 from tests.faults.load import Once, start
 from tests.fix_server import base_environment, headrace
 from tests.ops.test_gc import rows, run_sql
-from tests.ops.test_probes import eventually
 from tests.sql.dumps import restore_sqlite
+from tests.waiting import eventually
 from tests.wire import Wire
 
 from headrace.db.upkeep import health
@@ -43,12 +43,9 @@ def command(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def uri(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def uri(uri: str, tmp_path: Path) -> str:
     """A database with a run that has two metrics of three points."""
-    found = f"sqlite:///{tmp_path}/mlflow.db"
-    if database == "postgres":
-        found = request.getfixturevalue("postgres_uri")
-    with headrace(found, tmp_path) as server, Wire(server.url) as wire:
+    with headrace(uri, tmp_path) as server, Wire(server.url) as wire:
         path = "/api/2.0/mlflow/runs/"
         made = wire.ask("POST", path + "create", b'{"experiment_id": "0"}', JSON).json()
         run_id = made["run"]["info"]["run_id"]
@@ -57,7 +54,7 @@ def uri(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
         ]
         body = json.dumps({"run_id": run_id, "metrics": points}).encode()
         assert wire.ask("POST", path + "log-batch", body, JSON).status == 200
-    return found
+    return uri
 
 
 def test_nothing_is_wrong_with_a_new_database(uri: str) -> None:

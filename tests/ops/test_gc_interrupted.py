@@ -6,16 +6,15 @@ import os
 import pty
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import pytest
 from tests.faults.load import Once, start
 from tests.faults.stored import check_acknowledged
 from tests.fix_server import base_environment, headrace
 from tests.ops.test_doctor import command
 from tests.ops.test_gc import rows, run_sql
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,15 +26,6 @@ SERIES = {
     "sqlite": "(WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < {}) SELECT n FROM g)",
     "postgres": "(SELECT generate_series(1, {}) AS n)",
 }
-
-
-@pytest.fixture
-def uri(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database of the kind under test."""
-    if database == "sqlite":
-        return f"sqlite:///{tmp_path}/mlflow.db"
-    found: str = request.getfixturevalue("postgres_uri")
-    return found
 
 
 def points_of(uri: str, run_id: str) -> int:
@@ -53,10 +43,11 @@ def killed_half_way(uri: str, run_id: str) -> bool:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + LIMIT_S
-    while points_of(uri, run_id) == before and process.poll() is None:
-        assert time.monotonic() < deadline, "nothing was collected"
-        time.sleep(0.005)
+    eventually(
+        lambda: points_of(uri, run_id) < before or process.poll() is not None,
+        what="points are deleted",
+        pause_s=0.005,
+    )
     process.kill()
     return process.wait() != 0
 

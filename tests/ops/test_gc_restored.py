@@ -36,13 +36,11 @@ ORPHANS = f"SELECT source_name FROM runs WHERE run_uuid LIKE '{sql.ORPHAN}%'"
 
 
 @pytest.fixture
-def uri(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database of the kind under test."""
-    if database == "sqlite":
-        return f"sqlite:///{tmp_path}/mlflow.db"
-    found: str = request.getfixturevalue("postgres_uri")  # a copy of one that a server made
-    run_sql(found, f"UPDATE experiments SET artifact_location = '{tmp_path}/art/0'")
-    return found
+def uri(uri: str, tmp_path: Path) -> str:
+    """A database whose default experiment keeps its artifacts in the directory of the test."""
+    if uri.startswith("postgres"):
+        run_sql(uri, f"UPDATE experiments SET artifact_location = '{tmp_path}/art/0'")
+    return uri
 
 
 @contextmanager

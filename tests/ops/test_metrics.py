@@ -8,7 +8,7 @@ import psycopg
 from prometheus_client.parser import text_string_to_metric_families
 from tests.faults.load import Once, start
 from tests.fix_server import headrace
-from tests.ops.test_probes import eventually
+from tests.waiting import eventually
 from tests.wire import Wire
 
 if TYPE_CHECKING:

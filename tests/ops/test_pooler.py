@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from tests.fix_pgbouncer import needs_pgbouncer, pgbouncer
 from tests.fix_server import base_environment, free_port, headrace
-from tests.ops.test_probes import eventually
+from tests.waiting import eventually
 from tests.wire import Wire
 
 from headrace.db.base import Sql

@@ -2,94 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import select
 import signal
-import socket
-import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.fix_proxy import behind_proxy
 from tests.fix_server import headrace
+from tests.processes import children
+from tests.waiting import eventually
 from tests.wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from tests.fix_postgres import PostgresServer
 
-LIMIT_S = 60
 JSON = {"Content-Type": "application/json"}
 CREATE = "/api/2.0/mlflow/experiments/create"
-
-
-def eventually(holds: Callable[[], Any]) -> Any:
-    """What `holds` returns, once that is true."""
-    deadline = time.monotonic() + LIMIT_S
-    while not (found := holds()):
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.05)
-    return found
-
-
-class Forwarder:
-    """A TCP port that leads to another. Stalled, it takes bytes and delivers none."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._target = (host, port)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self._flows = threading.Event()
-        self._flows.set()
-        self._ends = False
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while not self._ends:
-            with contextlib.suppress(OSError):
-                client, _ = self._listener.accept()
-                server = socket.create_connection(self._target)
-                threading.Thread(target=self._carry, args=(client, server), daemon=True).start()
-
-    def _carry(self, *pair: socket.socket) -> None:
-        with pair[0], pair[1], contextlib.suppress(OSError):
-            while not self._ends:
-                for source in select.select(pair, [], [], 0.2)[0]:
-                    data = source.recv(65536)
-                    if not data:
-                        return
-                    self._flows.wait()
-                    pair[source is pair[0]].sendall(data)
-
-    def stall(self) -> None:
-        """Let nothing through."""
-        self._flows.clear()
-
-    def resume(self) -> None:
-        """Let everything through again."""
-        self._flows.set()
-
-    def close(self) -> None:
-        """Take no more connections."""
-        self._ends = True
-        self.resume()
-        self._listener.close()
-
-
-@pytest.fixture
-def uri(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database of the kind under test."""
-    if database == "sqlite":
-        return f"sqlite:///{tmp_path}/mlflow.db"
-    found: str = request.getfixturevalue("postgres_uri")
-    return found
 
 
 def samples(wire: Wire, prefix: str = "") -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -146,31 +78,18 @@ def test_a_database_file_that_is_gone_is_not_ready(tmp_path: Path) -> None:
         assert server.log().count("ready again") == 1
 
 
-@pytest.fixture
-def forwarder(postgres_uri: str) -> Iterator[tuple[Forwarder, str]]:
-    """A way to PostgreSQL that can be stalled, and the URI that leads through it."""
-    parts = urlsplit(postgres_uri)
-    assert parts.hostname and parts.port
-    found = Forwarder(parts.hostname, parts.port)
-    yield found, urlunsplit(parts._replace(netloc=f"{parts.username}@127.0.0.1:{found.port}"))
-    found.close()
-
-
-def test_a_database_that_does_not_answer_is_not_ready(
-    forwarder: tuple[Forwarder, str], tmp_path: Path
-) -> None:
+def test_a_database_that_does_not_answer_is_not_ready(postgres_uri: str, tmp_path: Path) -> None:
     """A network that swallows everything: the answer comes all the same, and says 503."""
-    way, uri = forwarder
-    with headrace(uri, tmp_path) as server, Wire(server.url) as wire:
+    with behind_proxy(postgres_uri, tmp_path) as (proxy, server), Wire(server.url) as wire:
         assert wire.ask("GET", "/readyz").status == 200
-        way.stall()
+        proxy.stall()
         refused = wire.ask("GET", "/readyz")
         assert refused.status == 503
         assert refused.headers["retry-after"] == "1"
         assert b"127.0.0.1" not in refused.body
         assert wire.ask("GET", "/livez").status == 200
         assert samples(wire)["headrace_database_up", ()] == 0
-        way.resume()
+        proxy.restore()
         eventually(lambda: wire.ask("GET", "/readyz").status == 200)
 
 
@@ -236,12 +155,6 @@ def test_commits_rows_and_errors_are_counted(uri: str, tmp_path: Path) -> None:
         )
 
 
-def workers_of(pid: int) -> list[int]:
-    """The worker processes of a supervisor."""
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(word) for word in text.split()]
-
-
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks into /proc")
 def test_any_worker_answers_for_all_and_a_dead_one_is_not_forgotten(
     postgres_uri: str, tmp_path: Path
@@ -255,12 +168,12 @@ def test_any_worker_answers_for_all_and_a_dead_one_is_not_forgotten(
             with Wire(server.url) as wire:
                 assert requests_of(samples(wire), CREATE) == {"200": 20}
                 assert samples(wire)["headrace_workers", ()] == 2
-        victim = workers_of(server.process.pid)[0]
+        victim = children(server.process.pid)[0]
         os.kill(victim, signal.SIGKILL)
         eventually(
             lambda: (
-                victim not in workers_of(server.process.pid)
-                and len(workers_of(server.process.pid)) == 2
+                victim not in children(server.process.pid)
+                and len(children(server.process.pid)) == 2
             )
         )
         for n in range(20, 30):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from tests.fix_server import headrace
 from tests.wire import Wire
 
@@ -18,15 +17,6 @@ JSON = {"Content-Type": "application/json"}
 SECRET = "hunter2-value-of-a-param"
 LOG_BATCH = "/api/2.0/mlflow/runs/log-batch"
 TIMES = {"duration_ms", "queue_ms", "database_ms", "encoding_ms"}
-
-
-@pytest.fixture
-def uri(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database of the kind under test."""
-    if database == "sqlite":
-        return f"sqlite:///{tmp_path}/mlflow.db"
-    found: str = request.getfixturevalue("postgres_uri")
-    return found
 
 
 def lines(server: Server, message: str) -> list[dict[str, Any]]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests import fix_clients
-from tests.fix_postgres import fresh_database
 
 from headrace.client import engine
 
@@ -47,16 +46,6 @@ def sqlite_uri(sqlite_template: Path, tmp_path: Path) -> str:
     """A file with MLflow's tables."""
     shutil.copyfile(sqlite_template, tmp_path / "mlflow.db")
     return f"sqlite:///{tmp_path}/mlflow.db"
-
-
-@pytest.fixture
-def empty_uri(database: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
-    """An empty database of the kind under test."""
-    if database == "sqlite":
-        yield f"sqlite:///{tmp_path}/mlflow.db"
-        return
-    with fresh_database(request.getfixturevalue("postgres_server")) as fresh:
-        yield fresh
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 from tests.plugin.conftest import output
+from tests.waiting import eventually
 
 import headrace
 from headrace.client import engine
@@ -284,14 +284,14 @@ client.log_metric(run_id, "loss", 1.0, step=99)  # it opens again
     assert process.stdout is not None
     assert process.stdout.readline() == "closed\n", process.communicate()[1][-3000:]
     if not uri.startswith("sqlite"):
-        wait_until(lambda: connections(uri, "headrace") == 0)
+        eventually(lambda: connections(uri, "headrace") == 0)
     output(process)
     assert points(uri) == 33
     if uri.startswith("sqlite"):
         path = Path(uri.removeprefix("sqlite:///"))
         assert [file.name for file in path.parent.glob(f"{path.name}*")] == [path.name]
     else:
-        wait_until(lambda: connections(uri) == 0)
+        eventually(lambda: connections(uri) == 0)
 
 
 def connections(uri: str, name: str = "%") -> int:
@@ -304,14 +304,6 @@ def connections(uri: str, name: str = "%") -> int:
         ).fetchone()
     assert row is not None
     return int(row[0])
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Return when the condition holds; it must within half a minute."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.timeout(300)

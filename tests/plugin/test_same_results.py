@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.fix_postgres import fresh_database
+from tests.fix_database import empty_database
 from tests.plugin.conftest import ROOT, SCRIPT_TIMEOUT_S
 
 if TYPE_CHECKING:
@@ -32,11 +32,10 @@ def uris(
     database: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[tuple[str, str]]:
     """Two empty databases of the kind under test."""
-    if database == "sqlite":
-        yield f"sqlite:///{tmp_path}/off.db", f"sqlite:///{tmp_path}/on.db"
-        return
-    server = request.getfixturevalue("postgres_server")
-    with fresh_database(server) as off, fresh_database(server) as on:
+    with (
+        empty_database(database, request, tmp_path, "off") as off,
+        empty_database(database, request, tmp_path, "on") as on,
+    ):
         yield off, on
 
 

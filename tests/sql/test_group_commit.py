@@ -36,14 +36,6 @@ INSERT = Sql(
 COUNT = Sql("SELECT count(*) FROM runs WHERE name = $1")
 
 
-@pytest.fixture
-def uri(database: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
-    """An empty database of the kind under test."""
-    if database == "sqlite":
-        return f"sqlite:///{tmp_path}/m.db"
-    return str(request.getfixturevalue("postgres_uri"))
-
-
 async def make_runs(tx: Tx) -> None:
     """The runs of these tests."""
     await tx.executemany(INSERT, [(run,) for run in RUNS])

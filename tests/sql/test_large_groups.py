@@ -17,21 +17,12 @@ from headrace.settings.table import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
 
     from headrace.db.base import Database, Tx
 
 RUNS = [f"{n:032x}" for n in range(4)]
 BATCHES = 12
 VALUES = [math.nan, math.inf, -math.inf, -0.0, 1.5, 7.0]
-
-
-@pytest.fixture
-def uri(database: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
-    """An empty database of the kind under test."""
-    if database == "sqlite":
-        return f"sqlite:///{tmp_path}/m.db"
-    return str(request.getfixturevalue("postgres_uri"))
 
 
 @pytest.fixture

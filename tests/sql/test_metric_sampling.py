@@ -16,7 +16,6 @@ from headrace.settings.table import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from headrace.db.base import Database
 
@@ -38,14 +37,6 @@ def points(key: str) -> list[tuple[Any, ...]]:
     step_of = LAYOUTS.get(key, lambda _: 0)
     rows = [(key, n % 5 / 3, n % 11, RUN, step_of(n), n % 17 == 0) for n in range(POINTS)]
     return list(dict.fromkeys(rows))
-
-
-@pytest.fixture
-def uri(database: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
-    """An empty database of the kind under test."""
-    if database == "sqlite":
-        return f"sqlite:///{tmp_path}/m.db"
-    return str(request.getfixturevalue("postgres_uri"))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.faults.load import eventually
+from tests.waiting import eventually
 
 from headrace.db.base import Sql, Tx
 from headrace.db.errors import Unavailable
