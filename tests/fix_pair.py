@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pair:
-    """Connections to both servers. `subject` is what plays our side: headrace, or stock again.
+    """Connections to both servers. `subject` is the server on our side: headrace, or stock again.
 
-    `prefix` differs by database, so that both of MLflow's prefixes are exercised by every dialogue.
-    The texts of a server are what it says of itself (its address, its directory), with a common name.
+    `prefix` differs by database, so that every dialogue uses both of MLflow's prefixes.
+    `stock_texts` and `our_texts` map a server's own address and directory to a common name.
     """
 
     database: str
@@ -34,7 +34,7 @@ class Pair:
     our_texts: dict[str, str]
 
     def level(self) -> None:
-        """Bring both servers to the same next experiment id: what one alone refused has moved them apart."""
+        """Create experiments until the next id of both is the same; it differs after a request that one refused."""
         stock, ours = new_experiment(self.stock), new_experiment(self.ours)
         while stock != ours:
             if stock < ours:

@@ -146,7 +146,7 @@ def test_a_job_that_runs_counts_as_use() -> None:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Quiet."""
+            """Log nothing."""
 
     with http.server.HTTPServer(("127.0.0.1", 0), Jobs) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -1,4 +1,4 @@
-"""Many connections at once from one thread: keep-alive clients that ask in a loop, and what they saw."""
+"""Many concurrent keep-alive clients in one thread that send requests in a loop, and their answers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Seen:
         return len(self.times.get(status, ()))
 
     def quantile(self, status: int, share: float) -> float:
-        """The time within which that share of the answers came."""
+        """The time that this share of the answers took at most, in seconds."""
         times = sorted(self.times[status])
         return times[min(len(times) - 1, int(share * len(times)))]
 
@@ -56,7 +56,7 @@ def get(target: str) -> bytes:
 
 
 async def answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
-    """Status and headers of the next answer; its body is read and forgotten."""
+    """Status and headers of the next answer; its body is read and discarded."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     first, *lines = head.rstrip().split("\r\n")
     headers = dict(line.lower().split(": ", 1) for line in lines)
@@ -98,9 +98,9 @@ def crowd(
     make: Callable[[int, int], bytes],
     pause_s: Callable[[dict[str, str]], float] = lambda headers: float(headers["retry-after"]),
 ) -> Seen:
-    """What `count` clients saw, each sending `make(client, turn)` again and again for that long.
+    """The answers to `count` clients that send `make(client, turn)` in a loop for `seconds` seconds.
 
-    After a 429 a client waits as `pause_s` finds in the headers.
+    After a 429 a client waits `pause_s(headers)` seconds.
     """
     seen = Seen()
 

@@ -1,4 +1,4 @@
-"""The largest requests that a route may be sent, right and wrong ones, made from the route table and its types."""
+"""The largest valid and invalid requests for each route, generated from the route table and its types."""
 
 from __future__ import annotations
 

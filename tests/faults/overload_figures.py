@@ -1,4 +1,4 @@
-"""Latencies at the load that one process takes, and at twice that: `python -m tests.faults.overload_figures`.
+"""Latencies at the maximum load of one process, and at twice that load: `python -m tests.faults.overload_figures`.
 
 On a SQLite file in a temporary directory, or on the database that is given. Prints a table for the documents.
 """
@@ -20,7 +20,7 @@ RUNS = 300  # what each search returns
 
 
 def again(headers: dict[str, str]) -> float:
-    """Half of the wait that was asked for: the load shall not end."""
+    """Half of the requested wait, so that the load does not end."""
     return float(headers["retry-after"]) / 2
 
 

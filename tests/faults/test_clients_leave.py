@@ -1,4 +1,4 @@
-"""Clients that leave in the middle: their reads are given up, their writes are not, and nothing is left behind."""
+"""Clients that disconnect early: the server cancels their reads, finishes their writes, and keeps nothing."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ ROUNDS = 60
 
 
 def leave(server: Server, sent: bytes) -> None:
-    """Ask, and break the connection at once."""
+    """Send a request and reset the connection at once."""
     parts = urlsplit(server.url)
     with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=20) as raw:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         raw.sendall(sent)
 
 
-def test_clients_that_leave_take_nothing_with_them(uri: str, tmp_path: Path) -> None:
-    """Every connection to the database is free afterwards, and shared reads go on for those who stay."""
+def test_disconnected_clients_hold_no_database_connection(uri: str, tmp_path: Path) -> None:
+    """All database connections are free afterwards, and shared reads continue for the other clients."""
     with headrace(uri, tmp_path) as server, Once(server.url) as wire:
         run_id = wire.new_run()
         wire.made("runs/log-batch", {"run_id": run_id, "metrics": [point("m", 1, 1)] * 500})
@@ -53,8 +53,8 @@ def test_clients_that_leave_take_nothing_with_them(uri: str, tmp_path: Path) -> 
         assert "Traceback" not in server.log()
 
 
-def test_a_write_goes_on_when_its_client_leaves(uri: str, tmp_path: Path) -> None:
-    """What reached the server whole is committed whole."""
+def test_a_write_is_finished_when_its_client_disconnects(uri: str, tmp_path: Path) -> None:
+    """A request that arrived completely is committed completely."""
     with headrace(uri, tmp_path) as server, Once(server.url) as wire:
         run_id = wire.new_run()
         parts = urlsplit(server.url)

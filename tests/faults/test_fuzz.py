@@ -1,4 +1,4 @@
-"""Whatever a client sends to a native endpoint, the answer is no 5xx and the server goes on."""
+"""No request to a native endpoint causes a 5xx or ends the server."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def requests_of(draw: st.DrawFn, known: Known) -> tuple[str, str, bytes | None]:
 def test_no_message_is_a_server_error(
     populated_server: tuple[Server, Known], count: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """To each endpoint, ids of what exists among its fields."""
+    """Fields have generated values or existing ids."""
     running, known = populated_server
     report = Report()
 

@@ -1,4 +1,4 @@
-"""Requests made from our own description of the routes, right and wrong ones: no 5xx, and answers as described."""
+"""Valid and invalid requests generated from /openapi.json: no 5xx, and answers as described."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_answers_are_as_described_whatever_is_asked(
     count: int,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Of every native route: never a 5xx, and status, content type and body as /openapi.json has them."""
+    """For every native route: no 5xx; status, content type and body as in /openapi.json."""
     running, known = populated_server
     attack = Attack(running.url, known)
     number = 0

@@ -1,4 +1,4 @@
-"""SIGKILL at random moments under load: what was acknowledged is there afterwards, once and whole."""
+"""SIGKILL at random moments under load: every acknowledged write is stored once and completely."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_acknowledged_writes_survive_sigkill(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Killed again and again while clients write; checked after every start and at the end, by stock MLflow too."""
+    """The server is killed repeatedly while clients write; the database is checked at the end, also by stock MLflow."""
     dice = random.Random(20)
     port = free_port()
     run_id = ""

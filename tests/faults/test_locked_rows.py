@@ -1,4 +1,4 @@
-"""Rows that another session has locked, and time limits of the role: other runs go on, and nothing is a 500."""
+"""Rows locked by another session, and time limits of the role: other runs are written, and there is no 500."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CLIENTS = 6
 
 @contextmanager
 def held(uri: str, statement: str) -> Iterator[None]:
-    """Another session has run a statement and does not end its transaction."""
+    """Another session runs a statement and keeps its transaction open."""
     with psycopg.connect(uri) as connection:
         connection.execute(statement.encode())
         yield
@@ -38,8 +38,8 @@ def metric(run_id: str, step: int) -> dict[str, Any]:
     return {"run_id": run_id, "metrics": [point("m", step, step)]}
 
 
-def test_a_locked_row_stops_its_run_only(tmp_path: Path, postgres_uri: str) -> None:
-    """The clients of all other runs are answered while the lock is held; those of that run are told to come again."""
+def test_a_locked_row_delays_only_its_run(tmp_path: Path, postgres_uri: str) -> None:
+    """Clients of other runs get 200 while the lock is held; those of the locked run get 429."""
     with headrace(postgres_uri, tmp_path) as server, Once(server.url) as wire:
         mine, locked = wire.new_run(name="mine"), wire.new_run(name="locked")
         for run_id in (mine, locked):
@@ -67,15 +67,15 @@ def test_a_locked_row_stops_its_run_only(tmp_path: Path, postgres_uri: str) -> N
 
 
 def all_go_on(writers: list[Writer]) -> None:
-    """Every writer is answered more than once from now on."""
+    """Wait until every writer gets two more acknowledgements."""
     before = [len(writer.batches) for writer in writers]
     eventually(
         lambda: all(len(w.batches) > n + 1 for w, n in zip(writers, before, strict=True)), 10
     )
 
 
-def test_what_waits_for_a_lock_is_written_when_it_goes(tmp_path: Path, postgres_uri: str) -> None:
-    """Its operations are written in their order; the server says meanwhile that a run is set aside."""
+def test_writes_that_wait_for_a_lock_follow_its_release(tmp_path: Path, postgres_uri: str) -> None:
+    """The operations are written in their order; meanwhile /metrics shows a run that is set aside."""
     with headrace(postgres_uri, tmp_path) as server, Once(server.url) as wire:
         run_id = wire.new_run()
         tags = [Sent(server, "runs/set-tag", tag(run_id, value)) for value in range(3)]
@@ -94,12 +94,12 @@ def test_what_waits_for_a_lock_is_written_when_it_goes(tmp_path: Path, postgres_
 
 
 def tag(run_id: str, value: int) -> dict[str, Any]:
-    """What sets the tag `t`."""
+    """A request that sets the tag `t`."""
     return {"run_id": run_id, "key": "t", "value": str(value)}
 
 
 class Sent(threading.Thread):
-    """One request on its way, in a thread."""
+    """A request in its own thread."""
 
     def __init__(self, server: Server, name: str, body: dict[str, Any]) -> None:
         super().__init__(daemon=True)
@@ -113,13 +113,13 @@ class Sent(threading.Thread):
             self._status = wire.post(name, body).status
 
     def status(self) -> int:
-        """The status of the answer, once it is there."""
+        """Wait for the answer; its status."""
         self.join(30)
         return self._status
 
 
-def test_writes_that_wait_for_a_lock_hold_up_no_run(tmp_path: Path, postgres_uri: str) -> None:
-    """More of them than there are connections for writes; they are written when the lock goes."""
+def test_writes_that_wait_for_a_lock_delay_no_other_run(tmp_path: Path, postgres_uri: str) -> None:
+    """Even if they outnumber the connections for writes; they are written when the lock is released."""
     with headrace(postgres_uri, tmp_path) as server, Once(server.url) as wire:
         run_id = wire.new_run(name="mine")
         experiment_id = wire.made("experiments/create", {"name": "locked"})["experiment_id"]
@@ -130,7 +130,7 @@ def test_writes_that_wait_for_a_lock_hold_up_no_run(tmp_path: Path, postgres_uri
             for one in tags:
                 one.start()
             writers = start(CLIENTS, server.url, run_id)
-            time.sleep(1)  # for the locks to be met
+            time.sleep(1)  # so that the requests reach the locks
             all_go_on(writers)
             for writer in writers:
                 writer.stop()
@@ -151,7 +151,7 @@ def test_writes_that_wait_for_a_lock_hold_up_no_run(tmp_path: Path, postgres_uri
 def test_settings_of_the_role_are_no_errors(
     settings: dict[str, str], tmp_path: Path, postgres_uri: str
 ) -> None:
-    """Beside a locked run all others are written at once; the locked one is written when the lock goes."""
+    """Other runs are written while one is locked; that one is written when the lock is released."""
     name = urlsplit(postgres_uri).path[1:]
     with psycopg.connect(postgres_uri, autocommit=True) as admin:
         for key, value in settings.items():
@@ -166,7 +166,7 @@ def test_settings_of_the_role_are_no_errors(
         ):
             writers = start(CLIENTS, server.url, mine)
             waiting.start()
-            time.sleep(1)  # for the time limits to be met
+            time.sleep(1)  # so that the time limits expire
             all_go_on(writers)
             for writer in writers:
                 writer.stop()

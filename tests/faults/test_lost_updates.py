@@ -1,7 +1,7 @@
-"""Two writers of one thing: each counts with what the other has written, so that nothing acknowledged is lost.
+"""Two writers of the same rows: each takes the other's writes into account, so no acknowledged write is lost.
 
-Where the order matters the other writer is a session of our own that holds its transaction open until the server is
-seen to wait for it.
+If the order matters, the second writer is a session of the test that keeps its transaction open until the server
+waits for it.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def other_writer(uri: str, *statements: str) -> Iterator[psycopg.Connection[Any]
 
 
 class Call(threading.Thread):
-    """A request that is sent while another writer's transaction is open."""
+    """A request sent while another writer's transaction is open."""
 
     def __init__(self, url: str, method: str, path: str, **body: Any) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class Call(threading.Thread):
         self.answer = send(*self.request)
 
     def after(self, other: psycopg.Connection[Any]) -> Answer:
-        """The answer, when the other writer commits once this one waits for it."""
+        """The answer, after the other writer commits when this request waits for it."""
         with psycopg.connect(other.info.dsn, autocommit=True) as watch:
             deadline = time.monotonic() + LIMIT_S
             while watch.execute(WAITING).fetchone() == (0,):

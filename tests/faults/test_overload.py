@@ -1,4 +1,4 @@
-"""More requests than the server can take: some get their answer, the others get 429 at once."""
+"""More requests than the server can handle: some are answered, the others get 429 immediately."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 CLIENTS = 300
 SECONDS = 2.0
 GROWTH_BYTES = 200 << 20  # of the process under any of these loads
-AT_ONCE_S = 0.3  # far above what a refusal takes, far below a wait for the load to end
+AT_ONCE_S = 0.3  # far above the time of a refusal, far below the time of the load
 RUNS = 100
 REFUSED = overloaded("").status
 
 
 def impatient(headers: dict[str, str]) -> float:
-    """A client that waits less than it should, so that the load does not end."""
+    """A client that waits less than Retry-After, so that the load does not end."""
     assert 1 <= int(headers["retry-after"]) <= 10
     return 0.3
 
@@ -49,7 +49,7 @@ def batches(run_ids: list[str]) -> Callable[[int, int], bytes]:
 
 
 def searches(client: int, turn: int) -> bytes:
-    """Every client searches, each search another."""
+    """Every client sends different searches."""
     wanted = f"metrics.m > {client / 1000} and params.p != '{turn}'"
     body = {"experiment_ids": ["0"], "filter": wanted, "order_by": ["metrics.m DESC"]}
     return post("runs/search", body)
@@ -100,7 +100,7 @@ def stopped_once(server: Server) -> Iterator[None]:
 
 
 def overload(server: Server, make: Callable[[int, int], bytes]) -> Seen:
-    """Too many clients for some seconds; what must hold whatever the load is."""
+    """Apply an overload for some seconds and check everything that does not depend on the kind of requests."""
     before = resident_bytes(server.process.pid)
     with stopped_once(server):
         seen = crowd(server.url, CLIENTS, SECONDS, make, impatient)
@@ -116,7 +116,7 @@ def overload(server: Server, make: Callable[[int, int], bytes]) -> Seen:
 
 
 def test_beyond_what_may_be_in_flight_the_answer_is_429(uri: str, tmp_path: Path) -> None:
-    """Whatever was answered 200 is stored, whatever was answered 429 is not."""
+    """Requests with answer 200 are stored, those with 429 are not."""
     with headrace(uri, tmp_path, "--max-requests-in-flight", "16") as server:
         run_ids = fill(server)
         seen = overload(server, batches(run_ids))
@@ -126,8 +126,8 @@ def test_beyond_what_may_be_in_flight_the_answer_is_429(uri: str, tmp_path: Path
         overload(server, mixture(run_ids))
 
 
-def test_reads_have_a_bound_of_their_own(uri: str, tmp_path: Path) -> None:
-    """More searches than wait for the database; the writes beside them are not refused."""
+def test_reads_have_their_own_limit(uri: str, tmp_path: Path) -> None:
+    """There are more searches than may wait for the database; concurrent writes are not refused."""
     with headrace(uri, tmp_path) as server:
         run_ids = fill(server)
         log = batches(run_ids)
