@@ -1,4 +1,4 @@
-"""Artifacts through a real server on a real disk: large ones, broken ones, links, modes, and the real client."""
+"""Artifacts through a real server on a real disk: large files, interrupted transfers, links, the mlflow client."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def head(path: str, length: int) -> bytes:
 
 
 def files_below(directory: Path) -> list[str]:
-    """Every name, hidden ones too."""
+    """Every name, including hidden ones."""
     return sorted(str(p.relative_to(directory)) for p in directory.rglob("*"))
 
 
@@ -133,7 +133,9 @@ def test_a_refusal_is_read_by_a_client_that_is_still_sending(server: Server) -> 
         assert client.recv(4096).startswith(b"HTTP/1.1 400 Bad Request\r\n")
 
 
-def test_more_than_the_disk_has_is_refused_in_words(server: Server, wire: Wire) -> None:
+def test_a_file_larger_than_the_free_space_is_refused_with_a_message(
+    server: Server, wire: Wire
+) -> None:
     with raw(server) as client:
         client.sendall(head("full/f.bin", 1 << 60) + CHUNK * 2)
         client.shutdown(socket.SHUT_WR)

@@ -1,4 +1,4 @@
-"""The model registry under concurrent writers: numbers, aliases and notes on real servers."""
+"""The model registry under concurrent writers on real servers: version numbers, aliases, tags of logged models."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def client(urls: list[str]) -> Iterator[Client]:
 
 
 def together(urls: list[str], write: Any) -> list[Any]:
-    """What `write(client, writer, turn)` returned for every writer and turn, writers side by side."""
+    """The results of `write(client, writer, turn)` for every turn of concurrent writers."""
 
     def turns(writer: int) -> list[Any]:
         with Wire(urls[writer % len(urls)]) as wire:
@@ -138,7 +138,7 @@ def test_a_logged_model_notes_every_version_made_from_it_at_once(
     assert sorted((note["name"], note["version"]) for note in noted) == sorted(made)
 
 
-def test_one_of_many_makers_of_a_name_wins(urls: list[str]) -> None:
+def test_one_of_many_concurrent_creators_of_a_name_succeeds(urls: list[str]) -> None:
     def create(client: Client, writer: int, turn: int) -> int:
         return client.send("POST", "registered-models/create", name=f"taken-{turn}")[0]
 

@@ -53,7 +53,7 @@ class Call(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        """Ask once; `Wire` asks again when the connection breaks, and then nobody listens."""
+        """Send the request. If the connection breaks, `Wire` retries and finds the port closed."""
         try:
             self.answer = create_experiment(self.url, self.experiment)
         except OSError as error:
@@ -69,13 +69,12 @@ def locked(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def waiting_write(server: Server, name: str) -> Call:
-    """A write that is in the server and waits for the file's lock."""
+    """A write that the server has received and that waits for the lock of the file."""
     call = Call(server.url, name)
     pid = server.process.pid
 
     def in_server() -> bool:
-        # The request is in when the client's socket has nothing left to send and a write waits:
-        # the writer thread sleeps in SQLite's busy handler, so the file is locked for it too.
+        # A connection is established; the request itself follows within the pause below.
         return call.is_alive() and bool(_established(pid))
 
     eventually(in_server)
@@ -97,7 +96,7 @@ def _established(pid: int) -> list[str]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_drains(number: int, tmp_path: Path) -> None:
-    """What is being answered is answered, nothing new is taken, exit code 0."""
+    """Requests in flight are answered, new ones are refused, and the exit code is 0."""
     with headrace("sqlite:///mlflow.db", tmp_path) as server:
         with locked(tmp_path / "mlflow.db"):
             call = waiting_write(server, "in flight")
@@ -115,7 +114,7 @@ def test_a_signal_drains(number: int, tmp_path: Path) -> None:
 
 
 def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
-    """Whatever is waited for."""
+    """Without a wait for requests in flight."""
     with headrace("sqlite:///mlflow.db", tmp_path) as server, locked(tmp_path / "mlflow.db"):
         call = waiting_write(server, "in flight")
         server.process.terminate()
@@ -128,7 +127,7 @@ def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
 
 
 def test_the_drain_timeout_ends_the_wait(tmp_path: Path) -> None:
-    """With exit code 1 and a line that says what was lost."""
+    """With exit code 1 and a line about the interrupted requests."""
     options = ("--drain-timeout-s", "0.2")
     with headrace("sqlite:///mlflow.db", tmp_path, *options) as server:
         with locked(tmp_path / "mlflow.db"):
@@ -150,7 +149,7 @@ def test_an_idle_connection_does_not_hold_a_stop_up(tmp_path: Path) -> None:
 
 
 def test_workers_share_the_port_and_stop_together(postgres_empty_uri: str, tmp_path: Path) -> None:
-    """Three processes, one address, one signal; nothing is left behind."""
+    """Three processes, one address; one signal ends all of them."""
     with headrace(postgres_empty_uri, tmp_path, "--workers", "3") as server:
         workers = eventually(lambda: children(server.process.pid))
         assert len(workers) == 3
@@ -167,7 +166,7 @@ def test_workers_share_the_port_and_stop_together(postgres_empty_uri: str, tmp_p
 
 @contextmanager
 def locked_experiments(uri: str, url: str) -> Iterator[Call]:
-    """A write that is in the server and waits for a lock on its table."""
+    """A write that the server has received and that waits for a lock on its table."""
     with psycopg.connect(uri) as connection:
         connection.execute("LOCK TABLE experiments IN ACCESS EXCLUSIVE MODE")
         call = Call(url, "in flight")
@@ -176,7 +175,7 @@ def locked_experiments(uri: str, url: str) -> Iterator[Call]:
 
 
 def test_a_signal_to_the_whole_group_drains_too(postgres_empty_uri: str, tmp_path: Path) -> None:
-    """As some process managers send it: the workers then see it twice."""
+    """As some process managers do: the workers then get the signal twice."""
     with headrace(postgres_empty_uri, tmp_path, "--workers", "2") as server:
         eventually(lambda: "ready in" in server.log())
         with locked_experiments(postgres_empty_uri, server.url) as call:
@@ -189,7 +188,7 @@ def test_a_signal_to_the_whole_group_drains_too(postgres_empty_uri: str, tmp_pat
 
 
 def test_a_second_signal_stops_all_workers_at_once(postgres_empty_uri: str, tmp_path: Path) -> None:
-    """Ctrl+C twice: nobody waits, nothing is left."""
+    """Ctrl+C twice: all processes end without a wait."""
     with headrace(postgres_empty_uri, tmp_path, "--workers", "2") as server:
         eventually(lambda: "ready in" in server.log())
         workers = children(server.process.pid)
@@ -212,7 +211,7 @@ def _waits_for_lock(connection: psycopg.Connection[Any]) -> bool:
 
 
 def test_a_dead_worker_is_replaced(postgres_empty_uri: str, tmp_path: Path) -> None:
-    """Whatever ended it; requests go on meanwhile."""
+    """After any kind of end; requests are served meanwhile."""
     with headrace(postgres_empty_uri, tmp_path, "--workers", "2") as server:
         pid = server.process.pid
         eventually(lambda: "ready in" in server.log())
@@ -262,13 +261,13 @@ def test_a_worker_that_cannot_start_ends_the_start(postgres_empty_uri: str, tmp_
 
 
 def test_one_sqlite_file_has_one_process(tmp_path: Path) -> None:
-    """However many are asked for."""
+    """Even if more are requested."""
     with headrace("sqlite:///mlflow.db", tmp_path, "--workers", "4") as server:
         assert children(server.process.pid) == []
 
 
-def test_servers_that_start_together_on_an_empty_file_all_come_up(tmp_path: Path) -> None:
-    """One of them makes the tables, the others find them."""
+def test_servers_that_start_together_on_an_empty_file_all_start(tmp_path: Path) -> None:
+    """One of them creates the tables, the others find them."""
     with contextlib.ExitStack() as stack:
         pending = [
             stack.enter_context(_starting("sqlite:///mlflow.db", tmp_path)) for _ in range(4)
@@ -283,7 +282,7 @@ def test_servers_that_start_together_on_an_empty_file_all_come_up(tmp_path: Path
     assert count == (1,)
 
 
-def test_servers_that_start_together_on_an_empty_database_all_come_up(
+def test_servers_that_start_together_on_an_empty_database_all_start(
     postgres_empty_uri: str, tmp_path: Path
 ) -> None:
     """The same on PostgreSQL."""

@@ -1,4 +1,4 @@
-"""Routes that stock MLflow answers for headrace: real clients, real processes, real ends."""
+"""Bridged routes, which stock MLflow answers for headrace, with real clients and processes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.fix_postgres import PostgresServer
 
 JSON = {"content-type": "application/json"}
-BRIDGED = "/ajax-api/3.0/jobs/search"  # needs nothing but a running MLflow
+BRIDGED = "/ajax-api/3.0/jobs/search"  # needs only a running MLflow
 END_S = 60.0
 
 
@@ -76,7 +76,7 @@ def alive(pids: list[int]) -> list[int]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server with its MLflow for the tests that only ask it something."""
+    """A server with its MLflow, shared by tests that only send requests."""
     directory = tmp_path_factory.mktemp("server")
     with headrace(f"sqlite:///{directory}/mlflow.db", directory) as running:
         yield running
@@ -196,7 +196,7 @@ def test_errors_and_headers_come_through(server: Server) -> None:
     assert head.headers["content-length"] == str(len(full.body))
 
 
-def test_the_figures_say_that_it_runs(server: Server) -> None:
+def test_metrics_show_that_it_runs(server: Server) -> None:
     assert ask(server, "GET", "/api/3.0/mlflow/traces/tr-none").status == 404
     figures = ask(server, "GET", "/metrics").body.decode().splitlines()
     assert 'headrace_bridge_up{kind="plain"} 1.0' in figures
@@ -245,7 +245,7 @@ def test_a_body_beyond_the_limit_is_refused(tmp_path: Path) -> None:
 
 
 def test_mlflow_sees_the_client_and_not_headrace(server: Server) -> None:
-    """Its assistant is for clients on the same machine: everything would pass as one, unforwarded."""
+    """Its assistant is only for clients on the same machine; without forwarding, every client would be one."""
     path = "/ajax-api/3.0/mlflow/assistant/providers/none/health"
     assert ask(server, "GET", path).status == 404, "there is no such provider"
     assert ask(server, "GET", path, x_forwarded_for="203.0.113.9").status == 403
@@ -282,7 +282,7 @@ def test_processes_of_one_server_share_one_mlflow(
         started = [pid for pid in workers if mlflow_below(pid)]
         assert len(workers) == 3
         assert len(started) == 1
-        # The one that started it goes; the others go on using it.
+        # The process that started it ends; the others continue to use it.
         os.kill(started[0], signal.SIGKILL)
         for _ in range(6):
             assert ask(server, "POST", BRIDGED, {}).status == 200
@@ -312,7 +312,7 @@ def test_it_is_stopped_when_idle_and_started_again_when_asked_for(sqlite_server:
 def test_it_is_started_again_when_it_died(sqlite_server: Server) -> None:
     (pid,) = mlflow_processes(sqlite_server)
     os.kill(pid, signal.SIGKILL)
-    # Until its end is noticed the answer may be 503, which clients try again.
+    # Until its end is noticed the answer may be 503, which clients retry.
     eventually(
         lambda: ask(sqlite_server, "POST", BRIDGED, {}).status == 200,
         END_S,
@@ -352,8 +352,8 @@ def test_without_mlflow_the_answer_says_what_to_install(tmp_path: Path) -> None:
         assert ask(server, "GET", "/api/2.0/mlflow/experiments/get?experiment_id=0").status == 200
 
 
-def test_an_mlflow_that_cannot_start_is_said_so_at_once(tmp_path: Path) -> None:
-    """mlflow is there, its ASGI server is not: every start fails."""
+def test_an_mlflow_that_cannot_start_is_reported_at_once(tmp_path: Path) -> None:
+    """mlflow is installed but its ASGI server is not, so every start fails."""
     env = environment_without(tmp_path / "env", "uvicorn")
     with headrace(f"sqlite:///{tmp_path}/mlflow.db", tmp_path, environment=env) as server:
         for _ in range(2):
@@ -392,7 +392,7 @@ def test_it_can_be_switched_off(tmp_path: Path) -> None:
 
 
 def test_a_registry_in_a_database_of_its_own_is_mlflows(tmp_path: Path) -> None:
-    """Its models go where they were before headrace came, never beside the runs."""
+    """Models stay in their database and are never written to that of the runs."""
     registry = f"sqlite:///{tmp_path / 'registry.db'}"
     uri = f"sqlite:///{tmp_path / 'tracking.db'}"
     with headrace(uri, tmp_path, "--registry-store-uri", registry) as server:

@@ -1,4 +1,4 @@
-"""Who may start MLflow, and who may ask it: headrace, and nobody else on the machine."""
+"""Only headrace may start MLflow or send it requests, no other program on the machine."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_page_of_another_origin_starts_no_process(server: Server, page: str) -
 
 
 def test_the_port_of_mlflow_is_useless_without_the_secret(server: Server) -> None:
-    """After the tests above, which must find no MLflow running."""
+    """It runs after the tests above, which need that no MLflow runs."""
     assert ask(server, "POST", BRIDGED, {}).status == 200
     port = port_of(server)
     for headers in (
@@ -69,7 +69,7 @@ def test_the_port_of_mlflow_is_useless_without_the_secret(server: Server) -> Non
             for method, path in (("GET", "/health"), ("POST", BRIDGED), ("GET", "/")):
                 answer = wire.ask(method, path, None, headers)
                 assert (answer.status, answer.body) == (403, REFUSAL)
-    # A client of headrace cannot say it either, nor does it learn it.
+    # A client of headrace cannot send the secret either, nor read it.
     answer = ask(server, "POST", BRIDGED, {}, x_headrace_bridge="0" * 64)
     assert answer.status == 200
     assert HEADER not in answer.headers
@@ -99,7 +99,7 @@ def listing(run_id: str) -> dict[str, Any]:
 
 
 def test_with_job_runners_it_is_as_closed(server: Server) -> None:
-    """MLflow's own jobs are clients of it; they have the secret as user and password."""
+    """MLflow's own jobs are its clients; they have the secret as user and password."""
     body = {"job_name": "no-such-job", "params": {}}
     answer = ask(server, "POST", "/ajax-api/3.0/jobs/", body)
     assert answer.status == 400, str(answer)
@@ -171,7 +171,7 @@ def test_every_failure_doubles_the_pause_for_all_processes() -> None:
     ],
 )
 async def test_both_gates_ask_for_the_secret(headers: dict[str, str], passes: bool) -> None:
-    """MLflow 3 is an ASGI application, MLflow 2 one of WSGI."""
+    """MLflow 3 is an ASGI application, MLflow 2 a WSGI application."""
     sent: list[dict[str, Any]] = []
 
     async def application(scope: Any, receive: Any, send: Any) -> None:

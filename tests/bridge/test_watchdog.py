@@ -1,4 +1,4 @@
-"""The process that ends stock MLflow: when nobody needs it, when nobody is left, with all it started."""
+"""The watchdog, which ends stock MLflow and all its descendants when it is idle or headrace has ended."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Watchdog:
         return self.process.stdout.readline().decode()
 
     def lives(self) -> bool:
-        """What other processes see: whether it holds its lock."""
+        """Whether it holds its lock, as other processes see it."""
         try:
             fcntl.lockf(self.state.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, ALIVE_BYTE)
         except OSError:
@@ -92,7 +92,7 @@ def sleeper() -> list[str]:
     return [sys.executable, "-c", "import time; time.sleep(600)"]
 
 
-def test_it_ends_what_is_not_used() -> None:
+def test_it_ends_an_unused_command() -> None:
     with watchdog(sleeper(), idle_s=1) as running:
         assert running.process.wait(END_S) == 0
         assert not running.lives()
@@ -109,7 +109,7 @@ def test_it_waits_while_it_is_used() -> None:
         running.process.wait(END_S)
 
 
-def test_it_ends_all_descendants_when_nobody_is_left() -> None:
+def test_it_ends_all_descendants_when_no_process_uses_it() -> None:
     """Even those in sessions of their own, and those that ignore SIGTERM."""
     with watchdog([sys.executable, "-c", FAMILY], idle_s=600) as running:
         grandchild = int(running.line())

@@ -1,4 +1,4 @@
-"""`headrace gc` killed again and again while a server writes: nothing is half, and at last all of it is gone."""
+"""`headrace gc` killed repeatedly while a server writes: nothing is left half deleted, and the last one deletes all."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def points_of(uri: str, run_id: str) -> int:
 
 
 def killed_half_way(uri: str, run_id: str) -> bool:
-    """Start a collection and kill it once the run has lost points; whether it was still at work."""
+    """Start a collection and kill it when the run has lost points; whether it was still running."""
     before = points_of(uri, run_id)
     process = subprocess.Popen(
         [sys.executable, "-m", "headrace.commands.cli", "gc", uri, "--keep-artifacts"],
@@ -53,7 +53,7 @@ def killed_half_way(uri: str, run_id: str) -> bool:
 
 
 def collected_on_a_terminal(uri: str) -> tuple[int, str]:
-    """Exit code of a collection, and what a terminal showed of it."""
+    """The exit code of a collection, and its output on a terminal."""
     leader, follower = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "headrace.commands.cli", "gc", uri, "--keep-artifacts"],
@@ -70,10 +70,10 @@ def collected_on_a_terminal(uri: str) -> tuple[int, str]:
     return process.wait(LIMIT_S), shown.decode()
 
 
-def test_a_collection_that_is_killed_goes_on_where_it_was(
+def test_a_killed_collection_is_continued_by_the_next(
     uri: str, database: str, tmp_path: Path
 ) -> None:
-    """Clients that log meanwhile see no error, and lose nothing."""
+    """Clients that log meanwhile get no error and lose nothing."""
     with headrace(uri, tmp_path) as server, Once(server.url) as wire:
         kept, gone = wire.new_run(), wire.new_run()
         wire.made("runs/log-batch", {"run_id": gone, "params": [{"key": "p", "value": "1"}]})

@@ -50,7 +50,7 @@ def create(wire: Wire, name: str) -> int:
 
 
 def test_probes_answer_by_any_host_name(uri: str, tmp_path: Path) -> None:
-    """A kubelet asks by the address of the pod, whatever clients are to call the server."""
+    """A kubelet uses the address of the pod, whatever name clients use."""
     with (
         headrace(uri, tmp_path, "--allowed-hosts", "mlflow.example.com") as server,
         Wire(server.url) as wire,
@@ -63,7 +63,7 @@ def test_probes_answer_by_any_host_name(uri: str, tmp_path: Path) -> None:
 
 
 def test_a_database_file_that_is_gone_is_not_ready(tmp_path: Path) -> None:
-    """And one that is back is, without a restart."""
+    """And it is ready when the file is back, without a restart."""
     path = tmp_path / "mlflow.db"
     with headrace(f"sqlite:///{path}", tmp_path) as server, Wire(server.url) as wire:
         assert wire.ask("GET", "/readyz").status == 200
@@ -79,7 +79,7 @@ def test_a_database_file_that_is_gone_is_not_ready(tmp_path: Path) -> None:
 
 
 def test_a_database_that_does_not_answer_is_not_ready(postgres_uri: str, tmp_path: Path) -> None:
-    """A network that swallows everything: the answer comes all the same, and says 503."""
+    """The network drops everything: the probe still gets an answer, 503."""
     with behind_proxy(postgres_uri, tmp_path) as (proxy, server), Wire(server.url) as wire:
         assert wire.ask("GET", "/readyz").status == 200
         proxy.stall()
@@ -97,7 +97,7 @@ def test_a_database_that_does_not_answer_is_not_ready(postgres_uri: str, tmp_pat
 def test_a_database_where_a_login_takes_seconds_is_ready(
     own_postgres: PostgresServer, tmp_path: Path
 ) -> None:
-    """As one far away, or with a slow directory service, until it is gone."""
+    """As with a distant server or a slow directory service, until PostgreSQL ends."""
     uri = own_postgres.uri
     with headrace(uri, tmp_path) as server, Wire(server.url) as wire:
         with psycopg.connect(uri, autocommit=True) as admin:
@@ -113,7 +113,7 @@ def test_a_database_where_a_login_takes_seconds_is_ready(
 
 
 def test_requests_are_counted_by_route_and_status(uri: str, tmp_path: Path) -> None:
-    """Under the route's own path, whichever of its two prefixes was asked."""
+    """By the route's own path, for both prefixes."""
     with headrace(uri, tmp_path) as server, Wire(server.url) as wire:
         assert create(wire, "a") == 200
         assert create(wire, "a") == 400
@@ -130,7 +130,7 @@ def test_requests_are_counted_by_route_and_status(uri: str, tmp_path: Path) -> N
 
 
 def test_commits_rows_and_errors_are_counted(uri: str, tmp_path: Path) -> None:
-    """Ten points of one key: ten rows of history and one that is the latest."""
+    """Ten points of one key: ten rows of history and one latest metric."""
     with headrace(uri, tmp_path) as server, Wire(server.url) as wire:
         made = wire.ask(
             "POST", "/api/2.0/mlflow/runs/create", b'{"experiment_id": "0"}', JSON
@@ -159,10 +159,10 @@ def test_commits_rows_and_errors_are_counted(uri: str, tmp_path: Path) -> None:
 def test_any_worker_answers_for_all_and_a_dead_one_is_not_forgotten(
     postgres_uri: str, tmp_path: Path
 ) -> None:
-    """Counts go on where a worker that was killed left them."""
+    """The counts of a killed worker are kept."""
     with headrace(postgres_uri, tmp_path, "--workers", "2") as server:
         for n in range(20):
-            with Wire(server.url) as wire:  # a connection of its own: whichever worker takes it
+            with Wire(server.url) as wire:  # a new connection, which any worker may accept
                 assert create(wire, f"e{n}") == 200
         for _ in range(8):
             with Wire(server.url) as wire:
@@ -211,7 +211,7 @@ def test_prometheus_may_ask_for_openmetrics(tmp_path: Path) -> None:
 
 
 def test_a_server_without_a_database_is_ready(tmp_path: Path) -> None:
-    """`--artifacts-only` has none to wait for."""
+    """`--artifacts-only` uses no database."""
     with (
         headrace("sqlite:///mlflow.db", tmp_path, "--artifacts-only") as server,
         Wire(server.url) as wire,

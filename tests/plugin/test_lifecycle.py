@@ -1,4 +1,4 @@
-"""The engine in processes that fork, end, run many threads, or have an event loop already."""
+"""The engine in processes that fork, exit, use many threads, or already run an event loop."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_installing_changes_nothing_and_the_variable_switches_on(
     assert output(script(text, uri, headrace="1")).splitlines() == [on, on, off]
 
 
-def test_what_is_switched_off_loads_nothing_of_the_engine(script: Script, uri: str) -> None:
+def test_while_disabled_no_part_of_the_engine_is_loaded(script: Script, uri: str) -> None:
     text = (
         "import sys\nfrom mlflow import MlflowClient\nMlflowClient(sys.argv[1]).search_runs(['0'])\n"
         "print([name for name in sys.modules if name.startswith('headrace.')"
@@ -140,7 +140,7 @@ threading.Thread(target=work).start()
 
 
 @pytest.mark.parametrize("way", ["fork", "multiprocessing"])
-def test_parent_and_forked_children_log_on(script: Script, uri: str, way: str) -> None:
+def test_parent_and_forked_children_continue_to_log(script: Script, uri: str, way: str) -> None:
     text = """
 import os, sys
 from mlflow import MlflowClient
@@ -295,7 +295,7 @@ client.log_metric(run_id, "loss", 1.0, step=99)  # it opens again
 
 
 def connections(uri: str, name: str = "%") -> int:
-    """How many connections others have to a PostgreSQL database, under such an application name."""
+    """The number of other connections to a PostgreSQL database with this application name."""
     with psycopg.connect(uri) as connection:
         row = connection.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"

@@ -1,4 +1,4 @@
-"""The client's answers with headrace off and on are the same, word by word: values, entities, exceptions."""
+"""The client's results are equal with headrace off and on: values, entities, exceptions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# What headrace answers as MLflow 3 does, also under mlflow 2: call -> what is new in MLflow 3.
+# Calls that behave as in MLflow 3, also under mlflow 2, and the difference.
 NEWER_RULES = {
     "by alias 'latest'": "the newest version; mlflow 2 refused the name",
     "by lost alias": "an alias goes with its version; mlflow 2 left it behind",

@@ -1,4 +1,4 @@
-"""A COMMIT that gets no answer: what became of it is asked of PostgreSQL before anybody is answered."""
+"""A COMMIT without an answer: headrace asks PostgreSQL for its outcome before it answers a client."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def database(uri: str, statement_timeout_s: float = 60.0) -> AsyncIterator
 
 
 async def count(uri: str, table: str) -> int:
-    """Rows of a table, counted past headrace."""
+    """The number of rows of a table, counted without headrace."""
     connection = await asyncpg.connect(uri)
     try:
         return int(await connection.fetchval(f"SELECT count(*) FROM {table}"))
@@ -72,10 +72,10 @@ async def administer(uri: str, *statements: str) -> None:
         await connection.close()
 
 
-async def test_a_commit_that_waits_for_a_lost_standby_is_answered_as_what_it_is(
+async def test_a_commit_that_waits_for_a_lost_standby_is_acknowledged_once(
     own_postgres: PostgresServer,
 ) -> None:
-    """It takes place without the standby when the wait is cancelled: one experiment, one run, both acknowledged."""
+    """A cancelled wait commits without the standby: one experiment and one run, both acknowledged."""
     async with database(own_postgres.uri, IMPATIENT_S) as db:
         writer = GroupCommit(db)
         await administer(
@@ -105,7 +105,7 @@ async def test_a_commit_that_waits_for_a_lost_standby_is_answered_as_what_it_is(
 
 @pytest.fixture
 async def other(postgres_uri: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection that works beside the one of the transaction."""
+    """A second connection, besides that of the transaction."""
     connection = await asyncpg.connect(postgres_uri)
     yield connection
     await connection.close()
@@ -147,7 +147,7 @@ async def test_a_transaction_that_wrote_nothing_has_no_id(other: asyncpg.Connect
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds backends in /proc")
 async def test_after_a_crash_an_id_proves_no_commit(own_postgres: PostgresServer) -> None:
-    """It may be the id of another transaction then. That nothing was written is still certain."""
+    """After a crash the id may belong to another transaction. That nothing was written is still certain."""
     uri = own_postgres.uri
     async with database(uri):
         first = await asyncpg.connect(uri)
@@ -175,10 +175,10 @@ async def _connected(uri: str) -> asyncpg.Connection:
             await asyncio.sleep(0.05)
 
 
-async def test_without_the_means_a_doubt_stays_one(
+async def test_without_transaction_status_the_outcome_is_unknown(
     postgres_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As with engines that do not know what became of a transaction."""
+    """As on engines that have no function for the status of a transaction."""
     monkeypatch.setattr(commit_status, "_HAS_STATUS", "SELECT to_regprocedure('none(int)')")
     async with database(postgres_uri) as db:
         connection = await asyncpg.connect(postgres_uri)
@@ -189,7 +189,7 @@ async def test_without_the_means_a_doubt_stays_one(
 
 
 async def test_a_rollback_that_fails_does_not_hide_why(postgres_uri: str) -> None:
-    """The connection is gone when the transaction is to be rolled back; the next one is a new one."""
+    """The connection breaks before the rollback; the next transaction uses a new one."""
     async with database(postgres_uri) as db:
 
         async def refuse(tx: Tx) -> None:
@@ -207,7 +207,7 @@ async def test_a_rollback_that_fails_does_not_hide_why(postgres_uri: str) -> Non
 
 
 async def test_a_commit_that_rolls_back_is_no_success(postgres_uri: str) -> None:
-    """A function that swallows the error of a statement has spoilt its transaction."""
+    """A function that ignores the error of a statement has aborted its transaction."""
     async with database(postgres_uri) as db:
 
         async def swallow(tx: Tx) -> None:

@@ -68,7 +68,7 @@ def test_files_go_up_and_down_and_are_listed_and_deleted(wire: Wire) -> None:
     assert wire.ask("GET", f"{OBJECTS}/d").status == 400
     assert wire.ask("GET", f"{OBJECTS}/nothing").status == 404
     assert wire.ask("GET", f"{OBJECTS}/d%252f..%252f..%252fx").status == 400
-    for _ in range(2):  # what is not there is no error
+    for _ in range(2):  # a missing file is no error
         assert wire.ask("DELETE", f"{OBJECTS}/d").status == 200
     names = [file["path"] for file in wire.ask("GET", f"{OBJECTS}?path=").json()["files"]]
     assert {"d2", "zero"} <= set(names)
@@ -100,7 +100,7 @@ def test_a_client_that_vanishes_leaves_nothing(server: Server, wire: Wire) -> No
     connection.putheader("Content-Length", str(64 * MIB))
     connection.endheaders(CHUNK * 12)
     connection.close()
-    wire.ask("PUT", f"{OBJECTS}/gone2/f", b"x")  # which takes its turn behind the one that vanished
+    wire.ask("PUT", f"{OBJECTS}/gone2/f", b"x")  # which waits for the end of the interrupted one
     assert wire.ask("GET", f"{OBJECTS}?path=gone").json() == {}
     assert "Traceback" not in server.log()
 

@@ -1,4 +1,4 @@
-"""What clients are told of database errors: a sentence of ours, nothing of the driver's."""
+"""Messages to clients about database errors: a sentence of ours without the driver's text."""
 
 from __future__ import annotations
 

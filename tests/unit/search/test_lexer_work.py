@@ -1,4 +1,4 @@
-"""Lexing takes time in proportion to the text: a filter is a client's, and it is read on the event loop."""
+"""Lexing takes linear time, because filters come from clients and are lexed on the event loop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from headrace.search.runs import parse_filter, parse_order_by
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# For each rule, in its order, texts that begin like it and do not end like it.
+# For each rule in order, texts that match its beginning but not its end.
 OPENERS = (
     ("--", "# ", "-- \r"),
     ("/*", "/*x", "/**", "/*/", "/* */ /*"),
@@ -76,7 +76,7 @@ def is_linear(once: Callable[[], int], more: Callable[[], int]) -> bool:
 
 @pytest.fixture
 def no_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rules alone must be good enough."""
+    """The rules must be linear without the limits."""
     for name in ("MAX_FILTER_CHARACTERS", "MAX_FILTER_LISTS", "MAX_FILTER_TOKENS"):
         monkeypatch.setattr(lexer, name, 10**9)
 
@@ -88,17 +88,15 @@ def test_every_rule_is_tried() -> None:
 @pytest.mark.parametrize("tail", ["", "x" * CHARACTERS], ids=["alone", "with more behind"])
 @pytest.mark.parametrize("opener", CASES)
 @pytest.mark.usefixtures("no_limits")
-def test_what_begins_often_and_never_ends_costs_in_proportion_to_its_length(
-    opener: str, tail: str
-) -> None:
-    """A rule that reads to the end for each beginning would cost 16 times as much for 4 times the text."""
+def test_openers_without_an_end_are_lexed_in_linear_time(opener: str, tail: str) -> None:
+    """A rule that reads to the end for each opener would take 16 times as long for 4 times the text."""
     once = opener * (CHARACTERS // len(opener)) + tail
     more = opener * (GROWTH * CHARACTERS // len(opener)) + tail * GROWTH
     assert is_linear(lambda: lexing_ns(once), lambda: lexing_ns(more))
 
 
 @pytest.mark.parametrize("opener", ["(", "('a',", "(',('", "('a','b') ", "(\"'\", '(\"',"])
-def test_a_text_that_is_too_long_is_refused_in_proportion_to_its_length(opener: str) -> None:
+def test_a_text_that_is_too_long_is_refused_in_linear_time(opener: str) -> None:
     def refuse(characters: int) -> int:
         text = opener * (characters // len(opener)) + "x" * MAX_FILTER_CHARACTERS
         began = thread_time_ns()
