@@ -173,7 +173,7 @@ def test_db_release_gives_the_file_back_as_stock_leaves_it(tmp_path: Path) -> No
 
 
 def journal_mode(path: Path) -> str:
-    """What is written in the file."""
+    """The journal mode in the file's header."""
     with closing(sqlite3.connect(path)) as connection:
         return str(connection.execute("PRAGMA journal_mode").fetchone()[0])
 
@@ -290,7 +290,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "notes.txt").read_bytes() == before
 
 
-def test_a_missing_directory_of_the_database_is_made(tmp_path: Path) -> None:
+def test_a_missing_directory_of_the_database_is_created(tmp_path: Path) -> None:
     """As stock MLflow does."""
     with headrace("sqlite:///data/tracking/mlflow.db", tmp_path):
         assert (tmp_path / "data" / "tracking" / "mlflow.db").exists()

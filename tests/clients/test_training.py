@@ -1,4 +1,4 @@
-"""Real trainings with real clients: what headrace shows of them is what stock MLflow reads from the database."""
+"""Real trainings with real clients: headrace's answers equal the data that stock MLflow reads from the database."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_training_reads_back_as_stock_reads_it(
     through_headrace = client.run("dump.py", experiment, uri=server.url, directory=tmp_path)
     by_stock = mlflow3().run("dump.py", experiment, uri=uri, directory=tmp_path)
     if client.name == "mlflow 2.22":
-        # That client knows no logged models and shows no such link.
+        # That client has no logged models and shows no such link.
         assert not any(m["in"] or m["out"] for m in through_headrace.pop("models").values())
         by_stock.pop("models")
     assert through_headrace == by_stock
@@ -52,7 +52,7 @@ def test_a_training_reads_back_as_stock_reads_it(
 
 
 def check_training(shown: dict[str, Any], runs: dict[str, str]) -> None:
-    """The training is all there: what was logged, by hand and by autolog, is what is shown."""
+    """All data of the training is shown, whether logged by hand or by autolog."""
     autologged = shown["runs"][runs["autologged"]]
     assert autologged["info"]["status"] == "FINISHED"
     assert autologged["params"]["solver"] == "liblinear"

@@ -63,7 +63,7 @@ def value_of(name: str, kind: Any, known: Known, serial: int = 0) -> Any:
 
 
 def values_in(value: Any) -> int:
-    """How many values a JSON value counts for in a request."""
+    """The number of values in a JSON value."""
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return max(sum(map(values_in, parts)), 1)
 

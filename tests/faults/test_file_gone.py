@@ -27,7 +27,7 @@ LOGS = ("", "-wal", "-shm")
 
 
 def deleted(path: Path) -> None:
-    """With everything that belongs to it."""
+    """With its log and shared memory."""
     for suffix in LOGS:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 

@@ -102,7 +102,7 @@ def test_unfinished_bodies_stay_within_the_budget(
 
 
 def test_unread_answers_stay_within_the_budget(server: Server) -> None:
-    """Of many answers of some megabytes; other clients are served when they have been closed."""
+    """There are many of some megabytes each; other clients are served after their connections are closed."""
     with Once(server.url) as wire, ExitStack() as stack:
         run_ids = [wire.new_run() for _ in range(40)]
         for run_id in run_ids:

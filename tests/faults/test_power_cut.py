@@ -39,7 +39,7 @@ def recorded(directory: Path, synchronous: str) -> AbstractContextManager[Server
 
 
 class Acknowledged(list[Any]):
-    """What was acknowledged, with how long the recording was then: all that the answer promises is in there."""
+    """The acknowledged writes, each with the length of the recording at its acknowledgement."""
 
     def __init__(self, recording: Path) -> None:
         super().__init__()

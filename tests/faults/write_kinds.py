@@ -286,7 +286,7 @@ def do(wire: Once, step: Step, known: dict[str, str]) -> str:
 
 
 def shared_things(wire: Once) -> dict[str, str]:
-    """What all attempts share, by name."""
+    """Create the shared objects; their ids by name."""
     known: dict[str, str] = {}
     for name, step in SHARED.items():
         known[name] = do(wire, step, known)
@@ -303,7 +303,7 @@ class Attempt:
 
     @classmethod
     def prepared(cls, kind: Kind, wire: Once, uri: str, shared: dict[str, str]) -> Attempt:
-        """What the write needs is made; the write itself has not happened."""
+        """Create the objects that the write needs, without the write itself."""
         token = "u" + uuid.uuid4().hex
         one = cls(kind, uri, shared | {"u": token, "short": token[:20], "answer": "?"})
         for name in kind.stages:

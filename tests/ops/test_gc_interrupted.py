@@ -29,7 +29,7 @@ SERIES = {
 
 
 def points_of(uri: str, run_id: str) -> int:
-    """How many points a run has."""
+    """The number of points of a run."""
     (count,) = rows(uri, f"SELECT count(*) FROM metrics WHERE run_uuid = '{run_id}'")[0]
     return int(count)
 

@@ -55,7 +55,7 @@ ANSWERS: dict[str, Any] = {
     "metrics/get-history": {"metrics": [{"key": "m", "value": "NaN", "timestamp": 1, "step": 2}]},
 }
 SLOW_S = 1.5  # longer than MLFLOW_HTTP_REQUEST_TIMEOUT=1
-# What depends on the connection or on the generation of the HTTP library.
+# Headers that depend on the connection or on the version of the HTTP library.
 LEFT_OUT = frozenset({"host", "connection", "content-length"})
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def points(uri: str) -> int:
-    """How many points of `loss` the database holds."""
+    """The number of points of `loss` in the database."""
     text = "SELECT count(*) FROM metrics WHERE key = 'loss'"
     if uri.startswith("sqlite"):
         with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as connection:
@@ -62,9 +62,7 @@ def test_while_disabled_no_part_of_the_engine_is_loaded(script: Script, uri: str
     assert output(script(text, uri, headrace="0")).strip() == "[]"
 
 
-def test_a_run_that_nobody_ended_is_ended_at_exit_and_nothing_is_left(
-    script: Script, uri: str
-) -> None:
+def test_an_active_run_is_ended_at_exit_and_nothing_is_left(script: Script, uri: str) -> None:
     text = """
 import atexit, sys, threading
 import mlflow

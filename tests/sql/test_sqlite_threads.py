@@ -67,7 +67,7 @@ async def test_a_read_whose_caller_left_frees_its_thread(tmp_path: Path) -> None
         assert await asyncio.wait_for(db.read(fetch, ONE), 30) == [(1,)]
 
 
-async def test_closing_ends_reads_that_nobody_can_wait_for(tmp_path: Path) -> None:
+async def test_closing_interrupts_endless_reads(tmp_path: Path) -> None:
     async with database(tmp_path) as db:
         reading = asyncio.ensure_future(db.read(fetch, ENDLESS))
         while db.load()["read"][0] == 0:

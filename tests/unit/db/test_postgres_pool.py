@@ -126,7 +126,7 @@ async def test_what_a_leaving_caller_was_handed_goes_to_the_next_in_line() -> No
     assert connections.load == (1, 0, 0, 1)
 
 
-async def test_a_free_place_that_a_leaving_caller_was_told_of_goes_to_the_next_in_line() -> None:
+async def test_a_free_place_offered_to_a_leaving_caller_goes_to_the_next_in_line() -> None:
     connections = pool(opened)
     connection = await connections.acquire()
     leaving = asyncio.create_task(connections.acquire())

@@ -116,7 +116,7 @@ def test_a_variable_set_to_nothing_is_not_set(setting: Setting) -> None:
         ("app_name", "basic-auth", "everyone would have access"),
     ],
 )
-def test_a_wrong_flag_is_told_with_its_name(name: str, text: str, says: str) -> None:
+def test_a_wrong_flag_is_reported_with_its_name(name: str, text: str, says: str) -> None:
     """The sentence names the flag and the reason."""
     flag = next(s.title for s in SETTINGS if s.name == name)
     with pytest.raises(SettingError) as caught:
@@ -125,13 +125,13 @@ def test_a_wrong_flag_is_told_with_its_name(name: str, text: str, says: str) -> 
     assert says in str(caught.value)
 
 
-def test_a_wrong_pattern_is_told() -> None:
+def test_a_wrong_pattern_is_reported() -> None:
     """At the start, not when the first model version is made."""
     with pytest.raises(SettingError, match=r"'s3://\(' is not a regular expression"):
         resolve({"MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX": "s3://("})
 
 
-def test_a_wrong_variable_is_told_with_its_name() -> None:
+def test_a_wrong_variable_is_reported_with_its_name() -> None:
     """So that the user finds the variable."""
     with pytest.raises(SettingError, match=r"Invalid value for 'MLFLOW_SERVE_ARTIFACTS': 'maybe'"):
         resolve({"MLFLOW_SERVE_ARTIFACTS": "maybe"})
