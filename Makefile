@@ -79,7 +79,7 @@ browser-times: .venv/.browser
 azurite:
 	npm install --no-audit --no-fund --prefix .azurite azurite
 
-# One process is faster than two: their start costs more than the tests. The plugin of schemathesis
+# In one process: two need half as much CPU time again. The plugin of schemathesis
 # serves the fuzz tests only.
 test-fast: install
 	$(BIN)/python -m pytest -p no:schemathesis tests/unit tests/repo

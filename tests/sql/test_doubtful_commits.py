@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from headrace.db.base import Tx
 
 INSERT = Sql("INSERT INTO experiments (name, lifecycle_stage) VALUES ($1, 'active')")
+WAITS_FOR_STANDBY = "SELECT wait_event = 'SyncRep' FROM pg_stat_activity WHERE pid = $1"
 BACKEND = Sql("SELECT pg_backend_pid()")
 IMPATIENT_S = 0.5
 
@@ -72,18 +73,40 @@ async def administer(uri: str, *statements: str) -> None:
         await connection.close()
 
 
+async def lose_standby(uri: str) -> None:
+    """Demand a standby that does not exist; returns when commits wait for it.
+
+    PostgreSQL's processes read the setting at different moments, so a commit is tried until it waits.
+    """
+    await administer(
+        uri, "ALTER SYSTEM SET synchronous_standby_names = 'gone'", "SELECT pg_reload_conf()"
+    )
+    watch = await asyncpg.connect(uri)
+    try:
+        while True:
+            probe = await asyncpg.connect(uri)
+            write = asyncio.create_task(
+                probe.execute("SELECT pg_logical_emit_message(true, 'probe', '')")
+            )
+            while not write.done():
+                if await watch.fetchval(WAITS_FOR_STANDBY, probe.get_server_pid()):
+                    probe.terminate()
+                    await asyncio.gather(write, return_exceptions=True)
+                    return
+                await asyncio.sleep(0.01)
+            await write
+            await probe.close()
+    finally:
+        await watch.close()
+
+
 async def test_a_commit_that_waits_for_a_lost_standby_is_acknowledged_once(
     own_postgres: PostgresServer,
 ) -> None:
     """A cancelled wait commits without the standby: one experiment and one run, both acknowledged."""
     async with database(own_postgres.uri, IMPATIENT_S) as db:
         writer = GroupCommit(db)
-        await administer(
-            own_postgres.uri,
-            "ALTER SYSTEM SET synchronous_standby_names = 'gone'",
-            "SELECT pg_reload_conf()",
-        )
-        await asyncio.sleep(0.2)
+        await lose_standby(own_postgres.uri)
 
         async def insert(tx: Tx) -> str:
             await tx.execute(INSERT, "once")
@@ -228,12 +251,7 @@ async def test_a_doubt_says_why(own_postgres: PostgresServer) -> None:
     """The driver's TimeoutError has no text of its own."""
     uri = with_database(own_postgres.uri, "postgres")
     async with database(uri, IMPATIENT_S) as db:
-        await administer(
-            uri,
-            "ALTER SYSTEM SET synchronous_standby_names = 'gone'",
-            "SELECT pg_reload_conf()",
-        )
-        await asyncio.sleep(0.2)
+        await lose_standby(uri)
 
         async def insert(tx: Tx, *_: Any) -> int:
             return await tx.execute(INSERT, "doubtful")
