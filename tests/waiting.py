@@ -1,8 +1,10 @@
-"""Waiting for a condition that another process or thread makes true."""
+"""Waiting for a condition that another process makes true, and work in the background meanwhile."""
 
 from __future__ import annotations
 
+import threading
 import time
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -36,3 +38,17 @@ def eventually(
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within_s} s: {what}") from error
         time.sleep(pause_s)
+
+
+def in_background(job: Callable[[], T]) -> Future[T]:
+    """Run a job in its own thread, which does not keep the process alive; its result or exception."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(job())
+        except BaseException as error:  # noqa: BLE001 raised again by `Future.result`
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future

@@ -9,7 +9,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -21,11 +20,12 @@ from tests.fix_proxy import Proxy, address_of
 from tests.fix_server import base_environment, free_port, headrace
 from tests.processes import children, has_ended
 from tests.prometheus import requests_in_flight
-from tests.waiting import eventually
+from tests.waiting import eventually, in_background
 from tests.wire import Answer, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
     from pathlib import Path
 
 from tests.fix_server import Server
@@ -37,28 +37,10 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fork and 
 
 
 def create_experiment(url: str, name: str) -> Answer:
-    """One write, on a connection of its own."""
+    """A write on a new connection. If the connection breaks, `Wire` retries and may find the port closed."""
     with Wire(url) as wire:
         body = json.dumps({"name": name}).encode()
         return wire.ask("POST", "/api/2.0/mlflow/experiments/create", body, JSON)
-
-
-class Call(threading.Thread):
-    """`create_experiment` in the background; `answer` or `error` is set when it ends."""
-
-    def __init__(self, url: str, name: str) -> None:
-        super().__init__(daemon=True)
-        self.url, self.experiment = url, name
-        self.answer: Answer | None = None
-        self.error: OSError | None = None
-        self.start()
-
-    def run(self) -> None:
-        """Send the request. If the connection breaks, `Wire` retries and finds the port closed."""
-        try:
-            self.answer = create_experiment(self.url, self.experiment)
-        except OSError as error:
-            self.error = error
 
 
 @contextmanager
@@ -69,12 +51,12 @@ def locked(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def waiting_write(server: Server, name: str) -> Call:
+def waiting_write(server: Server, name: str) -> Future[Answer]:
     """A write that the server has received and that waits for the lock of the file."""
-    call = Call(server.url, name)
+    call = in_background(lambda: create_experiment(server.url, name))
     with Wire(server.url) as wire:
         eventually(lambda: requests_in_flight(wire) == 1)
-    assert call.is_alive()
+    assert not call.done()
     return call
 
 
@@ -89,9 +71,7 @@ def test_a_signal_drains(number: int, tmp_path: Path) -> None:
             with pytest.raises(ConnectionRefusedError):
                 create_experiment(server.url, "too late")
         assert server.process.wait(LIMIT_S) == 0
-        call.join(LIMIT_S)
-        assert call.answer is not None
-        assert call.answer.status == 200
+        assert call.result(LIMIT_S).status == 200
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection:
         names = [row[0] for row in connection.execute("SELECT name FROM experiments")]
     assert names == ["Default", "in flight"]
@@ -105,8 +85,7 @@ def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
         eventually(lambda: "draining: 1 requests" in server.log())
         server.process.terminate()
         assert server.process.wait(LIMIT_S) == 128 + signal.SIGTERM
-        call.join(LIMIT_S)
-        assert call.answer is None
+        assert isinstance(call.exception(LIMIT_S), OSError)
         assert "second signal" in server.log()
 
 
@@ -118,8 +97,7 @@ def test_the_drain_timeout_ends_the_wait(tmp_path: Path) -> None:
             call = waiting_write(server, "in flight")
             server.process.terminate()
             assert server.process.wait(LIMIT_S) == 1
-            call.join(LIMIT_S)
-            assert call.answer is None
+            assert isinstance(call.exception(LIMIT_S), OSError)
         assert "1 requests are cut off" in server.log()
 
 
@@ -149,11 +127,11 @@ def test_workers_share_the_port_and_stop_together(postgres_empty_uri: str, tmp_p
 
 
 @contextmanager
-def locked_experiments(uri: str, url: str) -> Iterator[Call]:
+def locked_experiments(uri: str, url: str) -> Iterator[Future[Answer]]:
     """A write that the server has received and that waits for a lock on its table."""
     with psycopg.connect(uri) as connection:
         connection.execute("LOCK TABLE experiments IN ACCESS EXCLUSIVE MODE")
-        call = Call(url, "in flight")
+        call = in_background(lambda: create_experiment(url, "in flight"))
         eventually(lambda: _waits_for_lock(connection))
         yield call
 
@@ -166,9 +144,7 @@ def test_a_signal_to_the_whole_group_drains_too(postgres_empty_uri: str, tmp_pat
             os.killpg(server.process.pid, signal.SIGTERM)
             eventually(lambda: "draining: 1 requests" in server.log())
         assert server.process.wait(LIMIT_S) == 0
-        call.join(LIMIT_S)
-        assert call.answer is not None
-        assert call.answer.status == 200
+        assert call.result(LIMIT_S).status == 200
 
 
 def test_a_second_signal_stops_all_workers_at_once(postgres_empty_uri: str, tmp_path: Path) -> None:
@@ -181,8 +157,7 @@ def test_a_second_signal_stops_all_workers_at_once(postgres_empty_uri: str, tmp_
             eventually(lambda: "draining: 1 requests" in server.log())
             os.killpg(server.process.pid, signal.SIGINT)
             assert server.process.wait(LIMIT_S) == 128 + signal.SIGINT
-            call.join(LIMIT_S)
-            assert call.answer is None
+            assert isinstance(call.exception(LIMIT_S), OSError)
         assert all(has_ended(pid) for pid in workers)
 
 

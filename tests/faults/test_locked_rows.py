@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -14,9 +14,11 @@ from tests.faults.load import Once, Writer, eventually, in_threads, point, start
 from tests.faults.stored import check_acknowledged, rows
 from tests.fix_server import headrace
 from tests.prometheus import requests_in_flight, total
+from tests.waiting import in_background
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
     from pathlib import Path
 
     from tests.fix_server import Server
@@ -79,15 +81,15 @@ def test_writes_that_wait_for_a_lock_follow_its_release(tmp_path: Path, postgres
     """The operations are written in their order; meanwhile /metrics shows a run that is set aside."""
     with headrace(postgres_uri, tmp_path) as server, Once(server.url) as wire:
         run_id = wire.new_run()
-        tags = [Sent(server, "runs/set-tag", tag(run_id, value)) for value in range(3)]
-
+        tags: list[Future[int]] = []
         with held(postgres_uri, f"SELECT * FROM runs WHERE run_uuid = '{run_id}' FOR UPDATE"):
-            for count, one in enumerate(tags, start=1):
-                one.start()
+            for value in range(3):
+                body = tag(run_id, value)
+                tags.append(in_background(partial(send, server, "runs/set-tag", body)))
                 # So that they arrive in this order.
-                eventually(lambda count=count: requests_in_flight(wire) == count, 30)
+                eventually(lambda: requests_in_flight(wire) == len(tags), 30)
             eventually(lambda: total(wire, "headrace_runs_set_aside") == 1, 30)
-        assert [one.status() for one in tags] == [200] * 3
+        assert [one.result(30) for one in tags] == [200] * 3
         assert rows(postgres_uri, "SELECT value FROM tags WHERE key = 't'") == [("2",)]
 
 
@@ -96,24 +98,10 @@ def tag(run_id: str, value: int) -> dict[str, Any]:
     return {"run_id": run_id, "key": "t", "value": str(value)}
 
 
-class Sent(threading.Thread):
-    """A request in its own thread."""
-
-    def __init__(self, server: Server, name: str, body: dict[str, Any]) -> None:
-        super().__init__(daemon=True)
-        self._request = server.url, name, body
-        self._status = 0
-
-    def run(self) -> None:
-        """Send it and wait for its answer."""
-        url, name, body = self._request
-        with Once(url) as wire:
-            self._status = wire.post(name, body).status
-
-    def status(self) -> int:
-        """Wait for the answer; its status."""
-        self.join(30)
-        return self._status
+def send(server: Server, name: str, body: dict[str, Any]) -> int:
+    """The status of a request on a new connection."""
+    with Once(server.url) as wire:
+        return wire.post(name, body).status
 
 
 def test_writes_that_wait_for_a_lock_delay_no_other_run(tmp_path: Path, postgres_uri: str) -> None:
@@ -122,18 +110,17 @@ def test_writes_that_wait_for_a_lock_delay_no_other_run(tmp_path: Path, postgres
         run_id = wire.new_run(name="mine")
         experiment_id = wire.made("experiments/create", {"name": "locked"})["experiment_id"]
         body = {"experiment_id": experiment_id, "key": "k", "value": "v"}
-        tags = [Sent(server, "experiments/set-experiment-tag", body) for _ in range(CLIENTS)]
+        set_tag = partial(send, server, "experiments/set-experiment-tag", body)
         lock = f"SELECT * FROM experiments WHERE experiment_id = {experiment_id} FOR UPDATE"
         with held(postgres_uri, lock):
-            for one in tags:
-                one.start()
+            tags = [in_background(set_tag) for _ in range(CLIENTS)]
             eventually(lambda: requests_in_flight(wire) == len(tags), 30)
             writers = start(CLIENTS, server.url, run_id)
             time.sleep(1)  # so that the requests reach the locks
             all_go_on(writers)
             for writer in writers:
                 writer.stop()
-        assert [one.status() for one in tags] == [200] * CLIENTS
+        assert [one.result(30) for one in tags] == [200] * CLIENTS
         assert set().union(*(w.answers for w in writers)) == {"200"}
 
 
@@ -157,19 +144,18 @@ def test_settings_of_the_role_are_no_errors(
             admin.execute(f"ALTER DATABASE \"{name}\" SET {key} = '{value}'".encode())
     with headrace(postgres_uri, tmp_path) as server, Once(server.url) as wire:
         mine, locked = wire.new_run(name="mine"), wire.new_run(name="locked")
-        waiting = Sent(server, "runs/log-batch", metric(locked, 1))
         with held(
             postgres_uri,
             "SET idle_in_transaction_session_timeout = 0;"
             f"SELECT * FROM runs WHERE run_uuid = '{locked}' FOR UPDATE",
         ):
             writers = start(CLIENTS, server.url, mine)
-            waiting.start()
+            waiting = in_background(partial(send, server, "runs/log-batch", metric(locked, 1)))
             time.sleep(1)  # so that the time limits expire
             all_go_on(writers)
             for writer in writers:
                 writer.stop()
-        assert waiting.status() == 200
+        assert waiting.result(30) == 200
         assert set().union(*(w.answers for w in writers)) == {"200"}
         check_acknowledged(postgres_uri, mine, writers)
         assert "Traceback" not in server.log()

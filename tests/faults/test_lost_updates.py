@@ -7,8 +7,6 @@ waits for it.
 from __future__ import annotations
 
 import json
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from tests.fix_server import headrace
+from tests.waiting import eventually, in_background
 from tests.wire import Wire
 
 if TYPE_CHECKING:
@@ -73,30 +72,23 @@ def other_writer(uri: str, *statements: str) -> Iterator[psycopg.Connection[Any]
         yield session
 
 
-class Call(threading.Thread):
+class Call:
     """A request sent while another writer's transaction is open."""
 
     def __init__(self, url: str, method: str, path: str, **body: Any) -> None:
-        super().__init__()
-        self.request = (url, method, path, body)
-        self.answer: Answer | None = None
-        self.start()
-
-    def run(self) -> None:
-        self.answer = send(*self.request)
+        self._answer = in_background(lambda: send(url, method, path, body))
 
     def after(self, other: psycopg.Connection[Any]) -> Answer:
         """The answer, after the other writer commits when this request waits for it."""
         with psycopg.connect(other.info.dsn, autocommit=True) as watch:
-            deadline = time.monotonic() + LIMIT_S
-            while watch.execute(WAITING).fetchone() == (0,):
-                assert self.is_alive(), f"did not wait for the other writer: {self.answer}"
-                assert time.monotonic() < deadline, "never waits"
-                time.sleep(0.01)
+
+            def waits() -> bool:
+                assert not self._answer.done(), f"did not wait: {self._answer.result()}"
+                return watch.execute(WAITING).fetchone() != (0,)
+
+            eventually(waits, LIMIT_S, what="it waits for the other writer")
         other.commit()
-        self.join(LIMIT_S)
-        assert self.answer is not None
-        return self.answer
+        return self._answer.result(LIMIT_S)
 
 
 @pytest.fixture

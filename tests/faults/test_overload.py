@@ -98,8 +98,7 @@ def overload(server: Server, make: Callable[[int, int], bytes]) -> Seen:
     seen = crowd(server.url, CLIENTS, SECONDS, make, impatient, stopped(server))
     assert not seen.broken
     assert set(seen.times) == {200, 429}, {status: len(t) for status, t in seen.times.items()}
-    # On a busy machine everything takes longer; a refusal still takes less time than an answer.
-    assert seen.quantile(429, 0.5) < max(AT_ONCE_S, seen.quantile(200, 0.5))
+    assert seen.quantile(429, 0.5) < AT_ONCE_S
     assert resident_bytes(server.process.pid) - before < GROWTH_BYTES
     with Once(server.url) as wire:
         eventually(lambda: wire.post("runs/search", {"experiment_ids": ["0"]}).status == 200, 10)
