@@ -1,19 +1,19 @@
-"""Fixtures that every test may ask for; each fix_*.py holds those of one subject."""
+"""Fixtures for every test; each fix_*.py holds the fixtures of one subject."""
 
 import os
 
 from hypothesis import settings
 
-# The same examples every time, so that a change is red for what it changed; others with HYPOTHESIS_PROFILE=random.
-# No deadline: how long an example takes says how busy the machine is.
+# The same examples every time, so that a test fails only because of a change. HYPOTHESIS_PROFILE=random tries others.
+# No deadline: the time of an example depends on the load of the machine.
 settings.register_profile("steady", derandomize=True, database=None, deadline=None)
 settings.register_profile("random", print_blob=True, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
-# A module stands after those that it imports.
+# Each module comes after the modules that it imports.
 pytest_plugins = [
-    "tests.fix_database",
     "tests.fix_postgres",
+    "tests.fix_database",
     "tests.fix_server",
     "tests.fix_clients",
     "tests.fix_api",

@@ -1,4 +1,4 @@
-"""Rows put straight into a database, where the API would take too long to make as many."""
+"""Inserts rows directly into a database when the API would take too long to create them."""
 
 from __future__ import annotations
 

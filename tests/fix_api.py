@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import itertools
 import json
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import pytest
-from tests.fix_postgres import fresh_database
+from tests.fix_database import empty_database
 from tests.fix_server import headrace
 from tests.wire import Wire
 
@@ -38,7 +37,7 @@ GETS = frozenset(
 
 @dataclass(frozen=True)
 class CreatedExperiment:
-    """What experiments/create answered, and the name that was asked for."""
+    """An experiment: the id that experiments/create returned, and the requested name."""
 
     id: str
     name: str
@@ -46,7 +45,7 @@ class CreatedExperiment:
 
 @dataclass(frozen=True)
 class CreatedRun:
-    """What runs/create answered."""
+    """A run as runs/create returned it."""
 
     id: str
     experiment_id: str
@@ -55,13 +54,13 @@ class CreatedRun:
 
 
 class Api:
-    """One connection to a headrace server, and factories that return what the server returned."""
+    """A connection to a headrace server, with one method per common request."""
 
     _numbers = itertools.count()
 
     def __init__(self, server: Server, uri: str) -> None:
         self.server = server
-        self.uri = uri  # of the database, for what the API cannot show
+        self.uri = uri  # of the database, to read rows that the API does not show
         self.wire = Wire(server.url)
 
     def ok(self, path: str, **fields: Any) -> Any:
@@ -79,7 +78,7 @@ class Api:
         http: int = 400,
         **fields: Any,
     ) -> None:
-        """The answer must be an error with that code and those words."""
+        """The request must fail with that status and code, and `says` must be part of the message."""
         answer = self._ask(path, fields)
         assert answer.status == http, f"{path} {fields}: {answer}"
         body = answer.json()
@@ -94,12 +93,12 @@ class Api:
         return self.wire.ask("POST", target, body, {"Content-Type": "application/json"})
 
     def experiment(self, **fields: Any) -> CreatedExperiment:
-        """A new experiment, under a name of its own unless one is given."""
+        """Create an experiment, with a unique name by default."""
         name = fields.setdefault("name", f"experiment {next(self._numbers)}")
         return CreatedExperiment(self.ok("experiments/create", **fields)["experiment_id"], name)
 
     def run(self, experiment_id: str | None = None, **fields: Any) -> CreatedRun:
-        """A new run, in an experiment of its own unless one is given."""
+        """Create a run, in a new experiment by default."""
         experiment_id = experiment_id or self.experiment().id
         run = self.ok("runs/create", experiment_id=experiment_id, **fields)["run"]
         tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
@@ -135,16 +134,13 @@ def api_server(
 ) -> Iterator[tuple[Server, str]]:
     """A headrace server on a new database, and the URI of the database."""
     directory = tmp_path_factory.mktemp(f"api-{database}")
-    with ExitStack() as stack:
-        uri = f"sqlite:///{directory}/mlflow.db"
-        if database == "postgres":
-            uri = stack.enter_context(fresh_database(request.getfixturevalue("postgres_server")))
-        yield stack.enter_context(headrace(uri, directory)), uri
+    with empty_database(database, request, directory) as uri, headrace(uri, directory) as server:
+        yield server, uri
 
 
 @pytest.fixture
 def api(api_server: tuple[Server, str]) -> Iterator[Api]:
-    """A client of that server; tests make experiments of their own and do not meet."""
+    """A client of that server. Tests share the server, so each creates its own experiments."""
     client = Api(*api_server)
     yield client
     client.wire.close()

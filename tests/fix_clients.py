@@ -1,7 +1,7 @@
 """Real mlflow clients, each in an environment of its own, run as separate processes.
 
 mlflow 3.17.2 is in the environment of the tests, mlflow 2.22 in .venv-mlflow2 and mlflow 3.18 in .venv-mlflow318
-(`make clients` makes both), or where HEADRACE_TEST_MLFLOW2 and HEADRACE_TEST_MLFLOW318 say that their Python is.
+(`make clients` creates both). HEADRACE_TEST_MLFLOW2 and HEADRACE_TEST_MLFLOW318 name other Python executables.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class Client:
     @staticmethod
     def _environment(uri: str) -> dict[str, str]:
         environment = base_environment() | STOCK_ENVIRONMENT
-        # The program sees its own environment only, not this repository.
+        # The program must not import this repository.
         del environment["PYTHONPATH"]
         return environment | {"MLFLOW_TRACKING_URI": stock_uri(uri), "GIT_PYTHON_REFRESH": "quiet"}
 
     def begin(
         self, program: str, *args: str | Path, uri: str, directory: Path
     ) -> subprocess.Popen[str]:
-        """A program of tests/clients/programs at work, with the client's own settings."""
+        """Start a program of tests/clients/programs with the client's default settings."""
         return subprocess.Popen(
             [self.python, PROGRAMS / program, *args],
             cwd=directory,
@@ -49,8 +49,8 @@ class Client:
         )
 
     def run(self, program: str, *args: str, uri: str, directory: Path) -> Any:
-        """What a program of tests/clients/programs prints as JSON. `uri` is a server or a database."""
-        # An error must not hide behind retries.
+        """Run a program of tests/clients/programs; the JSON that it prints. `uri` is a server or a database."""
+        # Retries would hide errors.
         environment = self._environment(uri) | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
         done = subprocess.run(
             [self.python, PROGRAMS / program, *args],
@@ -70,7 +70,7 @@ def mlflow3() -> Client:
 
 
 def installed_apart(version: str, directory: str) -> Client:
-    """A client in an environment of its own; skips the test where that is not installed."""
+    """A client in its own environment; skips the test if the environment does not exist."""
     given = os.environ.get(f"HEADRACE_TEST_{directory.upper()}")
     python = Path(given) if given else ROOT / f".venv-{directory}" / "bin" / "python"
     if not python.exists():
@@ -84,7 +84,7 @@ def mlflow2() -> Client:
 
 
 def mlflow318() -> Client:
-    """The first client that does not repeat every request: not those that make something, unless after 429."""
+    """The first client that does not repeat a POST that creates something, except after 429."""
     return installed_apart("3.18", "mlflow318")
 
 

@@ -1,6 +1,6 @@
-"""Servers that speak as Google Cloud Storage and Azure Blob Storage do, each in a process of its own.
+"""Emulators of Google Cloud Storage and Azure Blob Storage, each in its own process.
 
-For Azure it is Microsoft's own emulator, a package of npm (`make azurite`).
+Azure's is Azurite, Microsoft's own emulator, an npm package (`make azurite`).
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 READY_S = 60
-# Published: the account and key of every emulator of Azure's storage.
+# The documented account and key of Azure's storage emulators; they are no secret.
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """Where artifacts go, and what a server needs in its environment for it."""
+    """A destination for artifacts, and the environment variables that give a server access to it."""
 
     destination: str
     environment: dict[str, str]
@@ -45,7 +45,7 @@ class Cloud:
 
 @contextmanager
 def answering(argv: list[str], url: str) -> Iterator[None]:
-    """A process, once it answers HTTP at all."""
+    """Run a process; enters the block when it answers HTTP requests, whatever their status."""
     process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + READY_S
@@ -62,8 +62,8 @@ def answering(argv: list[str], url: str) -> Iterator[None]:
         process.wait()
 
 
-# obstore speaks Google's XML API, whose requests for what we ask are those of S3; only its way to say who is
-# asking differs, and moto does not understand it.
+# obstore uses Google's XML API, whose requests here are the same as S3's except for the authorization header, which
+# moto does not understand.
 GOOGLE = """
 import sys
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
@@ -83,7 +83,7 @@ run_simple("127.0.0.1", int(sys.argv[1]), for_s3, threaded=True)
 
 @pytest.fixture(scope="session")
 def google() -> Iterator[Cloud]:
-    """moto's server in the place of Google's, with a bucket."""
+    """moto's server as a stand-in for Google's, with a bucket."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with answering([sys.executable, "-W", "ignore", "-c", GOOGLE, str(port)], url):
@@ -115,7 +115,7 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 
 def make_container(url: str) -> None:
-    """A request signed with the account's key, as Azure documents it."""
+    """Create the container with a request signed with the account's key, as Azure documents it."""
     date, version = format_datetime(datetime.now(UTC), usegmt=True), "2021-12-02"
     canonical = f"x-ms-date:{date}\nx-ms-version:{version}\n"
     resource = f"/{ACCOUNT}/{ACCOUNT}/{BUCKET}\nrestype:container"

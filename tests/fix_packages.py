@@ -1,4 +1,4 @@
-"""An environment for child processes in which some installed packages are not there."""
+"""An environment for child processes that hides some of the installed packages."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ sys.path[:] = [{farm!r} if entry == {site!r} else entry for entry in sys.path]
 
 
 def environment_without(directory: Path, *prefixes: str) -> dict[str, str]:
-    """Variables under which no package whose file name begins with one of `prefixes` is found.
+    """Variables that hide every package whose file name begins with one of `prefixes`.
 
-    The child sees a copy of this environment's site-packages made of links, some of them left out.
+    The child uses a directory of links to the other packages in place of site-packages.
     """
     site = Path(sysconfig.get_paths()["purelib"])
     farm = directory / "packages"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.fix_postgres import fresh_database
+from tests.fix_database import empty_database
 from tests.fix_server import headrace, stock
 from tests.wire import Wire
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pair:
-    """Connections to both servers. `subject` is what plays our side: headrace, or stock again.
+    """Connections to both servers. `subject` is the server on our side: headrace, or stock again.
 
-    `prefix` differs by database, so that both of MLflow's prefixes are exercised by every dialogue.
-    The texts of a server are what it says of itself (its address, its directory), with a common name.
+    `prefix` differs by database, so that every dialogue uses both of MLflow's prefixes.
+    `stock_texts` and `our_texts` map a server's own address and directory to a common name.
     """
 
     database: str
@@ -34,7 +34,7 @@ class Pair:
     our_texts: dict[str, str]
 
     def level(self) -> None:
-        """Bring both servers to the same next experiment id: what one alone refused has moved them apart."""
+        """Create experiments until the next id of both is the same; it differs after a request that one refused."""
         stock, ours = new_experiment(self.stock), new_experiment(self.ours)
         while stock != ours:
             if stock < ours:
@@ -64,11 +64,7 @@ def pair(
             ("ours", headrace if subject == "headrace" else stock),
         ):
             directory = tmp_path_factory.mktemp(f"{name}-{database}")
-            if database == "sqlite":
-                uri = f"sqlite:///{directory}/mlflow.db"
-            else:
-                server = request.getfixturevalue("postgres_server")
-                uri = stack.enter_context(fresh_database(server))
+            uri = stack.enter_context(empty_database(database, request, directory))
             started = stack.enter_context(start(uri, directory))
             wires.append(stack.enter_context(Wire(started.url)))
             texts.append({str(directory): "<directory>", started.url: "<server>"})

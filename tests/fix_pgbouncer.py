@@ -28,9 +28,9 @@ needs_pgbouncer = pytest.mark.skipif(
 
 @contextmanager
 def pgbouncer(uri: str, pool_mode: str, pool_size: int = 20) -> Iterator[str]:
-    """A PgBouncer in front of the server of `uri`; the URI that leads through it.
+    """Run PgBouncer in front of the server of `uri`; the URI of the database through PgBouncer.
 
-    Of its defaults only those are changed that tell it where it is and who may come.
+    It has Debian's defaults, except for addresses, authentication and the pool.
     """
     assert PROGRAM is not None, "marked needs_pgbouncer"
     parts = urlsplit(uri)
@@ -38,7 +38,7 @@ def pgbouncer(uri: str, pool_mode: str, pool_size: int = 20) -> Iterator[str]:
     server = f"host={parts.hostname} port={parts.port} user={parts.username}"
     if parts.password:
         server += f" password={parts.password}"
-    # Not in pytest's own directory: others must not enter that, and as root PgBouncer becomes another user.
+    # Not below pytest's directory, which only its owner may enter: PgBouncer runs as another user when started by root.
     directory = Path(tempfile.mkdtemp(prefix="headrace-pgbouncer-"))
     directory.chmod(0o755)
     configuration = directory / "pgbouncer.ini"
@@ -48,7 +48,7 @@ def pgbouncer(uri: str, pool_mode: str, pool_size: int = 20) -> Iterator[str]:
         f"default_pool_size = {pool_size}\n"
     )
     argv = [PROGRAM, str(configuration)]
-    if os.geteuid() == 0:  # which it refuses to run as
+    if os.geteuid() == 0:  # PgBouncer refuses to run as root
         argv[1:1] = ["-u", "nobody"]
     with (directory / "pgbouncer.log").open("wb") as log:
         process = subprocess.Popen(argv, stdout=log, stderr=subprocess.STDOUT)

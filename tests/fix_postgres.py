@@ -26,6 +26,8 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import psycopg
 import pytest
+from tests.processes import children, has_ended
+from tests.waiting import eventually
 
 from headrace.db.schema.postgres import prepare
 
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 START_TIMEOUT_S = 60
-PASSWORD_ROLE = "needs_password"  # everyone else is trusted; a test creates it when it needs it
+PASSWORD_ROLE = (
+    "needs_password"  # all other roles need no password; the test that uses it creates it
+)
 SERVER_OPTIONS = (
     "fsync=off",
     "synchronous_commit=on",
@@ -52,7 +56,7 @@ def with_database(uri: str, name: str) -> str:
 
 
 def _die_with_parent() -> None:
-    """Have Linux stop the server when the test process is gone, however it went."""
+    """Make Linux stop the server when the test process ends, even by SIGKILL."""
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGQUIT)
 
@@ -109,7 +113,7 @@ class PostgresServer:
         )
 
     def start(self) -> None:
-        """Start it, again after `kill`, on the same port; returns when it takes connections."""
+        """Start it, also after `kill`, on the same port; returns when it accepts connections."""
         options = [*SERVER_OPTIONS, f"port={self.port}", f"unix_socket_directories={self.root}"]
         self.log = (self.root / "log").open("wb")
         self.process = subprocess.Popen(
@@ -134,13 +138,11 @@ class PostgresServer:
                 return
 
     def children(self) -> list[int]:
-        """The processes that it has started: one per connection, and its own."""
-        pid = self.process.pid
-        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-        return [int(word) for word in text.split()]
+        """Its child processes: one per connection, and background processes."""
+        return children(self.process.pid)
 
     def kill(self) -> None:
-        """SIGKILL to all of it, as when its container is taken away; returns when nothing of it is left."""
+        """Send SIGKILL to all processes, as when a container is removed; returns when all have ended."""
         pids = self.children()
         self.process.kill()
         for pid in pids:
@@ -148,30 +150,19 @@ class PostgresServer:
                 os.kill(pid, signal.SIGKILL)
         self.process.wait(START_TIMEOUT_S)
         self.log.close()
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while any(_runs(pid) for pid in pids):
-            assert time.monotonic() < deadline, "a process of PostgreSQL outlives SIGKILL"
-            time.sleep(0.01)
+        eventually(lambda: all(map(has_ended, pids)), what="all processes of PostgreSQL end")
 
     def stop(self) -> None:
-        """Stop at once (nothing in it is worth a checkpoint) and wait until it is gone."""
+        """Stop without a checkpoint and wait for the end of the process."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGQUIT)
             self.process.wait(START_TIMEOUT_S)
         self.log.close()
 
 
-def _runs(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 @pytest.fixture
 def own_postgres() -> Iterator[PostgresServer]:
-    """A server for one test alone, which may kill it and start it again; Linux only."""
+    """A server that the test may kill and start again; Linux only."""
     root = Path(tempfile.mkdtemp(prefix="headrace-postgres-"))
     server = PostgresServer(root)
     try:
@@ -188,7 +179,7 @@ def postgres_server() -> Iterator[str]:
     if given:
         yield given
         return
-    # Not in pytest's own directory: others must not enter that, and the server is another user.
+    # Not below pytest's directory, which only its owner may enter: the server may run as another user.
     root = Path(tempfile.mkdtemp(prefix="headrace-postgres-"))
     server = PostgresServer(root)
     try:
@@ -214,7 +205,7 @@ def fresh_database(server: str, template: str | None = None) -> Iterator[str]:
 
 @pytest.fixture
 def postgres_empty_uri(postgres_server: str) -> Iterator[str]:
-    """URI of a database with nothing in it."""
+    """URI of an empty database."""
     with fresh_database(postgres_server) as uri:
         yield uri
 

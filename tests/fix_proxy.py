@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a real server that cuts, stalls, resets or delays what goes through it."""
+"""A TCP proxy in front of a real server that cuts, stalls, resets or delays connections."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Pair: TypeAlias = tuple[socket.socket, socket.socket]
 
 
 class Proxy:
-    """Listens on a loopback port of its own and passes bytes to and from `host:port`.
+    """Listens on a loopback port (`listen`; 0 for a free one) and passes bytes to and from `host:port`.
 
     `cut()` closes every connection and refuses new ones; `reset()` sends RST to all and goes on; `stall()` keeps all
     connections open (and accepts new ones) while nothing passes; `restore()` ends either; `delay_s` holds every chunk
     back. Of a stalled connection the bytes come through after `restore()`, as after a network that was away.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, listen: int = 0) -> None:
         self._target = (host, port)
         self._pairs: set[Pair] = set()
         self._lock = threading.Lock()
@@ -42,7 +42,7 @@ class Proxy:
         self._bait: tuple[bytes, Callable[[], None]] | None = None
         self._traps: dict[Pair, Callable[[], None]] = {}
         self._closed = False
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", listen))
         self.port: int = self._listener.getsockname()[1]
         self._thread(self._accept, self._listener)
 
@@ -104,11 +104,11 @@ class Proxy:
         self._drop(pair)
 
     def _passes(self, chunk: bytes, pair: Pair, forth: bool) -> int | None:
-        """How much of a chunk passes before its connection ends; None: all of it, and the connection goes on."""
+        """The number of bytes of a chunk to pass on before the connection ends; None to pass all and continue."""
         return None
 
     def lose_answer_to(self, text: bytes, then: Callable[[], None]) -> None:
-        """The next chunk with `text` goes to the server; when its answer comes, keep it and call `then`."""
+        """Pass on the next chunk that contains `text`, then drop the server's answer to it and call `then`."""
         self._bait = (text, then)
 
     def _set_trap(self, chunk: bytes, pair: Pair) -> None:
@@ -119,7 +119,7 @@ class Proxy:
 
     @property
     def listens(self) -> bool:
-        """Whether it takes new connections."""
+        """Whether it accepts new connections."""
         return self._listener.fileno() != -1
 
     def _drop(self, pair: Pair, *, reset: bool = False) -> None:
@@ -142,22 +142,22 @@ class Proxy:
             self._drop(pair, reset=reset)
 
     def cut(self) -> None:
-        """Close all connections; nobody listens until `restore()`."""
+        """Close all connections and refuse new ones until `restore()`."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._drop_all()
 
     def reset(self) -> None:
-        """Break all connections at once; new ones go through."""
+        """Reset all connections; new ones are accepted."""
         self._drop_all(reset=True)
 
     def stall(self) -> None:
-        """Let nothing through, break nothing."""
+        """Hold all bytes back without breaking a connection."""
         self._flowing.clear()
 
     def restore(self) -> None:
-        """Let everything through again."""
+        """Accept connections and pass bytes again."""
         if self._listener.fileno() == -1 and not self._closed:
             self._listener = socket.create_server(("127.0.0.1", self.port))
             self._thread(self._accept, self._listener)
@@ -174,7 +174,7 @@ class Proxy:
 
 @dataclass(frozen=True, order=True)
 class Stream:
-    """One direction of one connection; connections are numbered in the order in which they carry something."""
+    """One direction of one connection. Connections are numbered in the order of their first bytes."""
 
     connection: int
     forth: bool
@@ -182,14 +182,14 @@ class Stream:
 
 @dataclass(frozen=True, order=True)
 class Cut:
-    """The place where a connection ends: when more than so many bytes of one of its directions have come."""
+    """Where a connection ends: after this number of bytes in one direction."""
 
     stream: Stream
     after_bytes: int
 
 
 class Cutter(Proxy):
-    """A proxy that notes all that it carries, and ends one connection at a given byte. New connections pass."""
+    """A proxy that records all bytes and ends one connection at a given byte. New connections pass."""
 
     def __init__(self, host: str, port: int) -> None:
         self._cut: Cut | None = None
@@ -200,12 +200,12 @@ class Cutter(Proxy):
         super().__init__(host, port)
 
     def arm(self, cut: Cut | None) -> None:
-        """Note and count from here on; end the first connection that reaches `cut`."""
+        """Start a new record; end the first connection that reaches `cut`."""
         with self._lock:
             self._cut, self._order, self.carried, self.has_cut = cut, [], {}, False
 
     def settle(self, quiet_s: float) -> None:
-        """Return when nothing has been carried for that long: work in the background has ended."""
+        """Return after `quiet_s` seconds without traffic, when background work has ended."""
         seen = -1
         while seen != self._chunks:
             seen = self._chunks

@@ -22,7 +22,7 @@ BUCKET = "artifacts"
 
 @dataclass(frozen=True)
 class S3:
-    """Its address, what a server needs in its environment to use it, and a boto3 client (untyped)."""
+    """Its address, the environment variables that give a server access, and a boto3 client (untyped)."""
 
     url: str
     client: Any
@@ -42,7 +42,7 @@ class S3:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3]:
     """The server, ready."""
-    import boto3  # takes a second, and most tests need none
+    import boto3  # the import takes a second, and most tests do not use S3
 
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -78,7 +78,7 @@ def s3_server() -> Iterator[S3]:
 
 @pytest.fixture(scope="module")
 def s3(s3_server: S3) -> S3:
-    """The server with nothing but an empty bucket: what other files left is gone."""
+    """The server with one empty bucket; objects of other test files are deleted."""
     with Wire(s3_server.url) as wire:
         assert wire.ask("POST", "/moto-api/reset").status == 200
     s3_server.client.create_bucket(Bucket=BUCKET)

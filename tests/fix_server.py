@@ -1,7 +1,7 @@
 """Real server processes for tests: headrace, and stock `mlflow server`, each on a free port.
 
-A server is waited for until it answers, its log is kept and shown when something fails, and its whole
-process group is killed whatever happens.
+The fixtures wait until a server answers, show the end of its log if it does not start, and always kill its whole
+process group.
 """
 
 from __future__ import annotations
@@ -24,12 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
-READY_S = 90  # stock MLflow has been seen to need 25 s on two busy cores, plus migrations
+READY_S = 90  # stock MLflow needs up to 25 s on two busy cores, plus migrations
 STOP_S = 10
 LOG_TAIL_CHARACTERS = 6000
 
-# Stock starts four job-runner processes of 250 MB each unless it is told not to; telemetry goes out
-# to the internet.
+# By default stock starts four job runners of 250 MB each, and sends telemetry to the internet.
 STOCK_ENVIRONMENT = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -46,8 +45,8 @@ def free_port() -> int:
         return port
 
 
-# Kills the process groups it was told of when its standard input ends, as it does when the tests are
-# killed and can tear nothing down.
+# Kills the registered process groups when its standard input ends, which also happens when the tests are killed
+# and cannot tear down their fixtures.
 REAPER = """
 import os, signal, sys
 groups = set()
@@ -109,7 +108,7 @@ class Server:
         tell_reaper("+", self.process.pid)
 
     def wait_until_ready(self) -> None:
-        """Return once /health answers 200; raise with the log if it dies or takes too long."""
+        """Return when /health answers 200; raise RuntimeError with the log if the process ends or takes too long."""
         deadline = time.monotonic() + READY_S
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -123,14 +122,14 @@ class Server:
         raise RuntimeError(f"{self.name} was not ready after {READY_S} s\n{self._end_of_log()}")
 
     def log(self) -> str:
-        """All that the server has printed."""
+        """The server's log so far."""
         return self.log_path.read_text(errors="replace")
 
     def _end_of_log(self) -> str:
         return self.log()[-LOG_TAIL_CHARACTERS:]
 
     def stop(self) -> None:
-        """SIGTERM, then SIGKILL to everything that is left of the process group."""
+        """Send SIGTERM, then SIGKILL to the rest of the process group."""
         with contextlib.suppress(ProcessLookupError):
             self.process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -138,7 +137,7 @@ class Server:
         self.kill()
 
     def kill(self) -> None:
-        """SIGKILL to the whole process group, at once."""
+        """Send SIGKILL to the whole process group."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -147,7 +146,7 @@ class Server:
 
 @contextlib.contextmanager
 def running(server: Server) -> Iterator[Server]:
-    """The server once it is ready; killed when the block is left, in whatever way."""
+    """Wait until the server is ready; stop it at the end of the block."""
     try:
         server.wait_until_ready()
         yield server

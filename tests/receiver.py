@@ -1,4 +1,4 @@
-"""What a webhook delivers to: an HTTP server of this process that keeps what it was sent."""
+"""A receiver of webhooks: an HTTP server in this process that keeps the requests it gets."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Received:
     body: bytes
 
     def json(self) -> Any:
-        """What it says."""
+        """The decoded body."""
         return json.loads(self.body)
 
     @property
     def event(self) -> str:
-        """What happened."""
+        """The event, as `ENTITY.ACTION`."""
         said = self.json()
         return f"{said['entity']}.{said['action']}"
 
@@ -46,7 +46,7 @@ class Received:
 
 
 class Receiver:
-    """`answers` are statuses with headers, given one after the other; then it is 200 for ever."""
+    """Answers with the items of `answers` (status, headers) in turn, then with 200."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -55,7 +55,7 @@ class Receiver:
         self._changed = threading.Condition()
 
     def take(self, received: Received) -> tuple[int, dict[str, str]]:
-        """Note a request; what to answer."""
+        """Record a request; the answer to give."""
         with self._changed:
             self.received.append(received)
             self._changed.notify_all()
@@ -74,7 +74,7 @@ class Receiver:
 
 @contextmanager
 def receiver() -> Iterator[Receiver]:
-    """One that listens on a free port of the loopback interface."""
+    """Run a receiver on a free port of the loopback interface."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -89,7 +89,7 @@ def receiver() -> Iterator[Receiver]:
             self.wfile.write(b"ok")
 
         def log_message(self, *_: object) -> None:
-            """Quiet."""
+            """Log nothing."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         found = Receiver(f"http://127.0.0.1:{server.server_port}")

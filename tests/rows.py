@@ -1,4 +1,4 @@
-"""The rows of a whole database, made comparable: random ids replaced by what they stand for, times of now left out."""
+"""The rows of a whole database in a comparable form: without random ids and current times."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def tables(uri: str) -> dict[str, Table]:
 
 
 def counts(uri: str) -> dict[str, int]:
-    """How many rows each table has that has any."""
+    """The number of rows of each table that is not empty."""
     return {name: len(rows) for name, rows in tables(uri).items()}
 
 
 def connect(uri: str) -> Any:
-    """A plain driver connection that only reads."""
+    """A driver connection for reading."""
     if uri.startswith("sqlite"):
         return sqlite3.connect(f"file:{urlsplit(uri).path[1:]}?mode=ro", uri=True, timeout=30)
     return psycopg.connect(uri)
@@ -67,7 +67,7 @@ def comparable(found: dict[str, Table], now_ms: range) -> dict[str, list[str]]:
 
 
 def _names(found: dict[str, Table]) -> Iterator[tuple[str, str]]:
-    """Random ids and what stands for them: a run's name, a dataset's name and digest, the ends of an input."""
+    """Pairs of a random id and its replacement: a run's name, a dataset's name and digest, the ends of an input."""
     ends = {}
     for row in found.get("runs", []):
         ends[row["run_uuid"]] = f"run {row['name']}"

@@ -1,7 +1,7 @@
-"""What a search of runs or experiments means, in plain Python; and generators of searches.
+"""A reference implementation of the searches for runs and experiments, and generators of searches.
 
-The model is slow and obvious: it filters and sorts a list. NaN differs from every number and equals
-none; what is missing satisfies nothing but IS NULL and sorts last.
+It is slow and obvious: it filters and sorts a list. NaN differs from every number and equals none; a missing value
+satisfies only IS NULL and sorts last.
 """
 
 from __future__ import annotations

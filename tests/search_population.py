@@ -1,7 +1,7 @@
-"""Rows to search in: a few dozen of everything, drawn from pools of awkward values.
+"""Rows for searches: a few dozen of each resource, with awkward values from pools.
 
-The same rows go into SQLite and PostgreSQL, so that every search can be asked of both. The pools are
-what filters are generated from, so that conditions match some rows and not others.
+The same rows go into SQLite and PostgreSQL, so that every search can run on both. Filters are generated from the
+same pools, so that conditions match some rows and not others.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ RUNS: Final = 60
 
 @dataclass
 class Run:
-    """One run with all that a filter can see of it."""
+    """A run with everything that a filter can refer to."""
 
     run_id: str
     name: str
@@ -63,7 +63,7 @@ class Run:
 
 @dataclass
 class Experiment:
-    """One experiment with all that a filter can see of it."""
+    """An experiment with everything that a filter can refer to."""
 
     experiment_id: int
     name: str

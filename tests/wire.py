@@ -1,4 +1,4 @@
-"""A bare HTTP/1.1 client for tests: any bytes out, the answer's bytes back, nothing retried or repaired."""
+"""A minimal HTTP/1.1 client for tests: it sends any bytes, returns the answer's bytes, and repairs nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TIMEOUT_S = 60
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back. `headers` has lower-case names; a repeated header keeps its last value.
+    """An answer. `headers` has lower-case names; a repeated header keeps its last value.
 
     `lines` has every header line.
     """
@@ -28,7 +28,7 @@ class Answer:
 
     @property
     def is_json(self) -> bool:
-        """Whether the body claims to be JSON."""
+        """Whether the content type is JSON."""
         return self.headers.get("content-type", "").split(";")[0].strip() == "application/json"
 
     def json(self) -> Any:

@@ -1,4 +1,4 @@
-"""Artifacts behind schemes that MLflow's own repositories speak; and behind none that anything speaks."""
+"""Artifacts with schemes that only MLflow's repositories support, and with unknown schemes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_another_artifact_server_can_be_the_destination(tmp_path: Path) -> None:
             assert "Traceback" not in server.log()
 
 
-def test_without_mlflow_such_a_destination_is_501_in_words(tmp_path: Path) -> None:
+def test_without_mlflow_such_a_destination_is_501_with_a_message(tmp_path: Path) -> None:
     with (
         headrace(
             f"sqlite:///{tmp_path}/mlflow.db",
@@ -75,7 +75,7 @@ def test_without_mlflow_such_a_destination_is_501_in_words(tmp_path: Path) -> No
             assert "pip install 'headrace[mlflow]'" in answer.json()["message"]
 
 
-def test_a_location_that_nothing_can_open_is_said_so(tmp_path: Path) -> None:
+def test_a_location_of_an_unknown_scheme_is_reported(tmp_path: Path) -> None:
     with headrace(f"sqlite:///{tmp_path}/mlflow.db", tmp_path) as server, Wire(server.url) as wire:
         for name, location, says in (
             ("unknown", "foo://x/y", "Could not find a registered artifact repository"),

@@ -1,4 +1,4 @@
-"""Artifacts in a bucket: the same requests through stock MLflow and headrace, and what only headrace does."""
+"""Artifacts in a bucket: the same requests to stock MLflow and headrace, and features of headrace alone."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
 from tests.fix_s3 import BUCKET
 from tests.fix_server import base_environment, headrace, stock
+from tests.processes import peak_bytes, resident_bytes
+from tests.waiting import eventually
 from tests.wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.fix_s3 import S3
     from tests.fix_server import Server
@@ -54,7 +54,7 @@ def post(wire: Wire, target: str, body: dict[str, Any]) -> Answer:
 
 
 def sent(url: str, body: bytes) -> str:
-    """PUT to an address that was signed for it; the entity tag."""
+    """PUT to a presigned URL; the entity tag."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=60)
     kind = {"Content-Type": "application/octet-stream"}
@@ -64,14 +64,6 @@ def sent(url: str, body: bytes) -> str:
     connection.close()
     assert answer.status == 200
     return str(answer.headers["ETag"])
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    for _ in range(250):
-        if holds():
-            return
-        time.sleep(0.02)
-    raise AssertionError("the condition never came true")
 
 
 def test_keys_and_listings_are_those_of_stock(
@@ -136,7 +128,7 @@ def test_a_download_has_ranges_and_a_length(wire: Wire) -> None:
     assert parts.body.count(b"Content-Range: bytes") == 2
 
 
-def test_what_is_not_there_and_what_is_a_directory(wire: Wire) -> None:
+def test_missing_objects_and_directories(wire: Wire) -> None:
     wire.ask("PUT", f"{OBJECTS}/kinds/d/f", b"x")
     assert (
         wire.ask("GET", f"{OBJECTS}/kinds/nope").json()["message"]
@@ -168,21 +160,15 @@ def test_deleting_takes_the_directory_and_nothing_beside_it(s3: S3, wire: Wire) 
     assert list(s3.keys("ours/del/")) == ["ours/del/run2/a", "ours/del/running"]
 
 
-def memory_mib(server: Server, name: str) -> float:
-    status = Path(f"/proc/{server.process.pid}/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith(name + ":"))
-    return int(line.split()[1]) / 1024
-
-
 def test_a_large_file_passes_through_in_little_memory(s3: S3, server: Server, wire: Wire) -> None:
     wire.ask("PUT", f"{OBJECTS}/large/warm", b"x")
     wire.ask("GET", f"{OBJECTS}/large/warm")
-    before = memory_mib(server, "VmRSS")
+    before = resident_bytes(server.process.pid)
     body = os.urandom(MIB) * 96
     assert wire.ask("PUT", f"{OBJECTS}/large/f.bin", body).status == 200
     assert s3.keys("ours/large/f.bin") == {"ours/large/f.bin": len(body)}
     assert wire.ask("GET", f"{OBJECTS}/large/f.bin").body == body
-    assert memory_mib(server, "VmHWM") - before < ALLOWED_GROWTH_MIB
+    assert peak_bytes(server.process.pid) - before < ALLOWED_GROWTH_MIB * MIB
     assert s3.unfinished_uploads() == []
 
 
@@ -196,7 +182,7 @@ def test_a_client_that_vanishes_half_way_leaves_nothing(s3: S3, server: Server) 
     assert s3.keys("ours/vanish/") == {}
 
 
-def test_a_file_is_uploaded_in_parts_past_the_server(s3: S3, wire: Wire) -> None:
+def test_parts_are_uploaded_directly_to_the_bucket(s3: S3, wire: Wire) -> None:
     made = post(wire, f"{PARTS}/create/big/dir", {"path": "/home/me/f.bin", "num_parts": 2}).json()
     assert [c["part_number"] for c in made["credentials"]] == [1, 2]
     bodies = [b"a" * (5 * MIB), b"end"]
@@ -216,7 +202,7 @@ def test_a_file_is_uploaded_in_parts_past_the_server(s3: S3, wire: Wire) -> None
     assert answer.headers["content-disposition"] == 'attachment; filename="f.bin"'
 
 
-def test_an_upload_in_parts_can_be_given_up(s3: S3, wire: Wire) -> None:
+def test_an_upload_in_parts_can_be_aborted(s3: S3, wire: Wire) -> None:
     made = post(wire, f"{PARTS}/create/up", {"path": "f", "num_parts": 1}).json()
     assert s3.unfinished_uploads() == ["ours/up/f"]
     gone = {"path": "f", "upload_id": made["upload_id"]}
@@ -247,7 +233,7 @@ def test_a_run_may_keep_its_artifacts_in_the_bucket_itself(s3: S3, wire: Wire) -
     assert f"/{BUCKET}/direct/{run['run_id']}/artifacts/d/f.txt?" in signed["presigned_url"]
 
 
-def test_a_bucket_that_is_not_there_is_said_so(wire: Wire) -> None:
+def test_a_missing_bucket_is_reported(wire: Wire) -> None:
     body = {"name": "no bucket", "artifact_location": "s3://no-such-bucket/x"}
     exp = post(wire, "/api/2.0/mlflow/experiments/create", body).json()["experiment_id"]
     run = post(wire, "/api/2.0/mlflow/runs/create", {"experiment_id": exp}).json()["run"]["info"]

@@ -1,7 +1,7 @@
-"""Every spelling of a way out, on every route that takes a path, for both kinds of store.
+"""Every spelling of a path out of the store, on every route that takes a path, for both kinds of store.
 
-What stock MLflow refuses is 400 with its sentence; what it takes for a name like any other is one here too, and
-leads nowhere either.
+Paths that stock MLflow refuses get 400 with its message. Paths that it takes as plain names are plain names here
+too, and lead nowhere.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ ROUTES: list[tuple[str, str, dict[str, Any] | bytes | None]] = [
 
 
 class Site:
-    """A server with a run, a model version and a logged model; `beside` is what no path may reach."""
+    """A server with a run, a model version and a logged model; no path may reach `beside`."""
 
     def __init__(self, server: Server, wire: Wire, s3: Any, *, location: str) -> None:
         self.server = server
@@ -150,7 +150,7 @@ class Site:
         return self.wire.ask(method, target, sent, JSON if isinstance(body, dict) else {})
 
     def beside(self) -> dict[str, Any]:
-        """Everything outside of the artifact root that a way out could change."""
+        """Everything outside the artifact root that such a path could change."""
         files = {
             path.name: path.read_bytes()
             for path in (self.server.directory / "guarded").iterdir()

@@ -1,4 +1,4 @@
-"""What every load of the page asks about MLflow's assistant starts MLflow only when it matters."""
+"""The page's question about MLflow's assistant starts MLflow only if an assistant is available."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def get(server: Server, path: str) -> Answer:
 
 @pytest.fixture
 def bare(tmp_path: Path) -> dict[str, str]:
-    """A home directory and a search path with nothing in them."""
+    """An empty home directory and an empty search path."""
     (tmp_path / "bin").mkdir()
     return {"HOME": str(tmp_path), "PATH": str(tmp_path / "bin")}
 
 
-def test_nothing_to_talk_to_starts_nothing(tmp_path: Path, bare: dict[str, str]) -> None:
+def test_without_an_assistant_mlflow_is_not_started(tmp_path: Path, bare: dict[str, str]) -> None:
     with headrace(f"sqlite:///{tmp_path}/mlflow.db", tmp_path, environment=bare) as server:
         empty = {"providers": {}, "projects": {}, "remote_access_allowed": False}
         assert get(server, CONFIG).json() == empty

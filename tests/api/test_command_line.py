@@ -1,4 +1,4 @@
-"""The command `headrace` as a person types it: real processes, their output and exit codes."""
+"""The command `headrace`: real processes, their output and exit codes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_every_command_has_help() -> None:
 
 
 def test_the_help_of_server_names_every_flag_and_variable(tmp_path: Path) -> None:
-    """Made from the table, so nothing is forgotten."""
+    """It is generated from the table."""
     text = command("server", "--help", directory=tmp_path).stdout
     words = "".join(text.split())
     for setting in SETTINGS:
@@ -90,7 +90,7 @@ def test_the_help_of_server_names_every_flag_and_variable(tmp_path: Path) -> Non
 def test_a_wrong_use_ends_with_2_and_leaves_nothing(
     words: tuple[str, ...], says: str, tmp_path: Path
 ) -> None:
-    """The reason on stderr, nothing on stdout, no database made."""
+    """The reason is on stderr, stdout is empty, and no database is created."""
     done = command(*words, directory=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert says in " ".join(done.stderr.split())
@@ -143,7 +143,7 @@ def test_routes_prints_the_table(tmp_path: Path) -> None:
 
 
 def test_db_commands_work_on_the_database_of_the_server(tmp_path: Path) -> None:
-    """From nothing to served to released, by name, by variable or by default."""
+    """Created, served and released, by name, by variable or by default."""
     uri = {"MLFLOW_BACKEND_STORE_URI": "sqlite:///mlflow.db"}
     none = command("db", "check", directory=tmp_path)
     assert none.returncode == 1
@@ -173,7 +173,7 @@ def test_db_release_gives_the_file_back_as_stock_leaves_it(tmp_path: Path) -> No
 
 
 def journal_mode(path: Path) -> str:
-    """What is written in the file."""
+    """The journal mode in the file's header."""
     with closing(sqlite3.connect(path)) as connection:
         return str(connection.execute("PRAGMA journal_mode").fetchone()[0])
 
@@ -190,7 +190,7 @@ def journal_mode(path: Path) -> str:
 def test_db_commands_refuse_what_is_no_database(
     name: str, uri: str, code: int, says: str, tmp_path: Path
 ) -> None:
-    """With the exit code of a wrong use, or of a database that cannot be used."""
+    """With the exit code for wrong usage or for an unusable database."""
     (tmp_path / "notes.txt").write_text("Somebody's notes.\n" * 100)
     done = command("db", name, uri, directory=tmp_path)
     assert done.returncode == code
@@ -199,7 +199,7 @@ def test_db_commands_refuse_what_is_no_database(
     assert "s3cret" not in done.stderr
 
 
-def test_a_start_says_what_is_served(tmp_path: Path) -> None:
+def test_the_start_prints_its_configuration(tmp_path: Path) -> None:
     """Address, database, schema head, artifacts; then ready."""
     with headrace("sqlite:///mlflow.db", tmp_path) as server:
         text = server.log()
@@ -226,7 +226,7 @@ def test_notes_stand_before_the_start(tmp_path: Path) -> None:
 
 
 def test_a_port_of_0_is_a_free_one(tmp_path: Path) -> None:
-    """Two of them run beside each other."""
+    """Two servers run side by side."""
     servers = [
         subprocess.Popen(
             [sys.executable, "-m", "headrace", "server", "--port", "0", "--backend-store-uri", uri],
@@ -270,8 +270,8 @@ def test_starting_twice_on_one_port_says_so(tmp_path: Path) -> None:
     ("host", "says"),
     [("203.0.113.7", "this machine does not have the address"), ("a..b", "unknown")],
 )
-def test_an_address_of_another_machine_is_told(host: str, says: str, tmp_path: Path) -> None:
-    """With what would work."""
+def test_an_address_of_another_machine_is_explained(host: str, says: str, tmp_path: Path) -> None:
+    """The message names an address that works."""
     done = command("server", "--port", "0", "--host", host, directory=tmp_path)
     assert done.returncode == 1
     assert says in done.stderr
@@ -290,7 +290,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "notes.txt").read_bytes() == before
 
 
-def test_a_missing_directory_of_the_database_is_made(tmp_path: Path) -> None:
+def test_a_missing_directory_of_the_database_is_created(tmp_path: Path) -> None:
     """As stock MLflow does."""
     with headrace("sqlite:///data/tracking/mlflow.db", tmp_path):
         assert (tmp_path / "data" / "tracking" / "mlflow.db").exists()
@@ -308,7 +308,7 @@ def test_json_logs_are_one_object_a_line(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/PID/maps")
 def test_what_is_not_used_is_not_loaded(tmp_path: Path) -> None:
-    """No PostgreSQL driver on SQLite, no object store client before an artifact is asked for."""
+    """No PostgreSQL driver on SQLite, no object store client before the first artifact."""
     with headrace("sqlite:///mlflow.db", tmp_path) as server:
         loaded = Path(f"/proc/{server.process.pid}/maps").read_text()
     assert "/uvloop/" in loaded, "the test must see what is loaded"

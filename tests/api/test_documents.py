@@ -1,4 +1,4 @@
-"""The Python in the documents runs as it stands there, against a real server."""
+"""The Python examples in the documents run unchanged against a real server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def examples(page: str) -> list[str]:
 
 @pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])
 def test_the_examples_run(page: str, tmp_path: Path) -> None:
-    """And leave a finished run behind."""
+    """And create a finished run."""
     blocks = examples(page)
     assert blocks
     with headrace("sqlite:///mlflow.db", tmp_path) as server:

@@ -69,7 +69,7 @@ def test_deleting_an_experiment_deletes_its_runs_and_restoring_brings_all_back(a
     assert api.get(deleted_before.id)["info"]["lifecycle_stage"] == "active"
 
 
-def test_deleting_twice_finds_nothing_the_second_time(api: Api) -> None:
+def test_a_second_deletion_is_not_found(api: Api) -> None:
     made = api.experiment()
     api.ok("experiments/delete", experiment_id=made.id)
     api.fails(

@@ -116,7 +116,7 @@ def test_connection_close_is_obeyed(connection: socket.socket) -> None:
 def test_a_body_that_no_route_wants_leaves_the_connection_usable(
     connection: socket.socket, path: str
 ) -> None:
-    """Head and body come apart, as most clients send them; the next request is answered on the connection."""
+    """Head and body are sent separately, as by most clients; the next request on the connection is answered."""
     sent = request(b'{"no": "body"}', path=path)
     connection.sendall(sent[:-14])
     time.sleep(0.1)  # long enough for an answer that does not wait for the body
@@ -130,7 +130,7 @@ def test_a_body_that_no_route_wants_leaves_the_connection_usable(
 def test_a_body_that_is_not_read_closes_the_connection_and_says_so(
     connection: socket.socket, headers: tuple[str, ...]
 ) -> None:
-    """A client that believed in keep-alive would lose its next request."""
+    """Otherwise a keep-alive client would lose its next request."""
     body = b"x" * (10 if headers else 1 << 20)
     connection.sendall(request(body, *headers, path="/no/such/route")[: -len(body)])
     status, found, _ = answer(connection)
@@ -162,7 +162,7 @@ def test_http_1_0_is_answered_and_closed(connection: socket.socket) -> None:
         b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
     ],
 )
-def test_what_is_not_http_gets_400_and_the_door(
+def test_garbage_gets_400_and_ends_the_connection(
     server: Server, connection: socket.socket, garbage: bytes
 ) -> None:
     connection.sendall(garbage)
@@ -173,7 +173,7 @@ def test_what_is_not_http_gets_400_and_the_door(
 
 
 def test_endless_headers_are_refused(connection: socket.socket) -> None:
-    """The client goes on sending, and can read the answer all the same."""
+    """The client continues to send and can still read the answer."""
     connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n")
     for n in range(1000):
         connection.sendall(b"x-%d: %s\r\n" % (n, b"y" * 1000))
@@ -237,7 +237,7 @@ def test_other_versions_of_http_are_not_served(connection: socket.socket, versio
 def test_an_offer_of_http_2_is_ignored(
     server: Server, connection: socket.socket, body: bytes
 ) -> None:
-    """What curl --http2, Java and .NET ask is done, once, and answered under HTTP/1.1."""
+    """The requests of curl --http2, Java and .NET are executed once and answered with HTTP/1.1."""
     path = f"{ARTIFACTS}h2c-{len(body)}"
     connection.sendall(head_of("PUT", path, *H2C, f"Content-Length: {len(body)}") + body)
     assert answer(connection)[0] == 200
@@ -311,7 +311,7 @@ FOLLOWERS = {
 def test_what_follows_never_comes_before_or_into_an_answer(
     server: Server, connection: socket.socket, follower: bytes, after: bytes
 ) -> None:
-    """The write is acknowledged, and the whole of a large download sent, before the follower is answered."""
+    """The write is acknowledged, or the whole download sent, before the next request is answered."""
     name = f"before {after.decode()}{len(follower)}"
     connection.sendall(request(json.dumps({"name": name}).encode()) + follower)
     assert answer(connection)[0] == 200
@@ -323,7 +323,7 @@ def test_what_follows_never_comes_before_or_into_an_answer(
     address = (parts.hostname or "", parts.port or 0)
     with socket.create_connection(address, timeout=20) as download:
         download.sendall(head_of("GET", f"{ARTIFACTS}large"))
-        first = download.recv(1)  # it has begun, and does not fit into the kernel's buffers
+        first = download.recv(1)  # it has begun and is larger than the kernel's buffers
         download.sendall(follower)
         data = bytearray(first)
         while after not in data:

@@ -1,4 +1,4 @@
-"""The server itself reads and writes local paths below its own artifact directories only."""
+"""The server reads and writes local paths only below its own artifact directories."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAMED = "--local-artifact-roots (HEADRACE_LOCAL_ARTIFACT_ROOTS)"
 
 
 class Client:
-    """Makes what the cases need, and asks every route that touches a run's artifacts."""
+    """Creates objects for the cases and calls every route that touches a run's artifacts."""
 
     def __init__(self, server: Server, wire: Wire) -> None:
         self.server = server
@@ -93,7 +93,7 @@ def test_a_location_elsewhere_is_for_clients_only(client: Client, spelling: str)
         assert answer.status == 400
         assert SECRET not in answer.body
     assert sorted(client.server.directory.rglob("*")) == before
-    # The run itself is one like any other: clients write to its location.
+    # The run itself works: clients write to its location.
     assert client.made("runs/log-metric", run_id=run_id, key="k", value=1.0, timestamp=1) == {}
 
 
@@ -123,7 +123,7 @@ def test_a_link_below_a_root_that_leads_outside_is_refused(tmp_path: Path) -> No
     with headrace(f"sqlite:///{tmp_path}/mlflow.db", tmp_path) as server, Wire(server.url) as wire:
         client = Client(server, wire)
         run_id = client.run_at(f"{tmp_path}/mlruns/link")["run_id"]
-        # Nothing is there yet: a directory outside must not be made either.
+        # The path does not exist: a directory outside must not be created either.
         for there in (False, True):
             place = outside / run_id / "artifacts"
             if there:

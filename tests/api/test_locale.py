@@ -1,4 +1,4 @@
-"""A process whose locale knows ASCII only: names of files are bytes, and the bytes are UTF-8."""
+"""A process with an ASCII locale: file names are UTF-8 in spite of it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def command(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_names_beyond_ascii_are_served_whatever_the_locale_is(tmp_path: Path) -> None:
-    """Written, listed, read, deleted; of the database and of the directory, too."""
+    """For artifacts, the database file and the directory."""
     uri, store = f"sqlite:///{tmp_path}/döb.db", tmp_path / "künst"
     options = ("--artifacts-destination", str(store))
     with (

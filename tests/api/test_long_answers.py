@@ -1,4 +1,4 @@
-"""Answers that are too large to be held at once come in pieces, and are what small pages show together."""
+"""Large answers are sent in pieces and equal the concatenation of small pages."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def ask(api: Api, path: str, **fields: Any) -> Any:
 
 
 def came_in_pieces(api: Api, path: str, **fields: Any) -> bool:
-    """Whether the server sent the answer without saying how long it is."""
+    """Whether the server sent the answer without a Content-Length."""
     return "transfer-encoding" in api._ask(path, fields).headers
 
 
@@ -248,7 +248,7 @@ def test_a_large_page_of_logged_models_is_what_small_pages_show(api: Api) -> Non
 
 
 def history(seed: int) -> list[tuple[float, int, int, bool]]:
-    """Points in the order of a history: ties in time, steps that go back, NaN beside 0."""
+    """Points in the order of a history: equal times, decreasing steps, NaN next to 0."""
     chosen = random.Random(seed)
     points = {
         (n // 4 if n % 50 else 0, chosen.randrange(40), chosen.randrange(3) / 2, False)
@@ -265,7 +265,7 @@ def shown(points: list[tuple[float, int, int, bool]]) -> list[tuple[int, int, An
 
 @pytest.fixture
 def long_history(api: Api) -> tuple[str, list[tuple[int, int, Any]]]:
-    """A run with a history of more than two parts, put into the database in no order."""
+    """A run with a history of more than two parts, inserted in random order."""
     run = api.run().id
     points = history(seed=1)
     rows = [(run, "m", *point) for point in random.Random(2).sample(points, len(points))]

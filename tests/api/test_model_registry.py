@@ -1,4 +1,4 @@
-"""The model registry under concurrent writers: numbers, aliases and notes on real servers."""
+"""The model registry under concurrent writers on real servers: version numbers, aliases, tags of logged models."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.fix_postgres import fresh_database
+from tests.fix_database import empty_database
 from tests.fix_server import headrace
 from tests.wire import Wire
 
@@ -46,11 +46,9 @@ def urls(
     """Servers on one database: two on PostgreSQL, one on SQLite."""
     directory = tmp_path_factory.mktemp("registry")
     with ExitStack() as stack:
-        if database == "sqlite":
-            yield [stack.enter_context(headrace(f"sqlite:///{directory}/mlflow.db", directory)).url]
-            return
-        uri = stack.enter_context(fresh_database(request.getfixturevalue("postgres_server")))
-        yield [stack.enter_context(headrace(uri, directory)).url for _ in range(2)]
+        uri = stack.enter_context(empty_database(database, request, directory))
+        count = 1 if database == "sqlite" else 2
+        yield [stack.enter_context(headrace(uri, directory)).url for _ in range(count)]
 
 
 @pytest.fixture
@@ -61,7 +59,7 @@ def client(urls: list[str]) -> Iterator[Client]:
 
 
 def together(urls: list[str], write: Any) -> list[Any]:
-    """What `write(client, writer, turn)` returned for every writer and turn, writers side by side."""
+    """The results of `write(client, writer, turn)` for every turn of concurrent writers."""
 
     def turns(writer: int) -> list[Any]:
         with Wire(urls[writer % len(urls)]) as wire:
@@ -140,7 +138,7 @@ def test_a_logged_model_notes_every_version_made_from_it_at_once(
     assert sorted((note["name"], note["version"]) for note in noted) == sorted(made)
 
 
-def test_one_of_many_makers_of_a_name_wins(urls: list[str]) -> None:
+def test_one_of_many_concurrent_creators_of_a_name_succeeds(urls: list[str]) -> None:
     def create(client: Client, writer: int, turn: int) -> int:
         return client.send("POST", "registered-models/create", name=f"taken-{turn}")[0]
 

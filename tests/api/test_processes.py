@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -10,22 +9,26 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
+from tests.fix_proxy import Proxy, address_of
 from tests.fix_server import base_environment, free_port, headrace
+from tests.processes import children, has_ended
+from tests.prometheus import requests_in_flight
+from tests.waiting import eventually, in_background
 from tests.wire import Answer, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from concurrent.futures import Future
+    from pathlib import Path
 
-    from tests.fix_server import Server
+from tests.fix_server import Server
 
 LIMIT_S = 60
 JSON = {"Content-Type": "application/json"}
@@ -33,52 +36,11 @@ JSON = {"Content-Type": "application/json"}
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fork and POSIX signals")
 
 
-def eventually(holds: Callable[[], Any]) -> Any:
-    """What `holds` returns, once that is true."""
-    deadline = time.monotonic() + LIMIT_S
-    while not (found := holds()):
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.02)
-    return found
-
-
-def children(pid: int) -> list[int]:
-    """The child processes of a process."""
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(word) for word in text.split()]
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended (a zombie, which waits for its parent's attention, has)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
-
-
 def create_experiment(url: str, name: str) -> Answer:
-    """One write, on a connection of its own."""
+    """A write on a new connection. If the connection breaks, `Wire` retries and may find the port closed."""
     with Wire(url) as wire:
         body = json.dumps({"name": name}).encode()
         return wire.ask("POST", "/api/2.0/mlflow/experiments/create", body, JSON)
-
-
-class Call(threading.Thread):
-    """`create_experiment` in the background; `answer` or `error` is set when it ends."""
-
-    def __init__(self, url: str, name: str) -> None:
-        super().__init__(daemon=True)
-        self.url, self.experiment = url, name
-        self.answer: Answer | None = None
-        self.error: OSError | None = None
-        self.start()
-
-    def run(self) -> None:
-        """Ask once; `Wire` asks again when the connection breaks, and then nobody listens."""
-        try:
-            self.answer = create_experiment(self.url, self.experiment)
-        except OSError as error:
-            self.error = error
 
 
 @contextmanager
@@ -89,36 +51,18 @@ def locked(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def waiting_write(server: Server, name: str) -> Call:
-    """A write that is in the server and waits for the file's lock."""
-    call = Call(server.url, name)
-    pid = server.process.pid
-
-    def in_server() -> bool:
-        # The request is in when the client's socket has nothing left to send and a write waits:
-        # the writer thread sleeps in SQLite's busy handler, so the file is locked for it too.
-        return call.is_alive() and bool(_established(pid))
-
-    eventually(in_server)
-    time.sleep(0.3)
-    assert call.is_alive()
+def waiting_write(server: Server, name: str) -> Future[Answer]:
+    """A write that the server has received and that waits for the lock of the file."""
+    call = in_background(lambda: create_experiment(server.url, name))
+    with Wire(server.url) as wire:
+        eventually(lambda: requests_in_flight(wire) == 1)
+    assert not call.done()
     return call
-
-
-def _established(pid: int) -> list[str]:
-    sockets = set()
-    for fd in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(OSError):
-            target = str(fd.readlink())
-            if target.startswith("socket:["):
-                sockets.add(target[8:-1])
-    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
-    return [line for line in lines if line.split()[3] == "01" and line.split()[9] in sockets]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_drains(number: int, tmp_path: Path) -> None:
-    """What is being answered is answered, nothing new is taken, exit code 0."""
+    """Requests in flight are answered, new ones are refused, and the exit code is 0."""
     with headrace("sqlite:///mlflow.db", tmp_path) as server:
         with locked(tmp_path / "mlflow.db"):
             call = waiting_write(server, "in flight")
@@ -127,37 +71,33 @@ def test_a_signal_drains(number: int, tmp_path: Path) -> None:
             with pytest.raises(ConnectionRefusedError):
                 create_experiment(server.url, "too late")
         assert server.process.wait(LIMIT_S) == 0
-        call.join(LIMIT_S)
-        assert call.answer is not None
-        assert call.answer.status == 200
+        assert call.result(LIMIT_S).status == 200
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection:
         names = [row[0] for row in connection.execute("SELECT name FROM experiments")]
     assert names == ["Default", "in flight"]
 
 
 def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
-    """Whatever is waited for."""
+    """Without a wait for requests in flight."""
     with headrace("sqlite:///mlflow.db", tmp_path) as server, locked(tmp_path / "mlflow.db"):
         call = waiting_write(server, "in flight")
         server.process.terminate()
         eventually(lambda: "draining: 1 requests" in server.log())
         server.process.terminate()
         assert server.process.wait(LIMIT_S) == 128 + signal.SIGTERM
-        call.join(LIMIT_S)
-        assert call.answer is None
+        assert isinstance(call.exception(LIMIT_S), OSError)
         assert "second signal" in server.log()
 
 
 def test_the_drain_timeout_ends_the_wait(tmp_path: Path) -> None:
-    """With exit code 1 and a line that says what was lost."""
+    """With exit code 1 and a line about the interrupted requests."""
     options = ("--drain-timeout-s", "0.2")
     with headrace("sqlite:///mlflow.db", tmp_path, *options) as server:
         with locked(tmp_path / "mlflow.db"):
             call = waiting_write(server, "in flight")
             server.process.terminate()
             assert server.process.wait(LIMIT_S) == 1
-            call.join(LIMIT_S)
-            assert call.answer is None
+            assert isinstance(call.exception(LIMIT_S), OSError)
         assert "1 requests are cut off" in server.log()
 
 
@@ -171,7 +111,7 @@ def test_an_idle_connection_does_not_hold_a_stop_up(tmp_path: Path) -> None:
 
 
 def test_workers_share_the_port_and_stop_together(postgres_empty_uri: str, tmp_path: Path) -> None:
-    """Three processes, one address, one signal; nothing is left behind."""
+    """Three processes, one address; one signal ends all of them."""
     with headrace(postgres_empty_uri, tmp_path, "--workers", "3") as server:
         workers = eventually(lambda: children(server.process.pid))
         assert len(workers) == 3
@@ -180,37 +120,35 @@ def test_workers_share_the_port_and_stop_together(postgres_empty_uri: str, tmp_p
             assert create_experiment(server.url, f"e{n}").status == 200
         server.process.terminate()
         assert server.process.wait(LIMIT_S) == 0
-        assert all(gone(pid) for pid in workers)
+        assert all(has_ended(pid) for pid in workers)
         text = server.log()
     assert text.count("ready in") == 1
     assert "processes  3" in text
 
 
 @contextmanager
-def locked_experiments(uri: str, url: str) -> Iterator[Call]:
-    """A write that is in the server and waits for a lock on its table."""
+def locked_experiments(uri: str, url: str) -> Iterator[Future[Answer]]:
+    """A write that the server has received and that waits for a lock on its table."""
     with psycopg.connect(uri) as connection:
         connection.execute("LOCK TABLE experiments IN ACCESS EXCLUSIVE MODE")
-        call = Call(url, "in flight")
+        call = in_background(lambda: create_experiment(url, "in flight"))
         eventually(lambda: _waits_for_lock(connection))
         yield call
 
 
 def test_a_signal_to_the_whole_group_drains_too(postgres_empty_uri: str, tmp_path: Path) -> None:
-    """As some process managers send it: the workers then see it twice."""
+    """As some process managers do: the workers then get the signal twice."""
     with headrace(postgres_empty_uri, tmp_path, "--workers", "2") as server:
         eventually(lambda: "ready in" in server.log())
         with locked_experiments(postgres_empty_uri, server.url) as call:
             os.killpg(server.process.pid, signal.SIGTERM)
             eventually(lambda: "draining: 1 requests" in server.log())
         assert server.process.wait(LIMIT_S) == 0
-        call.join(LIMIT_S)
-        assert call.answer is not None
-        assert call.answer.status == 200
+        assert call.result(LIMIT_S).status == 200
 
 
 def test_a_second_signal_stops_all_workers_at_once(postgres_empty_uri: str, tmp_path: Path) -> None:
-    """Ctrl+C twice: nobody waits, nothing is left."""
+    """Ctrl+C twice: all processes end without a wait."""
     with headrace(postgres_empty_uri, tmp_path, "--workers", "2") as server:
         eventually(lambda: "ready in" in server.log())
         workers = children(server.process.pid)
@@ -219,9 +157,8 @@ def test_a_second_signal_stops_all_workers_at_once(postgres_empty_uri: str, tmp_
             eventually(lambda: "draining: 1 requests" in server.log())
             os.killpg(server.process.pid, signal.SIGINT)
             assert server.process.wait(LIMIT_S) == 128 + signal.SIGINT
-            call.join(LIMIT_S)
-            assert call.answer is None
-        assert all(gone(pid) for pid in workers)
+            assert isinstance(call.exception(LIMIT_S), OSError)
+        assert all(has_ended(pid) for pid in workers)
 
 
 def _waits_for_lock(connection: psycopg.Connection[Any]) -> bool:
@@ -233,7 +170,7 @@ def _waits_for_lock(connection: psycopg.Connection[Any]) -> bool:
 
 
 def test_a_dead_worker_is_replaced(postgres_empty_uri: str, tmp_path: Path) -> None:
-    """Whatever ended it; requests go on meanwhile."""
+    """After any kind of end; requests are served meanwhile."""
     with headrace(postgres_empty_uri, tmp_path, "--workers", "2") as server:
         pid = server.process.pid
         eventually(lambda: "ready in" in server.log())
@@ -261,7 +198,7 @@ def test_workers_do_not_outlive_their_supervisor(postgres_empty_uri: str, tmp_pa
         server.process.kill()
         server.process.wait(LIMIT_S)
         for worker in workers:
-            eventually(lambda pid=worker: gone(pid))
+            eventually(lambda pid=worker: has_ended(pid))
         assert "the supervisor has ended" in server.log()
 
 
@@ -283,13 +220,13 @@ def test_a_worker_that_cannot_start_ends_the_start(postgres_empty_uri: str, tmp_
 
 
 def test_one_sqlite_file_has_one_process(tmp_path: Path) -> None:
-    """However many are asked for."""
+    """Even if more are requested."""
     with headrace("sqlite:///mlflow.db", tmp_path, "--workers", "4") as server:
         assert children(server.process.pid) == []
 
 
-def test_servers_that_start_together_on_an_empty_file_all_come_up(tmp_path: Path) -> None:
-    """One of them makes the tables, the others find them."""
+def test_servers_that_start_together_on_an_empty_file_all_start(tmp_path: Path) -> None:
+    """One of them creates the tables, the others find them."""
     with contextlib.ExitStack() as stack:
         pending = [
             stack.enter_context(_starting("sqlite:///mlflow.db", tmp_path)) for _ in range(4)
@@ -304,7 +241,7 @@ def test_servers_that_start_together_on_an_empty_file_all_come_up(tmp_path: Path
     assert count == (1,)
 
 
-def test_servers_that_start_together_on_an_empty_database_all_come_up(
+def test_servers_that_start_together_on_an_empty_database_all_start(
     postgres_empty_uri: str, tmp_path: Path
 ) -> None:
     """The same on PostgreSQL."""
@@ -343,40 +280,11 @@ def test_a_database_that_comes_up_later_is_waited_for(
     later = parts._replace(netloc=f"{parts.username}:s3cret@127.0.0.1:{port}")
     with _starting(urlunsplit(later), tmp_path) as server:
         assert server.stdout is not None
-        time.sleep(1)  # it has found nothing at the port by now, or it finds the forwarder at once
+        time.sleep(1)  # most often it has tried the port by then; the test holds if it has not
         assert server.poll() is None
-        with forwarder(port, (parts.hostname or "", parts.port or 0)):
+        with Proxy(*address_of(postgres_empty_uri), listen=port):
             first = server.stdout.readline()
             assert first.startswith("headrace ")
             rest = "".join(server.stdout.readline() for _ in range(6))
             assert f"postgres:***@127.0.0.1:{port}/" in rest
             assert "s3cret" not in rest
-
-
-@contextmanager
-def forwarder(port: int, target: tuple[str, int]) -> Iterator[None]:
-    """A TCP port that leads to another one."""
-
-    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection(*target)
-        await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65536):
-                writer.write(data)
-        writer.close()
-
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    start = asyncio.start_server(forward, "127.0.0.1", port)
-    server = asyncio.run_coroutine_threadsafe(start, loop).result(LIMIT_S)
-    try:
-        yield
-    finally:
-        loop.call_soon_threadsafe(server.close)
-        asyncio.run_coroutine_threadsafe(asyncio.sleep(0.1), loop).result(LIMIT_S)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(LIMIT_S)
-        loop.close()

@@ -105,14 +105,14 @@ def test_a_deleted_run_takes_no_more_writes(api: Api, path: str, fields: dict[st
 
 
 def changing(uri: str) -> Any:
-    """A connection of our own to the server's database."""
+    """A direct connection to the server's database."""
     if uri.startswith("sqlite"):
         return sqlite3.connect(urlsplit(uri).path[1:], timeout=30)
     return psycopg.connect(uri)
 
 
 def test_deleting_a_run_deletes_the_assessments_that_it_made_and_no_others(api: Api) -> None:
-    """Also beside metadata that is no JSON although it names the key."""
+    """Also if other metadata contains the key but is not JSON."""
     run, other = api.run(), api.run()
     key = "mlflow.assessment.sourceRunId"
     metadata = {

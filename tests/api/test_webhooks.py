@@ -1,4 +1,4 @@
-"""Webhooks through a real server: who is told, signed how, tried how often, and who is never told."""
+"""Webhooks of a real server: which are called, signatures, retries, and refused addresses."""
 
 from __future__ import annotations
 
@@ -80,7 +80,9 @@ def test_a_webhook_counts_from_its_creation_until_it_is_switched_off(
             for name in names:
                 count = len(there.wait_for(0, "/witness"))
                 model(wire, name)
-                there.wait_for(count + 1, "/witness")  # by then it is settled who else is told
+                there.wait_for(
+                    count + 1, "/witness"
+                )  # by then all other deliveries have been decided
 
         happens("before")
         made = hook(wire, f"{there.url}/a b?c=d")
@@ -94,7 +96,7 @@ def test_a_webhook_counts_from_its_creation_until_it_is_switched_off(
         found = there.wait_for(2, path)
     assert sorted(one.json()["data"]["name"] for one in found) == ["first", "second"]
     assert "x-mlflow-signature" not in found[0].headers
-    # The server has ended: nothing more comes.
+    # The server has ended: there are no more deliveries.
     assert len(there.wait_for(0, path)) == 2
 
 
@@ -139,7 +141,7 @@ def test_processes_of_one_server_share_their_key(
     ):
         with Wire(server.url) as wire:
             hook(wire, there.url, secret="s3cret")
-        for number in range(12):  # on a connection each: any of the processes answers
+        for number in range(12):  # a new connection each time, so that any of the processes answers
             with Wire(server.url) as wire:
                 model(wire, f"m{number}")
         found = there.wait_for(12)
@@ -191,7 +193,7 @@ def test_a_private_address_is_refused_also_when_the_webhook_is_there_already(
     assert there.received == []
 
 
-def test_a_receiver_that_hangs_holds_up_nobody(tmp_path: Path, there: Receiver) -> None:
+def test_a_receiver_that_hangs_delays_nothing_else(tmp_path: Path, there: Receiver) -> None:
     """Not the registry, not the other webhook, not the end of the server."""
     with (
         socket.create_server(("127.0.0.1", 0)) as mute,
@@ -203,7 +205,7 @@ def test_a_receiver_that_hangs_holds_up_nobody(tmp_path: Path, there: Receiver) 
         there.wait_for(1)
         assert ask(wire, "GET", "registered-models/get?name=m")["registered_model"]["name"] == "m"
         server.process.terminate()
-        assert server.process.wait(20) == 0  # the receiver would be waited for 30 s, four times
+        assert server.process.wait(20) == 0  # four attempts would wait 30 s each
         assert "1 deliveries to webhooks are given up" in server.log()
 
 
@@ -228,8 +230,10 @@ def test_pauses_grow_and_end() -> None:
         assert low <= pause_s(failures) <= low + 1
 
 
-async def test_what_waits_is_bounded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Also when its data are long: beyond the bound an event is dropped, and logged."""
+async def test_the_queue_of_deliveries_is_bounded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also in bytes: beyond the limit an event is dropped and logged."""
     settings = Settings(backend_store_uri=f"sqlite:///{tmp_path}/m.db")
     database = await open_database(settings)
     sender = Deliveries(database, settings)

@@ -1,4 +1,4 @@
-"""A server without workspaces says so, in stock's words."""
+"""A server without workspaces says so with stock's messages."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_page_is_told_to_report_nothing(servers: Servers) -> None:
         assert mine.headers["content-type"] == its.headers["content-type"]
 
 
-def test_nobody_is_a_current_user(servers: Servers) -> None:
+def test_there_is_no_current_user(servers: Servers) -> None:
     mine, its = (wire.ask("GET", "/ajax-api/2.0/mlflow/users/current") for wire in servers)
     assert (mine.status, mine.body) == (its.status, its.body)
     assert mine.status == 404

@@ -1,4 +1,4 @@
-"""Routes that stock MLflow answers for headrace: real clients, real processes, real ends."""
+"""Bridged routes, which stock MLflow answers for headrace, with real clients and processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,15 +19,16 @@ import pytest
 from tests.fix_packages import environment_without
 from tests.fix_postgres import fresh_database
 from tests.fix_server import Server, base_environment, headrace
+from tests.waiting import eventually
 from tests.wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.fix_postgres import PostgresServer
 
 JSON = {"content-type": "application/json"}
-BRIDGED = "/ajax-api/3.0/jobs/search"  # needs nothing but a running MLflow
+BRIDGED = "/ajax-api/3.0/jobs/search"  # needs only a running MLflow
 END_S = 60.0
 
 
@@ -70,32 +70,13 @@ def mlflow_processes(server: Server) -> list[int]:
     return [pid for pid, line in below if " -m uvicorn " in line and "watchdog.py" not in line]
 
 
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for a condition that must come."""
-    deadline = time.monotonic() + END_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
-
-
 def alive(pids: list[int]) -> list[int]:
     return [pid for pid in pids if Path(f"/proc/{pid}/stat").exists() and command_line(pid)]
 
 
-@pytest.fixture
-def uri(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database of the kind under test."""
-    if database == "sqlite":
-        yield f"sqlite:///{tmp_path}/mlflow.db"
-    else:
-        server: PostgresServer = request.getfixturevalue("postgres_server")
-        with fresh_database(server) as address:
-            yield address
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server with its MLflow for the tests that only ask it something."""
+    """A server with its MLflow, shared by tests that only send requests."""
     directory = tmp_path_factory.mktemp("server")
     with headrace(f"sqlite:///{directory}/mlflow.db", directory) as running:
         yield running
@@ -142,9 +123,11 @@ print(json.dumps({
 """
 
 
-def test_a_trace_of_the_client_is_there_while_metrics_are_logged(uri: str, tmp_path: Path) -> None:
+def test_a_trace_of_the_client_is_there_while_metrics_are_logged(
+    empty_uri: str, tmp_path: Path
+) -> None:
     """Two writers on one database: MLflow writes spans, headrace writes metrics, both succeed."""
-    with headrace(uri, tmp_path) as server:
+    with headrace(empty_uri, tmp_path) as server:
         trace_and_log(server)
 
 
@@ -186,7 +169,7 @@ def test_native_routes_answer_while_mlflow_starts(tmp_path: Path) -> None:
 
         starter = threading.Thread(target=bridged)
         starter.start()
-        until(lambda: "starting MLflow" in server.log(), "MLflow is being started")
+        eventually(lambda: "starting MLflow" in server.log(), END_S, what="MLflow is being started")
         for _ in range(20):
             answer = ask(server, "GET", "/api/2.0/mlflow/experiments/search?max_results=5")
             assert answer.status == 200
@@ -213,7 +196,7 @@ def test_errors_and_headers_come_through(server: Server) -> None:
     assert head.headers["content-length"] == str(len(full.body))
 
 
-def test_the_figures_say_that_it_runs(server: Server) -> None:
+def test_metrics_show_that_it_runs(server: Server) -> None:
     assert ask(server, "GET", "/api/3.0/mlflow/traces/tr-none").status == 404
     figures = ask(server, "GET", "/metrics").body.decode().splitlines()
     assert 'headrace_bridge_up{kind="plain"} 1.0' in figures
@@ -262,7 +245,7 @@ def test_a_body_beyond_the_limit_is_refused(tmp_path: Path) -> None:
 
 
 def test_mlflow_sees_the_client_and_not_headrace(server: Server) -> None:
-    """Its assistant is for clients on the same machine: everything would pass as one, unforwarded."""
+    """Its assistant is only for clients on the same machine; without forwarding, every client would be one."""
     path = "/ajax-api/3.0/mlflow/assistant/providers/none/health"
     assert ask(server, "GET", path).status == 404, "there is no such provider"
     assert ask(server, "GET", path, x_forwarded_for="203.0.113.9").status == 403
@@ -299,7 +282,7 @@ def test_processes_of_one_server_share_one_mlflow(
         started = [pid for pid in workers if mlflow_below(pid)]
         assert len(workers) == 3
         assert len(started) == 1
-        # The one that started it goes; the others go on using it.
+        # The process that started it ends; the others continue to use it.
         os.kill(started[0], signal.SIGKILL)
         for _ in range(6):
             assert ask(server, "POST", BRIDGED, {}).status == 200
@@ -320,8 +303,8 @@ def sqlite_server(tmp_path: Path) -> Iterator[Server]:
 
 
 def test_it_is_stopped_when_idle_and_started_again_when_asked_for(sqlite_server: Server) -> None:
-    until(lambda: not mlflow_processes(sqlite_server), "an idle MLflow is stopped")
-    until(lambda: "MLflow was stopped" in sqlite_server.log(), "the log says so")
+    eventually(lambda: not mlflow_processes(sqlite_server), END_S, what="an idle MLflow is stopped")
+    eventually(lambda: "MLflow was stopped" in sqlite_server.log(), END_S, what="the log says so")
     assert ask(sqlite_server, "POST", BRIDGED, {}).status == 200
     assert len(mlflow_processes(sqlite_server)) == 1
 
@@ -329,8 +312,12 @@ def test_it_is_stopped_when_idle_and_started_again_when_asked_for(sqlite_server:
 def test_it_is_started_again_when_it_died(sqlite_server: Server) -> None:
     (pid,) = mlflow_processes(sqlite_server)
     os.kill(pid, signal.SIGKILL)
-    # Until its end is noticed the answer may be 503, which clients try again.
-    until(lambda: ask(sqlite_server, "POST", BRIDGED, {}).status == 200, "it answers again")
+    # Until its end is noticed the answer may be 503, which clients retry.
+    eventually(
+        lambda: ask(sqlite_server, "POST", BRIDGED, {}).status == 200,
+        END_S,
+        what="it answers again",
+    )
     assert mlflow_processes(sqlite_server) != [pid]
     assert "MLflow ended unexpectedly (exit code 137)" in sqlite_server.log()
 
@@ -341,14 +328,18 @@ def test_it_ends_with_headrace(sqlite_server: Server, ending: signal.Signals) ->
     assert len(below) == 2, "MLflow and its watchdog"
     os.kill(sqlite_server.process.pid, ending)
     sqlite_server.process.wait(END_S)
-    until(lambda: not alive(below), "nothing is left of the bridge")
+    eventually(lambda: not alive(below), END_S, what="nothing is left of the bridge")
 
 
 def test_it_ends_when_its_watchdog_is_killed(sqlite_server: Server) -> None:
     below = descendants(sqlite_server.process.pid)
     (watchdog,) = [pid for pid, line in below if "watchdog.py" in line]
     os.kill(watchdog, signal.SIGKILL)
-    until(lambda: not alive([pid for pid, _ in below]), "MLflow does not outlive its watchdog")
+    eventually(
+        lambda: not alive([pid for pid, _ in below]),
+        END_S,
+        what="MLflow does not outlive its watchdog",
+    )
     assert ask(sqlite_server, "POST", BRIDGED, {}).status == 200
 
 
@@ -361,8 +352,8 @@ def test_without_mlflow_the_answer_says_what_to_install(tmp_path: Path) -> None:
         assert ask(server, "GET", "/api/2.0/mlflow/experiments/get?experiment_id=0").status == 200
 
 
-def test_an_mlflow_that_cannot_start_is_said_so_at_once(tmp_path: Path) -> None:
-    """mlflow is there, its ASGI server is not: every start fails."""
+def test_an_mlflow_that_cannot_start_is_reported_at_once(tmp_path: Path) -> None:
+    """mlflow is installed but its ASGI server is not, so every start fails."""
     env = environment_without(tmp_path / "env", "uvicorn")
     with headrace(f"sqlite:///{tmp_path}/mlflow.db", tmp_path, environment=env) as server:
         for _ in range(2):
@@ -401,7 +392,7 @@ def test_it_can_be_switched_off(tmp_path: Path) -> None:
 
 
 def test_a_registry_in_a_database_of_its_own_is_mlflows(tmp_path: Path) -> None:
-    """Its models go where they were before headrace came, never beside the runs."""
+    """Models stay in their database and are never written to that of the runs."""
     registry = f"sqlite:///{tmp_path / 'registry.db'}"
     uri = f"sqlite:///{tmp_path / 'tracking.db'}"
     with headrace(uri, tmp_path, "--registry-store-uri", registry) as server:

@@ -1,4 +1,4 @@
-"""Who may start MLflow, and who may ask it: headrace, and nobody else on the machine."""
+"""Only headrace may start MLflow or send it requests, no other program on the machine."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.bridge.test_bridge import BRIDGED, ask, mlflow_processes, until
+from tests.bridge.test_bridge import BRIDGED, ask, mlflow_processes
 from tests.fix_server import headrace
+from tests.waiting import eventually
 from tests.wire import Wire
 
 from headrace.bridge.gate import HEADER, REFUSAL, USER, AsgiGate, WsgiGate
@@ -54,7 +55,7 @@ def test_a_page_of_another_origin_starts_no_process(server: Server, page: str) -
 
 
 def test_the_port_of_mlflow_is_useless_without_the_secret(server: Server) -> None:
-    """After the tests above, which must find no MLflow running."""
+    """It runs after the tests above, which need that no MLflow runs."""
     assert ask(server, "POST", BRIDGED, {}).status == 200
     port = port_of(server)
     for headers in (
@@ -68,7 +69,7 @@ def test_the_port_of_mlflow_is_useless_without_the_secret(server: Server) -> Non
             for method, path in (("GET", "/health"), ("POST", BRIDGED), ("GET", "/")):
                 answer = wire.ask(method, path, None, headers)
                 assert (answer.status, answer.body) == (403, REFUSAL)
-    # A client of headrace cannot say it either, nor does it learn it.
+    # A client of headrace cannot send the secret either, nor read it.
     answer = ask(server, "POST", BRIDGED, {}, x_headrace_bridge="0" * 64)
     assert answer.status == 200
     assert HEADER not in answer.headers
@@ -98,7 +99,7 @@ def listing(run_id: str) -> dict[str, Any]:
 
 
 def test_with_job_runners_it_is_as_closed(server: Server) -> None:
-    """MLflow's own jobs are clients of it; they have the secret as user and password."""
+    """MLflow's own jobs are its clients; they have the secret as user and password."""
     body = {"job_name": "no-such-job", "params": {}}
     answer = ask(server, "POST", "/ajax-api/3.0/jobs/", body)
     assert answer.status == 400, str(answer)
@@ -133,10 +134,10 @@ def has_ended(server: Server, times: int) -> bool:
 def test_an_mlflow_that_keeps_ending_is_not_started_at_once_again(tmp_path: Path) -> None:
     with headrace(f"sqlite:///{tmp_path}/mlflow.db", tmp_path) as server:
         for number in (1, 2):
-            until(lambda: ask(server, "POST", BRIDGED, {}).status == 200, "it answers")
+            eventually(lambda: ask(server, "POST", BRIDGED, {}).status == 200, what="it answers")
             (pid,) = mlflow_processes(server)
             os.kill(pid, signal.SIGKILL)
-            until(partial(has_ended, server, number), "its end is noticed")
+            eventually(partial(has_ended, server, number), what="its end is noticed")
         answer = ask(server, "POST", BRIDGED, {})
         assert (answer.status, answer.json()["error_code"]) == (501, "NOT_IMPLEMENTED")
         assert server.log().count("starting MLflow") == 2
@@ -170,7 +171,7 @@ def test_every_failure_doubles_the_pause_for_all_processes() -> None:
     ],
 )
 async def test_both_gates_ask_for_the_secret(headers: dict[str, str], passes: bool) -> None:
-    """MLflow 3 is an ASGI application, MLflow 2 one of WSGI."""
+    """MLflow 3 is an ASGI application, MLflow 2 a WSGI application."""
     sent: list[dict[str, Any]] = []
 
     async def application(scope: Any, receive: Any, send: Any) -> None:

@@ -15,7 +15,7 @@ from headrace.bridge.rules import RULES
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Read in a process of its own: the import takes seconds and changes warnings and environment.
+# Read in a separate process: the import takes seconds and changes warnings and environment.
 READ_URL_MAP = """
 import json, os, sys
 os.environ["_MLFLOW_SERVER_FILE_STORE"] = sys.argv[1]

@@ -1,4 +1,4 @@
-"""What goes across the bridge piece by piece: an answer that is still being made, a body still being sent."""
+"""Streaming across the bridge: answers and bodies are passed on piece by piece."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ASKED = {"model": "slow", "stream": True, "messages": [{"role": "user", "content
 
 
 class Model(http.server.ThreadingHTTPServer):
-    """A language model that says its second word only when it is told that the first was heard."""
+    """A language model that sends its second word only after the first has been received."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Words)
@@ -43,7 +43,7 @@ class Words(http.server.BaseHTTPRequestHandler):
         try:
             self.say("first")
             assert self.server.heard.wait(END_S)
-            while True:  # until nobody listens, or enough was said
+            while True:  # until the client disconnects, or up to a limit
                 self.say("second")
                 if self.server.hung_up.wait(0.05):
                     break
@@ -122,7 +122,7 @@ def offer(server: Server, model: Model, name: str) -> None:
 
 
 def test_words_arrive_while_the_answer_is_being_made(server: Server) -> None:
-    """The second word is not said before the first was heard: whoever held the answer would wait for ever."""
+    """The second word is sent only after the first was received, so a buffered answer would never end."""
     with talking() as model:
         offer(server, model, "slow")
         address = urlsplit(server.url).netloc
@@ -136,5 +136,5 @@ def test_words_arrive_while_the_answer_is_being_made(server: Server) -> None:
                 assert b"first" in answer.readline()
                 model.heard.set()
                 assert any(b"second" in answer.readline() for _ in range(10))
-        # The client has hung up; that too goes across, or the model would talk to nobody.
+        # The disconnect of the client is passed on too, or the model would continue to generate.
         assert model.hung_up.wait(END_S), "MLflow was told that nobody listens"

@@ -1,4 +1,4 @@
-"""The process that ends stock MLflow: when nobody needs it, when nobody is left, with all it started."""
+"""The watchdog, which ends stock MLflow and all its descendants when it is idle or headrace has ended."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ import tempfile
 import threading
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tests.processes import has_ended
+from tests.waiting import eventually
 
 from headrace.bridge.shared_state import ALIVE_BYTE
 from headrace.bridge.stock import WATCHDOG
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 END_S = 30.0
 # A command that starts a child in a session of its own, as MLflow's job runners do, and ignores SIGTERM.
@@ -61,7 +63,7 @@ class Watchdog:
         return self.process.stdout.readline().decode()
 
     def lives(self) -> bool:
-        """What other processes see: whether it holds its lock."""
+        """Whether it holds its lock, as other processes see it."""
         try:
             fcntl.lockf(self.state.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, ALIVE_BYTE)
         except OSError:
@@ -86,34 +88,20 @@ def watchdog(command: list[str], idle_s: float, jobs_url: str = "-") -> Iterator
         started.end()
 
 
-def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + END_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
-
-
-def gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
-
-
 def sleeper() -> list[str]:
     return [sys.executable, "-c", "import time; time.sleep(600)"]
 
 
-def test_it_ends_what_is_not_used() -> None:
+def test_it_ends_an_unused_command() -> None:
     with watchdog(sleeper(), idle_s=1) as running:
         assert running.process.wait(END_S) == 0
         assert not running.lives()
 
 
 def test_it_waits_while_it_is_used() -> None:
-    with watchdog(sleeper(), idle_s=2) as running:
+    with watchdog(sleeper(), idle_s=4) as running:
         began = time.monotonic()
-        while time.monotonic() - began < 5:
+        while time.monotonic() - began < 6:
             running.use()
             time.sleep(0.2)
             assert running.process.poll() is None, "ended although it was used"
@@ -121,13 +109,13 @@ def test_it_waits_while_it_is_used() -> None:
         running.process.wait(END_S)
 
 
-def test_it_ends_all_descendants_when_nobody_is_left() -> None:
+def test_it_ends_all_descendants_when_no_process_uses_it() -> None:
     """Even those in sessions of their own, and those that ignore SIGTERM."""
     with watchdog([sys.executable, "-c", FAMILY], idle_s=600) as running:
         grandchild = int(running.line())
         running.leave()
         running.process.wait(END_S)
-        until(lambda: gone(grandchild), "the grandchild is left behind")
+        eventually(lambda: has_ended(grandchild), END_S, what="the grandchild ends")
 
 
 def test_it_ends_all_descendants_when_it_is_told_to() -> None:
@@ -135,7 +123,7 @@ def test_it_ends_all_descendants_when_it_is_told_to() -> None:
         grandchild = int(running.line())
         running.process.send_signal(signal.SIGTERM)
         running.process.wait(END_S)
-        until(lambda: gone(grandchild), "the grandchild is left behind")
+        eventually(lambda: has_ended(grandchild), END_S, what="the grandchild ends")
 
 
 def test_it_tells_how_a_command_ended_by_itself() -> None:
@@ -158,13 +146,13 @@ def test_a_job_that_runs_counts_as_use() -> None:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Quiet."""
+            """Log nothing."""
 
     with http.server.HTTPServer(("127.0.0.1", 0), Jobs) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/jobs"
         with watchdog(sleeper(), idle_s=1, jobs_url=url) as running:
-            until(lambda: len(asked) >= 2, "it asks before it ends anything")
+            eventually(lambda: len(asked) >= 2, END_S, what="it asks before it ends anything")
             assert asked[0] == {"statuses": ["PENDING", "RUNNING"]}
             assert running.process.poll() is None
             jobs.clear()

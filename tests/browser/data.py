@@ -1,4 +1,4 @@
-"""Fills a server as a team would, with the real client; run as a script, prints what it made."""
+"""Fills a server with typical data through the real client; as a script, it prints the ids."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlflow.entities import Metric, Param
 
 RUNS = 20
 START_MS = 1_700_000_000_000
-# What mlflow.<flavor>.log_model writes beside a model, as far as the page reads it.
+# The files of mlflow.<flavor>.log_model that the page reads.
 MLMODEL = """
 artifact_path: model-1
 flavors: {}

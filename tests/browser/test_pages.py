@@ -1,5 +1,5 @@
-"""MLflow's web page on headrace, in a real browser, against real data; stock beside it for what it
-complains of itself. `make browser` runs this; screenshots go to HEADRACE_TEST_SCREENSHOTS.
+"""MLflow's web page on headrace, in a real browser, with real data. Complaints that the page also has on stock do
+not count. `make browser` runs this; screenshots go to HEADRACE_TEST_SCREENSHOTS.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ pytestmark = [
 ]
 WAIT_MS = 90_000  # two busy cores, MLflow being started among others
 SIZE = {"width": 1500, "height": 950}
-# Every page asks who is logged in; without authentication there is nobody, here as at stock.
+# Every page requests the current user; without authentication there is none, as in stock.
 EXPECTED = {
     "404: GET /ajax-api/2.0/mlflow/users/current",
     "Failed to load resource: the server responded with a status of 404 (Not Found)",
-    # Of the page's charts and tables, now and then, whoever serves them.
+    # Occasional complaints of the page's charts and tables, with any server.
     "null ResizeObserver loop completed with undelivered notifications.",
 }
 
 
 class Site:
-    """One server that is looked at; `made` is what is in it."""
+    """A server to look at; `made` has the ids of its data."""
 
     def __init__(self, url: str, made: dict[str, Any]) -> None:
         self.url = url
@@ -92,7 +92,7 @@ def browser() -> Iterator[Browser]:
 def visit(
     browser: Browser, site: Site, template: str, look: Callable[[Page], None], name: str = ""
 ) -> set[str]:
-    """Open a page, look at it; returns what the browser complained of, without ids and ports."""
+    """Open a page and check it; returns the browser's complaints, without ids and ports."""
     complaints: list[str] = []
     context = browser.new_context(viewport=SIZE)
     page = context.new_page()
@@ -121,7 +121,7 @@ def visit(
 
 
 def aborted(complaint: str) -> bool:
-    """What the page itself gave up, because we left it."""
+    """Requests that the page cancelled because the test left it."""
     return complaint.startswith("failed: ") and complaint.endswith("net::ERR_ABORTED")
 
 
@@ -172,7 +172,7 @@ def filtered(page: Page) -> None:
 
 
 def sorted_by_accuracy(page: Page) -> None:
-    """The best first, which is the oldest: unsorted, the youngest would stand at the top."""
+    """The best is first, which is the oldest; unsorted, the youngest would be first."""
     page.get_by_text("20 matching runs").wait_for()
     page.wait_for_function(
         """() => {

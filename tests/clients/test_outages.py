@@ -1,4 +1,4 @@
-"""Trainings with the real clients of three MLflow releases outlive outages: nothing is lost, nothing is there twice."""
+"""Trainings with the clients of three MLflow releases survive outages: nothing is lost or stored twice."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LENGTHS = pytest.mark.parametrize(
     "outage_s", [8.0, pytest.param(30.0, marks=[pytest.mark.soak, pytest.mark.timeout(900)])]
 )
 STARTED_WITHIN_S = 120  # three imports of mlflow at once
-# After an outage a client waits about as long again, and its tries at a closed port are 16 s apart then.
+# After an outage a client waits for about as long again; its attempts at a closed port are then 16 s apart.
 WITHIN_S = 120
 LOST_ANSWERS = 12
 
@@ -48,7 +48,7 @@ class Trainings:
             )
 
     def rounds(self) -> list[int]:
-        """How often each of them has done everything."""
+        """The number of complete rounds of each."""
         self._check_alive()
         files = [self._directory / f"{name}.rounds" for name in self._running]
         return [len(file.read_bytes()) if file.exists() else 0 for file in files]
@@ -58,7 +58,7 @@ class Trainings:
             assert process.poll() is None, f"{name}: {process.communicate()[1][-4000:]}"
 
     def wait_for_rounds(self, within_s: float = WITHIN_S) -> None:
-        """Return once each of them has done everything twice more, so that one time began after now."""
+        """Wait until each has completed two more rounds, so that one of them began after the call."""
         before = self.rounds()
         eventually(
             lambda: all(now > n + 1 for now, n in zip(self.rounds(), before, strict=True)), within_s
@@ -66,7 +66,7 @@ class Trainings:
 
     @contextmanager
     def told(self, word: str) -> Iterator[None]:
-        """Meanwhile they all do as that file says: `hold` or `calm`."""
+        """Meanwhile they all follow that file: `hold` or `calm`."""
         (self._directory / word).touch()
         files = [self._directory / f"{name}.{word}" for name in self._running]
         eventually(lambda: all(file.exists() for file in files), WITHIN_S)
@@ -75,7 +75,7 @@ class Trainings:
         (self._directory / word).unlink()
 
     def finish(self, uri: str) -> None:
-        """Let them end: they raised nothing, and all that they logged is there, once."""
+        """Let them end; they must have raised nothing, and all that they logged must be stored once."""
         (self._directory / "stop").touch()
         for name, process in self._running.items():
             out, err = process.communicate(timeout=WITHIN_S)
@@ -84,7 +84,7 @@ class Trainings:
         check_latest(uri)
 
     def kill(self) -> None:
-        """End what has not ended."""
+        """Kill the trainings that still run."""
         for process in self._running.values():
             end(process)
 
@@ -96,7 +96,7 @@ def end(process: subprocess.Popen[str]) -> None:
 
 
 def check_story(uri: str, name: str, told: dict[str, Any]) -> None:
-    """The rows are those of a training that nothing happened to."""
+    """The rows are those of a training without faults."""
     run_id, steps, rounds = told["run_id"], told["steps"], told["rounds"]
     assert rounds > 2, "it hardly did anything"
 
@@ -141,7 +141,7 @@ def check_story(uri: str, name: str, told: dict[str, Any]) -> None:
 
 @contextmanager
 def trainings(url: str, directory: Path) -> Iterator[Trainings]:
-    """Trainings at work; killed when the block is left before `finish`."""
+    """Start trainings; they are killed at the end of the block unless `finish` was called."""
     all_of_them = Trainings(url, directory)
     try:
         all_of_them.wait_for_rounds(STARTED_WITHIN_S)
@@ -151,10 +151,10 @@ def trainings(url: str, directory: Path) -> Iterator[Trainings]:
 
 
 @LENGTHS
-def test_trainings_outlive_a_database_that_is_away(
+def test_trainings_survive_an_outage_of_the_database(
     outage_s: float, own_postgres: PostgresServer, tmp_path: Path
 ) -> None:
-    """PostgreSQL is killed under all that they do, and once more before they begin runs, models, experiments."""
+    """PostgreSQL is killed during all kinds of requests, and again before they create runs, models, experiments."""
     uri = with_database(own_postgres.uri, "trainings")
     with psycopg.connect(own_postgres.uri, autocommit=True) as admin:
         admin.execute("CREATE DATABASE trainings")
@@ -171,10 +171,10 @@ def test_trainings_outlive_a_database_that_is_away(
 
 
 @LENGTHS
-def test_trainings_outlive_a_server_that_is_killed(outage_s: float, tmp_path: Path) -> None:
-    """They begin runs, models, experiments while it is away.
+def test_trainings_survive_a_killed_server(outage_s: float, tmp_path: Path) -> None:
+    """They create runs, models, experiments while it is away.
 
-    Nothing is under way at the kill: then clients from 3.18 on raise, whatever the server is.
+    No request is in flight at the kill, because clients since 3.18 then raise with every server.
     """
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     port = free_port()
@@ -189,8 +189,8 @@ def test_trainings_outlive_a_server_that_is_killed(outage_s: float, tmp_path: Pa
         trained.finish(uri)
 
 
-def test_trainings_outlive_answers_that_are_lost(tmp_path: Path) -> None:
-    """What a client repeats on its own is logged once, although it was answered twice."""
+def test_trainings_survive_lost_answers(tmp_path: Path) -> None:
+    """A request that a client repeats by itself takes effect once, although the server answers twice."""
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     with (
         headrace(uri, tmp_path) as server,
@@ -209,5 +209,5 @@ def test_trainings_outlive_answers_that_are_lost(tmp_path: Path) -> None:
 
 
 def has_lost(proxy: Proxy, answers: int) -> Callable[[], bool]:
-    """Whether the proxy has lost so many."""
+    """Whether the proxy has lost that many answers."""
     return lambda: proxy.lost_answers >= answers

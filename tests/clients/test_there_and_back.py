@@ -1,4 +1,4 @@
-"""Stock MLflow and headrace take turns on one database; the rows are what either alone would have left."""
+"""Stock MLflow and headrace take turns on one database and leave the same rows as either alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(400)]
 
-# Who tells each of the three acts.
+# The program that plays each of the three acts.
 TELLINGS = {
     "stock alone": ("stock", "stock", "stock"),
     "headrace alone": ("headrace", "headrace", "headrace"),
@@ -32,9 +32,9 @@ Told = tuple[dict[str, list[str]], list[Any]]
 def tell(
     database: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], Told]]:
-    """Tells the story on a database of its own, once per telling: the rows left, and what each act read."""
+    """Play the acts once per telling, each on its own database; the rows, and the data that each act read."""
     told: dict[str, Told] = {}
-    # Asked for here and not at the first telling, so that it outlives the databases on it.
+    # Requested here and not at the first telling, so that it outlives its databases.
     server = request.getfixturevalue("postgres_server") if database == "postgres" else None
     with contextlib.ExitStack() as stack:
 
@@ -51,7 +51,7 @@ def tell(
 
 
 def play(tellers: tuple[str, ...], uri: str, directory: Path) -> Told:
-    """Play the acts; each teller opens the database anew and lets go of it."""
+    """Play the acts; each program opens the database and closes it."""
     started_ms = int(time.time() * 1000)
     read = []
     for act, teller in enumerate(tellers, start=1):
@@ -63,7 +63,7 @@ def play(tellers: tuple[str, ...], uri: str, directory: Path) -> Told:
     found = rows.tables(uri)
     for experiment in found["experiments"]:
         if experiment["experiment_id"] == 0:
-            # Where the default experiment keeps artifacts is a setting of whoever opens the database first.
+            # The artifact location of the default experiment depends on the first program to open the database.
             experiment["artifact_location"] = None
     return rows.comparable(found, range(started_ms, int(time.time() * 1000) + 1)), read
 
@@ -80,7 +80,7 @@ def test_the_rows_are_those_that_stock_alone_leaves(
 
 
 @pytest.mark.parametrize("telling", [name for name in TELLINGS if name != "stock alone"])
-def test_every_act_reads_what_it_reads_of_stock_alone(
+def test_every_act_reads_the_same_as_with_stock_alone(
     tell: Callable[[str], Told], telling: str
 ) -> None:
     _, expected = tell("stock alone")

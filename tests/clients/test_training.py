@@ -1,13 +1,12 @@
-"""Real trainings with real clients: what headrace shows of them is what stock MLflow reads from the database."""
+"""Real trainings with real clients: headrace's answers equal the data that stock MLflow reads from the database."""
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.fix_clients import mlflow3
-from tests.fix_postgres import fresh_database
+from tests.fix_database import empty_database
 from tests.fix_server import headrace
 
 if TYPE_CHECKING:
@@ -24,12 +23,9 @@ pytestmark = [pytest.mark.clients, pytest.mark.timeout(400)]
 def uri(
     database: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """An empty database."""
-    with contextlib.ExitStack() as stack:
-        if database == "sqlite":
-            yield f"sqlite:///{tmp_path_factory.mktemp('training')}/mlflow.db"
-        else:
-            yield stack.enter_context(fresh_database(request.getfixturevalue("postgres_server")))
+    """The URI of one empty database for all tests."""
+    with empty_database(database, request, tmp_path_factory.mktemp("training")) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +44,7 @@ def test_a_training_reads_back_as_stock_reads_it(
     through_headrace = client.run("dump.py", experiment, uri=server.url, directory=tmp_path)
     by_stock = mlflow3().run("dump.py", experiment, uri=uri, directory=tmp_path)
     if client.name == "mlflow 2.22":
-        # That client knows no logged models and shows no such link.
+        # That client has no logged models and shows no such link.
         assert not any(m["in"] or m["out"] for m in through_headrace.pop("models").values())
         by_stock.pop("models")
     assert through_headrace == by_stock
@@ -56,7 +52,7 @@ def test_a_training_reads_back_as_stock_reads_it(
 
 
 def check_training(shown: dict[str, Any], runs: dict[str, str]) -> None:
-    """The training is all there: what was logged, by hand and by autolog, is what is shown."""
+    """All data of the training is shown, whether logged by hand or by autolog."""
     autologged = shown["runs"][runs["autologged"]]
     assert autologged["info"]["status"] == "FINISHED"
     assert autologged["params"]["solver"] == "liblinear"

@@ -48,7 +48,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Dialogue:
-    """A named sequence of requests, and the databases on which it is worth playing."""
+    """A named sequence of requests, and the databases for which it is useful."""
 
     name: str
     asks: tuple[Ask, ...]
@@ -60,7 +60,7 @@ class Dialogue:
         assert not twice, f"labels must be unique in {self.name}: {twice}"
 
     def key(self, ask: Ask) -> str:
-        """How overrides.py names this request."""
+        """The name of this request in overrides.py."""
         return f"{self.name}: {ask.label}"
 
 
@@ -96,7 +96,7 @@ def run(label: str = "a run", *, keep: str = "run", **fields: Any) -> Ask:
 
 
 def still(label: str) -> Ask:
-    """Look at `$run` after a request that may have been refused."""
+    """Read `$run` after a request that may have been refused."""
     query = {"run_id": "$run"}
     lists = ("tags", "params", "metrics")
     return get(label, "runs/get", query, unordered=lists, shows_run_untouched=True)
@@ -113,7 +113,7 @@ class Exchange:
 
 
 class Player:
-    """Plays dialogues against one server and remembers what they keep."""
+    """Plays dialogues against one server and stores the values that they keep."""
 
     def __init__(self, wire: Wire, prefix: str = "/api") -> None:
         self.wire = wire

@@ -60,10 +60,10 @@ def load(areas: tuple[str, ...]) -> list[Example]:
 
 @dataclass
 class Replay:
-    """A replay against one server: what each placeholder stands for there."""
+    """A replay against one server, and its values of the placeholders."""
 
     wire: Wire
-    other_metrics: frozenset[str] = frozenset()  # keys whose values ours are meant not to be
+    other_metrics: frozenset[str] = frozenset()  # keys whose values differ on purpose
     bound: dict[str, str] = field(default_factory=dict)
 
     def play(self, example: Example) -> tuple[Exchange, Exchange, list[str]]:
@@ -93,7 +93,7 @@ class Replay:
         return value
 
     def differences(self, recorded: dict[str, Any], answer: Answer) -> list[str]:
-        """Where our answer is not what was recorded."""
+        """The differences of our answer from the recorded one."""
         found = []
         if answer.status != recorded["status"]:
             found.append(f"status {answer.status} instead of {recorded['status']}: {answer}")
@@ -117,7 +117,7 @@ class Replay:
         return found + self.unlike(expected, actual, "$")
 
     def unlike(self, expected: Any, actual: Any, path: str) -> list[str]:
-        """Where a value does not match its template; placeholders met for the first time are bound."""
+        """The differences of a value from its template; new placeholders are bound."""
         if isinstance(expected, dict) and isinstance(actual, dict):
             if list(expected) != list(actual):
                 return [f"{path}: keys {list(actual)} instead of {list(expected)}"]
@@ -163,7 +163,7 @@ class Replay:
 
 
 def recorded_answer(response: dict[str, Any]) -> Answer:
-    """What stock answered, as far as it was recorded."""
+    """Stock's answer, as far as it was recorded."""
     body = response.get("body")
     text = json.dumps(body) if body is not None else response.get("body_text", "")
     headers = {"content-type": response["content_type"], **response.get("headers", {})}

@@ -1,4 +1,4 @@
-"""Two answers made comparable: ids, times, random names and driver texts replaced, the rest left alone.
+"""Makes two answers comparable: replaces ids, times, random names and driver messages, and nothing else.
 
 Everything is compared as text: numbers keep their JSON form (1 is not 1.0), objects their key order.
 """
@@ -40,7 +40,7 @@ _BOUNDARY = re.compile(r"\b[0-9a-f]{26}\b")  # of a multipart/byteranges body
 _RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d{1,4}")
 _NUMBER = re.compile(r"\b\d{13}\b")
 _DRIVER = re.compile(
-    # headrace has a sentence of its own instead: no client depends on the driver's.
+    # headrace has its own sentence instead; no client depends on the driver's.
     r"(?:\(raised as a result of [^)]*\)\n)?\((?:sqlite3|psycopg2?)\.[\w.]+\).*"
     r"|The database (?:holds|rejected|could not|stopped|is not available)\b.*",
     re.DOTALL,
@@ -53,7 +53,7 @@ _EXPERIMENT_IN_TEXT = re.compile(
 
 
 class Twins:
-    """Which random value of one server stands for which of the other.
+    """Matches the random values of two servers.
 
     Values that are new in a pair of answers are matched in order of appearance; both then get the same
     placeholder for good. A value that only one server knows gets a placeholder of its own.
@@ -89,7 +89,7 @@ class Side:
         self.known: dict[tuple[str, str], str] = {}
 
     def plain(self, value: Any) -> Any:
-        """The value without what is random but needs no twin: times, driver texts, order of sets."""
+        """The value without random parts that need no match: times, driver messages, order of sets."""
         return mapped(value, lambda text, _: self._plain_text(text))
 
     def _plain_text(self, text: str) -> str:
@@ -126,7 +126,7 @@ class Side:
 
 
 def matches(kind: str, text: str, key: str) -> Iterator[re.Match[str]]:
-    """Where a text that stands under a JSON key holds random values of a kind."""
+    """The positions of random values of a kind in the text of a JSON key."""
     if kind == "id":
         yield from _ID.finditer(text)
     elif kind == "name":
@@ -138,7 +138,7 @@ def matches(kind: str, text: str, key: str) -> Iterator[re.Match[str]]:
 
 
 def mapped(value: Any, change: Callable[[str, str], str], key: str = "") -> Any:
-    """The JSON value with every text changed by `change(text, key it stands under)`."""
+    """The JSON value with every text replaced by `change(text, its key)`."""
     if isinstance(value, str):
         return change(value, key)
     if isinstance(value, bool) or value is None:
@@ -186,7 +186,7 @@ def head_lines(answer: Answer) -> list[str]:
     """Status and the headers that a client or a browser acts on."""
     lines = [f"status: {answer.status}"]
     for name in HEADERS:
-        # The type of nothing means nothing.
+        # The type of an empty body is meaningless.
         if name not in answer.headers or (name == "content-type" and not answer.body):
             continue
         value = _BOUNDARY.sub("boundary", answer.headers[name])
@@ -208,7 +208,7 @@ def compared(
 ) -> list[str]:
     """The differences between two answers, marked - (stock) and + (ours)."""
     stock_head = head_lines(stock)
-    # Headers that only protect may be there where stock forgets them.
+    # headrace may send protective headers that stock omits.
     forgotten = tuple(name for name in PROTECTIVE if name not in stock.headers)
     our_head = [line for line in head_lines(ours) if not line.startswith(forgotten)]
     bodies = twins.align(body_of(stock, unordered), body_of(ours, unordered))
@@ -218,7 +218,7 @@ def compared(
 def differences(stock: list[str], ours: list[str]) -> list[str]:
     """The lines on which two texts differ.
 
-    Where stock repeats its database driver's text, ours may say anything in its place.
+    In place of a driver's message from stock, ours may have any text.
     """
     if len(stock) == len(ours):
         pairs = zip(stock, ours, strict=True)

@@ -1,4 +1,4 @@
-"""Whether a request is one that MLflow's own protobuf parser reads whole and as it is meant."""
+"""Whether MLflow's own protobuf parser reads a request completely and as intended."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def message_of(method: str, path: str) -> type[Message] | None:
 
 
 def is_misread(exchange: Exchange) -> bool:
-    """Whether stock MLflow takes only a part of the request in, or takes it for something else.
+    """Whether stock MLflow reads only a part of the request, or misreads it.
 
     Its parser stops at the first value of a wrong type and MLflow goes on with what came before; enum names
     that do not exist are dropped; a text or list in place of an object is taken for an empty object; and

@@ -23,7 +23,7 @@ HEADERS = (
     "cache-control",
     "x-content-type-options",
 )
-# ETAG and DATE stand for what the server itself said of the file.
+# ETAG and DATE are replaced by the server's own values for the file.
 CONDITIONS = (
     {},
     {"Range": "bytes=0-1", "If-Range": "ETAG"},
@@ -48,7 +48,7 @@ CONDITIONS = (
 
 
 def told(wire: Wire, target: str, condition: dict[str, str]) -> list[str]:
-    """What a server answers under a condition, as lines that two servers can be compared by."""
+    """A server's answer to a conditional request, as lines to compare."""
     plain = wire.ask("GET", target)
     tag, date = plain.headers["etag"], plain.headers["last-modified"]
     headers = {k: v.replace("ETAG", tag).replace("DATE", date) for k, v in condition.items()}
@@ -60,7 +60,7 @@ def told(wire: Wire, target: str, condition: dict[str, str]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def page(pair: Pair) -> str:
-    """A page's download link that both servers know: of a file that has the same name on both."""
+    """The page's download link for a file that has the same name on both servers."""
     for wire in (pair.stock, pair.ours):
         assert wire.ask("PUT", OBJECT, LETTERS).status == 200
     return OBJECT

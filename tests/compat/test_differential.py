@@ -57,7 +57,7 @@ def test_headrace_answers_as_stock_does(pair: Pair, dialogue: Dialogue) -> None:
 
 
 def judged(key: str, database: str, stock: Exchange, ours: Exchange, found: list[str]) -> list[str]:
-    """What is wrong with our answer, intended differences considered."""
+    """The unintended differences of our answer."""
     override = OVERRIDES.get(key)
     if override and database in override.databases:
         if not found:
@@ -84,7 +84,7 @@ def against_intention(
     codes: tuple[str, ...],
     says: str,
 ) -> list[str]:
-    """What is wrong with an answer that is meant to differ."""
+    """The faults of an answer that differs on purpose."""
     wrong = []
     allowed = stock_status if isinstance(stock_status, tuple) else (stock_status,)
     if stock.status not in allowed:
@@ -102,7 +102,7 @@ def against_intention(
 
 
 def signs_of_writing(ours: Answer) -> list[str]:
-    """What a run shows that was not there when it was created."""
+    """The data of a run that it did not have at its creation."""
     shown = ours.json()["run"]
     info, data = shown["info"], shown["data"]
     untouched = (

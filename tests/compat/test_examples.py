@@ -1,4 +1,4 @@
-"""What a stock server was recorded to answer, headrace answers too."""
+"""headrace gives the recorded answers of a stock server."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 pytestmark = pytest.mark.compat
-# Where stock repeats its driver's text about a foreign key, headrace looks the model up and says which one is missing.
+# Stock repeats its driver's message about a foreign key; headrace looks the model up and names the missing one.
 SAID_BY_US = {195: "$.message: \"Logged model with ID 'm-nope' not found.\" instead of"}
 
-# Areas whose routes are native; the rest of the file waits for theirs.
+# Areas whose routes are native.
 NATIVE_AREAS = ("general", "tracking-core", "logged-models", "model-registry")
 EXAMPLES = load(NATIVE_AREAS)
 
 
 @pytest.fixture(scope="module")
 def complaints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Example], list[str]]:
-    """Plays every example once, in order, and keeps what is wrong with each answer."""
+    """Plays every example once, in order, and records the faults of each answer."""
     directory = tmp_path_factory.mktemp("examples")
     found: dict[int, list[str]] = {}
     with (

@@ -1,6 +1,6 @@
-"""Searches asked of MLflow's own stores and of us, on the same rows: same ids, or the same refusal.
+"""Searches by MLflow's own stores and by headrace on the same rows: the same ids, or the same refusal.
 
-The cases are lines of search_cases/; what differs on purpose is in REFUSED_BY_US, with its reason.
+The cases are lines of search_cases/; intended differences are in REFUSED_BY_US, with reasons.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ MORE: Final = {
     "runs.orders": ("", " ", "metrics.k DESC ", "metrics.k\nDESC"),
     "logged_models.filters": (" ", "name = 'a'\nAND name != 'b'"),
 }
-# What we refuse with 400 on purpose, and why. MLflow finds something by chance, or answers 500.
+# Cases that headrace refuses with 400 on purpose, and why: MLflow's result is accidental, or a 500.
 LIST_FOR_ONE = "a list where one value belongs: PostgreSQL's driver takes it, SQLite's refuses it"
 UNREADABLE = "a list or a quote that Python cannot read: its error leaks out of MLflow as a 500"
 REFUSED_BY_US: Final = {
@@ -77,7 +77,7 @@ class Stock:
 
 @contextmanager
 def stock_stores(uri: str, root: Path) -> Iterator[Stock]:
-    """The stores, with the warnings that mlflow gives on import and on use kept out of the way."""
+    """The stores, without the warnings of mlflow."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as Registry
@@ -95,7 +95,7 @@ def stock_stores(uri: str, root: Path) -> Iterator[Stock]:
 def both(
     database: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Search, Stock]]:
-    """One database with the population: our reader of it, and MLflow's."""
+    """One database with the population: our search and MLflow's."""
     root = tmp_path_factory.mktemp("oracle")
     if database == "sqlite":
         ours: Search = SqliteSearch(str(root / "mlflow.db"))
@@ -145,7 +145,7 @@ def cases(name: str) -> list[str]:
 
 
 def difference(case: str, stock: Outcome, ours: Outcome) -> str | None:
-    """What is wrong with our outcome, if something is."""
+    """The fault of our outcome, or None."""
     refused = ours[:2] in (("refused", "INVALID_PARAMETER_VALUE"), ("refused", "BAD_REQUEST"))
     if case in REFUSED_BY_US or stock[1:2] == ("crash",):
         fine = refused
@@ -413,7 +413,7 @@ def test_orders_of_logged_models(both: Both) -> None:
 
 
 def test_page_tokens(both: Both) -> None:
-    """Tokens right, wrong and foreign. What Python trips over is a 400 of ours."""
+    """Valid, invalid and foreign tokens. A crash of stock is a 400 of headrace."""
     from mlflow.entities import ViewType
 
     ours, stock = both
@@ -446,7 +446,7 @@ def test_page_tokens(both: Both) -> None:
         assert refused[:2] == ("refused", "INVALID_PARAMETER_VALUE"), content
 
 
-# Words that filters are made of, and some that they are not.
+# Words of the filter language, and some others.
 WORDS: Final = (
     *("metrics.k", "params.k", "tags.`a b`", "attributes.status", "run_id", "start_time", "name"),
     *(
@@ -486,8 +486,8 @@ GAPS = st.sampled_from(("", " ", "  ", "\n"))
 
 @settings(max_examples=400, deadline=None)
 @given(words=SOUP, gap=GAPS)
-def test_any_text_is_a_filter_of_runs_here_if_it_is_one_there(words: list[str], gap: str) -> None:
-    """The same conditions, or a refusal. What is said about such text may differ."""
+def test_any_text_is_a_filter_exactly_if_it_is_one_for_stock(words: list[str], gap: str) -> None:
+    """The same conditions, or a refusal by both, possibly with different messages."""
     from mlflow.utils.search_utils import SearchUtils
 
     text = gap.join(words)

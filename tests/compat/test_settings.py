@@ -1,4 +1,4 @@
-"""Our settings beside the options that the installed `mlflow server` declares."""
+"""Our settings compared with the options of the installed `mlflow server`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def spellings(option: click.Option) -> set[str]:
     return set(option.opts)
 
 
-def test_every_option_of_stock_is_understood(options: list[click.Option]) -> None:
+def test_every_option_of_stock_is_accepted(options: list[click.Option]) -> None:
     """By the same flags and the same variable."""
     for option in options:
         assert spellings(option) <= set(OURS), option.name

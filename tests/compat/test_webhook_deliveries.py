@@ -1,4 +1,4 @@
-"""What webhooks are told: the same changes of the registry on stock and on headrace, deliveries compared."""
+"""Webhook deliveries for the same changes of the registry on stock and on headrace, compared."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PROMPT = [{"key": "mlflow.prompt.is_prompt", "value": "true"}]
 TYPED = [*PROMPT, {"key": "_mlflow_prompt_type", "value": "text"}, {"key": "t", "value": "é"}]
 TEXT = [*TYPED, {"key": "mlflow.prompt.text", "value": "Hello {{x}}"}]
 M, P = "model", "prompt"
-# Method, path, body; every one of them may tell something, and some tell nothing.
+# Method, path, body; most of them cause deliveries, some cause none.
 CHANGES: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "registered-models/create", {"name": M}),
     ("POST", "registered-models/create", {"name": M}),
@@ -76,7 +76,7 @@ def ask(wire: Wire, method: str, path: str, body: object) -> Any:
 
 
 def told(url: str) -> list[Received]:
-    """Everything that webhooks of the server are told while its registry changes, tests first."""
+    """All deliveries of the server while its registry changes, test deliveries first."""
     with receiver() as there, Wire(url) as wire:
         events = [{"entity": entity, "action": action} for entity, action in ALL]
         hook = {"name": "hook", "url": f"{there.url}/x?y=1", "events": events, "secret": SECRET}
@@ -94,7 +94,7 @@ def told(url: str) -> list[Received]:
         for method, path, body in CHANGES:
             count = len(there.received)
             answer = ask(wire, method, path, body)
-            # One after the other, or they would come in any order.
+            # One after the other, because concurrent deliveries have no order.
             if "error_code" not in answer and tells(path, body):
                 there.wait_for(count + 1)
         there.wait_for(count + 1)
@@ -102,21 +102,21 @@ def told(url: str) -> list[Received]:
 
 
 def tells(path: str, body: dict[str, Any]) -> bool:
-    """Whether somebody is told of such a change."""
+    """Whether such a change causes a delivery."""
     if path in ("registered-models/set-tag", "registered-models/delete-tag"):
         return bool(body["name"] == P)
     return not path.endswith(("update", "transition-stage", "rename", "/delete"))
 
 
 def comparable(received: Received) -> tuple[object, ...]:
-    """A delivery without what is new each time; the data as text, because its order counts too."""
+    """A delivery without random values; the data as text, because its order matters."""
     said = received.json()
     assert received.is_signed_with(SECRET), "the receiver can check the signature"
     assert "+00:00" in said.pop("timestamp")
     return received.path, received.headers["content-type"], json.dumps(said)
 
 
-def test_the_same_is_told_in_the_same_words(tmp_path: Path) -> None:
+def test_deliveries_are_equal(tmp_path: Path) -> None:
     with ExitStack() as stack:
         found = []
         for start in (stock, headrace):
@@ -131,7 +131,7 @@ def test_the_same_is_told_in_the_same_words(tmp_path: Path) -> None:
         assert mine == its
 
 
-def test_stock_goes_on_with_our_webhooks_and_we_with_its(tmp_path: Path) -> None:
+def test_stock_uses_our_webhooks_and_we_use_its(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     with receiver() as there:
         hooks = [

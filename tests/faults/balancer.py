@@ -1,4 +1,4 @@
-"""A TCP balancer in front of several servers, as small as can be: who refuses a connection is passed over."""
+"""A minimal TCP balancer in front of several servers; it skips a server that refuses a connection."""
 
 from __future__ import annotations
 

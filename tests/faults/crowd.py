@@ -1,4 +1,4 @@
-"""Many connections at once from one thread: keep-alive clients that ask in a loop, and what they saw."""
+"""Many concurrent keep-alive clients in one thread that send requests in a loop, and their answers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ANSWER_WITHIN_S = 60
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass
@@ -35,7 +36,7 @@ class Seen:
         return len(self.times.get(status, ()))
 
     def quantile(self, status: int, share: float) -> float:
-        """The time within which that share of the answers came."""
+        """The time that this share of the answers took at most, in seconds."""
         times = sorted(self.times[status])
         return times[min(len(times) - 1, int(share * len(times)))]
 
@@ -56,7 +57,7 @@ def get(target: str) -> bytes:
 
 
 async def answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
-    """Status and headers of the next answer; its body is read and forgotten."""
+    """Status and headers of the next answer; its body is read and discarded."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     first, *lines = head.rstrip().split("\r\n")
     headers = dict(line.lower().split(": ", 1) for line in lines)
@@ -66,24 +67,25 @@ async def answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
 
 async def client(
     number: int,
-    url: str,
+    streams: Streams,
     make: Callable[[int, int], bytes],
     seen: Seen,
     until: float,
     pause_s: Callable[[dict[str, str]], float],
 ) -> None:
-    parts = urlsplit(url)
-    turn = 0
+    """Read the answer to the first request, which has been sent; send others until then."""
+    reader, writer = streams
+    turn, started = 0, time.perf_counter()
     try:
-        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-        while time.monotonic() < until:
-            started = time.perf_counter()
-            writer.write(make(number, turn))
+        while True:
             status, headers = await asyncio.wait_for(answer(reader), ANSWER_WITHIN_S)
             seen.note(status, time.perf_counter() - started)
             if status == 429:
                 await asyncio.sleep(pause_s(headers))
-            turn += 1
+            if time.monotonic() >= until:
+                break
+            turn, started = turn + 1, time.perf_counter()
+            writer.write(make(number, turn))
         writer.close()
         with suppress(OSError):
             await writer.wait_closed()
@@ -97,16 +99,33 @@ def crowd(
     seconds: float,
     make: Callable[[int, int], bytes],
     pause_s: Callable[[dict[str, str]], float] = lambda headers: float(headers["retry-after"]),
+    hold: AbstractContextManager[None] | None = None,
 ) -> Seen:
-    """What `count` clients saw, each sending `make(client, turn)` again and again for that long.
+    """The answers to `count` clients that send `make(client, turn)` in a loop for `seconds` seconds.
 
-    After a 429 a client waits as `pause_s` finds in the headers.
+    After a 429 a client waits `pause_s(headers)` seconds. All clients are connected before the first request; the
+    first requests of all of them are sent inside the block `hold`.
     """
     seen = Seen()
+    parts = urlsplit(url)
+
+    async def connect() -> Streams | None:
+        try:
+            return await asyncio.open_connection(parts.hostname, parts.port)
+        except OSError as error:
+            seen.broken[type(error).__name__] += 1
+            return None
 
     async def all_of_them() -> None:
+        made = await asyncio.gather(*(connect() for _ in range(count)))
+        connected = [(n, streams) for n, streams in enumerate(made) if streams is not None]
+        with hold or nullcontext():
+            for n, (_, writer) in connected:
+                writer.write(make(n, 0))
         until = time.monotonic() + seconds
-        await asyncio.gather(*(client(n, url, make, seen, until, pause_s) for n in range(count)))
+        await asyncio.gather(
+            *(client(n, streams, make, seen, until, pause_s) for n, streams in connected)
+        )
 
     asyncio.run(all_of_them())
     return seen

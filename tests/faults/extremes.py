@@ -1,4 +1,4 @@
-"""The largest requests that a route may be sent, right and wrong ones, made from the route table and its types."""
+"""The largest valid and invalid requests for each route, generated from the route table and its types."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def value_of(name: str, kind: Any, known: Known, serial: int = 0) -> Any:
 
 
 def values_in(value: Any) -> int:
-    """How many values a JSON value counts for in a request."""
+    """The number of values in a JSON value."""
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return max(sum(map(values_in, parts)), 1)
 

@@ -1,4 +1,4 @@
-"""A server to send anything to, and what no answer of it may be. The slowest answers are kept for a report."""
+"""A server for fuzz tests, and the check that every answer must pass. A report has the slowest answers."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from tests.wire import Answer
 
 OPTIONS: Final = ("--no-bridge",)
-# No address that is made up is ever sent anything: no webhook can have this scheme.
+# No webhook can have this scheme, so nothing is sent to generated addresses.
 ENVIRONMENT: Final = {"MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "nowhere"}
 RUNS: Final = 20
 SLOWEST: Final = 5
 LONGEST_ANSWER_S: Final = 1.0
-# The same requests every time, but for HYPOTHESIS_PROFILE=random; the report names it.
+# The same requests every time, except with HYPOTHESIS_PROFILE=random; the report names the seed.
 FIRST_SEED: Final = (
     random.randrange(10**9) if os.environ.get("HYPOTHESIS_PROFILE") == "random" else 0
 )
-# What MLflow answers with 500 or 503 on purpose, as clients know it; 501 says that there is no such thing.
+# Messages that MLflow sends with 500 or 503 on purpose, and clients know. 501 means not implemented.
 MEANT: Final = (
     "Cannot rename a non-active experiment.",
     "`order_by` contains duplicate fields",
@@ -34,7 +34,7 @@ MEANT: Final = (
 
 
 def populate(url: str) -> dict[str, list[str]]:
-    """Runs, models and experiments, alive and deleted; values that fields of these names may have."""
+    """Create active and deleted runs, models and experiments; the values that find them, by field name."""
     with Once(url) as wire:
         made: dict[str, list[str]] = {"experiment_id": ["0"], "run_id": [], "model_id": []}
         for n in range(3):
@@ -69,7 +69,7 @@ def populate(url: str) -> dict[str, list[str]]:
 
 
 def with_known(fields: Any, known: dict[str, list[str]], choose: random.Random) -> Any:
-    """The fields, some of them with a value that exists in place of one that was made up."""
+    """The fields, some of them with an existing value in place of a generated one."""
     if not isinstance(fields, dict):
         return fields
     return {
@@ -83,7 +83,7 @@ def with_known(fields: Any, known: dict[str, list[str]], choose: random.Random) 
 
 
 def is_meant(status: int, body: bytes) -> bool:
-    """Whether a 5xx is one that MLflow gives on purpose, too."""
+    """Whether MLflow also sends this 5xx on purpose."""
     text = body.decode(errors="replace")
     if status == 501:
         return json.loads(body)["error_code"] == "NOT_IMPLEMENTED"
@@ -92,13 +92,13 @@ def is_meant(status: int, body: bytes) -> bool:
 
 @dataclass
 class Report:
-    """What came back: how often which status, and the slowest answers in seconds."""
+    """The number of answers by status, and the slowest answers in seconds."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     slowest: list[tuple[float, str]] = field(default_factory=list)
 
     def note(self, status: int, body: bytes, what: str, elapsed_s: float) -> None:
-        """Count an answer. Raises AssertionError for one that must not be."""
+        """Count an answer. Raises AssertionError for an unexpected 5xx."""
         self.statuses[status] += 1
         add = heapq.heappush if len(self.slowest) < SLOWEST else heapq.heappushpop
         add(self.slowest, (elapsed_s, what))
@@ -109,7 +109,7 @@ class Report:
         self.note(answer.status, answer.body, what, elapsed_s)
 
     def check_slowest(self) -> None:
-        """No answer took longer than promised; for a long run on a machine that does nothing else."""
+        """No answer took longer than promised; only for a long run on an otherwise idle machine."""
         assert max(self.slowest)[0] < LONGEST_ANSWER_S, str(self)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Clients that leave in the middle: of a body that they send, of an answer that they read, or before it comes."""
+"""Clients that disconnect while they send a body, before the answer, or while they read it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts/"
 FILE_BYTES = 8 << 20
 POINTS = 10_000
-TAKEN_BYTES = 64 << 10  # of an answer, before its reader leaves
+TAKEN_BYTES = 64 << 10  # of an answer, before the client disconnects
 PATIENCE_S = 30
-PAUSE_S = 0.02  # so that those who stay are served, too
+PAUSE_S = 0.02  # so that the other clients are served as well
 AT_ONCE = 4
 KINDS = (
     "in a body",
@@ -36,9 +36,9 @@ KINDS = (
 
 
 class Leavers:
-    """Clients that come and leave, one kind after the other, in a thread of their own, until the block is left.
+    """Clients of each kind in turn that connect and disconnect, in their own thread, until the end of the block.
 
-    `left` counts how often each kind has left.
+    `left` counts the disconnects of each kind.
     """
 
     def __init__(self, url: str, run_ids: Sequence[str]) -> None:
@@ -57,7 +57,7 @@ class Leavers:
         upload = f"PUT {ARTIFACTS}never HTTP/1.1\r\nhost: localhost\r\ncontent-length: {FILE_BYTES}\r\n\r\n"
         wanted = {"experiment_ids": ["0"], "max_results": 1000}
         history = f"{API}metrics/get-history?run_id={run_ids[0]}&metric_key=long"
-        # What is sent, and how much of the answer is read.
+        # The bytes to send, and the number of bytes of the answer to read.
         ways = (
             (batch[: len(batch) // 2], 0),
             (upload.encode() + b"x" * (FILE_BYTES // 8), 0),
@@ -83,7 +83,7 @@ class Leavers:
         await asyncio.gather(*(one() for _ in range(AT_ONCE)))
 
     async def leave(self, kind: str, times: int) -> None:
-        """So many clients of one kind, some of them at once."""
+        """Let `times` clients of one kind connect and disconnect, several at a time."""
 
         async def one() -> None:
             for turn in range(times // AT_ONCE):
@@ -94,8 +94,8 @@ class Leavers:
     async def _leave(self, sent: bytes, taken_bytes: int, *, abruptly: bool) -> None:
         reader, writer = await asyncio.open_connection(*self._address)
         try:
-            with suppress(ConnectionError):  # the server may close first, with a refusal
-                # An answer that is shorter than what is read, a refusal perhaps, ends the connection.
+            with suppress(ConnectionError):  # the server may refuse the request and close first
+                # A short answer, such as a refusal, must end the connection, or the read below would hang.
                 writer.write(sent.replace(b"\r\n", b"\r\nconnection: close\r\n", 1))
                 await writer.drain()
                 while taken_bytes > 0 and (

@@ -1,4 +1,4 @@
-"""Clients that write from many threads and remember what the server acknowledged."""
+"""Clients that write from many threads and record the acknowledged writes."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import json
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from tests import waiting
 from tests.wire import Answer, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-GONE = (OSError, http.client.HTTPException)  # what a client sees when its server is killed
+GONE = (OSError, http.client.HTTPException)  # the errors of a client whose server is killed
 API = "/api/2.0/mlflow/"
 JSON = {"content-type": "application/json"}
 
 
 class Once(Wire):
-    """A connection on which nothing is ever sent twice: after an error the caller cannot know what happened."""
+    """A connection that never sends a request twice: after an error its effect is unknown."""
 
     def ask(self, *args: Any, **kwargs: Any) -> Answer:
-        """As `Wire.ask`, without its second try."""
+        """As `Wire.ask`, but without the retry."""
         method, target, body = (*args, None)[:3]
         try:
             return self._exchange(method, target, body, dict(kwargs.get("headers") or {}))
@@ -55,11 +55,10 @@ def point(key: str, value: float, step: int) -> dict[str, Any]:
 
 
 class Writer(threading.Thread):
-    """One client in a loop: a batch (metric, param, tag), and now and then a run. It never sends anything twice.
+    """A client that logs batches (metric, param, tag) in a loop and sometimes creates a run. It never retries.
 
-    `batches` and `runs` are what was acknowledged; `unwritten` is what was refused with 429, batches by number and runs
-    by name; `answers` counts every status, and "gone" for a broken connection; `slowest_s` is the longest that any
-    request took.
+    `batches` (numbers) and `runs` (names) were acknowledged; `unwritten` has those that were refused with 429;
+    `answers` counts each status, and "gone" for a broken connection; `slowest_s` is the time of the slowest request.
     """
 
     def __init__(self, number: int, url: str, run_id: str, first: int = 0) -> None:
@@ -77,7 +76,7 @@ class Writer(threading.Thread):
         self._stop_now = threading.Event()
 
     def run(self) -> None:
-        """Write until told to stop; a server that is gone is asked again a moment later."""
+        """Write until `stop`; after a broken connection continue a moment later."""
         with Once(self._url) as wire:
             while not self._stop_now.is_set():
                 self._ask(wire, "runs/log-batch", self._batch(self.next), self.batches, self.next)
@@ -116,14 +115,14 @@ class Writer(threading.Thread):
         self.answers[outcome] = self.answers.get(outcome, 0) + 1
 
     def stop(self) -> None:
-        """Finish the request that is under way, and end."""
+        """Finish the current request and end the thread."""
         self._stop_now.set()
         self.join(60)
         assert not self.is_alive(), f"{self.name} hangs"
 
 
 def start(count: int, url: str, run_id: str) -> list[Writer]:
-    """That many writers at work."""
+    """Start `count` writers."""
     writers = [Writer(n, url, run_id) for n in range(count)]
     for writer in writers:
         writer.start()
@@ -131,7 +130,7 @@ def start(count: int, url: str, run_id: str) -> list[Writer]:
 
 
 def summary(writers: Sequence[Writer]) -> str:
-    """What the writers heard, for the report of a long run."""
+    """The answers to the writers, for the report of a long run."""
     heard: Counter[str] = Counter()
     for writer in writers:
         heard.update(writer.answers)
@@ -141,19 +140,13 @@ def summary(writers: Sequence[Writer]) -> str:
     return f"{kept:,} writes acknowledged ({counts}); the slowest answer took {slowest_s:.1f} s"
 
 
-def eventually(true: Callable[[], bool], within_s: float) -> None:
-    """Wait until something holds; fails the test after that many seconds."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        with suppress(*GONE):
-            if true():
-                return
-        time.sleep(0.05)
-    raise AssertionError(f"not true within {within_s} s")
+def eventually(condition: Callable[[], bool], within_s: float) -> None:
+    """Wait until a condition holds; a broken connection counts as false. Fails the test after `within_s` seconds."""
+    waiting.eventually(condition, within_s, ignored=GONE, pause_s=0.05)
 
 
 def in_threads(jobs: Sequence[Callable[[], None]]) -> None:
-    """Run all jobs at once; raises what any of them raised."""
+    """Run all jobs concurrently; raises the first exception of any of them."""
     failures: list[BaseException] = []
 
     def guarded(job: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""The curve of a server's memory under the long load: `python -m tests.faults.memory_curve DIRECTORY`.
+"""Draws the curve of a server's memory under the long load: `python -m tests.faults.memory_curve DIRECTORY`.
 
 Draws `memory.svg` from the `memory-*.json` that tests/faults/test_steady.py left in the directory, and writes their
 figures into the table of docs/endurance.md. The same files give the same bytes.
@@ -74,13 +74,13 @@ def read(directory: Path) -> list[Curve]:
 
 
 def length(seconds: float) -> str:
-    """A time as a reader says it."""
+    """A time in words."""
     minutes = round(seconds / 60)
     return "1 hour" if minutes == 60 else f"{minutes} minutes"
 
 
 def svg(curves: Sequence[Curve]) -> str:
-    """One line per database, from zero upwards, so that a slope is seen for what it is."""
+    """One line per database, with an axis from zero, so that slopes are not exaggerated."""
     longest_s = max(curve.seconds for curve in curves)
     highest = 10 * (1 + int(max(max(curve.kib) for curve in curves) / 1024 / 10))
     room_x, room_y = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM

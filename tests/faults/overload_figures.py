@@ -1,4 +1,4 @@
-"""Latencies at the load that one process takes, and at twice that: `python -m tests.faults.overload_figures`.
+"""Latencies at the maximum load of one process, and at twice that load: `python -m tests.faults.overload_figures`.
 
 On a SQLite file in a temporary directory, or on the database that is given. Prints a table for the documents.
 """
@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tests.faults.crowd import Seen, crowd
 from tests.faults.test_overload import batches, fill, mixture
-from tests.faults.test_slow_clients import resident_bytes
 from tests.fix_server import Server, headrace
+from tests.processes import resident_bytes
 
 IN_FLIGHT = 512  # the default of --max-requests-in-flight
 SECONDS = 15.0
@@ -20,7 +20,7 @@ RUNS = 300  # what each search returns
 
 
 def again(headers: dict[str, str]) -> float:
-    """Half of the wait that was asked for: the load shall not end."""
+    """Half of the requested wait, so that the load does not end."""
     return float(headers["retry-after"]) / 2
 
 

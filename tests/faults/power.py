@@ -1,4 +1,4 @@
-"""A disk that loses its power: what it holds is what was synced, and of the rest any part, torn or whole."""
+"""A disk that loses power: it holds all synced data, and any part of the rest."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def changes(recording: Path) -> Iterator[Change]:
 
 
 def trim(recording: Path) -> None:
-    """Take away what a killed process left of its last record."""
+    """Remove an incomplete last record, which a killed process leaves."""
     whole = 0
     size = recording.stat().st_size
     for change in changes(recording):
@@ -69,7 +69,7 @@ class DiskFile:
     pending: list[Change] = field(default_factory=list)
 
     def take(self, change: Change) -> None:
-        """Do what the recording says."""
+        """Apply a record."""
         if change.what in (WRITE, TRUNCATE):
             self.pending.append(change)
         elif change.what == SYNC:
@@ -83,7 +83,7 @@ class DiskFile:
             self.synced, self.pending = None, []
 
     def after_a_cut(self, dice: random.Random) -> bytes | None:
-        """What may be found when the power is back; None: no such file."""
+        """Possible content after the power cut; None: no such file."""
         if self.synced is None and (not self.pending or dice.random() < 0.5):
             return None if self.ghost is None or dice.random() < 0.5 else bytes(self.ghost)
         content = bytearray(self.synced or b"")
@@ -104,14 +104,14 @@ class Disk:
         self._files = {kind: DiskFile() for kind in SUFFIXES}
 
     def take(self, change: Change) -> None:
-        """Do what the recording says. SQLite's first sync of a new file syncs the directory, too."""
+        """Apply a record. SQLite's first sync of a new file also syncs the directory."""
         if change.what == SYNC and self._files[change.kind].synced is None:
             for file in self._files.values():
                 file.ghost = None
         self._files[change.kind].take(change)
 
     def cut(self, path: Path, dice: random.Random) -> None:
-        """Put at `path` what may be found there when the power is back."""
+        """Write to `path` a possible content after the power cut."""
         path.with_name(path.name + "-shm").unlink(missing_ok=True)
         for kind, suffix in SUFFIXES.items():
             name = path.with_name(path.name + suffix)

@@ -1,4 +1,4 @@
-"""What a database holds, read past every server, or by stock MLflow's own store."""
+"""The content of a database, read directly or through stock MLflow's store."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _RECOMPUTED = (
     " WHERE n = 1"
 )
 
-# What MLflow itself makes of the database: every run with its metrics through its store.
+# Reads every run with its metrics through MLflow's own store.
 _READ_WITH_STOCK = """
 import sys
 from mlflow.entities import ViewType
@@ -49,7 +49,7 @@ def rows(uri: str, statement: str) -> list[tuple[Any, ...]]:
 
 
 def check_latest(uri: str) -> None:
-    """latest_metrics is what its metrics say it must be."""
+    """latest_metrics agrees with metrics."""
     wanted = {row[:2]: (*row[2:5], bool(row[5])) for row in rows(uri, _RECOMPUTED)}
     found = {row[:2]: (*row[2:5], bool(row[5])) for row in rows(uri, _LATEST)}
     assert wanted, "there are no metrics"
@@ -57,7 +57,7 @@ def check_latest(uri: str) -> None:
 
 
 def check_acknowledged(uri: str, run_id: str, writers: Sequence[Writer]) -> None:
-    """What was acknowledged is there, whole; what was refused with 429 is not there; no run is there twice."""
+    """Acknowledged writes are complete, writes refused with 429 are absent, and no run exists twice."""
     points = {
         (key, step)
         for key, step in rows(uri, f"SELECT key, step FROM metrics WHERE run_uuid = '{run_id}'")

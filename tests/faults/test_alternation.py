@@ -1,4 +1,4 @@
-"""headrace and stock MLflow serve one database in turn: its rows are what either alone would leave."""
+"""headrace and stock MLflow serve one database in turn and leave the same rows as either alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from tests.faults.load import Once, eventually, in_threads, point
 from tests.faults.stored import check_latest, rows
-from tests.fix_postgres import fresh_database
+from tests.fix_database import empty_database
 from tests.fix_server import Server, headrace, stock
 from tests.ops.test_doctor import command
 from tests.sql.catalog import postgres_catalog, sqlite_catalog
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SOAK = [pytest.mark.soak, pytest.mark.timeout(3600)]
 WRITERS, BATCHES = 3, 5  # of the load in every turn
 LIMIT_S = 60
-# Ids and times of now are left out.
+# Random ids and current times are not compared.
 STATEMENTS = (
     "SELECT name, status, end_time, lifecycle_stage, source_type, user_id FROM runs ORDER BY name",
     "SELECT r.name, m.key, m.value, m.timestamp, m.step, m.is_nan FROM metrics m"
@@ -52,7 +52,7 @@ def work(server: Server, turn: int, run_ids: list[str]) -> None:
 
 
 def batch(run_id: str, turn: int, place: int) -> dict[str, Any]:
-    """Metrics that overtake each other in step and time, a param per turn, a tag that changes."""
+    """Metrics out of order in step and time, a param per turn, a tag that changes."""
     return {
         "run_id": run_id,
         "metrics": [
@@ -66,7 +66,7 @@ def batch(run_id: str, turn: int, place: int) -> dict[str, Any]:
 
 
 def load(server: Server, turn: int, run_id: str) -> None:
-    """Clients that log to one run at the same time; each tries again what is refused, as MLflow's does."""
+    """Clients that log to one run concurrently; each retries refused requests, as MLflow's client does."""
 
     def write(number: int) -> None:
         with Once(server.url) as wire:
@@ -83,7 +83,7 @@ def load(server: Server, turn: int, run_id: str) -> None:
 
 
 def is_taken(wire: Once, body: dict[str, Any]) -> bool:
-    """Whether a batch was acknowledged; a refusal must be one that clients try again."""
+    """Whether a batch was acknowledged; a refusal must be one that clients retry."""
     answer = wire.post("runs/log-batch", body)
     assert answer.status == 200 or answer.status >= 500, str(answer)
     return answer.status == 200
@@ -104,13 +104,12 @@ def drill(turns: int, servers: Callable[[int], AbstractContextManager[Server]] |
 
 @pytest.fixture
 def uris(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str]]:
-    """Two databases with nothing in them: for both in turn, and for stock alone."""
-    if kind == "sqlite":
-        yield f"sqlite:///{tmp_path}/turns.db", f"sqlite:///{tmp_path}/stock.db"
-        return
-    server = request.getfixturevalue("postgres_server")
-    with fresh_database(server) as first, fresh_database(server) as second:
-        yield first, second
+    """Two empty databases: one for both servers in turn, one for stock alone."""
+    with (
+        empty_database(kind, request, tmp_path, "turns") as turns,
+        empty_database(kind, request, tmp_path, "stock") as stock_alone,
+    ):
+        yield turns, stock_alone
 
 
 @pytest.mark.timeout(600)  # starts of real servers, some of them stock MLflow
@@ -142,7 +141,7 @@ def test_rows_after_turns_of_both_are_those_of_one(
 
 
 def shape(uri: str) -> Any:
-    """All of a database but its rows."""
+    """Everything in a database except its rows."""
     if not uri.startswith("sqlite"):
         found = postgres_catalog(uri)
         settings = rows(

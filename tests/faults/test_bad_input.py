@@ -1,7 +1,7 @@
-"""Whatever is sent: never a 5xx, an error in MLflow's form, and nothing written unless the answer is 200.
+"""Broken requests never cause a 5xx; errors have MLflow's form, and only a 200 has an effect.
 
-Valid requests are broken at random: values of other types anywhere in them, fields left out, bytes cut off,
-turned over or inserted.
+Valid requests are damaged at random: values of other types, missing fields, bytes removed, changed or
+inserted.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def damaged(draw: st.DrawFn, bodies: st.SearchStrategy[Any]) -> bytes:
 
 
 class Watch:
-    """What a database holds, as a value that changes when anything in it does."""
+    """A value that changes with any change of the database."""
 
     def __init__(self, uri: str) -> None:
         self.connection = rows.connect(uri)
@@ -126,7 +126,7 @@ class Watch:
 
 @pytest.fixture
 def watch(api_server: tuple[Server, str]) -> Iterator[Callable[[], Any]]:
-    """Looks at the server's database behind its back."""
+    """Reads the server's database directly."""
     found = Watch(api_server[1])
     with closing(found.connection):
         yield found
@@ -183,7 +183,7 @@ def test_a_broken_query_is_refused(api: Api, watch: Callable[[], Any], endpoint:
 
 
 def test_experiments_made_by_broken_bodies_can_be_read(api: Api) -> None:
-    """What was accepted above must not poison later answers."""
+    """Accepted values must not break later answers."""
     found = api.ok("experiments/search", max_results=1000, view_type="ALL")["experiments"]
     for experiment in found:
         api.ok("runs/search", experiment_ids=[experiment["experiment_id"]], run_view_type="ALL")

@@ -1,4 +1,4 @@
-"""Connections that end at any byte, for every kind of write: it happens once, and its first answer is the answer."""
+"""Connections that end at any byte, for every kind of write: it is applied once, and a retry gets the same answer."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ EVERY_KIND = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 EVERYWHERE = pytest.mark.parametrize(
     "everywhere", [False, pytest.param(True, marks=SOAK)], ids=["some places", "everywhere"]
 )
-SOME = 3  # places, besides the most delicate one
+SOME = 3  # positions, besides the last acknowledgement
 WARM_UP = 5
 PATIENCE_S = 30
 # The look-up of webhooks follows a write in the background, on a connection of its own. Connections are counted in the
 # order in which they carry something, so it must have ended before the next write.
 QUIET_S = 0.01
-TRIES = 3  # for a place that a write does not reach, because other connections served it
-PAUSE_S = 0.05  # between two tries; MLflow's clients wait longer
+TRIES = 3  # for a position that a write does not reach because another connection served it
+PAUSE_S = 0.05  # between two attempts; MLflow's clients wait longer
 
 
 def test_every_write_route_has_a_kind() -> None:
@@ -65,7 +65,7 @@ def test_every_write_route_has_a_kind() -> None:
 
 
 class Served(NamedTuple):
-    """A server, the proxy on one side of it, its database, and what all attempts share."""
+    """A server, the proxy on one side of it, its database, and the objects shared by all attempts."""
 
     proxy: Cutter
     url: str
@@ -77,7 +77,7 @@ class Served(NamedTuple):
 def cut_from_database(
     postgres_server: str, postgres_template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
-    """The proxy stands between headrace and PostgreSQL."""
+    """The proxy is between headrace and PostgreSQL."""
     directory = tmp_path_factory.mktemp("cuts")
     with (
         fresh_database(postgres_server, postgres_template) as uri,
@@ -91,7 +91,7 @@ def cut_from_database(
 
 @pytest.fixture(scope="module")
 def cut_from_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The proxy stands between the client and headrace."""
+    """The proxy is between the client and headrace."""
     directory = tmp_path_factory.mktemp("cuts")
     uri = f"sqlite:///{directory}/mlflow.db"
     with (
@@ -104,7 +104,7 @@ def cut_from_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served
 
 
 def boundaries(carried: bytes) -> list[int]:
-    """Where the messages of PostgreSQL's protocol begin in a stream that begins with one: a letter, then a length."""
+    """The offsets of the messages in a stream of PostgreSQL's protocol: each is a letter, then a length."""
     places = [0]
     while places[-1] + 5 <= len(carried):
         (length,) = struct.unpack_from("!I", carried, places[-1] + 1)
@@ -113,7 +113,7 @@ def boundaries(carried: bytes) -> list[int]:
 
 
 def before_last_completion(carried: bytes) -> int:
-    """Where the last message begins that says that a statement, often COMMIT, is done."""
+    """The offset of the last CommandComplete, often that of COMMIT."""
     return max(
         (place for place in boundaries(carried)[:-1] if carried[place : place + 1] == b"C"),
         default=0,
@@ -121,9 +121,9 @@ def before_last_completion(carried: bytes) -> int:
 
 
 def places(carried: Mapping[Stream, bytes], everywhere: bool, dice: random.Random) -> list[Cut]:
-    """Where to cut: at every message and inside of each; or at the most delicate place and at some others.
+    """The offsets of cuts: before and inside every message; or before the last CommandComplete and at some others.
 
-    The most delicate place is before PostgreSQL's last answer that something is done: it is, and nobody knows.
+    Before the last CommandComplete the write is committed and headrace does not know it.
     """
     cuts: set[Cut] = set()
     for stream, data in carried.items():
@@ -141,7 +141,7 @@ def places(carried: Mapping[Stream, bytes], everywhere: bool, dice: random.Rando
 
 
 def persist(wire: Once, attempt: Attempt) -> tuple[list[Answer], Answer]:
-    """Send a write until it is neither 429 nor 503, as MLflow's clients do: the refusals, and the last answer."""
+    """Repeat a write after 429 and 503, as MLflow's clients do; the refusals and the last answer."""
     refusals: list[Answer] = []
     until = time.monotonic() + PATIENCE_S
     while True:
@@ -158,9 +158,9 @@ def persist(wire: Once, attempt: Attempt) -> tuple[list[Answer], Answer]:
 def test_a_write_whose_database_connection_ends_happens_once(
     cut_from_database: Served, kind: Kind, everywhere: bool
 ) -> None:
-    """PostgreSQL is there, one connection to it ends: the client hears 200, or 429 and then 200.
+    """One connection to PostgreSQL ends: the client gets 200, or 429 and then 200.
 
-    503 says that a write may have happened. Only those may hear it that are repeated after it by every client.
+    503 means that the write may have been committed. It is allowed only for writes that every client repeats.
     """
     proxy, url, uri, shared = cut_from_database
     dice = random.Random(kind.name)
@@ -176,7 +176,7 @@ def test_a_write_whose_database_connection_ends_happens_once(
             attempt.check(answer)
             return refusals
 
-        for _ in range(WARM_UP):  # until connections are open, and their statements prepared
+        for _ in range(WARM_UP):  # until the connections are open and their statements prepared
             write(None)
             if not any(data[:1] == b"\0" for data in proxy.carried.values()):
                 break
@@ -199,7 +199,7 @@ def test_a_write_whose_database_connection_ends_happens_once(
 def test_a_request_that_ends_early_does_nothing(
     cut_from_client: Served, kind: Kind, everywhere: bool
 ) -> None:
-    """The client leaves before its last byte, and sends all of it later: it happens once."""
+    """The client disconnects before its last byte and sends the request again later: it is applied once."""
     proxy, url, uri, shared = cut_from_client
     dice = random.Random(kind.name)
     stream = Stream(0, forth=True)
@@ -231,10 +231,10 @@ def test_a_request_that_ends_early_does_nothing(
 @pytest.mark.parametrize(
     "kind", [kind for kind in KINDS if kind.repeatable], ids=lambda kind: kind.name
 )
-def test_what_clients_send_again_may_be_sent_again(
+def test_requests_that_clients_repeat_may_be_repeated(
     cut_from_client: Served, kind: Kind, everywhere: bool
 ) -> None:
-    """The answer is lost, at any byte: the same request once more is answered 200, and changes nothing."""
+    """The answer is lost at any byte: the repeated request gets 200 and changes nothing."""
     proxy, url, uri, shared = cut_from_client
     dice = random.Random(kind.name)
     stream = Stream(0, forth=False)
@@ -244,7 +244,7 @@ def test_what_clients_send_again_may_be_sent_again(
             one = Attempt.prepared(kind, direct, uri, shared)
             proxy.arm(cut)
             if cut is not None:
-                # Cut inside of its headers an answer reads as one that is whole.
+                # An answer that is cut inside its headers looks complete to the client.
                 with contextlib.suppress(*GONE):
                     send(through, kind, one.known)
                 assert proxy.has_cut

@@ -1,4 +1,4 @@
-"""PostgreSQL behind a network that cuts, stalls, resets and delays: 429 meanwhile, service afterwards."""
+"""PostgreSQL behind a network that cuts, stalls, resets and delays: 429 during the outage, service afterwards."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ OUTAGES = [
 ]
 NOT_READY_WITHIN_S = 2.0
 CLIENTS = 12
-LONGEST_ANSWER_S = 15.0  # promised for whatever the network does; not a measure of speed
+LONGEST_ANSWER_S = 15.0  # promised for any fault of the network; not a measure of speed
 BACK_WITHIN_S = 5.0
 
 
 def reads(server: Server, run_id: str) -> int:
-    """The status of a read on a connection of its own; every refusal must say when to come again."""
+    """The status of a read on a new connection; every refusal must have Retry-After."""
     started = time.monotonic()
     with Once(server.url) as wire:
         answer = wire.ask("GET", f"{API}runs/get?run_id={run_id}")
@@ -44,7 +44,7 @@ def reads(server: Server, run_id: str) -> int:
 
 
 def is_ready(server: Server) -> bool:
-    """What the server says of itself."""
+    """Whether /readyz answers 200."""
     with Once(server.url) as wire:
         answer = wire.ask("GET", "/readyz")
     assert answer.status in (200, 503), str(answer)
@@ -52,7 +52,7 @@ def is_ready(server: Server) -> bool:
 
 
 def check_writers(writers: list[Writer], longest_answer_s: float = LONGEST_ANSWER_S) -> None:
-    """They heard nothing but yes and "come again", and never waited in vain."""
+    """Every answer was 200, or a refusal with Retry-After, and came in time."""
     for writer in writers:
         assert set(writer.answers) <= {"200", "429", "503"}, writer.answers
         assert all(answer.headers["retry-after"].isdigit() for answer in writer.refusals)
@@ -69,10 +69,10 @@ def test_an_outage_is_429_and_ends_by_itself(
     postgres_uri: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Under load the database goes away: 429 meanwhile, service afterwards, and a training that notices nothing."""
+    """The database is away under load: 429 during the outage, service afterwards, and a training without errors."""
     patience = (
         1 if outage_s > SHORT_S else 3
-    )  # the short ones run beside other tests on a busy machine
+    )  # the short outages run beside other tests on a busy machine
     with (
         behind_proxy(postgres_uri, tmp_path) as (proxy, server),
         training(server.url, postgres_uri, tmp_path) as trained,
@@ -105,7 +105,7 @@ def test_an_outage_is_429_and_ends_by_itself(
             writer.stop()
         # A new run whose COMMIT is in doubt is not refused: its answer waits for the database.
         check_writers(writers, LONGEST_ANSWER_S + outage_s)
-        trained.finish(60 + 2 * outage_s)  # the client comes back when it was told to
+        trained.finish(60 + 2 * outage_s)  # the client retries after Retry-After
         check_acknowledged(postgres_uri, run_id, writers)
     with capsys.disabled():
         print(  # noqa: T201 what the long run is for
@@ -116,7 +116,7 @@ def test_an_outage_is_429_and_ends_by_itself(
 
 @contextmanager
 def gone(proxy: Proxy, fault: str) -> Iterator[None]:
-    """The database is away as that fault makes it: `cut`, `stall`, or in turn a second of each (`flap`)."""
+    """Put the database away by that fault: `cut`, `stall`, or `flap`, which is each in turn for a second."""
     ended = threading.Event()
 
     def flap() -> None:
@@ -139,8 +139,10 @@ def gone(proxy: Proxy, fault: str) -> Iterator[None]:
         proxy.restore()
 
 
-def test_broken_connections_are_replaced_unseen(tmp_path: Path, postgres_uri: str) -> None:
-    """Connections that die idle cost no client anything: reads, batches and new runs."""
+def test_broken_connections_are_replaced_without_an_error(
+    tmp_path: Path, postgres_uri: str
+) -> None:
+    """Idle connections that break cause no error: for reads, batches and new runs."""
     with behind_proxy(postgres_uri, tmp_path) as (proxy, server), Once(server.url) as wire:
         run_id = wire.new_run()
         for number in range(10):
@@ -157,7 +159,7 @@ def test_broken_connections_are_replaced_unseen(tmp_path: Path, postgres_uri: st
 
 
 def test_backends_that_are_terminated_under_load(tmp_path: Path, postgres_uri: str) -> None:
-    """Whatever was acknowledged while connections broke again and again is there, once."""
+    """Every write acknowledged while connections broke is stored once."""
     with behind_proxy(postgres_uri, tmp_path) as (proxy, server):
         with Once(server.url) as wire:
             run_id = wire.new_run()
@@ -175,7 +177,7 @@ def test_backends_that_are_terminated_under_load(tmp_path: Path, postgres_uri: s
 
 
 def test_a_slow_network_is_no_outage(tmp_path: Path, postgres_uri: str) -> None:
-    """Half a second each way: slow answers, but answers."""
+    """Half a second each way: answers are slow but come."""
     with behind_proxy(postgres_uri, tmp_path) as (proxy, server), Once(server.url) as wire:
         run_id = wire.new_run()
         proxy.delay_s = 0.5
@@ -185,7 +187,7 @@ def test_a_slow_network_is_no_outage(tmp_path: Path, postgres_uri: str) -> None:
 
 
 def test_a_slow_network_under_load(tmp_path: Path, postgres_uri: str) -> None:
-    """A group takes many seconds then: what waits too long is told to come again, and a training loses nothing."""
+    """A group takes many seconds then: requests that wait too long get 429, and a training loses nothing."""
     with (
         behind_proxy(postgres_uri, tmp_path) as (proxy, server),
         training(server.url, postgres_uri, tmp_path) as trained,
@@ -210,7 +212,7 @@ def test_a_slow_network_under_load(tmp_path: Path, postgres_uri: str) -> None:
 
 
 def test_writes_behind_a_lock_are_refused_in_time(tmp_path: Path, postgres_uri: str) -> None:
-    """Somebody holds the table: what waits behind the group in the database is told to come again."""
+    """Another session has locked the table: requests that wait behind the group get 429."""
     with headrace(postgres_uri, tmp_path) as server:
         with Once(server.url) as wire:
             run_id = wire.new_run()

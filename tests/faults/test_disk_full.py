@@ -1,4 +1,4 @@
-"""SQLite on a disk that fills up, or that takes no write at all: clear errors, nothing torn, recovery."""
+"""SQLite on a full or read-only disk: clear errors, no partial write, recovery."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def check_refusal(answer: Answer) -> None:
 
 
 def check_whole(uri: str, accepted: int) -> None:
-    """As many batches as were accepted, each with all that belongs to it."""
+    """All accepted batches are complete, and there are no others."""
     assert rows(uri, "SELECT count(*) FROM metrics WHERE key = 'full'") == [(accepted,)]
     assert rows(uri, "SELECT count(*) FROM params") == [(accepted * 20,)]
     assert rows(uri, "PRAGMA integrity_check") == [("ok",)]
@@ -85,7 +85,7 @@ def test_a_batch_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_database_that_cannot_be_written_is_read(tmp_path: Path) -> None:
-    """No file may be written at all: reads are answered, writes are refused, and it passes."""
+    """While no file can be written, reads succeed and writes are refused; afterwards writes succeed."""
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     with headrace(uri, tmp_path) as server, Once(server.url) as wire:
         run_id = wire.new_run()

@@ -1,4 +1,4 @@
-"""The answer to a COMMIT is lost, for every kind of write: the client hears what it would have heard."""
+"""The answer to a COMMIT is lost, for every kind of write: the client gets the answer of the committed write."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ CASES: dict[str, tuple[str, str, dict[str, Any], str, int]] = {
 
 
 def prepared(wire: Once, unique: str) -> dict[str, str]:
-    """One of each thing that the cases change or remove, by the names that the cases use."""
+    """Create what the cases change or delete; the ids by the names in the cases."""
     names = {"u": unique, "run": wire.new_run(), "model": f"model {unique}"}
     made = wire.made("experiments/create", {"name": f"before {unique}"})
     names["experiment"] = made["experiment_id"]
@@ -90,14 +90,16 @@ def prepared(wire: Once, unique: str) -> dict[str, str]:
 
 
 def filled(text: str, names: dict[str, str]) -> str:
-    """A text with the names of what was prepared."""
+    """A text with its placeholders replaced."""
     for name, value in names.items():
         text = text.replace("{" + name + "}", value)
     return text
 
 
-def test_an_answer_that_is_lost_is_found(tmp_path: Path, postgres_uri: str) -> None:
-    """The connection breaks after COMMIT. Each request is sent once; it is answered 200, and carried out once."""
+def test_no_client_notices_that_the_answer_to_commit_is_lost(
+    tmp_path: Path, postgres_uri: str
+) -> None:
+    """The connection breaks after COMMIT. Each request is sent once, answered 200 and applied once."""
     wrong = {}
     with behind_proxy(postgres_uri, tmp_path) as (proxy, server), Once(server.url) as wire:
         for number, (case, (method, route, body, where, wanted)) in enumerate(CASES.items()):

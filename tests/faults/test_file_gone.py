@@ -1,4 +1,4 @@
-"""The SQLite file, or its log, goes away under a running server: no write is acknowledged that would be lost."""
+"""The SQLite file or its log disappears under a running server: no write is acknowledged and lost."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOGS = ("", "-wal", "-shm")
 
 
 def deleted(path: Path) -> None:
-    """With everything that belongs to it."""
+    """With its log and shared memory."""
     for suffix in LOGS:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
@@ -48,7 +48,7 @@ def replaced(path: Path) -> None:
 
 
 def log_deleted(path: Path) -> None:
-    """By somebody who takes it for rubbish."""
+    """Deleted by mistake."""
     path.with_name(path.name + "-wal").unlink()
 
 
@@ -56,7 +56,7 @@ def log_deleted(path: Path) -> None:
 def test_no_write_is_acknowledged_into_a_file_that_is_gone(
     gone: Callable[[Path], None], tmp_path: Path
 ) -> None:
-    """Writes, and soon reads, are answered with 429; readiness and the log say why; nothing is made at the path."""
+    """Writes, and soon reads, get 429; readiness and the log give the reason; no file is created at the path."""
     path = tmp_path / "mlflow.db"
     with headrace(f"sqlite:///{path}", tmp_path) as server, Once(server.url) as wire:
         run_id = wire.new_run()
@@ -74,7 +74,7 @@ def test_no_write_is_acknowledged_into_a_file_that_is_gone(
 
 
 def test_service_goes_on_when_the_file_is_back(tmp_path: Path) -> None:
-    """It is the same file: nothing was lost, and nothing needs to start again."""
+    """It is the same file: nothing is lost, and no restart is needed."""
     path = tmp_path / "mlflow.db"
     uri = f"sqlite:///{path}"
     with headrace(uri, tmp_path) as server, Once(server.url) as wire:
@@ -89,7 +89,7 @@ def test_service_goes_on_when_the_file_is_back(tmp_path: Path) -> None:
     assert rows(uri, "PRAGMA integrity_check") == [("ok",)]
 
 
-def test_what_was_in_a_deleted_log_is_saved_when_it_is_noticed(tmp_path: Path) -> None:
+def test_the_content_of_a_deleted_log_is_saved_when_the_loss_is_noticed(tmp_path: Path) -> None:
     """Even if the server is killed then."""
     path = tmp_path / "mlflow.db"
     uri = f"sqlite:///{path}"
@@ -124,7 +124,7 @@ def test_a_server_that_ends_leaves_the_log_of_another_alone(tmp_path: Path) -> N
 def test_the_python_api_writes_into_no_file_that_is_gone_and_goes_on_after_a_fork(
     tmp_path: Path,
 ) -> None:
-    """Without a server the engine looks, too. Around a fork all connections close: that is no loss of the log."""
+    """The engine without a server checks as well. A fork closes all connections, which is no loss of the log."""
     path = tmp_path / "mlflow.db"
     assert init(f"sqlite:///{path}").created
     with closing(sqlite3.connect(path)) as connection:

@@ -1,27 +1,23 @@
-"""Whatever a client sends to a native endpoint, the answer is no 5xx and the server goes on."""
+"""No request to a native endpoint causes a 5xx or ends the server."""
 
 from __future__ import annotations
 
 import json
 import re
 import time
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, get_type_hints
 from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from tests.faults.fuzzed import ENVIRONMENT, FIRST_SEED, OPTIONS, Report, populate
+from tests.faults.fuzzed import FIRST_SEED, Report
 from tests.faults.load import JSON, Once
-from tests.fix_postgres import fresh_database
-from tests.fix_server import Server, headrace
 
 from headrace.api.routes import ROUTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from tests.fix_server import Server
     from tests.wire import Answer
 
 SOAK = [pytest.mark.soak, pytest.mark.timeout(7200)]
@@ -57,20 +53,6 @@ values = st.recursive(
 )
 
 
-@pytest.fixture(scope="module")
-def server(
-    database: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Server, Known]]:
-    """One server for all requests, with something in it."""
-    directory = tmp_path_factory.mktemp("fuzz")
-    with ExitStack() as stack:
-        uri = f"sqlite:///{directory}/mlflow.db"
-        if database == "postgres":
-            uri = stack.enter_context(fresh_database(request.getfixturevalue("postgres_server")))
-        running = stack.enter_context(headrace(uri, directory, *OPTIONS, environment=ENVIRONMENT))
-        yield running, populate(running.url)
-
-
 def field_of(name: str, known: Known) -> st.SearchStrategy[Any]:
     """Anything, or something that exists."""
     if name not in known:
@@ -99,10 +81,10 @@ def requests_of(draw: st.DrawFn, known: Known) -> tuple[str, str, bytes | None]:
 
 @pytest.mark.parametrize("count", [400, pytest.param(100_000, marks=SOAK)])
 def test_no_message_is_a_server_error(
-    server: tuple[Server, Known], count: int, capsys: pytest.CaptureFixture[str]
+    populated_server: tuple[Server, Known], count: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """To each endpoint, ids of what exists among its fields."""
-    running, known = server
+    """Fields have generated values or existing ids."""
+    running, known = populated_server
     report = Report()
 
     def send(request: tuple[str, str, bytes | None]) -> None:

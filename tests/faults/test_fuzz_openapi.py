@@ -1,10 +1,9 @@
-"""Requests made from our own description of the routes, right and wrong ones: no 5xx, and answers as described."""
+"""Valid and invalid requests generated from /openapi.json: no 5xx, and answers as described."""
 
 from __future__ import annotations
 
 import random
 import time
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,19 +14,14 @@ from schemathesis.checks import CHECKS
 from schemathesis.core.failures import FailureGroup
 from schemathesis.generation import GenerationMode
 from tests.faults.fuzzed import (
-    ENVIRONMENT,
     FIRST_SEED,
-    OPTIONS,
     Report,
     is_meant,
-    populate,
     with_known,
 )
-from tests.fix_postgres import fresh_database
-from tests.fix_server import Server, headrace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.fix_server import Server
 
 SOAK = [pytest.mark.soak, pytest.mark.timeout(7200)]
 CHECKED = (
@@ -44,20 +38,6 @@ LONG = 10_000  # requests of a run that has the machine to itself
 PER_ROUND = (
     25  # examples of one operation and mode: a round over all of them is about 4,000 requests
 )
-
-
-@pytest.fixture(scope="module")
-def server(
-    database: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Server, dict[str, list[str]]]]:
-    """A server with something in it."""
-    directory = tmp_path_factory.mktemp("fuzz")
-    with ExitStack() as stack:
-        uri = f"sqlite:///{directory}/mlflow.db"
-        if database == "postgres":
-            uri = stack.enter_context(fresh_database(request.getfixturevalue("postgres_server")))
-        running = stack.enter_context(headrace(uri, directory, *OPTIONS, environment=ENVIRONMENT))
-        yield running, populate(running.url)
 
 
 class Attack:
@@ -129,10 +109,12 @@ def explained(error: BaseException) -> str:
 
 @pytest.mark.parametrize("count", [150, pytest.param(100_000, marks=SOAK)])
 def test_answers_are_as_described_whatever_is_asked(
-    server: tuple[Server, dict[str, list[str]]], count: int, capsys: pytest.CaptureFixture[str]
+    populated_server: tuple[Server, dict[str, list[str]]],
+    count: int,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Of every native route: never a 5xx, and status, content type and body as /openapi.json has them."""
-    running, known = server
+    """For every native route: no 5xx; status, content type and body as in /openapi.json."""
+    running, known = populated_server
     attack = Attack(running.url, known)
     number = 0
     while sum(attack.report.statuses.values()) < count:

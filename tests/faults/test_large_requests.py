@@ -1,8 +1,8 @@
-"""No request holds the event loop: every native route is sent its largest bodies, right and wrong ones.
+"""No request blocks the event loop: every native route gets its largest valid and invalid bodies.
 
-A probe asks /livez all the while. What counts is the CPU time that the loop's thread took for other things
-while a probe waited, so the measure is the same on a busy machine: the budget is what this Python takes to
-read some megabytes of plain JSON.
+A probe asks /livez meanwhile. The test measures the CPU time of the loop's thread while a probe waits, so the
+measure does not depend on the load of the machine. The budget is the CPU time that this Python takes to read some
+megabytes of JSON.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 BUDGET_YARDSTICKS = 1.0
-# Each would be sent what the test asks for itself.
+# The tests themselves use these routes.
 SELF = ("/livez", "/metrics")
 
 
@@ -48,7 +48,7 @@ def yardstick_ns() -> int:
 
 
 class Probe(threading.Thread):
-    """Asks /livez until it is told to stop; `worst_ns` is the most CPU time that the loop took meanwhile."""
+    """Asks /livez until `stop`; `worst_ns` is the largest CPU time of the loop during one request."""
 
     def __init__(self, server: Server) -> None:
         super().__init__(daemon=True)
@@ -78,7 +78,7 @@ class Probe(threading.Thread):
 
 
 class Target:
-    """A server with something in it, and the CPU time that none of its requests may take at a stretch."""
+    """A populated server, and the CPU time that no request may take without a pause."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -86,7 +86,7 @@ class Target:
         self.budget_ns = int(BUDGET_YARDSTICKS * yardstick_ns())
 
     def send(self, method: str, path: str, body: bytes | None, what: str) -> str | None:
-        """What is wrong with how the server took it."""
+        """Send a request; a description of the fault, if there is one."""
         probe = Probe(self.server)
         probe.start()
         status, text = 0, b""
@@ -95,7 +95,7 @@ class Target:
                 answer = wire.ask(method, path, body, headers=JSON if body is not None else {})
                 status, text = answer.status, answer.body
         except GONE:
-            pass  # the server refused it by its size, and closed
+            pass  # the server refused it because of its size and closed
         finally:
             probe.stop()
         assert self.server.process.poll() is None, f"{what} ended the server"
@@ -123,7 +123,7 @@ WITH_QUERIES = [r for r in ROUTES if r.method == "GET" and r.path not in SELF]
 
 
 @pytest.mark.parametrize("route", WITH_BODIES, ids=route_name)
-def test_no_body_holds_the_event_loop(target: Target, route: Route) -> None:
+def test_no_body_blocks_the_event_loop(target: Target, route: Route) -> None:
     path = extremes.path_of(route, target.known)
     wrong = []
     for what, body in extremes.bodies(route, target.known):
@@ -136,13 +136,13 @@ def test_no_body_holds_the_event_loop(target: Target, route: Route) -> None:
 @pytest.mark.parametrize(
     "path", ["/api/2.0/mlflow/runs/log-batch", "/api/2.0/mlflow/runs/search", "/graphql"]
 )
-def test_no_body_that_is_no_request_holds_the_event_loop(target: Target, path: str) -> None:
+def test_no_malformed_body_blocks_the_event_loop(target: Target, path: str) -> None:
     wrong = [target.send("POST", path, body, what) for what, body in extremes.garbage()]
     assert not any(wrong), "\n".join(filter(None, wrong))
 
 
 @pytest.mark.parametrize("route", WITH_QUERIES, ids=route_name)
-def test_no_query_holds_the_event_loop(target: Target, route: Route) -> None:
+def test_no_query_blocks_the_event_loop(target: Target, route: Route) -> None:
     wrong = []
     path = extremes.path_of(route, target.known)
     for what, query in extremes.queries(route, target.known):
@@ -154,7 +154,7 @@ def test_no_query_holds_the_event_loop(target: Target, route: Route) -> None:
 
 
 def test_a_small_request_is_within_the_budget(target: Target) -> None:
-    """And a loop that is held is noticed: the probe counts what the server does besides."""
+    """And a blocked loop is noticed: the probe measures the CPU time of other requests."""
     assert target.send("GET", "/health", None, "a probe") is None
     tight = Target.__new__(Target)
     tight.server, tight.known, tight.budget_ns = target.server, target.known, 1

@@ -1,10 +1,10 @@
-"""Rows that another session has locked, and time limits of the role: other runs go on, and nothing is a 500."""
+"""Rows locked by another session, and time limits of the role: other runs are written, and there is no 500."""
 
 from __future__ import annotations
 
-import threading
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -13,9 +13,12 @@ import pytest
 from tests.faults.load import Once, Writer, eventually, in_threads, point, start
 from tests.faults.stored import check_acknowledged, rows
 from tests.fix_server import headrace
+from tests.prometheus import requests_in_flight, total
+from tests.waiting import in_background
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
     from pathlib import Path
 
     from tests.fix_server import Server
@@ -26,7 +29,7 @@ CLIENTS = 6
 
 @contextmanager
 def held(uri: str, statement: str) -> Iterator[None]:
-    """Another session has run a statement and does not end its transaction."""
+    """Another session runs a statement and keeps its transaction open."""
     with psycopg.connect(uri) as connection:
         connection.execute(statement.encode())
         yield
@@ -38,8 +41,8 @@ def metric(run_id: str, step: int) -> dict[str, Any]:
     return {"run_id": run_id, "metrics": [point("m", step, step)]}
 
 
-def test_a_locked_row_stops_its_run_only(tmp_path: Path, postgres_uri: str) -> None:
-    """The clients of all other runs are answered while the lock is held; those of that run are told to come again."""
+def test_a_locked_row_delays_only_its_run(tmp_path: Path, postgres_uri: str) -> None:
+    """Clients of other runs get 200 while the lock is held; those of the locked run get 429."""
     with headrace(postgres_uri, tmp_path) as server, Once(server.url) as wire:
         mine, locked = wire.new_run(name="mine"), wire.new_run(name="locked")
         for run_id in (mine, locked):
@@ -67,74 +70,57 @@ def test_a_locked_row_stops_its_run_only(tmp_path: Path, postgres_uri: str) -> N
 
 
 def all_go_on(writers: list[Writer]) -> None:
-    """Every writer is answered more than once from now on."""
+    """Wait until every writer gets two more acknowledgements."""
     before = [len(writer.batches) for writer in writers]
     eventually(
         lambda: all(len(w.batches) > n + 1 for w, n in zip(writers, before, strict=True)), 10
     )
 
 
-def test_what_waits_for_a_lock_is_written_when_it_goes(tmp_path: Path, postgres_uri: str) -> None:
-    """Its operations are written in their order; the server says meanwhile that a run is set aside."""
+def test_writes_that_wait_for_a_lock_follow_its_release(tmp_path: Path, postgres_uri: str) -> None:
+    """The operations are written in their order; meanwhile /metrics shows a run that is set aside."""
     with headrace(postgres_uri, tmp_path) as server, Once(server.url) as wire:
         run_id = wire.new_run()
-        tags = [Sent(server, "runs/set-tag", tag(run_id, value)) for value in range(3)]
-
-        def set_aside() -> bool:
-            figures = wire.ask("GET", "/metrics").body.decode()
-            return 'headrace_runs_set_aside{worker="0"} 1.0' in figures
-
+        tags: list[Future[int]] = []
         with held(postgres_uri, f"SELECT * FROM runs WHERE run_uuid = '{run_id}' FOR UPDATE"):
-            for one in tags:
-                one.start()
-                time.sleep(0.1)  # so that they arrive in this order
-            eventually(set_aside, 5)
-        assert [one.status() for one in tags] == [200] * 3
+            for value in range(3):
+                body = tag(run_id, value)
+                tags.append(in_background(partial(send, server, "runs/set-tag", body)))
+                # So that they arrive in this order.
+                eventually(lambda: requests_in_flight(wire) == len(tags), 30)
+            eventually(lambda: total(wire, "headrace_runs_set_aside") == 1, 30)
+        assert [one.result(30) for one in tags] == [200] * 3
         assert rows(postgres_uri, "SELECT value FROM tags WHERE key = 't'") == [("2",)]
 
 
 def tag(run_id: str, value: int) -> dict[str, Any]:
-    """What sets the tag `t`."""
+    """A request that sets the tag `t`."""
     return {"run_id": run_id, "key": "t", "value": str(value)}
 
 
-class Sent(threading.Thread):
-    """One request on its way, in a thread."""
-
-    def __init__(self, server: Server, name: str, body: dict[str, Any]) -> None:
-        super().__init__(daemon=True)
-        self._request = server.url, name, body
-        self._status = 0
-
-    def run(self) -> None:
-        """Send it and wait for its answer."""
-        url, name, body = self._request
-        with Once(url) as wire:
-            self._status = wire.post(name, body).status
-
-    def status(self) -> int:
-        """The status of the answer, once it is there."""
-        self.join(30)
-        return self._status
+def send(server: Server, name: str, body: dict[str, Any]) -> int:
+    """The status of a request on a new connection."""
+    with Once(server.url) as wire:
+        return wire.post(name, body).status
 
 
-def test_writes_that_wait_for_a_lock_hold_up_no_run(tmp_path: Path, postgres_uri: str) -> None:
-    """More of them than there are connections for writes; they are written when the lock goes."""
+def test_writes_that_wait_for_a_lock_delay_no_other_run(tmp_path: Path, postgres_uri: str) -> None:
+    """Even if they outnumber the connections for writes; they are written when the lock is released."""
     with headrace(postgres_uri, tmp_path) as server, Once(server.url) as wire:
         run_id = wire.new_run(name="mine")
         experiment_id = wire.made("experiments/create", {"name": "locked"})["experiment_id"]
         body = {"experiment_id": experiment_id, "key": "k", "value": "v"}
-        tags = [Sent(server, "experiments/set-experiment-tag", body) for _ in range(CLIENTS)]
+        set_tag = partial(send, server, "experiments/set-experiment-tag", body)
         lock = f"SELECT * FROM experiments WHERE experiment_id = {experiment_id} FOR UPDATE"
         with held(postgres_uri, lock):
-            for one in tags:
-                one.start()
+            tags = [in_background(set_tag) for _ in range(CLIENTS)]
+            eventually(lambda: requests_in_flight(wire) == len(tags), 30)
             writers = start(CLIENTS, server.url, run_id)
-            time.sleep(1)  # for the locks to be met
+            time.sleep(1)  # so that the requests reach the locks
             all_go_on(writers)
             for writer in writers:
                 writer.stop()
-        assert [one.status() for one in tags] == [200] * CLIENTS
+        assert [one.result(30) for one in tags] == [200] * CLIENTS
         assert set().union(*(w.answers for w in writers)) == {"200"}
 
 
@@ -151,26 +137,25 @@ def test_writes_that_wait_for_a_lock_hold_up_no_run(tmp_path: Path, postgres_uri
 def test_settings_of_the_role_are_no_errors(
     settings: dict[str, str], tmp_path: Path, postgres_uri: str
 ) -> None:
-    """Beside a locked run all others are written at once; the locked one is written when the lock goes."""
+    """Other runs are written while one is locked; that one is written when the lock is released."""
     name = urlsplit(postgres_uri).path[1:]
     with psycopg.connect(postgres_uri, autocommit=True) as admin:
         for key, value in settings.items():
             admin.execute(f"ALTER DATABASE \"{name}\" SET {key} = '{value}'".encode())
     with headrace(postgres_uri, tmp_path) as server, Once(server.url) as wire:
         mine, locked = wire.new_run(name="mine"), wire.new_run(name="locked")
-        waiting = Sent(server, "runs/log-batch", metric(locked, 1))
         with held(
             postgres_uri,
             "SET idle_in_transaction_session_timeout = 0;"
             f"SELECT * FROM runs WHERE run_uuid = '{locked}' FOR UPDATE",
         ):
             writers = start(CLIENTS, server.url, mine)
-            waiting.start()
-            time.sleep(1)  # for the time limits to be met
+            waiting = in_background(partial(send, server, "runs/log-batch", metric(locked, 1)))
+            time.sleep(1)  # so that the time limits expire
             all_go_on(writers)
             for writer in writers:
                 writer.stop()
-        assert waiting.status() == 200
+        assert waiting.result(30) == 200
         assert set().union(*(w.answers for w in writers)) == {"200"}
         check_acknowledged(postgres_uri, mine, writers)
         assert "Traceback" not in server.log()

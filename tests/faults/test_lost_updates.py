@@ -1,14 +1,12 @@
-"""Two writers of one thing: each counts with what the other has written, so that nothing acknowledged is lost.
+"""Two writers of the same rows: each takes the other's writes into account, so no acknowledged write is lost.
 
-Where the order matters the other writer is a session of our own that holds its transaction open until the server is
-seen to wait for it.
+If the order matters, the second writer is a session of the test that keeps its transaction open until the server
+waits for it.
 """
 
 from __future__ import annotations
 
 import json
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from tests.fix_server import headrace
+from tests.waiting import eventually, in_background
 from tests.wire import Wire
 
 if TYPE_CHECKING:
@@ -73,40 +72,28 @@ def other_writer(uri: str, *statements: str) -> Iterator[psycopg.Connection[Any]
         yield session
 
 
-class Call(threading.Thread):
-    """A request that is sent while another writer's transaction is open."""
+class Call:
+    """A request sent while another writer's transaction is open."""
 
     def __init__(self, url: str, method: str, path: str, **body: Any) -> None:
-        super().__init__()
-        self.request = (url, method, path, body)
-        self.answer: Answer | None = None
-        self.start()
-
-    def run(self) -> None:
-        self.answer = send(*self.request)
+        self._answer = in_background(lambda: send(url, method, path, body))
 
     def after(self, other: psycopg.Connection[Any]) -> Answer:
-        """The answer, when the other writer commits once this one waits for it."""
+        """The answer, after the other writer commits when this request waits for it."""
         with psycopg.connect(other.info.dsn, autocommit=True) as watch:
-            deadline = time.monotonic() + LIMIT_S
-            while watch.execute(WAITING).fetchone() == (0,):
-                assert self.is_alive(), f"did not wait for the other writer: {self.answer}"
-                assert time.monotonic() < deadline, "never waits"
-                time.sleep(0.01)
+
+            def waits() -> bool:
+                assert not self._answer.done(), f"did not wait: {self._answer.result()}"
+                return watch.execute(WAITING).fetchone() != (0,)
+
+            eventually(waits, LIMIT_S, what="it waits for the other writer")
         other.commit()
-        self.join(LIMIT_S)
-        assert self.answer is not None
-        return self.answer
+        return self._answer.result(LIMIT_S)
 
 
 @pytest.fixture
-def two_servers(
-    database: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[list[Server]]:
-    """Two servers, of a process each, on one database."""
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    if database == "postgres":
-        uri = request.getfixturevalue("postgres_uri")
+def two_servers(uri: str, tmp_path: Path) -> Iterator[list[Server]]:
+    """Two servers, one process each, on one database."""
     with ExitStack() as stack:
         yield [stack.enter_context(headrace(uri, tmp_path)) for _ in range(2)]
 

@@ -1,4 +1,4 @@
-"""What clients send and do not finish, or ask for and do not take, stays within one budget of bytes."""
+"""Unfinished requests and unread answers stay within one budget of bytes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 from tests.faults.crowd import get, post
 from tests.faults.load import API, Once, eventually
-from tests.faults.test_slow_clients import resident_bytes
 from tests.fix_server import headrace
+from tests.processes import resident_bytes
 
 from headrace.contract.errors import overloaded
 
@@ -36,7 +36,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 def connect(server: Server) -> socket.socket:
-    """A connection whose client keeps little for later."""
+    """A connection with a small receive buffer."""
     raw = socket.socket()
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     raw.settimeout(20)
@@ -46,7 +46,7 @@ def connect(server: Server) -> socket.socket:
 
 
 def send(raw: socket.socket, data: bytes, size: int) -> None:
-    """Send that many bytes more, as long as the server takes them."""
+    """Send that many more bytes, as long as the server reads them."""
     with suppress(OSError):
         raw.sendall(data)
         while size > 0:
@@ -54,7 +54,7 @@ def send(raw: socket.socket, data: bytes, size: int) -> None:
 
 
 def first_status(raw: socket.socket) -> int | None:
-    """The status of an answer that has come, None while there is none."""
+    """The status of the answer, or None if none has arrived."""
     raw.settimeout(0.01)
     try:
         return int(raw.recv(12).split(b" ")[1])
@@ -76,7 +76,7 @@ def first_status(raw: socket.socket) -> int | None:
 def test_unfinished_bodies_stay_within_the_budget(
     server: Server, path: str, clients: int, size: int, framing: str
 ) -> None:
-    """Some are held, the others refused; small requests are answered beside them, and all is given back."""
+    """Some are held, the others refused; small requests succeed meanwhile, and all memory is released."""
     with Once(server.url) as wire, ExitStack() as stack:
         target = path.format(run=wire.new_run())
         head = f"POST {target} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
@@ -101,8 +101,8 @@ def test_unfinished_bodies_stay_within_the_budget(
         eventually(lambda: wire.post("experiments/create", long).status == 200, 10)
 
 
-def test_answers_that_are_not_taken_stay_within_the_budget(server: Server) -> None:
-    """Of many that each hold some megabytes; who takes his answer is served when they have gone."""
+def test_unread_answers_stay_within_the_budget(server: Server) -> None:
+    """There are many of some megabytes each; other clients are served after their connections are closed."""
     with Once(server.url) as wire, ExitStack() as stack:
         run_ids = [wire.new_run() for _ in range(40)]
         for run_id in run_ids:
@@ -121,8 +121,8 @@ def test_answers_that_are_not_taken_stay_within_the_budget(server: Server) -> No
         eventually(lambda: wire.post("runs/search", {"experiment_ids": ["0"]}).status == 200, 10)
 
 
-def test_pipelined_requests_that_wait_are_not_held_by_the_thousand(server: Server) -> None:
-    """Of each connection only what is being answered is read; the rest stays in the kernel."""
+def test_pipelined_requests_are_not_buffered_by_the_thousand(server: Server) -> None:
+    """The server reads only the request that it answers; the rest stays in the kernel."""
     with Once(server.url) as wire, ExitStack() as stack:
         run_id = wire.new_run()
         tags = [{"key": f"{n:0200}", "value": "v" * 5000} for n in range(100)]

@@ -1,19 +1,17 @@
-"""More requests than the server can take: some get their answer, the others get 429 at once."""
+"""More requests than the server can handle: some are answered, the others get 429 immediately."""
 
 from __future__ import annotations
 
 import os
 import signal
-import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tests.faults.crowd import Seen, crowd, get, post
 from tests.faults.load import API, Once, eventually, point
 from tests.faults.stored import check_latest, rows
-from tests.faults.test_killed import database_uri
-from tests.faults.test_slow_clients import resident_bytes
 from tests.fix_server import headrace
+from tests.processes import resident_bytes
 
 from headrace.contract.errors import overloaded
 
@@ -21,19 +19,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    import pytest
     from tests.fix_server import Server
 
 CLIENTS = 300
 SECONDS = 2.0
 GROWTH_BYTES = 200 << 20  # of the process under any of these loads
-AT_ONCE_S = 0.3  # far above what a refusal takes, far below a wait for the load to end
+AT_ONCE_S = 0.3  # far above the time of a refusal, far below the time of the load
 RUNS = 100
 REFUSED = overloaded("").status
 
 
 def impatient(headers: dict[str, str]) -> float:
-    """A client that waits less than it should, so that the load does not end."""
+    """A client that waits less than Retry-After, so that the load does not end."""
     assert 1 <= int(headers["retry-after"]) <= 10
     return 0.3
 
@@ -51,7 +48,7 @@ def batches(run_ids: list[str]) -> Callable[[int, int], bytes]:
 
 
 def searches(client: int, turn: int) -> bytes:
-    """Every client searches, each search another."""
+    """Every client sends different searches."""
     wanted = f"metrics.m > {client / 1000} and params.p != '{turn}'"
     body = {"experiment_ids": ["0"], "filter": wanted, "order_by": ["metrics.m DESC"]}
     return post("runs/search", body)
@@ -82,30 +79,23 @@ def fill(server: Server, runs: int = RUNS) -> list[str]:
 
 
 @contextmanager
-def stopped_once(server: Server) -> Iterator[None]:
-    """Stop the process for a moment, so that every client has a request waiting when it goes on.
+def stopped(server: Server) -> Iterator[None]:
+    """Stop the process during the block, so that it finds the requests of all clients at once.
 
-    A server that is faster than the clients would never have more than a few requests at a time.
+    Without this a server that is faster than the clients would never have more than a few requests at a time.
     """
     pid = server.process.pid
-    timers = [
-        threading.Timer(SECONDS / 4, os.kill, (pid, signal.SIGSTOP)),
-        threading.Timer(SECONDS / 2, os.kill, (pid, signal.SIGCONT)),
-    ]
-    for timer in timers:
-        timer.start()
+    os.kill(pid, signal.SIGSTOP)
     try:
         yield
     finally:
-        for timer in timers:
-            timer.join()
+        os.kill(pid, signal.SIGCONT)
 
 
 def overload(server: Server, make: Callable[[int, int], bytes]) -> Seen:
-    """Too many clients for some seconds; what must hold whatever the load is."""
+    """Apply an overload for some seconds and check everything that does not depend on the kind of requests."""
     before = resident_bytes(server.process.pid)
-    with stopped_once(server):
-        seen = crowd(server.url, CLIENTS, SECONDS, make, impatient)
+    seen = crowd(server.url, CLIENTS, SECONDS, make, impatient, stopped(server))
     assert not seen.broken
     assert set(seen.times) == {200, 429}, {status: len(t) for status, t in seen.times.items()}
     assert seen.quantile(429, 0.5) < AT_ONCE_S
@@ -117,11 +107,8 @@ def overload(server: Server, make: Callable[[int, int], bytes]) -> Seen:
     return seen
 
 
-def test_beyond_what_may_be_in_flight_the_answer_is_429(
-    database: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
-    """Whatever was answered 200 is stored, whatever was answered 429 is not."""
-    uri = database_uri(database, request, tmp_path)
+def test_beyond_what_may_be_in_flight_the_answer_is_429(uri: str, tmp_path: Path) -> None:
+    """Requests with answer 200 are stored, those with 429 are not."""
     with headrace(uri, tmp_path, "--max-requests-in-flight", "16") as server:
         run_ids = fill(server)
         seen = overload(server, batches(run_ids))
@@ -131,11 +118,8 @@ def test_beyond_what_may_be_in_flight_the_answer_is_429(
         overload(server, mixture(run_ids))
 
 
-def test_reads_have_a_bound_of_their_own(
-    database: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
-    """More searches than wait for the database; the writes beside them are not refused."""
-    uri = database_uri(database, request, tmp_path)
+def test_reads_have_their_own_limit(uri: str, tmp_path: Path) -> None:
+    """There are more searches than may wait for the database; concurrent writes are not refused."""
     with headrace(uri, tmp_path) as server:
         run_ids = fill(server)
         log = batches(run_ids)

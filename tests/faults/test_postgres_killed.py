@@ -1,4 +1,4 @@
-"""SIGKILL to PostgreSQL, to one backend or to all of it: acknowledged writes stay, and service returns by itself."""
+"""SIGKILL to one backend or all of PostgreSQL: acknowledged writes stay, and the service recovers by itself."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds backends 
 SOAK = [pytest.mark.soak, pytest.mark.timeout(3600)]
 CLIENTS = 6
 LONGEST_LIFE_S = 0.4  # of PostgreSQL under load
-BACK_WITHIN_S = 5.0  # after PostgreSQL takes connections again
-WHOLE_EVERY = 3  # one kill in so many takes all of PostgreSQL, the others one backend
+BACK_WITHIN_S = 5.0  # after PostgreSQL accepts connections again
+WHOLE_EVERY = 3  # every third kill ends all of PostgreSQL, the others one backend
 
 
 def kill_a_backend(postgres: PostgresServer, uri: str, dice: random.Random) -> bool:
-    """SIGKILL to one that serves headrace, if there is one; PostgreSQL then ends all others and recovers."""
+    """Send SIGKILL to a backend that serves headrace, if there is one; PostgreSQL then ends all others and recovers."""
     statement = "SELECT pid FROM pg_stat_activity WHERE application_name = 'headrace'"
     with suppress(psycopg.OperationalError):  # it may still be recovering
         pids = [pid for (pid,) in rows(uri, statement)]
@@ -72,7 +72,7 @@ def test_acknowledged_writes_survive_postgres(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Killed again and again while clients write and one trains; headrace is never restarted."""
+    """PostgreSQL is killed repeatedly while clients write and one trains; headrace is never restarted."""
     dice = random.Random(kills)
     uri = with_database(own_postgres.uri, "killed")
     with psycopg.connect(own_postgres.uri, autocommit=True) as admin:
@@ -91,7 +91,7 @@ def test_acknowledged_writes_survive_postgres(
             else:
                 own_postgres.kill()
                 own_postgres.start()
-            if number % 10 == 9:  # now and then let it come back, or nobody writes much
+            if number % 10 == 9:  # let it recover sometimes, or few writes succeed
                 eventually(lambda: writes(server, run_id), BACK_WITHIN_S)
         eventually(lambda: writes(server, run_id), BACK_WITHIN_S)
         for writer in writers:
@@ -103,7 +103,7 @@ def test_acknowledged_writes_survive_postgres(
         check_acknowledged(uri, run_id, writers)
         assert server.process.poll() is None
     check_stock_sees_all(uri, run_id)
-    # Most of them, since a backend may be gone, or not there yet, when it is looked for.
+    # Not all of them, because at some moments there is no backend.
     assert backends > kills / WHOLE_EVERY, "PostgreSQL was hardly ever killed at work"
     whole = -(-kills // WHOLE_EVERY)
     with capsys.disabled():
@@ -111,7 +111,7 @@ def test_acknowledged_writes_survive_postgres(
 
 
 def test_a_commit_in_doubt_is_written_once(tmp_path: Path, postgres_uri: str) -> None:
-    """The connection breaks after COMMIT: asked again on a new one, the client hears that it is written."""
+    """The connection breaks after COMMIT: headrace asks again on a new one, and the client gets 200."""
     with behind_proxy(postgres_uri, tmp_path) as (proxy, server), Once(server.url) as wire:
         for number in range(5):
             proxy.lose_answer_to(b"COMMIT\0", then=proxy.reset)
@@ -129,13 +129,15 @@ def test_a_commit_in_doubt_is_written_once(tmp_path: Path, postgres_uri: str) ->
 def test_a_commit_in_doubt_when_the_database_goes_with_it(
     tmp_path: Path, postgres_uri: str
 ) -> None:
-    """A batch is refused, which is harmless to send again. A new run waits for the answer: again would be another."""
+    """A batch is refused, because it can be repeated safely. A new run waits: repeated, it would be another."""
     with behind_proxy(postgres_uri, tmp_path) as (proxy, server), Once(server.url) as wire:
         run_id = wire.new_run(name="before")
         proxy.lose_answer_to(b"COMMIT\0", then=proxy.cut)
         refused = wire.post("runs/log-batch", full(run_id))
         assert (refused.status, refused.headers["retry-after"].isdigit()) == (503, True)
-        assert rows(postgres_uri, "SELECT count(*) FROM metrics") == [(1,)]  # written all the same
+        assert rows(postgres_uri, "SELECT count(*) FROM metrics") == [
+            (1,)
+        ]  # committed in spite of the refusal
         proxy.restore()
         wire.made("runs/log-batch", full(run_id))
         assert rows(postgres_uri, "SELECT count(*) FROM metrics") == [(1,)]
@@ -157,7 +159,7 @@ def test_a_commit_in_doubt_when_the_database_goes_with_it(
 
 
 def back(proxy: Proxy, swallowed: int) -> None:
-    """The network returns three seconds after it swallowed an answer more."""
+    """Restore the network three seconds after it lost one more answer."""
     eventually(lambda: proxy.lost_answers > swallowed and not proxy.listens, 30)
     time.sleep(3)
     proxy.restore()

@@ -1,4 +1,4 @@
-"""The power goes while a server writes to a SQLite file: what was acknowledged is there, once and whole.
+"""The power fails while a server writes to a SQLite file: every acknowledged write is stored once and completely.
 
 The server runs with every change of its files recorded (programs/recorded.py); for many moments of the recording the
 files are built as a disk may hold them that lost its power just then (power.py), and looked through.
@@ -39,7 +39,7 @@ def recorded(directory: Path, synchronous: str) -> AbstractContextManager[Server
 
 
 class Acknowledged(list[Any]):
-    """What was acknowledged, with how long the recording was then: all that the answer promises is in there."""
+    """The acknowledged writes, each with the length of the recording at its acknowledgement."""
 
     def __init__(self, recording: Path) -> None:
         super().__init__()
@@ -52,12 +52,12 @@ class Acknowledged(list[Any]):
         super().append(what)
 
     def until(self, position: int) -> list[Any]:
-        """Those that were acknowledged when the recording was so long."""
+        """The writes that were acknowledged before this position of the recording."""
         return self[: bisect_right(self.at, position)]
 
 
 def load(directory: Path, synchronous: str, batches: int) -> tuple[str, list[Writer]]:
-    """Let clients write; the server is killed once and ended once. The run's id, and the clients."""
+    """Let clients write to a server that is killed once and stopped once; the run's id and the clients."""
     recording = directory / "recording"
     writers: list[Writer] = []
     run_id = ""
@@ -82,7 +82,7 @@ def load(directory: Path, synchronous: str, batches: int) -> tuple[str, list[Wri
 
 
 def check(path: Path, run_id: str, writers: list[Writer], position: int) -> None:
-    """The database opens, is whole, and has all that was acknowledged."""
+    """The database opens, is intact, and has all acknowledged writes."""
     uri = f"sqlite:///{path}"
     assert rows(uri, "PRAGMA integrity_check") == [("ok",)]
     promised: list[Any] = [
@@ -99,7 +99,7 @@ def check(path: Path, run_id: str, writers: list[Writer], position: int) -> None
 
 
 def replay(directory: Path, run_id: str, writers: list[Writer], cuts: int) -> None:
-    """Cut the power that often, at moments all over the recording, and look."""
+    """Cut the power at moments all over the recording and check the database each time."""
     dice = random.Random(7)
     path = directory / "after" / "mlflow.db"
     path.parent.mkdir()
@@ -107,7 +107,7 @@ def replay(directory: Path, run_id: str, writers: list[Writer], cuts: int) -> No
     first = told[0]
     ends = [change.end for change in changes(directory / "recording")]
     later = [end for end in ends if end >= first]
-    # Half of them right when an answer was given: nothing of it may hang on what comes later.
+    # Half of them just after an answer: an acknowledged write must not depend on later changes.
     chosen = dice.sample(later, cuts // 2) + dice.sample(told, min(cuts // 2, len(told)))
     moments = sorted({ends[bisect_right(ends, at) - 1] for at in chosen})
     assert len(moments) > cuts // 2
@@ -122,10 +122,10 @@ def replay(directory: Path, run_id: str, writers: list[Writer], cuts: int) -> No
 
 
 @pytest.mark.parametrize(("batches", "cuts"), SIZES)
-def test_what_was_acknowledged_outlives_a_power_cut(
+def test_acknowledged_writes_survive_a_power_cut(
     batches: int, cuts: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """At any moment, whatever the disk had kept for later; checkpoints, a kill and an orderly end among it."""
+    """At any moment, also during checkpoints, a kill and an orderly stop, with any part of the unsynced data lost."""
     began = time.monotonic()
     run_id, writers = load(tmp_path, "full", batches)
     replay(tmp_path, run_id, writers, cuts)
@@ -136,7 +136,7 @@ def test_what_was_acknowledged_outlives_a_power_cut(
 
 
 def test_the_replay_notices_what_is_not_synced(tmp_path: Path) -> None:
-    """With `--sqlite-synchronous normal` the last writes may be lost: so the check can fail."""
+    """With `--sqlite-synchronous normal` the last writes may be lost, and the check must fail."""
     run_id, writers = load(tmp_path, "normal", 40)
     with pytest.raises(AssertionError):
         replay(tmp_path, run_id, writers, 20)

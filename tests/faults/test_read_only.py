@@ -1,4 +1,4 @@
-"""A database that takes no writes: reads are answered, writes are refused with the reason, and it passes."""
+"""A read-only database: reads succeed, writes are refused with the reason until it is writable again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def make_read_only(uri: str, word: str) -> None:
 
 
 def test_a_postgres_that_becomes_read_only(tmp_path: Path, postgres_uri: str) -> None:
-    """While it serves, and when it starts so; each time without a restart until it is writable again."""
+    """While the server runs, and from its start; it needs no restart when the database is writable again."""
     for _ in range(2):
         with headrace(postgres_uri, tmp_path) as server, Once(server.url) as wire:
             make_read_only(postgres_uri, "off")
@@ -39,7 +39,7 @@ def test_a_postgres_that_becomes_read_only(tmp_path: Path, postgres_uri: str) ->
                 ("experiments/create", {"name": "refused"}),
             ):
                 refusal = wire.post(name, body)
-                # 503: sent on a connection whose backend was ending, so that nobody knows.
+                # 503: the backend of the connection was ending, so the effect is unknown.
                 assert refusal.status in (429, 503), str(refusal)
                 assert "ReadOnlySQLTransactionError" in refusal.json()["message"]
                 assert refusal.headers["retry-after"].isdigit()

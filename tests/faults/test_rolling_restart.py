@@ -1,4 +1,4 @@
-"""Two servers behind one address, restarted in turn under load: no training notices."""
+"""Two servers behind one address, restarted in turn under load: a training gets no error."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ SOAK = [pytest.mark.soak, pytest.mark.timeout(1200)]
 
 
 def wait_for_more(writers: list[Writer]) -> None:
-    """Return once each of them has written again."""
+    """Wait until each writer gets one more acknowledgement."""
     before = [len(writer.batches) for writer in writers]
     eventually(lambda: all(len(w.batches) > n for w, n in zip(writers, before, strict=True)), 30)
 
 
 @pytest.mark.parametrize("turns", [1, pytest.param(40, marks=SOAK)])
 def test_servers_are_restarted_in_turn(turns: int, postgres_uri: str, tmp_path: Path) -> None:
-    """SIGTERM, exit code 0, a new one on the same port; the stock client behind the balancer raises nothing."""
+    """Each ends with exit code 0 after SIGTERM and is replaced on the same port; the stock client raises nothing."""
     ports = [free_port(), free_port()]
     with ExitStack() as servers, Balancer(ports) as front:
         both = [
@@ -49,6 +49,6 @@ def test_servers_are_restarted_in_turn(turns: int, postgres_uri: str, tmp_path: 
             for writer in writers:
                 writer.stop()
             trained.finish()
-        # A client that repeats nothing may meet the moment in which the port is closed.
+        # A client without retries may connect while the port is closed.
         assert set().union(*(w.answers for w in writers)) <= {"200", "gone"}
         check_acknowledged(postgres_uri, run_id, writers)

@@ -1,4 +1,4 @@
-"""PostgreSQL's host falls silent: no refusal, no reset, and nothing acknowledges what is sent."""
+"""PostgreSQL's host stops answering: no refusal, no reset, and no acknowledgement of sent data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's s
 
 
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
-def test_the_kernel_is_asked_to_notice(
+def test_the_kernel_is_told_to_notice_silence(
     loop: Callable[[], asyncio.AbstractEventLoop], postgres_uri: str
 ) -> None:
     """Unacknowledged data and unanswered keep-alive probes break a connection within half a minute."""

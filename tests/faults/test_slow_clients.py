@@ -1,4 +1,4 @@
-"""Clients that trickle, stop, or never read: they are cut off in time, and others notice nothing."""
+"""Clients that send slowly, stop, or never read: they are disconnected in time, and others are not affected."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import json
 import resource
 import socket
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -17,6 +16,7 @@ import pytest
 from tests.faults.crowd import answer, get, post
 from tests.faults.load import API, Once
 from tests.fix_server import headrace
+from tests.processes import resident_bytes
 
 from headrace.http.app import create_app
 from headrace.http.connection import Connection
@@ -26,18 +26,19 @@ from headrace.settings.load import load
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
 
 STALL_S = 1.0
 CUT_OFF_WITHIN_S = 60
 IDLE = 2000
 IDLE_BYTES = 50 << 10  # a connection, at most
 ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/"
-FILE_BYTES = 16 << 20  # more than the kernel keeps for a client that does not read
+FILE_BYTES = 16 << 20  # more than the kernel buffers for a client that does not read
 
 
 @asynccontextmanager
 async def impatient(directory: Path, stall_s: float = STALL_S) -> AsyncIterator[Server]:
-    """A headrace server in this process that waits a second where it usually waits half a minute."""
+    """A headrace server in this process with time limits of a second in place of half a minute."""
     (directory / "artifacts").mkdir()
     (directory / "artifacts" / "large").write_bytes(bytes(FILE_BYTES))
     settings = load(
@@ -66,7 +67,7 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def connect(server: Server) -> Streams:
-    """A connection whose client keeps little for later."""
+    """A connection with a small receive buffer."""
     raw = socket.socket()
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     raw.setblocking(False)
@@ -84,7 +85,7 @@ async def leave(connections: list[Streams]) -> None:
 
 
 async def trickle(streams: Streams, data: bytes) -> None:
-    """Send a byte every tenth of a second, until the server has enough of it."""
+    """Send a byte every tenth of a second until the server closes the connection."""
     with suppress(OSError):
         for n in range(len(data)):
             streams[1].write(data[n : n + 1])
@@ -127,7 +128,7 @@ SLOW: dict[str, Callable[[Streams], Any]] = {
 
 
 async def test_slow_clients_are_cut_off(tmp_path: Path) -> None:
-    """They are gone after the timeout although they go on sending; meanwhile others are served."""
+    """They are disconnected after the timeout even if they still send; meanwhile others are served."""
     async with impatient(tmp_path) as server:
         swift, number = await connect(server), 0
         tags = [{"key": "long", "value": "x" * 5000}]
@@ -156,8 +157,8 @@ def left(server: Server, slow: list[tuple[str, Streams]]) -> list[str]:
     return [how for how, (_, writer) in slow if writer.get_extra_info("sockname") in peers]
 
 
-async def test_a_client_that_goes_on_has_all_the_time(tmp_path: Path) -> None:
-    """A body, and an answer, that take several timeouts in good pieces come through."""
+async def test_a_client_that_makes_progress_is_not_cut_off(tmp_path: Path) -> None:
+    """A body and an answer that take several timeouts, but progress in large pieces, succeed."""
     async with impatient(tmp_path, stall_s=2) as server:
         reader, writer = await connect(server)
         body = json.dumps({"name": "patient", "tags": [{"key": "k", "value": "v"}]}).encode()
@@ -183,7 +184,7 @@ async def test_a_client_that_goes_on_has_all_the_time(tmp_path: Path) -> None:
 
 
 async def test_a_reader_that_the_server_cannot_see_advance_is_not_cut_off(tmp_path: Path) -> None:
-    """It takes several times what is asked for, from the kernel's buffers, which hide it for many timeouts."""
+    """It reads several times the required rate, but from kernel buffers, which hide this for many timeouts."""
     async with impatient(tmp_path) as server:
         reader, writer = await connect(server)
         writer.write(get(f"{ARTIFACT}large"))
@@ -201,7 +202,7 @@ async def test_a_reader_that_the_server_cannot_see_advance_is_not_cut_off(tmp_pa
 
 @contextmanager
 def descriptors(soft: int) -> Iterator[None]:
-    """This process and what it starts have that soft limit of open files."""
+    """Set the soft limit of open files for this process and its children."""
     before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, hard), hard))
     try:
@@ -210,13 +211,8 @@ def descriptors(soft: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
 
 
-def resident_bytes(pid: int) -> int:
-    """Memory that a process has in use."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
-
-
 def test_two_thousand_idle_connections_do_no_harm(tmp_path: Path) -> None:
-    """Started with 512 descriptors, the server takes what it may have; others are served beside them."""
+    """Started with 512 descriptors, the server raises its limit; other clients are served meanwhile."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < IDLE + 1000:
         pytest.skip(f"needs {IDLE + 1000} descriptors; the hard limit is {hard}")
@@ -245,8 +241,8 @@ def test_two_thousand_idle_connections_do_no_harm(tmp_path: Path) -> None:
         server.__exit__(None, None, None)
 
 
-async def test_a_connection_leaves_nothing_for_the_collector(tmp_path: Path) -> None:
-    """It looks once in thousands of connections: until then memory would grow with each."""
+async def test_a_closed_connection_leaves_no_reference_cycle(tmp_path: Path) -> None:
+    """The garbage collector runs once in thousands of connections; until then memory would grow with each."""
     async with impatient(tmp_path) as server:
         gc.collect()
         gc.disable()

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import socket
 import sqlite3
-import time
 from contextlib import ExitStack, closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 from tests.fill import fill
+from tests.processes import peak_bytes, reset_peak
+from tests.waiting import eventually
 from tests.wire import Wire
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.fix_api import Api
 
 KEY = "k" * 240
-POINTS = 40_000  # of 300 bytes: more than the kernel keeps for a client that does not read
+POINTS = 40_000  # of 300 bytes: more than the kernel buffers for a client that does not read
 SLOW = 6
 TIMEOUT_S = 60
 IN_TRANSACTION = (
@@ -32,7 +32,7 @@ IN_TRANSACTION = (
 
 
 def slow_reader(api: Api, target: str) -> socket.socket:
-    """A client that has asked and read the first bytes of the answer."""
+    """A client that has sent a request and read the first bytes of the answer."""
     parts = urlsplit(api.server.url)
     sock = socket.socket()
     sock.settimeout(TIMEOUT_S)
@@ -44,7 +44,7 @@ def slow_reader(api: Api, target: str) -> socket.socket:
 
 
 def rest_of(sock: socket.socket) -> bytes:
-    """All that the client has not read yet."""
+    """The bytes that the client has not read yet."""
     parts = []
     while part := sock.recv(1 << 20):
         parts.append(part)
@@ -64,7 +64,7 @@ def points_of(chunked: bytes) -> list[int]:
 
 @pytest.fixture
 def history(api: Api) -> str:
-    """The target of a long history; its steps are twice the place, so that points fit in between."""
+    """The target of a long history with even steps, so that other points fit in between."""
     run = api.run().id
     rows = [(run, KEY, n, 2 * n, 2 * n, False) for n in range(POINTS)]
     fill(api.uri, "metrics", "run_uuid, key, value, timestamp, step, is_nan", rows)
@@ -73,13 +73,13 @@ def history(api: Api) -> str:
 
 @pytest.fixture
 def slow(api: Api, history: str) -> Iterator[list[socket.socket]]:
-    """More slow readers of it than the database has connections for anything."""
+    """More slow readers of the history than the server has database connections."""
     with ExitStack() as stack:
         readers = [stack.enter_context(closing(slow_reader(api, history))) for _ in range(SLOW)]
         yield readers
 
 
-def test_slow_readers_take_histories_from_nobody(api: Api, slow: list[socket.socket]) -> None:
+def test_slow_readers_do_not_delay_other_histories(api: Api, slow: list[socket.socket]) -> None:
     run = api.run()
     for step in range(3):
         api.ok("runs/log-metric", run_id=run.id, key="m", value=step, timestamp=step, step=step)
@@ -87,7 +87,7 @@ def test_slow_readers_take_histories_from_nobody(api: Api, slow: list[socket.soc
 
 
 def transactions(api: Api) -> int:
-    """Sessions of the database that are in a transaction; on SQLite whether a snapshot keeps the log."""
+    """The number of sessions in a transaction; on SQLite 1 if a snapshot prevents a checkpoint."""
     if api.uri.startswith("sqlite"):
         with closing(sqlite3.connect(urlsplit(api.uri).path[1:], timeout=30)) as file:
             busy, logged, checkpointed = file.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
@@ -99,15 +99,12 @@ def transactions(api: Api) -> int:
 
 
 def test_slow_readers_hold_no_transaction(api: Api, slow: list[socket.socket]) -> None:
-    """Once the server has sent what the kernel takes; a write makes a log that a snapshot would keep."""
-    deadline = time.monotonic() + TIMEOUT_S
+    """As soon as the kernel's buffers are full. The write creates a log that a snapshot would keep."""
     api.experiment()
-    while transactions(api):
-        assert time.monotonic() < deadline, "a reader that waits for its client holds a transaction"
-        time.sleep(0.1)
+    eventually(lambda: not transactions(api), what="no transaction is open")
 
 
-def test_what_was_logged_before_comes_once_whatever_is_logged_meanwhile(
+def test_a_slow_history_has_every_earlier_point_once_while_others_are_logged(
     api: Api, history: str, slow: list[socket.socket]
 ) -> None:
     run = history.partition("run_id=")[2].partition("&")[0]
@@ -120,18 +117,6 @@ def test_what_was_logged_before_comes_once_whatever_is_logged_meanwhile(
     found = points_of(rest_of(slow[0]))
     assert [step for step in found if step % 2 == 0] == [2 * n for n in range(POINTS)]
     assert found == sorted(set(found))
-
-
-def peak_bytes(pid: int) -> int:
-    """The most memory that a process has had in use since `forget_peak`."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) << 10
-
-
-def forget_peak(pid: int) -> int:
-    """Begin to count anew; returns the memory in use."""
-    Path(f"/proc/{pid}/clear_refs").write_text("5")
-    return peak_bytes(pid)
 
 
 def ask(api: Api, body: dict[str, Any]) -> int:
@@ -148,7 +133,7 @@ def ask(api: Api, body: dict[str, Any]) -> int:
 
 
 def test_a_search_of_large_runs_takes_little_memory(api: Api) -> None:
-    """Whether the runs are few or many, and their values short or long."""
+    """For few and many runs, with short and long values."""
     experiment = api.experiment().id
     ids = [f"{int(experiment):08x}{n:024x}" for n in range(200)]
     columns = "run_uuid, experiment_id, status, start_time, artifact_uri, lifecycle_stage"
@@ -159,7 +144,7 @@ def test_a_search_of_large_runs_takes_little_memory(api: Api) -> None:
     pid = api.server.process.pid
     for runs in (100, 200):
         body = {"experiment_ids": [experiment], "max_results": runs}
-        idle = forget_peak(pid)
+        idle = reset_peak(pid)
         size = ask(api, body)
         assert size > runs * 40 * 5000
         assert peak_bytes(pid) - idle < size

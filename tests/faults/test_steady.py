@@ -1,4 +1,4 @@
-"""Memory, descriptors and connections of a server that is at work for long stay what they were."""
+"""Memory, descriptors and connections of a server under long load stay constant."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ from tests.faults.crowd import crowd, get
 from tests.faults.leavers import FILE_BYTES, Leavers
 from tests.faults.load import API, Once
 from tests.faults.stored import check_latest, rows
-from tests.faults.test_killed import database_uri
 from tests.faults.test_overload import batches, searches
-from tests.faults.test_slow_clients import resident_bytes
 from tests.fix_server import headrace
+from tests.processes import descriptors, resident_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,11 +29,11 @@ if TYPE_CHECKING:
 CLIENTS = 24
 RUNS = 50
 GROWTH = 1.05  # at most, after warm-up
-SHORT_GROWTH = 1.25  # in seconds, when caches are still being filled
+SHORT_GROWTH = 1.25  # of the short load, which still fills caches
 SAMPLE_EVERY_S = 0.5
 # SQLite keeps the descriptor of a connection that was closed while another one had a lock, and uses it for the next.
 SPARE_DESCRIPTORS = 8
-SPARE_CONNECTIONS = 4  # pools open one when so many requests meet for the first time
+SPARE_CONNECTIONS = 4  # a pool opens one more when many requests coincide for the first time
 LONG_S = float(os.environ.get("SOAK_SECONDS", "3600"))
 WARM_UP_S = min(120.0, LONG_S / 2)  # before the long load
 SOAK = [pytest.mark.soak, pytest.mark.timeout(LONG_S + 600)]
@@ -44,13 +43,8 @@ CASES = [
 ]
 
 
-def descriptors(pid: int) -> int:
-    """Open files and sockets of a process."""
-    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
-
-
 def work(run_ids: list[str]) -> Callable[[int, int], bytes]:
-    """What a server is asked in a day: batches, histories, runs, searches, wrong requests."""
+    """A typical mixture of requests: batches, histories, runs, searches."""
     log = batches(run_ids)
 
     def make(client: int, turn: int) -> bytes:
@@ -62,9 +56,7 @@ def work(run_ids: list[str]) -> Callable[[int, int], bytes]:
                 return get(f"{API}runs/get?run_id={run_id}")
             case 7:
                 return get(f"{API}metrics/get-history?run_id={run_id}&metric_key=m&max_results=100")
-        return log(
-            client, turn % 1000
-        )  # the same points again: the database does not grow for ever
+        return log(client, turn % 1000)  # the same points again, so that the database stays small
 
     return make
 
@@ -128,12 +120,11 @@ def test_a_server_at_work_does_not_grow(
     load_s: float,
     growth: float,
     database: str,
-    request: pytest.FixtureRequest,
+    uri: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Mixed load from many clients; connections come and go, and others leave in the middle of anything."""
-    uri = database_uri(database, request, tmp_path)
+    """Mixed load from many clients; connections are opened and closed, and some clients disconnect early."""
     with headrace(uri, tmp_path) as server:
         with Once(server.url) as wire:
             run_ids = [wire.new_run(name=f"run-{n}") for n in range(RUNS)]

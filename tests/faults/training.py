@@ -1,4 +1,4 @@
-"""Trainings with the stock mlflow client that go on while faults happen, and what they must have left."""
+"""Trainings with the stock mlflow client that continue during faults, and the check of their rows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Training:
         self._stop = directory / f"{name}.stop"
         environment = base_environment() | STOCK_ENVIRONMENT | {"MLFLOW_TRACKING_URI": url}
         environment["GIT_PYTHON_REFRESH"] = "quiet"
-        del environment["PYTHONPATH"]  # the program sees its own environment only
+        del environment["PYTHONPATH"]  # the program must not import this repository
         self._process = subprocess.Popen(
             [sys.executable, PROGRAM, name, self._stop],
             cwd=directory,
@@ -40,7 +40,7 @@ class Training:
         )
 
     def wait_until_it_logs(self) -> None:
-        """Return once the database holds some of its steps."""
+        """Wait until the database has some of its steps."""
         statement = f"SELECT count(*) FROM metrics m JOIN runs r USING (run_uuid) WHERE r.name = '{self.name}'"
 
         def logs() -> bool:
@@ -50,7 +50,7 @@ class Training:
         eventually(logs, STARTED_WITHIN_S)
 
     def finish(self, within_s: float = 90) -> None:
-        """Let it end, and check that it raised nothing and that all it logged is there, once."""
+        """Let it end; it must have raised nothing, and everything that it logged must be stored once."""
         self._stop.touch()
         out, err = self._process.communicate(timeout=within_s)
         assert self._process.returncode == 0, err[-4000:]
@@ -77,7 +77,7 @@ class Training:
 
 @contextmanager
 def training(url: str, uri: str, directory: Path, name: str = "training") -> Iterator[Training]:
-    """A training that is killed when the block is left before `finish`."""
+    """Start a training; it is killed at the end of the block unless `finish` was called."""
     one = Training(url, uri, directory, name)
     try:
         yield one

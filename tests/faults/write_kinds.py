@@ -1,7 +1,7 @@
-"""Every kind of write, once: its request, the rows that it leaves, and whether clients send it again after silence.
+"""A table of every kind of write: its request, its rows, and whether clients repeat it without an answer.
 
-Texts hold `$names`: `$u` is new for every attempt; the others name what `STAGES` makes for this attempt, or what
-`SHARED` made once. `$answer` is what the server answered.
+Texts contain `$names`: `$u` is unique for each attempt; the others are ids that `STAGES` creates for each attempt
+or `SHARED` creates once. `$answer` is the server's answer.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Step:
 class Kind:
     """A kind of write. `stored` is a query that gives `rows` once it is written, and others before.
 
-    `repeatable`: MLflow's clients, also those from 3.18 on, send it again when its answer did not arrive.
+    `repeatable`: all MLflow clients, including 3.18 and later, repeat it when no answer arrives.
     """
 
     request: str
@@ -286,7 +286,7 @@ def do(wire: Once, step: Step, known: dict[str, str]) -> str:
 
 
 def shared_things(wire: Once) -> dict[str, str]:
-    """What all attempts share, by name."""
+    """Create the shared objects; their ids by name."""
     known: dict[str, str] = {}
     for name, step in SHARED.items():
         known[name] = do(wire, step, known)
@@ -303,7 +303,7 @@ class Attempt:
 
     @classmethod
     def prepared(cls, kind: Kind, wire: Once, uri: str, shared: dict[str, str]) -> Attempt:
-        """What the write needs is made; the write itself has not happened."""
+        """Create the objects that the write needs, without the write itself."""
         token = "u" + uuid.uuid4().hex
         one = cls(kind, uri, shared | {"u": token, "short": token[:20], "answer": "?"})
         for name in kind.stages:

@@ -1,4 +1,4 @@
-"""The page's GraphQL beside stock's: both servers on one database, the same questions."""
+"""The page's GraphQL: the same queries to headrace and stock on one database."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import pytest
+from tests.fix_database import empty_database
 from tests.fix_packages import environment_without
-from tests.fix_postgres import fresh_database
 from tests.fix_server import headrace, stock
 from tests.wire import Answer, Wire
 
@@ -66,7 +66,7 @@ query GetMetricHistoryBulkInterval($data: MlflowGetMetricHistoryBulkIntervalInpu
 
 @dataclass
 class Both:
-    """headrace and stock on one database, and what is in it."""
+    """headrace and stock on one database, and its ids."""
 
     ours: Wire
     stock: Wire
@@ -82,11 +82,8 @@ def both(
 ) -> Iterator[Both]:
     directory = tmp_path_factory.mktemp("graphql")
     with ExitStack() as stack:
-        if database == "sqlite":
-            uri = f"sqlite:///{directory}/mlflow.db"
-        else:
-            uri = stack.enter_context(fresh_database(request.getfixturevalue("postgres_server")))
-        # Without mlflow, headrace cannot ask stock: what it answers here it answers itself.
+        uri = stack.enter_context(empty_database(database, request, directory))
+        # Without mlflow, headrace cannot pass queries on to stock, so it answers them itself.
         env = environment_without(directory / "env", "mlflow")
         ours = stack.enter_context(headrace(uri, directory, environment=env))
         theirs = stack.enter_context(stock(uri, directory))
@@ -148,7 +145,7 @@ def ask(wire: Wire, query: str, **rest: Any) -> Answer:
 
 
 def same(both: Both, query: str, **rest: Any) -> Any:
-    """Ask both, compare the answers, return them."""
+    """Send a query to both, compare the answers, return one."""
     mine, its = (ask(wire, query, **rest) for wire in (both.ours, both.stock))
     assert its.status == 200
     assert mine.status == 200, mine
@@ -232,7 +229,7 @@ def test_a_history(both: Both, key: str) -> None:
     ],
 )
 def test_a_part_of_a_history_is_what_rest_gives(both: Both, asked: dict[str, Any]) -> None:
-    """Stock looks for these in the URL of /graphql, finds nothing and sends the whole range."""
+    """Stock looks for these in the URL of /graphql, does not find them and sends the whole range."""
     data = {"runIds": [both.run, both.bare], "metricKey": "many", **asked}
     answer = ask(both.ours, HISTORY, variables={"data": data}).json()
     found = answer["data"]["mlflowGetMetricHistoryBulkInterval"]["metrics"]
@@ -305,7 +302,7 @@ def test_a_body_that_is_too_large_is_refused(both: Both) -> None:
     assert both.ours.ask("POST", "/graphql", b" " * (2 << 20), JSON).status == 400
 
 
-# What the page never asks. headrace here cannot ask stock, so 501 shows that it would.
+# Queries that the page never sends. headrace would pass them on to stock; here it cannot, and answers 501.
 FOR_STOCK: list[dict[str, Any]] = [
     {"query": '{ test(inputString: "x") { output } }'},
     {"query": 'mutation { testMutation(inputString: "x") { output } }'},
@@ -343,7 +340,7 @@ FOR_STOCK: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("asked", FOR_STOCK)
-def test_what_the_page_never_asks_is_left_to_stock(both: Both, asked: dict[str, Any]) -> None:
+def test_other_queries_are_left_to_stock(both: Both, asked: dict[str, Any]) -> None:
     answer = both.ours.ask("POST", "/graphql", json.dumps(asked).encode(), JSON)
     assert (answer.status, answer.json()["error_code"]) == (501, "NOT_IMPLEMENTED")
 

@@ -33,7 +33,7 @@ def query(path: Path, sql: str) -> Any:
 
 
 class Writer(threading.Thread):
-    """Logs batches of 100 points until told to stop; `answered` counts those that were acknowledged."""
+    """Logs batches of 100 points until `stops` is set; `answered` counts the acknowledged ones."""
 
     def __init__(self, url: str) -> None:
         super().__init__(daemon=True)
@@ -58,8 +58,8 @@ class Writer(threading.Thread):
                     self.answered += 1
 
 
-def test_a_backup_of_a_busy_server_is_of_one_moment(tmp_path: Path) -> None:
-    """It holds everything that was answered before it began, and whole transactions only."""
+def test_a_backup_of_a_busy_server_is_consistent(tmp_path: Path) -> None:
+    """It has all writes acknowledged before it began, and only complete transactions."""
     source = tmp_path / "mlflow.db"
     copies = []
     with headrace(f"sqlite:///{source}", tmp_path) as server:
@@ -88,7 +88,7 @@ def test_a_backup_of_a_busy_server_is_of_one_moment(tmp_path: Path) -> None:
 
 
 def test_a_backup_does_not_overwrite(tmp_path: Path) -> None:
-    """The one of yesterday may be the good one."""
+    """The older backup may be the only good one."""
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     assert command("db", "init", uri).returncode == 0
     (tmp_path / "copy.db").write_text("precious")
@@ -98,8 +98,8 @@ def test_a_backup_does_not_overwrite(tmp_path: Path) -> None:
     assert (tmp_path / "copy.db").read_text() == "precious"
 
 
-def test_a_restore_brings_back_what_was_there(tmp_path: Path) -> None:
-    """And moves what is there aside; not while a server has it open."""
+def test_a_restore_brings_the_data_back(tmp_path: Path) -> None:
+    """And moves the current file aside; it refuses while a server has the file open."""
     source, copy = tmp_path / "mlflow.db", tmp_path / "copy.db"
     uri = f"sqlite:///{source}"
     with headrace(uri, tmp_path) as server, Wire(server.url) as wire:
@@ -124,8 +124,8 @@ def test_a_restore_brings_back_what_was_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no database at all" * 100])
-def test_what_is_no_backup_is_not_restored(tmp_path: Path, content: bytes) -> None:
-    """The file that is there stays."""
+def test_a_file_that_is_no_backup_is_not_restored(tmp_path: Path, content: bytes) -> None:
+    """The current file stays."""
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     assert command("db", "init", uri).returncode == 0
     (tmp_path / "copy.db").write_bytes(content)
@@ -134,7 +134,7 @@ def test_what_is_no_backup_is_not_restored(tmp_path: Path, content: bytes) -> No
 
 
 def test_a_damaged_database_can_be_replaced(tmp_path: Path) -> None:
-    """That is what a backup is for."""
+    """A restore must work in this case."""
     path = tmp_path / "mlflow.db"
     uri = f"sqlite:///{path}"
     assert command("db", "init", uri).returncode == 0
@@ -146,7 +146,7 @@ def test_a_damaged_database_can_be_replaced(tmp_path: Path) -> None:
 
 
 def test_postgresql_has_tools_of_its_own(tmp_path: Path) -> None:
-    """They are named."""
+    """The message names them."""
     done = command("backup", "postgresql://u:secret@h/d", str(tmp_path / "copy.db"))
     assert done.returncode == 2
     assert "pg_dump" in done.stderr
@@ -171,21 +171,21 @@ NAMES = "SELECT group_concat(name) FROM (SELECT name FROM experiments ORDER BY e
 
 
 def test_a_restore_moves_a_log_aside_that_a_killed_server_left(tmp_path: Path) -> None:
-    """SQLite would replay it over the restored file, whosever it was."""
+    """SQLite would apply it to the restored file."""
     source = killed_server(tmp_path)
-    source.rename(tmp_path / "broken.db")  # as somebody does in the night, without its log
+    source.rename(tmp_path / "broken.db")  # as an administrator may do, without the log
     done = command("restore", str(tmp_path / "copy.db"), f"sqlite:///{source}")
     assert done.returncode == 0, done.stderr
     assert "mlflow.db.replaced-1-wal" in done.stdout
     assert query(source, "PRAGMA integrity_check") == "ok"
     assert query(source, NAMES) == "Default,early"
-    for suffix in ("-wal", "-shm"):  # nothing of the old database is lost
+    for suffix in ("-wal", "-shm"):  # the old database is complete
         (tmp_path / f"mlflow.db.replaced-1{suffix}").rename(tmp_path / f"broken.db{suffix}")
     assert query(tmp_path / "broken.db", NAMES) == "Default,early,late"
 
 
 def test_a_database_that_was_moved_away_under_its_server_is_not_restored(tmp_path: Path) -> None:
-    """The server still writes to the log that lies there."""
+    """The server still writes to the log at that path."""
     source = tmp_path / "mlflow.db"
     uri = f"sqlite:///{source}"
     with headrace(uri, tmp_path):
@@ -199,10 +199,10 @@ def test_a_database_that_was_moved_away_under_its_server_is_not_restored(tmp_pat
 
 
 @pytest.mark.parametrize("suffix", ["-wal", "-journal"])
-def test_a_backup_is_not_put_or_read_beside_a_log_of_another_file(
+def test_a_backup_is_not_written_or_read_beside_another_files_log(
     tmp_path: Path, suffix: str
 ) -> None:
-    """Neither may it be written there, nor is it known whether the log is a part of it."""
+    """SQLite would apply the log to it, or the log may be a part of it."""
     uri, copy = f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "copy.db"
     assert command("db", "init", uri).returncode == 0
     log = tmp_path / f"copy.db{suffix}"
@@ -229,7 +229,7 @@ def damage(path: Path) -> None:
         file.write(b"\x0a" + b"\xff" * 40)
 
 
-def test_a_damaged_backup_leaves_the_file_that_is_there(tmp_path: Path) -> None:
+def test_a_damaged_backup_leaves_the_current_file(tmp_path: Path) -> None:
     """The damage is in an index, deep in the file: only a check of all of it finds that."""
     source = killed_server(tmp_path)
     copy = tmp_path / "copy.db"
@@ -245,10 +245,10 @@ def test_a_damaged_backup_leaves_the_file_that_is_there(tmp_path: Path) -> None:
     }
 
 
-def test_what_is_damaged_after_it_was_put_in_place_is_taken_away_again(
+def test_a_restored_file_that_is_damaged_is_removed_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The database is checked where it lies: a disk or another process may have spoiled it after the copy was."""
+    """The database is checked in its final place: a disk or another process may damage it after the copy."""
     source = killed_server(tmp_path)
     replace = backup._replace
 
@@ -282,7 +282,7 @@ main()
 
 
 def test_a_restore_that_is_killed_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
-    """At every step, with a log to be folded in; and the next one does what is left."""
+    """At every step, with a log to apply; and the next restore completes the work."""
     first = tmp_path / "first"
     first.mkdir()
     killed_server(first)

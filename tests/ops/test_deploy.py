@@ -1,4 +1,4 @@
-"""What stands in deploy/: parsed by the tools that read it where these are installed, else by its structure."""
+"""The files in deploy/, checked by their own tools if these are installed, else by structure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from tests.fix_server import ROOT, free_port, headrace
-from tests.ops.test_probes import eventually
+from tests.waiting import eventually
 from tests.wire import Wire
 
 from headrace.settings.table import SETTINGS
@@ -35,7 +35,7 @@ FILES = sorted(path for path in DEPLOY.rglob("*") if path.is_file())
 
 
 def ran(*argv: str) -> subprocess.CompletedProcess[str]:
-    """A tool, without the configuration of whoever runs the tests."""
+    """Run a tool without the user's configuration."""
     return subprocess.run(
         argv,
         cwd=ROOT,
@@ -72,7 +72,7 @@ def of_kind(kind: str) -> Any:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_variables_are_settings(path: Path) -> None:
-    """A misspelt variable would be ignored without a word."""
+    """A misspelt variable would be ignored silently."""
     known = {name for setting in SETTINGS for name in setting.env} | CLIENTS
     assert not set(VARIABLE.findall(path.read_text())) - known - {"MLFLOW_", "HEADRACE_"}
 
@@ -83,7 +83,7 @@ def metric_names(text: str) -> set[str]:
 
 
 def test_every_metric_of_dashboard_and_alerts_exists(tmp_path: Path) -> None:
-    """In /metrics of a server that has answered one request."""
+    """In /metrics of a server after one request."""
     with (
         headrace(f"sqlite:///{tmp_path}/m.db", tmp_path) as server,
         Wire(server.url) as wire,
@@ -118,8 +118,8 @@ def test_prometheus_reads_every_expression_of_the_dashboard(tmp_path: Path) -> N
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_panels_have_places_of_their_own() -> None:
-    """Grafana would lay them over each other."""
+def test_panels_do_not_overlap() -> None:
+    """Otherwise Grafana would overlap them."""
     panels = json.loads((DEPLOY / "grafana/headrace.json").read_text())["panels"]
     cells = [
         (panel["gridPos"]["x"] + x, panel["gridPos"]["y"] + y)
@@ -132,8 +132,8 @@ def test_panels_have_places_of_their_own() -> None:
     assert len({panel["id"] for panel in panels}) == len(panels)
 
 
-def test_every_alert_has_a_page_to_read() -> None:
-    """The heading that its runbook names is in docs/howto/operate.md."""
+def test_every_alert_has_a_runbook() -> None:
+    """Its heading exists in docs/howto/operate.md."""
     alerts = yaml.safe_load((DEPLOY / "prometheus/alerts.yaml").read_text())
     page = (ROOT / "docs/howto/operate.md").read_text()
     headings = {
@@ -149,7 +149,7 @@ def test_every_alert_has_a_page_to_read() -> None:
 
 
 def test_the_deployment_drains_before_it_is_killed() -> None:
-    """Two replicas; preStop and drain timeout fit into the grace period; the probes ask the right things."""
+    """Two replicas; preStop and drain timeout fit into the grace period; the probes use the right paths."""
     deployment = of_kind("Deployment")
     spec = deployment["spec"]["template"]["spec"]
     (container,) = spec["containers"]
@@ -184,7 +184,7 @@ def test_kustomize_reads_the_manifests() -> None:
 
 
 def test_compose_waits_for_its_database_and_lets_the_server_drain() -> None:
-    """Named volumes are declared, and the stop takes longer than a drain."""
+    """Named volumes are declared, and the stop timeout is longer than a drain."""
     compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
     server = compose["services"]["headrace"]
     assert server["depends_on"]["postgres"]["condition"] == "service_healthy"
@@ -196,7 +196,7 @@ def test_compose_waits_for_its_database_and_lets_the_server_drain() -> None:
     assert (DEPLOY / server["build"]["context"] / server["build"]["dockerfile"]).exists()
 
 
-def test_the_image_copies_what_there_is_and_drops_root() -> None:
+def test_the_image_copies_existing_files_and_drops_root() -> None:
     """Every COPY from the context names something that the ignore file lets through."""
     text = (DEPLOY / "Dockerfile").read_text()
     let_through = re.findall(r"^!(.*)$", (DEPLOY / "Dockerfile.dockerignore").read_text(), re.M)
@@ -211,7 +211,7 @@ def test_the_image_copies_what_there_is_and_drops_root() -> None:
 
 
 def test_systemd_reads_the_unit(tmp_path: Path) -> None:
-    """`systemd-analyze verify`, with a program that is there."""
+    """`systemd-analyze verify`, with an existing program."""
     unit = (DEPLOY / "systemd/headrace.service").read_text()
     assert "ExecStart=/opt/headrace/bin/headrace server\n" in unit
     (tmp_path / "headrace.service").write_text(
@@ -222,7 +222,7 @@ def test_systemd_reads_the_unit(tmp_path: Path) -> None:
 
 
 def test_nginx_streams_and_hides_the_probes() -> None:
-    """Braces match; what streaming needs is there."""
+    """Braces match, and the directives for streaming exist."""
     text = re.sub(r"#.*", "", (DEPLOY / "nginx/headrace.conf").read_text())
     assert text.count("{") == text.count("}") > 4
     statements = [line.strip() for line in text.splitlines() if line.strip()]
@@ -257,7 +257,7 @@ def nginx_configuration(directory: Path, server: Server, port: int) -> Path:
         text = text.replace(old, new)
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = "".join(f"{kind}_temp_path {directory}/{kind};" for kind in kinds)
-    user = "user root;" if os.geteuid() == 0 else ""  # who may read the test's directory
+    user = "user root;" if os.geteuid() == 0 else ""  # this user may read the test's directory
     found = directory / "nginx.conf"
     found.write_text(
         f"{user} daemon off; pid {directory}/pid; error_log stderr; events {{}}"
@@ -266,8 +266,8 @@ def nginx_configuration(directory: Path, server: Server, port: int) -> Path:
     return found
 
 
-def test_nginx_passes_on_what_it_shall(tmp_path: Path) -> None:
-    """With the password: the API and its probes not; nothing without. Where nginx is installed."""
+def test_nginx_passes_on_only_the_api_with_a_password(tmp_path: Path) -> None:
+    """With the password it passes on the API but no probes; without, nothing. Only if nginx is installed."""
     nginx, port = needs("nginx"), free_port()
     uri = f"sqlite:///{tmp_path}/m.db"
     with headrace(uri, tmp_path, "--allowed-hosts", "mlflow.example.com") as server:
@@ -297,7 +297,7 @@ def through(
     method: str = "GET",
     body: bytes | None = None,
 ) -> int:
-    """The status of an answer that came through the proxy; 0 when it does not listen yet."""
+    """The status of an answer through the proxy; 0 while it does not listen yet."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     connection = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=LIMIT_S)

@@ -1,4 +1,4 @@
-"""`headrace doctor` on databases that something was done to, and what it says mends them."""
+"""`headrace doctor` on damaged databases, and the remedies that it prints."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import pytest
 from tests.faults.load import Once, start
 from tests.fix_server import base_environment, headrace
 from tests.ops.test_gc import rows, run_sql
-from tests.ops.test_probes import eventually
 from tests.sql.dumps import restore_sqlite
+from tests.waiting import eventually
 from tests.wire import Wire
 
 from headrace.db.upkeep import health
@@ -43,12 +43,9 @@ def command(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def uri(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def uri(uri: str, tmp_path: Path) -> str:
     """A database with a run that has two metrics of three points."""
-    found = f"sqlite:///{tmp_path}/mlflow.db"
-    if database == "postgres":
-        found = request.getfixturevalue("postgres_uri")
-    with headrace(found, tmp_path) as server, Wire(server.url) as wire:
+    with headrace(uri, tmp_path) as server, Wire(server.url) as wire:
         path = "/api/2.0/mlflow/runs/"
         made = wire.ask("POST", path + "create", b'{"experiment_id": "0"}', JSON).json()
         run_id = made["run"]["info"]["run_id"]
@@ -57,24 +54,24 @@ def uri(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
         ]
         body = json.dumps({"run_id": run_id, "metrics": points}).encode()
         assert wire.ask("POST", path + "log-batch", body, JSON).status == 200
-    return found
+    return uri
 
 
-def test_nothing_is_wrong_with_a_new_database(uri: str) -> None:
-    """Exit code 0; sizes and counts are told."""
+def test_a_new_database_is_healthy(uri: str) -> None:
+    """Exit code 0; sizes and counts are printed."""
     done = command("doctor", uri)
     assert (done.returncode, done.stderr) == (0, "")
     assert "No problems found." in done.stdout
     assert "2 compared with their history, 0 differ" in done.stdout
 
 
-def test_rows_are_counted_before_anybody_analyses(uri: str) -> None:
+def test_rows_are_counted_without_statistics(uri: str) -> None:
     """PostgreSQL's planner knows nothing of such a table, and its statistics come a moment after the commit."""
     eventually(lambda: re.search(r"^  metrics +about 6 rows", command("doctor", uri).stdout, re.M))
 
 
 def test_every_index_of_mlflow_is_expected(database: str) -> None:
-    """The pattern that reads the schema file misses none."""
+    """The pattern finds all of them in the schema file."""
     from importlib import resources
 
     text = resources.files("headrace.db.schema").joinpath(f"{database}.sql").read_text()
@@ -84,8 +81,8 @@ def test_every_index_of_mlflow_is_expected(database: str) -> None:
     assert len(health.expected_indexes(database)) > 50
 
 
-def test_a_missing_index_is_named_with_what_makes_it_again(uri: str) -> None:
-    """The statement that is printed does."""
+def test_a_missing_index_is_reported_with_its_statement(uri: str) -> None:
+    """The printed statement creates it."""
     run_sql(uri, "DROP INDEX index_params_run_uuid")
     done = command("doctor", uri)
     assert done.returncode == 1
@@ -123,8 +120,8 @@ def test_wrong_latest_metrics_are_found_and_recomputed(uri: str, damage: str) ->
 
 
 @pytest.mark.parametrize("more", [health.SAMPLED - 2, health.SAMPLED * 3 // 2])
-def test_a_table_a_little_larger_than_the_sample_is_looked_at(uri: str, more: int) -> None:
-    """The share that a sample is of such a table would be more than all of it."""
+def test_a_table_slightly_larger_than_the_sample_is_checked(uri: str, more: int) -> None:
+    """The computed share of a sample would be more than 100 %."""
     run_id = rows(uri, "SELECT run_uuid FROM runs")[0][0]
     columns = "(key, value, timestamp, run_uuid, step, is_nan)"
     values = ", ".join(f"('n{n}', 1, 1, '{run_id}', 1, false)" for n in range(more))
@@ -135,7 +132,7 @@ def test_a_table_a_little_larger_than_the_sample_is_looked_at(uri: str, more: in
 
 
 def test_a_missing_latest_metric_is_found_and_made(uri: str) -> None:
-    """Recomputing looks at every run, not at a sample."""
+    """A recomputation covers every run, not a sample."""
     run_sql(uri, "DELETE FROM latest_metrics WHERE key = 'a'")
     done = command("doctor", uri)
     assert done.returncode == 1
@@ -149,7 +146,7 @@ def test_a_missing_latest_metric_is_found_and_made(uri: str) -> None:
 
 
 def test_a_busy_server_looks_well(uri: str, tmp_path: Path) -> None:
-    """What is committed between two looks of the doctor is no damage."""
+    """A commit between two queries of the doctor is no damage."""
     with headrace(uri, tmp_path) as server, Once(server.url) as wire:
         writers = start(3, server.url, wire.new_run())
         try:
@@ -160,8 +157,8 @@ def test_a_busy_server_looks_well(uri: str, tmp_path: Path) -> None:
     assert [done.stdout + done.stderr for done in found if done.returncode] == []
 
 
-def test_the_journal_mode_is_said(tmp_path: Path) -> None:
-    """WAL while headrace has the file, stock's once it is released; and a log that nobody empties."""
+def test_the_journal_mode_is_reported(tmp_path: Path) -> None:
+    """WAL while headrace uses the file, stock's mode after its release; and a log that is never emptied."""
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     with headrace(uri, tmp_path) as server, Wire(server.url) as wire:
         path = "/api/2.0/mlflow/experiments/create"
@@ -179,7 +176,7 @@ def test_the_journal_mode_is_said(tmp_path: Path) -> None:
 
 
 def test_the_clock_of_the_database_is_compared(postgres_uri: str) -> None:
-    """An hour ahead: a function of its own that stands in front of PostgreSQL's."""
+    """It is an hour ahead: a function in another schema hides PostgreSQL's."""
     run_sql(
         postgres_uri,
         "CREATE SCHEMA skewed",
@@ -194,15 +191,15 @@ def test_the_clock_of_the_database_is_compared(postgres_uri: str) -> None:
     assert "timedatectl set-ntp true" in done.stdout
 
 
-def test_a_head_that_nobody_knows_is_said(uri: str) -> None:
-    """A newer MLflow's, perhaps."""
+def test_an_unknown_head_is_reported(uri: str) -> None:
+    """It may be of a newer MLflow."""
     run_sql(uri, "UPDATE alembic_version SET version_num = 'deadbeef0000'")
     done = command("doctor", uri)
     assert done.returncode == 1
     assert "deadbeef0000" in done.stdout + done.stderr
 
 
-def test_a_damaged_file_is_said(tmp_path: Path) -> None:
+def test_a_damaged_file_is_reported(tmp_path: Path) -> None:
     """In a sentence, not with a traceback."""
     (tmp_path / "mlflow.db").write_bytes(b"SQLite format 3\0" + b"\xff" * 9000)
     done = command("doctor", f"sqlite:///{tmp_path}/mlflow.db")
@@ -212,14 +209,14 @@ def test_a_damaged_file_is_said(tmp_path: Path) -> None:
 
 
 def test_a_clock_that_was_ahead_is_noticed(uri: str) -> None:
-    """By what it wrote down."""
+    """By stored times in the future."""
     run_sql(uri, "UPDATE experiments SET last_update_time = 99999999999999")
     done = command("doctor", uri)
     assert done.returncode == 1
     assert "in the future" in done.stdout
 
 
-def test_an_older_schema_is_said(tmp_path: Path) -> None:
+def test_an_older_schema_is_reported(tmp_path: Path) -> None:
     """With the command that brings it up to date."""
     restore_sqlite("2.9.2", tmp_path / "old.db")
     done = command("doctor", f"sqlite:///{tmp_path}/old.db")
@@ -227,8 +224,8 @@ def test_an_older_schema_is_said(tmp_path: Path) -> None:
     assert "headrace db upgrade" in done.stdout
 
 
-def test_a_database_that_is_not_there_is_said(postgres_empty_uri: str, tmp_path: Path) -> None:
-    """Nothing is made by looking."""
+def test_a_missing_database_is_reported(postgres_empty_uri: str, tmp_path: Path) -> None:
+    """The check creates no file."""
     missing = command("doctor", f"sqlite:///{tmp_path}/none.db")
     assert missing.returncode == 1
     assert "no such file" in missing.stderr

@@ -1,4 +1,4 @@
-"""`headrace gc` against `mlflow gc`: the same tables and artifacts are left, on copies of one database."""
+"""`headrace gc` against `mlflow gc` on copies of one database: the same rows and artifacts remain."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LIMIT_S = 110
 JSON = {"Content-Type": "application/json"}
 API = "/api/2.0/mlflow/"
 OLD_MS = 1_600_000_000_000
-# What belongs to an experiment besides its runs; {0} is its id.
+# The rows of an experiment besides its runs; {0} is its id.
 EXPERIMENT_ROWS = (
     "INSERT INTO scorers VALUES ({0}, 's', 'scorer-{0}')",
     "INSERT INTO scorer_versions VALUES ('scorer-{0}', 1, '{{}}', 1)",
@@ -54,7 +54,7 @@ JOBS = (
     " VALUES ('{0}-{1}', {2}, 'n', '{{}}', {1}, 0, 1)"
 )
 ENDED, RUNNING = 2, 1
-# Options of one collection; {name} is the id that `populate` made.
+# Options of one collection; {name} is an id from `populate`.
 CASES = (
     (),
     ("--older-than", "30d"),
@@ -313,7 +313,7 @@ def ours(
 
 
 def stocks(calls: list[tuple[str, Sequence[str]]]) -> None:
-    """`mlflow gc` on each database with its options, by one process: it takes seconds to start."""
+    """`mlflow gc` on each database with its options, in one process because its start takes seconds."""
     arguments = [
         ["gc", "--backend-store-uri", stock_uri(uri), "--tracking-uri", stock_uri(uri), *options]
         for uri, options in calls
@@ -335,7 +335,7 @@ def files(directory: Path) -> list[str]:
     return sorted(str(p.relative_to(directory)) for p in directory.rglob("*") if p.is_file())
 
 
-@pytest.mark.timeout(300)  # stock MLflow starts, and works eight times
+@pytest.mark.timeout(300)  # stock MLflow starts and collects eight times
 def test_gc_leaves_the_rows_and_files_that_stock_leaves(
     populated: tuple[str, dict[str, str]], copies: Callable[[str], str], tmp_path: Path
 ) -> None:
@@ -344,7 +344,7 @@ def test_gc_leaves_the_rows_and_files_that_stock_leaves(
     before = dump(uri)
     assert len(files(tmp_path / "artifacts")) == 5
     calls = []
-    # PostgreSQL takes a second to drop a database: those that differ most.
+    # PostgreSQL takes a second to drop a database, so only the most different ones.
     for n, case in enumerate(CASES if uri.startswith("sqlite") else CASES[1:6:2]):
         options = [word.format_map(ids) for word in case]
         mine = copies(f"mine{n}")
@@ -376,7 +376,7 @@ def test_a_dry_run_counts_and_changes_nothing(
 
 
 def test_inputs_go_when_asked_for(populated: tuple[str, dict[str, str]]) -> None:
-    """What stock leaves behind: the rows that say which datasets a run used."""
+    """Stock leaves these rows, which link runs to datasets."""
     uri, _ = populated
     assert len(rows(uri, "SELECT * FROM inputs WHERE destination_type = 'RUN'")) == 5
     assert ours(uri, "--inputs").returncode == 0
@@ -403,7 +403,7 @@ def test_an_experiment_with_an_active_run_stays(populated: tuple[str, dict[str, 
 def test_a_run_whose_artifacts_cannot_be_removed_stays(
     populated: tuple[str, dict[str, str]],
 ) -> None:
-    """Its row is all that says where they are."""
+    """Only its row has their location."""
     uri, _ = populated
     run_sql(uri, "UPDATE runs SET artifact_uri = 'ftp://elsewhere/r/artifacts' WHERE name = 'old'")
     done = ours(uri)
@@ -424,7 +424,7 @@ def test_an_age_that_is_none_is_refused(age: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("option", ["run", "logged-model", "experiment"])
 def test_what_is_named_must_be_deleted(populated: tuple[str, dict[str, str]], option: str) -> None:
-    """And old enough; else nothing is removed, nor anything else that was named. Stock stops half-way."""
+    """And be old enough; else nothing is removed at all. Stock stops half-way."""
     uri, ids = populated
     kind = {"run": "run ", "logged-model": "model ", "experiment": ""}[option]
     alive = ids["kept" if option == "experiment" else f"{kind}alive"]
@@ -442,8 +442,8 @@ def test_what_is_named_must_be_deleted(populated: tuple[str, dict[str, str]], op
     assert dump(uri) == before
 
 
-def test_artifacts_behind_the_server_go_from_their_destination(tmp_path: Path) -> None:
-    """A directory that is not there is taken for the wrong one: rows say where the files are."""
+def test_proxied_artifacts_are_deleted_at_their_destination(tmp_path: Path) -> None:
+    """A missing directory is an error: the rows refer to files in it."""
     uri, store = f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "store"
     with (
         headrace(uri, tmp_path, "--artifacts-destination", str(store)) as server,
@@ -466,7 +466,7 @@ def test_artifacts_behind_the_server_go_from_their_destination(tmp_path: Path) -
 
 
 def test_a_server_that_never_had_an_artifact_has_no_directory(tmp_path: Path) -> None:
-    """Beside its database that is no mistake."""
+    """In its default place, beside the database, that is no error."""
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     with headrace(uri, tmp_path) as server, Wire(server.url) as wire:
         client = Client(wire)
@@ -476,10 +476,10 @@ def test_a_server_that_never_had_an_artifact_has_no_directory(tmp_path: Path) ->
     assert (done.returncode, rows(uri, "SELECT 1 FROM runs")) == (0, []), done.stdout
 
 
-async def test_what_is_restored_in_the_middle_keeps_what_is_left(
+async def test_a_run_restored_during_its_collection_keeps_the_rest(
     populated: tuple[str, dict[str, str]],
 ) -> None:
-    """Every chunk looks again whether what it belongs to is deleted still."""
+    """Every chunk checks again whether the run is still deleted."""
     uri, ids = populated
     before = dump(uri)
     async with opened(uri) as db:

@@ -1,4 +1,4 @@
-"""`headrace gc` while users change their minds, and after it was stopped: files and rows go together."""
+"""`headrace gc` during restores by users, and after a kill: files and rows are deleted together."""
 
 from __future__ import annotations
 
@@ -30,19 +30,17 @@ if TYPE_CHECKING:
     from headrace.db.base import Database
 
 T = TypeVar("T")
-FILES = 10_000  # so many that a collection is seen at work on them
+FILES = 10_000  # so many that a collection takes visible time
 LIMIT_S = 60
 ORPHANS = f"SELECT source_name FROM runs WHERE run_uuid LIKE '{sql.ORPHAN}%'"
 
 
 @pytest.fixture
-def uri(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database of the kind under test."""
-    if database == "sqlite":
-        return f"sqlite:///{tmp_path}/mlflow.db"
-    found: str = request.getfixturevalue("postgres_uri")  # a copy of one that a server made
-    run_sql(found, f"UPDATE experiments SET artifact_location = '{tmp_path}/art/0'")
-    return found
+def uri(uri: str, tmp_path: Path) -> str:
+    """A database whose default experiment keeps its artifacts in the directory of the test."""
+    if uri.startswith("postgres"):
+        run_sql(uri, f"UPDATE experiments SET artifact_location = '{tmp_path}/art/0'")
+    return uri
 
 
 @contextmanager
@@ -54,7 +52,7 @@ def server(uri: str, directory: Path) -> Iterator[Once]:
 
 
 def deleted_run(wire: Once, count: int = 1) -> str:
-    """A deleted run with a point and so many files."""
+    """Create a deleted run with a point and `count` files."""
     run_id = wire.new_run()
     point = {"key": "m", "value": 1, "timestamp": 1, "step": 0}
     wire.made("runs/log-batch", {"run_id": run_id, "metrics": [point]})
@@ -97,10 +95,10 @@ class Interleaved:
         return await self._db.write(fn, *args)
 
 
-async def test_what_is_restored_while_its_page_is_collected_keeps_rows_and_files(
+async def test_a_run_restored_while_its_page_is_collected_keeps_rows_and_files(
     uri: str, tmp_path: Path
 ) -> None:
-    """The page was read before; the transaction that deletes the row looks again."""
+    """The page was read before the restore; the transaction that deletes the row checks again."""
     with server(uri, tmp_path) as wire:
         restored, gone = deleted_run(wire), deleted_run(wire)
         model = deleted_model(wire, tmp_path)
@@ -123,7 +121,7 @@ async def test_what_is_restored_while_its_page_is_collected_keeps_rows_and_files
 
 
 def killed_at_the_files(uri: str, directory: Path) -> None:
-    """Start a collection and kill it when files have begun to go."""
+    """Start a collection and kill it when it has deleted the first files."""
     process = subprocess.Popen(
         [sys.executable, "-m", "headrace.commands.cli", "gc", uri],
         env=base_environment(),
@@ -140,7 +138,7 @@ def killed_at_the_files(uri: str, directory: Path) -> None:
 def test_a_collection_killed_among_the_files_is_finished_by_the_next(
     uri: str, tmp_path: Path
 ) -> None:
-    """Rows are gone, and cannot be restored any more, before the first file is; nobody sees what notes the rest."""
+    """Rows are deleted before the first file; the rows that record the remaining files are invisible to clients."""
     with server(uri, tmp_path) as wire:
         run_id = deleted_run(wire, FILES)
         killed_at_the_files(uri, tmp_path / "art" / "0" / run_id / "artifacts")
@@ -161,13 +159,13 @@ def test_a_collection_killed_among_the_files_is_finished_by_the_next(
 def test_artifacts_that_cannot_be_removed_are_tried_again_by_the_next(
     uri: str, tmp_path: Path
 ) -> None:
-    """They are named each time, and the exit code says that something stays."""
+    """They are reported each time, and the exit code shows that something remains."""
     with server(uri, tmp_path) as wire:
         run_id = deleted_run(wire)
     directory = tmp_path / "art" / "0" / run_id
     elsewhere = tmp_path / "elsewhere"
     (directory / "artifacts").rename(elsewhere)
-    (directory / "artifacts").symlink_to(elsewhere)  # nothing behind a link is removed
+    (directory / "artifacts").symlink_to(elsewhere)  # files behind a link are not removed
     for _ in range(2):
         done = ours(uri)
         assert done.returncode == 1
@@ -179,10 +177,10 @@ def test_artifacts_that_cannot_be_removed_are_tried_again_by_the_next(
     assert files(tmp_path / "art") == rows(uri, "SELECT 1 FROM runs") == []
 
 
-def test_objects_of_a_bucket_that_is_away_go_with_the_next_collection(
+def test_objects_of_an_unreachable_bucket_are_deleted_by_the_next_collection(
     s3: S3, tmp_path: Path
 ) -> None:
-    """The row is gone, what it named is not forgotten."""
+    """The row is deleted, its location is kept."""
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     place = ("--artifacts-destination", f"s3://{BUCKET}/gc")
     with (
@@ -204,7 +202,7 @@ def test_objects_of_a_bucket_that_is_away_go_with_the_next_collection(
     assert rows(uri, "SELECT 1 FROM runs") == []
 
 
-def test_stock_beside_it_does_not_see_what_is_noted_for_the_next_collection(tmp_path: Path) -> None:
+def test_stock_does_not_see_the_rows_kept_for_the_next_collection(tmp_path: Path) -> None:
     """Neither in a search of all runs nor when the experiment is restored."""
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     with server(uri, tmp_path) as wire:

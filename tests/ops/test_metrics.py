@@ -1,4 +1,4 @@
-"""Every family of /metrics moves with what it counts, whichever process is asked."""
+"""Every family of /metrics follows the events that it counts, in every process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import psycopg
 from prometheus_client.parser import text_string_to_metric_families
 from tests.faults.load import Once, start
 from tests.fix_server import headrace
-from tests.ops.test_probes import eventually
+from tests.waiting import eventually
 from tests.wire import Wire
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 LOG_BATCH = (("method", "POST"), ("route", "/api/2.0/mlflow/runs/log-batch"))
 CREATE_RUN = (("method", "POST"), ("route", "/api/2.0/mlflow/runs/create"))
-# What counts up, and what is sampled once a second.
+# Counters, and gauges that are sampled once a second.
 COUNTERS = (
     ("headrace_requests_total", (*LOG_BATCH, ("status", "200"))),
     ("headrace_requests_total", (*CREATE_RUN, ("status", "200"))),
@@ -37,7 +37,7 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 def samples(url: str) -> Samples:
-    """What a process says that takes a new connection; families that are not well formed raise."""
+    """/metrics of the process that accepts a new connection; malformed families raise."""
     with Wire(url) as wire:
         text = wire.ask("GET", "/metrics").body.decode()
     found = {}
@@ -105,7 +105,7 @@ def test_two_workers_under_load(postgres_uri: str, tmp_path: Path) -> None:
 
 
 def test_errors_of_the_database_are_counted_by_kind(postgres_uri: str, tmp_path: Path) -> None:
-    """A connection that ends in the middle of a write is one too, though its client sees nothing of it."""
+    """A connection that breaks during a write counts too, although its client gets no error."""
     waiting = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'headrace'"
         " AND datname = current_database() AND wait_event_type = 'Lock'"

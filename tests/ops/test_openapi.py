@@ -1,4 +1,4 @@
-"""/openapi.json describes the route table, and nothing but it."""
+"""/openapi.json describes exactly the route table."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_every_native_route_is_described(document: Any) -> None:
 
 
 def test_every_reference_leads_to_a_schema(document: Any) -> None:
-    """Clients are generated from it."""
+    """Client generators need this."""
     known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
     assert set(references(document)) <= known
     assert all(re.fullmatch(r"[\w.-]+", name) for name in document["components"]["schemas"])
@@ -63,7 +63,7 @@ def test_every_argument_of_a_path_is_described_once(document: Any) -> None:
 
 
 def test_a_request_has_its_limits(document: Any) -> None:
-    """From the types that the decoder enforces."""
+    """They come from the types that the decoder enforces."""
     schemas = document["components"]["schemas"]
     assert "name" in schemas["CreateExperiment"]["required"]
     get = document["paths"]["/api/2.0/mlflow/experiments/get"]["get"]

@@ -1,4 +1,4 @@
-"""Behind PgBouncer as Debian ships it, with session and with transaction pooling."""
+"""headrace behind Debian's PgBouncer, with session and with transaction pooling."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from tests.fix_pgbouncer import needs_pgbouncer, pgbouncer
 from tests.fix_server import base_environment, free_port, headrace
-from tests.ops.test_probes import eventually
+from tests.waiting import eventually
 from tests.wire import Wire
 
 from headrace.db.open import open_database
@@ -45,7 +45,7 @@ def get(wire: Wire, path: str) -> Any:
 
 
 def train(url: str, number: int) -> int:
-    """Log a run by every kind of write, read it by every kind of read; how many points its history has."""
+    """Log a run with every kind of write and read it with every kind of read; the number of points in its history."""
     with Wire(url) as wire:
         experiment = ask(wire, "experiments/create", name=f"e{number}")["experiment_id"]
         run_id = ask(wire, "runs/create", experiment_id=experiment)["run"]["info"]["run_id"]
@@ -151,7 +151,7 @@ def test_an_outage_behind_a_pooler_ends_when_the_database_is_back(
 
 
 def start_fails(uri: str, directory: Path, *options: str) -> str:
-    """What a server says that cannot start."""
+    """The output of a server that cannot start."""
     argv = [sys.executable, "-m", "headrace.commands.cli", "server", "--backend-store-uri", uri]
     argv += ["--port", str(free_port()), *options]
     done = subprocess.run(
@@ -162,7 +162,7 @@ def start_fails(uri: str, directory: Path, *options: str) -> str:
     return done.stderr
 
 
-def test_a_server_that_is_told_wrongly_what_the_pooler_does_does_not_start(
+def test_a_server_with_a_wrong_setting_for_the_pooler_does_not_start(
     postgres_uri: str, tmp_path: Path
 ) -> None:
     with pgbouncer(postgres_uri, "transaction") as uri:

@@ -2,105 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import select
 import signal
-import socket
-import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
+from tests.fix_proxy import behind_proxy
 from tests.fix_server import headrace
+from tests.processes import children
+from tests.prometheus import samples
+from tests.waiting import eventually
 from tests.wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from tests.fix_postgres import PostgresServer
 
-LIMIT_S = 60
 JSON = {"Content-Type": "application/json"}
 CREATE = "/api/2.0/mlflow/experiments/create"
-
-
-def eventually(holds: Callable[[], Any]) -> Any:
-    """What `holds` returns, once that is true."""
-    deadline = time.monotonic() + LIMIT_S
-    while not (found := holds()):
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.05)
-    return found
-
-
-class Forwarder:
-    """A TCP port that leads to another. Stalled, it takes bytes and delivers none."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._target = (host, port)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self._flows = threading.Event()
-        self._flows.set()
-        self._ends = False
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while not self._ends:
-            with contextlib.suppress(OSError):
-                client, _ = self._listener.accept()
-                server = socket.create_connection(self._target)
-                threading.Thread(target=self._carry, args=(client, server), daemon=True).start()
-
-    def _carry(self, *pair: socket.socket) -> None:
-        with pair[0], pair[1], contextlib.suppress(OSError):
-            while not self._ends:
-                for source in select.select(pair, [], [], 0.2)[0]:
-                    data = source.recv(65536)
-                    if not data:
-                        return
-                    self._flows.wait()
-                    pair[source is pair[0]].sendall(data)
-
-    def stall(self) -> None:
-        """Let nothing through."""
-        self._flows.clear()
-
-    def resume(self) -> None:
-        """Let everything through again."""
-        self._flows.set()
-
-    def close(self) -> None:
-        """Take no more connections."""
-        self._ends = True
-        self.resume()
-        self._listener.close()
-
-
-@pytest.fixture
-def uri(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database of the kind under test."""
-    if database == "sqlite":
-        return f"sqlite:///{tmp_path}/mlflow.db"
-    found: str = request.getfixturevalue("postgres_uri")
-    return found
-
-
-def samples(wire: Wire, prefix: str = "") -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    """Every sample of /metrics, by name and labels."""
-    answer = wire.ask("GET", f"{prefix}/metrics")
-    assert answer.status == 200, str(answer)
-    return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(answer.body.decode())
-        for sample in family.samples
-    }
 
 
 def requests_of(found: dict[Any, float], route: str) -> dict[str, float]:
@@ -118,7 +39,7 @@ def create(wire: Wire, name: str) -> int:
 
 
 def test_probes_answer_by_any_host_name(uri: str, tmp_path: Path) -> None:
-    """A kubelet asks by the address of the pod, whatever clients are to call the server."""
+    """A kubelet uses the address of the pod, whatever name clients use."""
     with (
         headrace(uri, tmp_path, "--allowed-hosts", "mlflow.example.com") as server,
         Wire(server.url) as wire,
@@ -131,7 +52,7 @@ def test_probes_answer_by_any_host_name(uri: str, tmp_path: Path) -> None:
 
 
 def test_a_database_file_that_is_gone_is_not_ready(tmp_path: Path) -> None:
-    """And one that is back is, without a restart."""
+    """And it is ready when the file is back, without a restart."""
     path = tmp_path / "mlflow.db"
     with headrace(f"sqlite:///{path}", tmp_path) as server, Wire(server.url) as wire:
         assert wire.ask("GET", "/readyz").status == 200
@@ -146,31 +67,18 @@ def test_a_database_file_that_is_gone_is_not_ready(tmp_path: Path) -> None:
         assert server.log().count("ready again") == 1
 
 
-@pytest.fixture
-def forwarder(postgres_uri: str) -> Iterator[tuple[Forwarder, str]]:
-    """A way to PostgreSQL that can be stalled, and the URI that leads through it."""
-    parts = urlsplit(postgres_uri)
-    assert parts.hostname and parts.port
-    found = Forwarder(parts.hostname, parts.port)
-    yield found, urlunsplit(parts._replace(netloc=f"{parts.username}@127.0.0.1:{found.port}"))
-    found.close()
-
-
-def test_a_database_that_does_not_answer_is_not_ready(
-    forwarder: tuple[Forwarder, str], tmp_path: Path
-) -> None:
-    """A network that swallows everything: the answer comes all the same, and says 503."""
-    way, uri = forwarder
-    with headrace(uri, tmp_path) as server, Wire(server.url) as wire:
+def test_a_database_that_does_not_answer_is_not_ready(postgres_uri: str, tmp_path: Path) -> None:
+    """The network drops everything: the probe still gets an answer, 503."""
+    with behind_proxy(postgres_uri, tmp_path) as (proxy, server), Wire(server.url) as wire:
         assert wire.ask("GET", "/readyz").status == 200
-        way.stall()
+        proxy.stall()
         refused = wire.ask("GET", "/readyz")
         assert refused.status == 503
         assert refused.headers["retry-after"] == "1"
         assert b"127.0.0.1" not in refused.body
         assert wire.ask("GET", "/livez").status == 200
         assert samples(wire)["headrace_database_up", ()] == 0
-        way.resume()
+        proxy.restore()
         eventually(lambda: wire.ask("GET", "/readyz").status == 200)
 
 
@@ -178,7 +86,7 @@ def test_a_database_that_does_not_answer_is_not_ready(
 def test_a_database_where_a_login_takes_seconds_is_ready(
     own_postgres: PostgresServer, tmp_path: Path
 ) -> None:
-    """As one far away, or with a slow directory service, until it is gone."""
+    """As with a distant server or a slow directory service, until PostgreSQL ends."""
     uri = own_postgres.uri
     with headrace(uri, tmp_path) as server, Wire(server.url) as wire:
         with psycopg.connect(uri, autocommit=True) as admin:
@@ -194,7 +102,7 @@ def test_a_database_where_a_login_takes_seconds_is_ready(
 
 
 def test_requests_are_counted_by_route_and_status(uri: str, tmp_path: Path) -> None:
-    """Under the route's own path, whichever of its two prefixes was asked."""
+    """By the route's own path, for both prefixes."""
     with headrace(uri, tmp_path) as server, Wire(server.url) as wire:
         assert create(wire, "a") == 200
         assert create(wire, "a") == 400
@@ -211,7 +119,7 @@ def test_requests_are_counted_by_route_and_status(uri: str, tmp_path: Path) -> N
 
 
 def test_commits_rows_and_errors_are_counted(uri: str, tmp_path: Path) -> None:
-    """Ten points of one key: ten rows of history and one that is the latest."""
+    """Ten points of one key: ten rows of history and one latest metric."""
     with headrace(uri, tmp_path) as server, Wire(server.url) as wire:
         made = wire.ask(
             "POST", "/api/2.0/mlflow/runs/create", b'{"experiment_id": "0"}', JSON
@@ -236,31 +144,25 @@ def test_commits_rows_and_errors_are_counted(uri: str, tmp_path: Path) -> None:
         )
 
 
-def workers_of(pid: int) -> list[int]:
-    """The worker processes of a supervisor."""
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(word) for word in text.split()]
-
-
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks into /proc")
 def test_any_worker_answers_for_all_and_a_dead_one_is_not_forgotten(
     postgres_uri: str, tmp_path: Path
 ) -> None:
-    """Counts go on where a worker that was killed left them."""
+    """The counts of a killed worker are kept."""
     with headrace(postgres_uri, tmp_path, "--workers", "2") as server:
         for n in range(20):
-            with Wire(server.url) as wire:  # a connection of its own: whichever worker takes it
+            with Wire(server.url) as wire:  # a new connection, which any worker may accept
                 assert create(wire, f"e{n}") == 200
         for _ in range(8):
             with Wire(server.url) as wire:
                 assert requests_of(samples(wire), CREATE) == {"200": 20}
                 assert samples(wire)["headrace_workers", ()] == 2
-        victim = workers_of(server.process.pid)[0]
+        victim = children(server.process.pid)[0]
         os.kill(victim, signal.SIGKILL)
         eventually(
             lambda: (
-                victim not in workers_of(server.process.pid)
-                and len(workers_of(server.process.pid)) == 2
+                victim not in children(server.process.pid)
+                and len(children(server.process.pid)) == 2
             )
         )
         for n in range(20, 30):
@@ -298,7 +200,7 @@ def test_prometheus_may_ask_for_openmetrics(tmp_path: Path) -> None:
 
 
 def test_a_server_without_a_database_is_ready(tmp_path: Path) -> None:
-    """`--artifacts-only` has none to wait for."""
+    """`--artifacts-only` uses no database."""
     with (
         headrace("sqlite:///mlflow.db", tmp_path, "--artifacts-only") as server,
         Wire(server.url) as wire,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from tests.fix_server import headrace
 from tests.wire import Wire
 
@@ -18,15 +17,6 @@ JSON = {"Content-Type": "application/json"}
 SECRET = "hunter2-value-of-a-param"
 LOG_BATCH = "/api/2.0/mlflow/runs/log-batch"
 TIMES = {"duration_ms", "queue_ms", "database_ms", "encoding_ms"}
-
-
-@pytest.fixture
-def uri(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database of the kind under test."""
-    if database == "sqlite":
-        return f"sqlite:///{tmp_path}/mlflow.db"
-    found: str = request.getfixturevalue("postgres_uri")
-    return found
 
 
 def lines(server: Server, message: str) -> list[dict[str, Any]]:
@@ -53,8 +43,8 @@ def work(wire: Wire) -> str:
     return run_id
 
 
-def test_a_line_per_request_says_where_its_time_went(uri: str, tmp_path: Path) -> None:
-    """By route and id, with nothing of what the request held."""
+def test_a_line_per_request_shows_the_parts_of_its_time(uri: str, tmp_path: Path) -> None:
+    """With route and id, without any content of the request."""
     with (
         headrace(uri, tmp_path, "--log-requests", "--log-format", "json") as server,
         Wire(server.url) as wire,
@@ -76,14 +66,14 @@ def test_a_line_per_request_says_where_its_time_went(uri: str, tmp_path: Path) -
 
 
 def test_slow_requests_alone_are_logged(uri: str, tmp_path: Path) -> None:
-    """Those that take at least so long; here, none."""
+    """Those that take at least the given time; here none."""
     options = ("--slow-request-ms", "600000", "--log-format", "json")
     with headrace(uri, tmp_path, *options) as server, Wire(server.url) as wire:
         work(wire)
         assert lines(server, "request") == lines(server, "slow request") == []
 
 
-def test_a_slow_request_is_told_from_the_others(tmp_path: Path) -> None:
+def test_a_slow_request_is_logged_and_the_others_are_not(tmp_path: Path) -> None:
     """A write that waits for another process's lock on the file."""
     import sqlite3
     import threading
@@ -107,7 +97,7 @@ def test_a_slow_request_is_told_from_the_others(tmp_path: Path) -> None:
 
 
 def test_ids_go_through_without_a_log(tmp_path: Path) -> None:
-    """The sane ones, and no other: an id ends in logs and headers of others."""
+    """Only well-formed ids, because an id is passed on to other logs and headers."""
     with headrace(f"sqlite:///{tmp_path}/m.db", tmp_path) as server, Wire(server.url) as wire:
         for sane in ("a", "0af7651916cd43dd8448eb211c80319c", "x" * 128):
             answer = wire.ask("GET", "/health", headers={"X-Request-Id": sane})
@@ -118,8 +108,8 @@ def test_ids_go_through_without_a_log(tmp_path: Path) -> None:
         assert "x-request-id" not in wire.ask("GET", "/health").headers
 
 
-def test_a_wild_id_is_replaced_where_requests_are_logged(tmp_path: Path) -> None:
-    """The answer names the one that the log has."""
+def test_a_malformed_id_is_replaced_where_requests_are_logged(tmp_path: Path) -> None:
+    """The answer has the id of the log."""
     options = ("--log-requests", "--log-format", "json")
     with (
         headrace(f"sqlite:///{tmp_path}/m.db", tmp_path, *options) as server,

@@ -1,4 +1,4 @@
-"""The commands in the documents for operators run as written."""
+"""The commands in the documents for operators run as they are written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OTHERS = (
     "headrace server",
     "headrace gc",
     "headrace config",
-)  # spoken of, or played with by itself
+)  # only mentioned, or tested elsewhere
 
 
 def commands() -> list[str]:
@@ -38,7 +38,7 @@ def commands() -> list[str]:
 
 
 def run(command: str, directory: Path, server: str) -> subprocess.CompletedProcess[str]:
-    """The command in a shell, with the places of the test in the place of the page's."""
+    """Run the command in a shell, with the paths of the test in place of the page's."""
     uri = f"sqlite:///{directory}/mlflow.db"
     for old, new in (
         ("sqlite:////data/mlflow.db", uri),
@@ -64,7 +64,7 @@ def run(command: str, directory: Path, server: str) -> subprocess.CompletedProce
 
 
 def test_commands_run_as_written(tmp_path: Path) -> None:
-    """Those that look and copy beside a server, then those that want the file for themselves."""
+    """First the commands that run beside a server, then those that need the file alone."""
     shown = commands()
     alone = [
         c

@@ -1,4 +1,4 @@
-"""Values of params, tags and tokens are in no output of ours, whatever is sent and however it fails."""
+"""Values of params, tags and tokens are in no output of headrace, for any request and any failure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HEADERS = {
     "X-Api-Key": SECRET,
     "X-Request-Id": "request-1",
 }
-# Without the bridge: what MLflow behind it prints is not ours to keep quiet.
+# Without the bridge, because headrace does not control MLflow's output.
 LOUD = ("--log-requests", "--slow-request-ms", "1", "--no-bridge")
 
 
@@ -79,7 +79,7 @@ def bodies(run_id: str) -> list[tuple[str, Any]]:
 
 @pytest.mark.parametrize("style", ["json", "text"])
 def test_no_value_is_ever_in_the_log(uri: str, style: str, tmp_path: Path) -> None:
-    """At the level debug, with every request logged, and when a table is gone in the middle of it."""
+    """At the level debug, with every request logged, and after a table is dropped."""
     options = (*LOUD, "--log-level", "debug", "--log-format", style)
     with headrace(uri, tmp_path, *options) as server, Wire(server.url) as wire:
 
@@ -110,7 +110,7 @@ def test_no_value_is_ever_in_the_log(uri: str, style: str, tmp_path: Path) -> No
 
 
 def test_an_exception_is_logged_by_its_kind() -> None:
-    """Its text holds what the client sent; so does that of the one behind it."""
+    """Its text, and that of its cause, may contain data of the client."""
     try:
         try:
             int(SECRET)

@@ -1,8 +1,8 @@
-"""Calls of MLflow's Python API, played against one database; prints what each returned or raised, as JSON.
+"""Calls of MLflow's Python API on one database; prints the result or exception of each as JSON.
 
     python -m tests.plugin.calls URI on|off
 
-Runs under any generation of mlflow. What differs between two runs by nature (ids, clock, random names) is
+Runs under any generation of mlflow. Values that differ between two runs (ids, clock, random names) are
 numbered or left out, so two outputs can be compared word by word.
 """
 
@@ -28,13 +28,13 @@ UNORDERED = (
     "_metric_objs",
     "_dataset_inputs",
     "_latest_version",
-)  # neither store promises an order
-# A driver's own words; the sentence before them is compared. headrace looks a logged model up and says so itself.
+)  # neither store guarantees an order
+# A driver's message; the text before it is compared. headrace looks a logged model up and has its own message.
 DRIVER = re.compile(
     r"(\((?:sqlite3|psycopg2?|asyncpg)[\w.]*\)|Error: ).*|^Logged model with ID '[^']*' not found\.$",
     re.DOTALL,
 )
-SET = re.compile(r"\{('[^{}:]*')\}")  # a set is printed in any order
+SET = re.compile(r"\{('[^{}:]*')\}")  # the order of a set is random
 NOW = 1_700_000_000_000
 
 
@@ -53,7 +53,7 @@ class Client:
 
 
 class Player:
-    """Plays calls and keeps their outcomes."""
+    """Plays calls and records their outcomes."""
 
     def __init__(self, uri: str) -> None:
         import mlflow
@@ -186,7 +186,7 @@ def runs(p: Player, experiment: str) -> str:
 
 
 def history(client: Client, run_id: str, key: str) -> Any:
-    """The points of one moment: mlflow 2 promises no order of them."""
+    """The points of one moment: mlflow 2 guarantees no order of them."""
     from mlflow.version import VERSION
 
     found = client.get_metric_history(run_id, key)
@@ -448,7 +448,7 @@ def orders(p: Player) -> None:
 
 
 def fluent(p: Player, uri: str) -> None:
-    """What a training script calls."""
+    """The calls of a training script."""
     import mlflow
 
     mlflow.set_tracking_uri(uri)

@@ -1,4 +1,4 @@
-"""What the tests of the mlflow plugin share: databases of their own, and scripts in processes of their own."""
+"""Fixtures of the plugin tests: databases, and scripts in separate processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests import fix_clients
-from tests.fix_postgres import fresh_database
 
 from headrace.client import engine
 
@@ -25,7 +24,7 @@ SCRIPT_TIMEOUT_S = 100
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with MLflow's tables, to be copied: MLflow takes seconds to make them."""
+    """A file with MLflow's tables, to be copied, because MLflow takes seconds to create them."""
     path = tmp_path_factory.mktemp("template") / "mlflow.db"
     engine.engine_of(f"sqlite:///{path}")
     engine.close_all()
@@ -49,19 +48,9 @@ def sqlite_uri(sqlite_template: Path, tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/mlflow.db"
 
 
-@pytest.fixture
-def empty_uri(database: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
-    """An empty database of the kind under test."""
-    if database == "sqlite":
-        yield f"sqlite:///{tmp_path}/mlflow.db"
-        return
-    with fresh_database(request.getfixturevalue("postgres_server")) as fresh:
-        yield fresh
-
-
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory that makes headrace an installed package, with the entry points of pyproject.toml."""
+    """A directory with metadata that makes headrace an installed package with its entry points."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     directory = tmp_path_factory.mktemp("installed")
     info = directory / "headrace-0.1.0.dist-info"
@@ -76,9 +65,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def mlflow2(tmp_path: Path) -> tuple[str, list[str]]:
-    """The Python of the environment with mlflow 2, and the paths that give it headrace."""
+    """The Python of the environment with mlflow 2, and the paths from which it can import headrace."""
     python = fix_clients.mlflow2().python
-    # That environment has no headrace: it sees what headrace needs through links.
+    # That environment has no headrace; links give it headrace's dependencies.
     farm = tmp_path / "packages"
     farm.mkdir()
     for name in ("asyncpg", "msgspec", "uvloop"):
@@ -121,7 +110,7 @@ def script(installed: Path, tmp_path: Path) -> Iterator[Callable[..., subprocess
 
 
 def output(process: subprocess.Popen[str]) -> str:
-    """What a script printed; fails with its errors when it did not end well."""
+    """The output of a script; fails with its stderr if its exit code is not 0."""
     out, err = process.communicate(timeout=SCRIPT_TIMEOUT_S)
     assert process.returncode == 0, err[-4000:]
     return out

@@ -1,4 +1,4 @@
-"""A server that keeps what it is asked, and answers as it is told: what two clients send can be compared."""
+"""A server that records requests and gives scripted answers, to compare the requests of two clients."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ ANSWERS: dict[str, Any] = {
     "metrics/get-history": {"metrics": [{"key": "m", "value": "NaN", "timestamp": 1, "step": 2}]},
 }
 SLOW_S = 1.5  # longer than MLFLOW_HTTP_REQUEST_TIMEOUT=1
-# What depends on the connection or on the generation of the HTTP library.
+# Headers that depend on the connection or on the version of the HTTP library.
 LEFT_OUT = frozenset({"host", "connection", "content-length"})
 
 
@@ -79,7 +79,7 @@ class Recorder(ThreadingHTTPServer):
         return asked
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that refuses the certificate hangs up."""
+        """A client that refuses the certificate disconnects."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -137,12 +137,12 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = _answer
 
     def log_message(self, *_: object) -> None:
-        """Nothing to print."""
+        """Log nothing."""
 
 
 @contextmanager
 def recording(certificate: Path | None = None) -> Iterator[Recorder]:
-    """A recorder that answers, with TLS when there is a certificate."""
+    """Run a recorder, with TLS if a certificate is given."""
     recorder = Recorder()
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

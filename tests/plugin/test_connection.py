@@ -68,7 +68,7 @@ def test_a_refusal_carries_mlflows_code_and_writes_nothing(uri: str) -> None:
     assert refusal.value.code == ErrorCode.RESOURCE_DOES_NOT_EXIST
 
 
-def test_experiments_are_listed_without_being_made(uri: str) -> None:
+def test_listing_experiments_creates_none(uri: str) -> None:
     tracking = headrace.connect(uri)
     for name in ("one", "two"):
         tracking.experiment_id(name)
@@ -79,7 +79,7 @@ def test_experiments_are_listed_without_being_made(uri: str) -> None:
     assert tracking.search_experiments("name = 'three'") == ([], None)
 
 
-def test_an_experiment_that_two_make_at_once_is_one(uri: str) -> None:
+def test_an_experiment_that_two_create_at_once_exists_once(uri: str) -> None:
     tracking = headrace.connect(uri)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: tracking.experiment_id("same"), range(8)))
@@ -100,7 +100,7 @@ def test_what_the_server_refuses_is_refused(uri: str) -> None:
         assert refusal.value.code == ErrorCode.INVALID_PARAMETER_VALUE
 
 
-async def test_many_awaited_calls_at_once(uri: str) -> None:
+async def test_many_concurrent_awaited_calls(uri: str) -> None:
     tracking = headrace.connect(uri).asynchronous
     run_id = await tracking.create_run("0")
     await asyncio.gather(

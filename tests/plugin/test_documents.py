@@ -1,4 +1,4 @@
-"""The examples of the how-to run, each in a process of its own."""
+"""The examples of the how-to run, each in a separate process."""
 
 from __future__ import annotations
 

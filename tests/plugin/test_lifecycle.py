@@ -1,9 +1,8 @@
-"""The engine in processes that fork, end, run many threads, or have an event loop already."""
+"""The engine in processes that fork, exit, use many threads, or already run an event loop."""
 
 from __future__ import annotations
 
 import sqlite3
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 from tests.plugin.conftest import output
+from tests.waiting import eventually
 
 import headrace
 from headrace.client import engine
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def points(uri: str) -> int:
-    """How many points of `loss` the database holds."""
+    """The number of points of `loss` in the database."""
     text = "SELECT count(*) FROM metrics WHERE key = 'loss'"
     if uri.startswith("sqlite"):
         with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as connection:
@@ -53,7 +53,7 @@ def test_installing_changes_nothing_and_the_variable_switches_on(
     assert output(script(text, uri, headrace="1")).splitlines() == [on, on, off]
 
 
-def test_what_is_switched_off_loads_nothing_of_the_engine(script: Script, uri: str) -> None:
+def test_while_disabled_no_part_of_the_engine_is_loaded(script: Script, uri: str) -> None:
     text = (
         "import sys\nfrom mlflow import MlflowClient\nMlflowClient(sys.argv[1]).search_runs(['0'])\n"
         "print([name for name in sys.modules if name.startswith('headrace.')"
@@ -62,9 +62,7 @@ def test_what_is_switched_off_loads_nothing_of_the_engine(script: Script, uri: s
     assert output(script(text, uri, headrace="0")).strip() == "[]"
 
 
-def test_a_run_that_nobody_ended_is_ended_at_exit_and_nothing_is_left(
-    script: Script, uri: str
-) -> None:
+def test_an_active_run_is_ended_at_exit_and_nothing_is_left(script: Script, uri: str) -> None:
     text = """
 import atexit, sys, threading
 import mlflow
@@ -140,7 +138,7 @@ threading.Thread(target=work).start()
 
 
 @pytest.mark.parametrize("way", ["fork", "multiprocessing"])
-def test_parent_and_forked_children_log_on(script: Script, uri: str, way: str) -> None:
+def test_parent_and_forked_children_continue_to_log(script: Script, uri: str, way: str) -> None:
     text = """
 import os, sys
 from mlflow import MlflowClient
@@ -284,18 +282,18 @@ client.log_metric(run_id, "loss", 1.0, step=99)  # it opens again
     assert process.stdout is not None
     assert process.stdout.readline() == "closed\n", process.communicate()[1][-3000:]
     if not uri.startswith("sqlite"):
-        wait_until(lambda: connections(uri, "headrace") == 0)
+        eventually(lambda: connections(uri, "headrace") == 0)
     output(process)
     assert points(uri) == 33
     if uri.startswith("sqlite"):
         path = Path(uri.removeprefix("sqlite:///"))
         assert [file.name for file in path.parent.glob(f"{path.name}*")] == [path.name]
     else:
-        wait_until(lambda: connections(uri) == 0)
+        eventually(lambda: connections(uri) == 0)
 
 
 def connections(uri: str, name: str = "%") -> int:
-    """How many connections others have to a PostgreSQL database, under such an application name."""
+    """The number of other connections to a PostgreSQL database with this application name."""
     with psycopg.connect(uri) as connection:
         row = connection.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
@@ -304,14 +302,6 @@ def connections(uri: str, name: str = "%") -> int:
         ).fetchone()
     assert row is not None
     return int(row[0])
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Return when the condition holds; it must within half a minute."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.timeout(300)

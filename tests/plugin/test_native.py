@@ -1,4 +1,4 @@
-"""What is served natively asks the database through headrace alone: SQLAlchemy sends nothing."""
+"""Native calls use the database only through headrace: SQLAlchemy sends nothing."""
 
 from __future__ import annotations
 

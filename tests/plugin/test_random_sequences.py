@@ -26,7 +26,7 @@ from tests.fix_postgres import fresh_database
 from headrace.client import engine
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # mlflow's own use of what its packages deprecate
+    warnings.simplefilter("ignore")  # mlflow uses deprecated functions of its dependencies
     from mlflow.entities import (
         Dataset,
         DatasetInput,
@@ -63,7 +63,7 @@ FILTERS = st.sampled_from(
 DRIVER = re.compile(
     r"(?:\((?:sqlite3|psycopg2?|asyncpg)[\w.]*\)|The database (?:holds|rejected)\b).*", re.DOTALL
 )
-TABLES = {  # what is compared; columns that only say when or by what random id are left out
+TABLES = {  # the compared columns, without times and random ids
     "experiments": "SELECT experiment_id, name, artifact_location, lifecycle_stage FROM experiments",
     "experiment_tags": "SELECT experiment_id, key, value FROM experiment_tags",
     "runs": "SELECT name, user_id, status, start_time, end_time, lifecycle_stage, experiment_id,"
@@ -87,7 +87,7 @@ CLEAR = (
 
 
 class Databases:
-    """A database with MLflow's store and one with headrace's, emptied for every example."""
+    """A database with MLflow's store and one with headrace's, emptied before every example."""
 
     def __init__(self, uris: tuple[str, str]) -> None:
         self.uris = uris
@@ -135,7 +135,7 @@ def databases(database: str, request: pytest.FixtureRequest) -> Iterator[Databas
             template = request.getfixturevalue("postgres_template")
             uris = [stack.enter_context(fresh_database(server, template)) for _ in range(2)]
         else:
-            # In memory where there is such a place: what survives a power cut is not the question here.
+            # In memory if possible, because durability does not matter here.
             memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
             directory = stack.enter_context(tempfile.TemporaryDirectory(dir=memory))
             first, second = Path(directory) / "stock.db", Path(directory) / "ours.db"
@@ -148,7 +148,7 @@ def databases(database: str, request: pytest.FixtureRequest) -> Iterator[Databas
 
 
 def shown(run: Any) -> tuple[Any, ...]:
-    """What of a run must be equal on both sides."""
+    """The parts of a run that must be equal on both sides."""
     info, data = run.info, run.data
     return (
         (info.run_name, info.status, info.end_time, info.lifecycle_stage),

@@ -1,4 +1,4 @@
-"""The client's answers with headrace off and on are the same, word by word: values, entities, exceptions."""
+"""The client's results are equal with headrace off and on: values, entities, exceptions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.fix_postgres import fresh_database
+from tests.fix_database import empty_database
 from tests.plugin.conftest import ROOT, SCRIPT_TIMEOUT_S
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# What headrace answers as MLflow 3 does, also under mlflow 2: call -> what is new in MLflow 3.
+# Calls that behave as in MLflow 3, also under mlflow 2, and the difference.
 NEWER_RULES = {
     "by alias 'latest'": "the newest version; mlflow 2 refused the name",
     "by lost alias": "an alias goes with its version; mlflow 2 left it behind",
@@ -32,11 +32,10 @@ def uris(
     database: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[tuple[str, str]]:
     """Two empty databases of the kind under test."""
-    if database == "sqlite":
-        yield f"sqlite:///{tmp_path}/off.db", f"sqlite:///{tmp_path}/on.db"
-        return
-    server = request.getfixturevalue("postgres_server")
-    with fresh_database(server) as off, fresh_database(server) as on:
+    with (
+        empty_database(database, request, tmp_path, "off") as off,
+        empty_database(database, request, tmp_path, "on") as on,
+    ):
         yield off, on
 
 

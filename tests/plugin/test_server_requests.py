@@ -1,4 +1,4 @@
-"""What the store for servers sends, how often it tries, and what it raises: as MLflow's own store."""
+"""The store for servers sends, retries and raises the same as MLflow's own store."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def play(uri, names=()):
 def compared(
     process: subprocess.Popen[str], recorder: Recorder, *statuses: int | str
 ) -> tuple[list[Any], list[Any]]:
-    """What a script sent and was told, the same with headrace off and on; `statuses` are the first answers'."""
+    """Requests and results of a script, which must be equal with headrace off and on; `statuses` come first."""
     assert process.stdin is not None
     assert process.stdout is not None
     sent, said = [], []
@@ -116,7 +116,7 @@ play(sys.argv[1].replace("//", "//you:word@"), ["metric", "get"])
         output(process)
 
 
-def test_it_tries_again_as_often_as_mlflow(script: Script) -> None:
+def test_it_retries_as_often_as_mlflow(script: Script) -> None:
     text = """
 play(sys.argv[1], ["metric"])
 os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "1"
@@ -137,7 +137,7 @@ for _ in range(3): play(sys.argv[1], ["metric", "get"])
         output(process)
 
 
-def test_https_and_whom_it_trusts(script: Script, tmp_path: Path) -> None:
+def test_https_trusts_the_same_certificates(script: Script, tmp_path: Path) -> None:
     text = """
 play(sys.argv[1], ["metric", "get"])
 os.environ["MLFLOW_TRACKING_INSECURE_TLS"] = "true"
@@ -167,7 +167,7 @@ play(sys.argv[1], ["metric", "get"])
         output(process)
 
 
-def test_what_a_training_asks_goes_past_protobuf(script: Script) -> None:
+def test_the_requests_of_a_training_do_not_use_protobuf(script: Script) -> None:
     text = """
 headrace.enable()
 from mlflow.store.tracking.rest_store import RestStore
@@ -198,7 +198,7 @@ for _ in range(2): play(sys.argv[1], ["metric", "get", "search"])
         output(process)
 
 
-def test_what_goes_wrong_is_tried_again_and_told_as_by_mlflow(script: Script) -> None:
+def test_failures_are_retried_and_reported_as_by_mlflow(script: Script) -> None:
     text = """
 play(sys.argv[1], ["metric", "create"])
 os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "1"
@@ -206,7 +206,7 @@ for _ in range(5): play(sys.argv[1], ["metric", "create"])
 """
     with recording() as recorder:
         process = script(CALLS + text, f"http://127.0.0.1:{recorder.server_port}", headrace="0")
-        # Hung up on before it was answered: again. Broken off in the answer: not, or there would be two runs.
+        # A disconnect before the answer is retried, one inside the answer is not, or there would be two runs.
         sent, said = compared(process, recorder, "hang up", 200, "hang up", "hang up")
         assert said[0][:2] == ["metric", "None"]
         assert len(sent) == 5
@@ -225,7 +225,7 @@ for _ in range(5): play(sys.argv[1], ["metric", "create"])
         output(process)
 
 
-def test_a_server_that_is_too_slow_is_told_as_by_mlflow(script: Script) -> None:
+def test_a_slow_server_is_reported_as_by_mlflow(script: Script) -> None:
     text = """
 os.environ.update(MLFLOW_HTTP_REQUEST_MAX_RETRIES="0", MLFLOW_HTTP_REQUEST_TIMEOUT="1")
 play(sys.argv[1], ["metric", "metric by default"])

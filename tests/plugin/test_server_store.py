@@ -1,4 +1,4 @@
-"""The store for servers gives what MLflow's gives, from headrace and from a stock server."""
+"""The store for servers returns the same as MLflow's, from headrace and from a stock server."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def compare(kind: str, tmp_path: Path, python: str, paths: list[str]) -> None:
                 env=os.environ
                 | {
                     "PYTHONPATH": os.pathsep.join(paths),
-                    # An answer of 500 is tried again for minutes otherwise.
+                    # Otherwise a 500 is retried for minutes.
                     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
                 },
                 capture_output=True,
@@ -47,7 +47,7 @@ def compare(kind: str, tmp_path: Path, python: str, paths: list[str]) -> None:
 
 
 @pytest.mark.compat
-@pytest.mark.timeout(400)  # a stock server starts and answers slowly, and there are two
+@pytest.mark.timeout(400)  # two slow stock servers
 @pytest.mark.parametrize("kind", SERVERS)
 def test_every_call_gives_the_same(kind: str, tmp_path: Path) -> None:
     compare(kind, tmp_path, sys.executable, [str(ROOT / "src"), str(ROOT)])
@@ -61,7 +61,7 @@ def test_every_call_gives_the_same_with_mlflow_2(
     compare("headrace", tmp_path, *mlflow2)
 
 
-def test_a_server_that_is_away_is_told_as_mlflow_tells_it(
+def test_an_unreachable_server_is_reported_as_by_mlflow(
     script: Callable[..., subprocess.Popen[str]],
 ) -> None:
     text = """

@@ -1,4 +1,4 @@
-"""The project's own source, parsed once: what the rules in this folder look at."""
+"""The project's own source, parsed once, for the rules in this folder."""
 
 from __future__ import annotations
 

@@ -25,16 +25,16 @@ TABLE = (
 )
 VARIABLE = re.compile(r"(MLFLOW|HEADRACE)_[A-Z_]+")
 OTHER_VARIABLES = {
-    "MLFLOW_WORKSPACE",  # a client's, refused
-    "HEADRACE_TEST_",  # the beginning of the test suite's own
-    "HEADRACE_UPGRADE_URI",  # hands a URI to a process of ours
-    "MLFLOW_ENABLE_REMOTE_ASSISTANT",  # stock MLflow reads it; it is started only if it is set
+    "MLFLOW_WORKSPACE",  # of clients; headrace refuses it
+    "HEADRACE_TEST_",  # the prefix of the test suite's variables
+    "HEADRACE_UPGRADE_URI",  # passes a URI to a child process
+    "MLFLOW_ENABLE_REMOTE_ASSISTANT",  # stock MLflow reads it; the bridge starts stock only if it is set
     "MLFLOW_DEPLOYMENTS_TARGET",  # the same
 }
 SETTINGS_OBJECT = re.compile(r"(.*\.)?_?settings")
 
 
-def test_the_version_is_one(root: Path) -> None:
+def test_the_version_is_the_same_everywhere(root: Path) -> None:
     """pyproject.toml, the package and the newest heading of the changelog agree."""
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     newest = re.search(r"^## (\S+)", (root / "CHANGELOG.md").read_text(), re.MULTILINE)
@@ -42,14 +42,14 @@ def test_the_version_is_one(root: Path) -> None:
     assert project["version"] == headrace.__version__ == newest[1]
 
 
-def test_the_settings_page_is_fresh(root: Path) -> None:
-    """docs/reference/settings.md is what `make docs` writes."""
+def test_the_settings_page_is_up_to_date(root: Path) -> None:
+    """docs/reference/settings.md equals the output of `make docs`."""
     generator = runpy.run_path(str(root / "docs/generate.py"))
     assert (root / "docs/reference/settings.md").read_text() == generator["settings_page"]()
 
 
 def test_every_setting_has_a_heading(root: Path) -> None:
-    """A link to a setting finds it."""
+    """So that links to settings work."""
     headings = re.findall(
         r"^### (.*)$", (root / "docs/reference/settings.md").read_text(), re.MULTILINE
     )
@@ -59,7 +59,7 @@ def test_every_setting_has_a_heading(root: Path) -> None:
 def named_variables(package: list[Source]) -> set[str]:
     """The environment variables that the source names, outside the table and the bridge.
 
-    The bridge hands whole environments on to stock MLflow.
+    The bridge passes its whole environment on to stock MLflow.
     """
     return {
         text.value
@@ -71,7 +71,7 @@ def named_variables(package: list[Source]) -> set[str]:
 
 
 def test_every_setting_is_used(package: list[Source]) -> None:
-    """A setting that nothing reads is a promise that nothing keeps."""
+    """Every setting is read somewhere in the source."""
     read = {
         node.attr
         for source in package
@@ -85,12 +85,12 @@ def test_every_setting_is_used(package: list[Source]) -> None:
 
 
 def test_every_variable_that_is_read_is_a_setting(package: list[Source]) -> None:
-    """So that `headrace config` shows it and a wrong value is told at the start."""
+    """So that `headrace config` shows it and a wrong value is reported at the start."""
     known = {name for setting in SETTINGS for name in setting.env}
     assert not named_variables(package) - known - OTHER_VARIABLES
 
 
-def test_links_between_documents_lead_somewhere(root: Path) -> None:
+def test_links_between_documents_are_valid(root: Path) -> None:
     """Relative links of every Markdown file."""
     broken = []
     for page in [*root.glob("*.md"), *(root / "docs").rglob("*.md")]:

@@ -17,7 +17,7 @@ DOCUMENTS: Final = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "benchmarks/README.md"]
 )
 URL: Final = re.compile(r"\w+://\S+")
-# A star or a word in angle brackets stands for any name: `api/<resource>/sql.py`.
+# A star or a word in angle brackets matches any name: `api/<resource>/sql.py`.
 FILE: Final = re.compile(r"(?<![\w/.>*-])((?:[\w.<>*-]+/)*[\w<>*-]+\.(?:py|js|c|md))(?![\w/.])")
 FOLDER: Final = re.compile(r"`((?:[\w<>*-]+/)+)`")
 MODULE: Final = re.compile(
@@ -29,7 +29,7 @@ OURS: Final = ("src", "tests", "benchmarks", "docs")
 
 
 def exists(name: str, page: Path) -> bool:
-    """Whether a path exists below a folder from which documents write paths; a bare name, anywhere."""
+    """Whether a path exists below a folder that documents use as a base; a bare name may be anywhere."""
     pattern = re.sub(r"<\w+>", "*", name)
     if "/" in pattern:
         folders = (page.parent, ROOT, ROOT / "src/headrace", ROOT / "tests")

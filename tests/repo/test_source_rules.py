@@ -29,25 +29,25 @@ SQL = re.compile(
 DATABASE_PLACES = re.compile(r"src/headrace/(api/\w+/\w+/(\w+_)?sql|search/\w+|db/[\w/]+)\.py")
 URL = re.compile(r"/(ajax-)?api/\d\.0/|\d\.0/mlflow/")
 
-# Handlers of any exception that do not raise it again, by file: answers that must be given and
-# loops that must go on, whatever went wrong.
+# Broad handlers that do not raise again, by file: answers that must be sent and loops that must continue after
+# any error.
 BROAD_EXCEPTS = {
     "src/headrace/commit/group.py": 1,  # the loop that commits groups
-    "src/headrace/commit/reads.py": 2,  # every waiting caller gets the fault
-    "src/headrace/db/sqlite/worker.py": 1,  # a thread hands every fault to its caller
-    "src/headrace/client/engine.py": 1,  # a call on the loop hands every fault to its caller
+    "src/headrace/commit/reads.py": 2,  # every waiting caller gets the exception
+    "src/headrace/db/sqlite/worker.py": 1,  # a thread passes every exception to its caller
+    "src/headrace/client/engine.py": 1,  # a call on the loop passes every exception to its caller
     "src/headrace/http/app.py": 1,  # the 500 answer
-    "src/headrace/http/connection.py": 1,  # an answer that cannot be sent, or breaks off
+    "src/headrace/http/connection.py": 1,  # an answer that cannot be sent or is interrupted
     "src/headrace/server/supervisor.py": 1,  # a worker process must say why it ends
 }
 # Files that know URLs besides the route table, and why.
 URL_PLACES = {
     "src/headrace/api/routes.py",
-    "src/headrace/bridge/routes.py",  # the routes that stock MLflow answers for us
+    "src/headrace/bridge/routes.py",  # the bridged routes
     "src/headrace/bridge/stock.py",  # asks stock whether its jobs are done
-    "src/headrace/api/modes.py",  # which routes a mode leaves out
-    "src/headrace/plugin/server_store.py",  # a client: it asks a server like this one
-    "src/headrace/storage/locations.py",  # an artifact URI may lead back to a server like this one
+    "src/headrace/api/modes.py",  # the routes that a mode omits
+    "src/headrace/plugin/server_store.py",  # a client of a headrace server
+    "src/headrace/storage/locations.py",  # an artifact URI may refer to a headrace server
 }
 
 
@@ -75,18 +75,18 @@ def test_no_function_is_too_long(package: list[Source]) -> None:
     assert not long
 
 
-def test_every_file_says_what_it_holds(package: list[Source], tests: list[Source]) -> None:
+def test_every_file_has_a_docstring(package: list[Source], tests: list[Source]) -> None:
     """A module docstring, except in an empty __init__.py."""
     assert not [f.name for f in package + tests if f.text and not ast.get_docstring(f.tree)]
 
 
-def test_no_file_is_a_drawer(package: list[Source], tests: list[Source]) -> None:
+def test_no_file_name_is_generic(package: list[Source], tests: list[Source]) -> None:
     """A function lives with the noun it serves, not in utils.py."""
     names = {f.name: set(f.name.removesuffix(".py").split("/")) for f in package + tests}
     assert not [name for name, parts in names.items() if parts & NAMELESS]
 
 
-def test_sql_stands_only_where_it_is_looked_for(package: list[Source]) -> None:
+def test_sql_is_only_in_its_places(package: list[Source]) -> None:
     """In api/*/*/sql.py, search/ and db/."""
     stray = [
         f"{source.name}:{text.lineno}"
@@ -98,13 +98,13 @@ def test_sql_stands_only_where_it_is_looked_for(package: list[Source]) -> None:
     assert not stray
 
 
-def test_the_sql_rule_sees_sql(package: list[Source]) -> None:
-    """The pattern above finds the statements that there are."""
+def test_the_sql_rule_finds_sql(package: list[Source]) -> None:
+    """The pattern matches the statements that exist."""
     assert [f for f in package for text in f.strings() if SQL.match(str(text.value))]
 
 
-def test_only_sql_asks_for_the_dialect(package: list[Source]) -> None:
-    """A branch on the database stands in api/*/*/sql.py, search/ or db/."""
+def test_only_sql_branches_on_the_dialect(package: list[Source]) -> None:
+    """Only api/*/*/sql.py, search/ and db/ branch on the database."""
     asking = [
         f"{source.name}:{node.lineno}"
         for source in package
@@ -120,13 +120,13 @@ def test_only_sql_asks_for_the_dialect(package: list[Source]) -> None:
 
 
 def is_broad(handler: ast.ExceptHandler) -> bool:
-    """Whether a handler takes any exception and keeps it."""
+    """Whether a handler catches any exception and does not raise it again."""
     names = ast.unparse(handler.type) if handler.type else "BaseException"
     raises_again = isinstance(handler.body[-1], ast.Raise) and handler.body[-1].exc is None
     return names in ("Exception", "BaseException") and not raises_again
 
 
-def test_broad_excepts_are_few_and_named(package: list[Source]) -> None:
+def test_broad_excepts_are_listed(package: list[Source]) -> None:
     """`except Exception`, `except BaseException` and bare `except` only where listed."""
     found = Counter(
         source.name
@@ -137,8 +137,8 @@ def test_broad_excepts_are_few_and_named(package: list[Source]) -> None:
     assert found == BROAD_EXCEPTS
 
 
-def test_urls_stand_in_the_route_table(package: list[Source]) -> None:
-    """Whoever looks for an endpoint finds it in routes.py."""
+def test_urls_are_only_in_the_route_table(package: list[Source]) -> None:
+    """Every endpoint can be found in routes.py."""
     stray = [
         f"{source.name}:{text.lineno}"
         for source in package
@@ -150,7 +150,7 @@ def test_urls_stand_in_the_route_table(package: list[Source]) -> None:
 
 
 def test_a_handler_takes_a_request_and_a_context() -> None:
-    """`async def name(req, ctx)`: no bytes, no headers, no status codes; a raw one the request."""
+    """`async def name(req, ctx)`, without bytes, headers and status codes; a raw handler takes the request."""
     wrong = []
     for route in ROUTES:
         names = list(inspect.signature(route.handler).parameters)

@@ -1,4 +1,4 @@
-"""What a database consists of, as plain values that can be compared: nothing in it depends on time or order."""
+"""The structure and rows of a database as comparable values, independent of time and order."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def postgres_catalog(uri: str) -> Catalog:
 
 
 def differences(one: Catalog, other: Catalog) -> list[str]:
-    """What stands in one catalog only. (pytest's own account of two such values takes minutes.)"""
+    """The differences of two catalogs. (pytest takes minutes to describe them.)"""
     found: list[str] = []
     for part in one.keys() | other.keys():
         left, right = (
@@ -99,7 +99,7 @@ def differences(one: Catalog, other: Catalog) -> list[str]:
 
 
 def _timeless(rows: list[Any]) -> list[Any]:
-    """Rows with every number that is a moment in milliseconds made the same."""
+    """Rows with a placeholder for every time in milliseconds."""
     return [
         tuple("a time" if isinstance(value, int) and value > 10**12 else value for value in row)
         for row in rows
@@ -107,5 +107,5 @@ def _timeless(rows: list[Any]) -> list[Any]:
 
 
 def _parts(sql: str | None) -> list[str]:
-    """A CREATE statement's lines, sorted: stock writes constraints in another order every time."""
+    """The sorted lines of a CREATE statement: stock's order of constraints varies."""
     return sorted(line.strip().rstrip(", ").replace('"', "") for line in (sql or "").splitlines())

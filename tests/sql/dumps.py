@@ -1,4 +1,4 @@
-"""Databases as MLflow's releases left them, made again from the dumps in heads/ (see heads/make.py)."""
+"""Databases of MLflow's releases, restored from the dumps in heads/ (see heads/make.py)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HEADS = Path(__file__).parent / "heads"
 
 
 def releases(kind: str) -> list[str]:
-    """The releases there are dumps of, oldest first. `kind`: sqlite or postgres."""
+    """The releases with a dump, oldest first. `kind`: sqlite or postgres."""
     names = [path.stem for path in (HEADS / kind).glob("*.sql")]
     assert names, f"no dumps in {HEADS / kind}"
     return sorted(names, key=lambda name: [int(part) for part in name.split(".")])

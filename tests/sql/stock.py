@@ -28,14 +28,14 @@ print(json.dumps(found))
 
 @dataclass
 class Opened:
-    """What stock MLflow found in a database, and what it logged while it opened it."""
+    """The content of a database as stock MLflow reads it, and its log output while it opened the database."""
 
     experiments: list[list[str]]
     log: str
 
 
 def open_stores(*uris: str) -> list[Opened]:
-    """Let stock MLflow open databases; it creates its tables in an empty one, and migrates none."""
+    """Let stock MLflow open databases; it creates tables in an empty one and migrates none."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", _OPEN]
         + [uri.replace("postgresql:", "postgresql+psycopg2:") for uri in uris],

@@ -1,4 +1,4 @@
-"""`headrace db check`, `init` and `upgrade`, and what they say of a database that cannot be reached."""
+"""`headrace db check`, `init` and `upgrade`, and their messages about a database that cannot be reached."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ own_server = pytest.mark.skipif(
 )
 
 
-def test_check_of_a_missing_file_says_so_and_makes_none(tmp_path: Path) -> None:
+def test_check_of_a_missing_file_reports_it_and_creates_none(tmp_path: Path) -> None:
     with pytest.raises(UnusableDatabase, match=r"does not exist.* headrace db init"):
         check(f"sqlite:///{tmp_path / 'x.db'}")
     assert list(tmp_path.iterdir()) == []
@@ -40,7 +40,7 @@ def test_check_of_an_empty_file_says_which_command_to_run(tmp_path: Path) -> Non
     assert report.head == "" and "headrace db init" in report.lines()[0]
 
 
-def test_init_makes_the_tables_and_its_directory_once(tmp_path: Path) -> None:
+def test_init_creates_the_tables_and_the_directory_once(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'new' / 'x.db'}"
     first, second = init(uri), init(uri)
     assert (first.created, second.created) == (True, False)
@@ -51,7 +51,7 @@ def test_init_makes_the_tables_and_its_directory_once(tmp_path: Path) -> None:
         ]
 
 
-def test_init_makes_the_tables_beside_others(postgres_empty_uri: str) -> None:
+def test_init_creates_the_tables_beside_others(postgres_empty_uri: str) -> None:
     with psycopg.connect(postgres_empty_uri, autocommit=True) as connection:
         connection.execute("CREATE TABLE studies (id integer)")
     assert "headrace db init" in " ".join(check(postgres_empty_uri).lines())
@@ -59,7 +59,7 @@ def test_init_makes_the_tables_beside_others(postgres_empty_uri: str) -> None:
     assert check(postgres_empty_uri).current
 
 
-def test_check_names_the_release_and_what_is_not_served(tmp_path: Path) -> None:
+def test_check_names_the_release_and_the_routes_that_are_not_served(tmp_path: Path) -> None:
     path = restore_sqlite("2.22.5", tmp_path / "x.db")
     before = path.read_bytes()
     report = check(f"sqlite:///{path}")
@@ -99,7 +99,7 @@ def test_upgrade_runs_mlflows_migrations_on_postgres(
     restore_postgres("3.4.0", postgres_empty_uri)
     assert upgrade(postgres_empty_uri).current
     ours, fresh = postgres_catalog(postgres_empty_uri), postgres_catalog(postgres_uri)
-    # A CHECK that went through pg_dump says the same in other words.
+    # pg_dump rewrites a CHECK.
     found = differences({**ours, "rows": {}}, {**fresh, "rows": {}})
     assert [line for line in found if "CHECK" not in line] == []
 
@@ -142,13 +142,13 @@ def test_a_file_in_place_of_a_directory_is_explained(tmp_path: Path) -> None:
         init(f"sqlite:///{tmp_path / 'file' / 'x.db'}")
 
 
-def test_a_host_that_is_away_is_a_matter_of_time(postgres_server: str) -> None:
+def test_an_unreachable_host_is_reported_as_temporary(postgres_server: str) -> None:
     with pytest.raises(UnusableDatabase, match="cannot reach the server") as caught:
         check("postgresql://postgres@127.0.0.1:1/ml")
     assert caught.value.transient and "\n" not in str(caught.value)
 
 
-def test_a_database_that_is_not_there_is_named(postgres_server: str) -> None:
+def test_a_missing_database_is_named(postgres_server: str) -> None:
     uri = postgres_server.rpartition("/")[0] + "/nowhere"
     with pytest.raises(UnusableDatabase, match='database "nowhere" does not exist') as caught:
         check(uri)
@@ -156,7 +156,7 @@ def test_a_database_that_is_not_there_is_named(postgres_server: str) -> None:
 
 
 @own_server
-def test_a_wrong_password_is_named_as_such(postgres_uri: str) -> None:
+def test_a_wrong_password_is_reported(postgres_uri: str) -> None:
     with psycopg.connect(postgres_uri, autocommit=True) as connection:
         connection.execute(f"DROP ROLE IF EXISTS {PASSWORD_ROLE}".encode())
         connection.execute(f"CREATE ROLE {PASSWORD_ROLE} LOGIN PASSWORD 'right'".encode())
@@ -168,7 +168,7 @@ def test_a_wrong_password_is_named_as_such(postgres_uri: str) -> None:
         check(wrong.replace(":wrong@", ":right@"))
 
 
-async def test_the_driver_takes_every_argument_of_a_uri(postgres_uri: str) -> None:
+async def test_the_driver_accepts_every_argument_of_a_uri(postgres_uri: str) -> None:
     target = parse(
         f"{postgres_uri}?sslmode=prefer&options=-csearch_path%3Dpublic&connect_timeout=5"
         "&target_session_attrs=read-write&keepalives=1"

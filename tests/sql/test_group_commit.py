@@ -1,4 +1,4 @@
-"""The group commit on real databases: refusals that are foreseen, locks in one order, interruptions."""
+"""The group commit on real databases: early refusals, the order of locks, interruptions."""
 
 from __future__ import annotations
 
@@ -38,14 +38,6 @@ INSERT = Bulk(
 COUNT = Sql("SELECT count(*) FROM runs WHERE name = $1")
 
 
-@pytest.fixture
-def uri(database: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
-    """An empty database of the kind under test."""
-    if database == "sqlite":
-        return f"sqlite:///{tmp_path}/m.db"
-    return str(request.getfixturevalue("postgres_uri"))
-
-
 async def make_runs(tx: Tx) -> None:
     """The runs of these tests."""
     await tx.executemany(INSERT, [(run,) for run in RUNS])
@@ -60,8 +52,8 @@ async def db(uri: str) -> AsyncIterator[Database]:
     await opened.close()
 
 
-async def test_a_metric_of_an_unknown_model_costs_the_others_nothing(db: Database) -> None:
-    """It is refused in the transaction of its group, which is the only one."""
+async def test_a_metric_of_an_unknown_model_costs_no_second_transaction(db: Database) -> None:
+    """It is refused inside the one transaction of its group."""
     writer = GroupCommit(db)
     wrong = MetricIn("m", 1.0, 1, 1)
     wrong.model_id = "m-nosuchmodel"
@@ -80,7 +72,7 @@ async def test_a_metric_of_an_unknown_model_costs_the_others_nothing(db: Databas
 
 
 async def test_runs_are_locked_in_one_order(uri: str, database: str) -> None:
-    """Two processes that end the same runs in any order never meet in a deadlock."""
+    """Two processes that end the same runs in different orders cause no deadlock."""
     if database == "sqlite":
         pytest.skip("one transaction at a time")
     one, two = [await open_database(Settings(backend_store_uri=uri)) for _ in range(2)]
@@ -100,8 +92,8 @@ async def test_runs_are_locked_in_one_order(uri: str, database: str) -> None:
     await two.close()
 
 
-def test_the_cost_of_what_waits_is_in_bytes() -> None:
-    """Of keys and values, in UTF-8, so that the bound of the queue is one of memory."""
+def test_the_cost_of_an_operation_is_its_size_in_bytes() -> None:
+    """The size of keys and values in UTF-8, so that the limit of the queue is a limit of memory."""
     run = RUNS[0]
     ascii_, wide = (
         batch.from_parts(run, [], [ParamIn("p", text)], [TagIn("t", text)]).cost_bytes()
@@ -117,7 +109,7 @@ def test_the_cost_of_what_waits_is_in_bytes() -> None:
 
 
 class Interrupted:
-    """An SQLite connection; `after(statement)` and `before(statement)` say where Ctrl-C is pressed."""
+    """An SQLite connection that raises KeyboardInterrupt where `press(moment, statement)` is true."""
 
     def __init__(self, real: sqlite3.Connection, press: Callable[[str, str], bool]) -> None:
         self._real = real
@@ -152,7 +144,7 @@ def stored(db: DirectSqlite, name: str) -> int:
 def test_ctrl_c_at_a_commit(
     statement: str, moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another thread's operation in the group is answered, and written once, wherever the first thread is stopped."""
+    """Another thread's operation in the group is answered and written once, wherever the first thread is interrupted."""
     pressed: list[str] = []
 
     def press(when: str, sql: str) -> bool:
@@ -176,7 +168,7 @@ def test_ctrl_c_at_a_commit(
 
     mine = create.NewRun(CreateRun(experiment_id="0", run_name="mine"))
     other = threading.Thread(target=work)
-    with db:  # both wait in line for the turn
+    with db:  # both wait for their turn
         other.start()
         while commit.depth < 1:
             pass

@@ -1,4 +1,4 @@
-"""What many batches write in one transaction, on PostgreSQL with COPY: each row once, the latest points the latest."""
+"""Many batches in one transaction, on PostgreSQL with COPY: each row once, and correct latest metrics."""
 
 from __future__ import annotations
 
@@ -18,21 +18,12 @@ from headrace.settings.table import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
 
     from headrace.db.base import Database, Tx
 
 RUNS = [f"{n:032x}" for n in range(4)]
 BATCHES = 12
 VALUES = [math.nan, math.inf, -math.inf, -0.0, 1.5, 7.0]
-
-
-@pytest.fixture
-def uri(database: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
-    """An empty database of the kind under test."""
-    if database == "sqlite":
-        return f"sqlite:///{tmp_path}/m.db"
-    return str(request.getfixturevalue("postgres_uri"))
 
 
 @pytest.fixture
@@ -51,7 +42,7 @@ async def db(uri: str) -> AsyncIterator[Database]:
 
 
 def batches(seed: int) -> list[batch.Batch]:
-    """More points and params than go into one statement, some points twice, in no order."""
+    """More points and params than one statement takes, some points twice, in random order."""
     dice = random.Random(seed)
     made = []
     for n in range(BATCHES):
@@ -81,7 +72,7 @@ def expected_points(made: list[batch.Batch]) -> list[tuple[Any, ...]]:
 
 
 def latest(points: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-    """Of each run and key the greatest (step, timestamp, value)."""
+    """The greatest (step, timestamp, value) of each run and key."""
     best: dict[tuple[str, str], tuple[Any, ...]] = {}
     for point in points:
         key, timestamp, step, run, value, _ = point
@@ -92,11 +83,11 @@ def latest(points: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
 
 
 async def check(db: Database, made: list[batch.Batch]) -> None:
-    """The database holds just what the batches say."""
+    """The database has exactly the rows of the batches."""
     points = "key, timestamp, step, run_uuid, value, is_nan"
     wanted = expected_points(made)
     assert await stored(db, "metrics", points) == wanted
-    # Of points that differ in NaN alone either may be the latest.
+    # If points differ only in NaN, either may be the latest.
     found = [row[:5] for row in await stored(db, "latest_metrics", points)]
     assert found == [row[:5] for row in latest(wanted)]
     params = sorted((b.run_id, key, value) for b in made for key, value in b.params)
@@ -113,7 +104,7 @@ async def test_a_large_group_is_written(db: Database) -> None:
 
 
 async def test_a_large_group_that_is_sent_again_is_written_once(db: Database) -> None:
-    """With rows among it that are there already, and others that are not."""
+    """Some of its rows exist already."""
     made, more = batches(1), batches(2)
     await db.write(batch.apply, made)
     for one in more:
@@ -124,7 +115,7 @@ async def test_a_large_group_that_is_sent_again_is_written_once(db: Database) ->
 
 
 async def test_points_alone_are_written_once_too(db: Database) -> None:
-    """A group of nothing but points, small and large, is written in ways of its own."""
+    """A group of points alone, small or large, uses its own statements."""
     made = batches(3)
     for one in made:
         one.params.clear()
@@ -141,7 +132,7 @@ async def test_points_alone_are_written_once_too(db: Database) -> None:
 async def test_a_changed_param_in_a_large_group_fails_alone(db: Database) -> None:
     first = batch.from_parts(RUNS[0], [], [ParamIn("param 4 7", "another")], [])
     await db.write(batch.apply, [first])
-    made, wrong = batches(1), 4  # whose "param 4 7" is not "another"
+    made, wrong = batches(1), 4  # its "param 4 7" is not "another"
     writer = GroupCommit(db)
     answers = [writer.submit(batch.KIND, one, one.cost_bytes()) for one in made]
     for n, answer in enumerate(answers):

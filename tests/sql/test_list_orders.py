@@ -1,4 +1,4 @@
-"""Every list of an answer has an order that no plan of PostgreSQL changes."""
+"""Every list in an answer has the same order under every plan of PostgreSQL."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EXPERIMENTS = list(range(1, 13))
 KEYS = [f"k{n}" for n in range(30)]
 ALL = runs_sql.ALL.rows
 EVERY_KEY = ([name for name, _ in VERSIONS], [number for _, number in VERSIONS])
-# Each list that an answer holds, in the order of the answer.
+# Each list in an answer, in the order of the answer.
 LISTS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "latest metrics": (runs_sql.METRICS, (RUNS, ALL)),
     "params": (runs_sql.PARAMS, (RUNS, ALL)),
@@ -158,7 +158,7 @@ ROWS: dict[str, tuple[str, list[Any]]] = {
 
 @pytest.fixture
 async def connection(postgres_uri: str) -> AsyncIterator[asyncpg.Connection[Any]]:
-    """Of a database whose rows lie in no order: put in at random, half of them changed, then vacuumed."""
+    """A database with rows in random order: inserted at random, half of them updated, then vacuumed."""
     chosen = random.Random(1)
     for table, (columns, rows) in ROWS.items():
         fill(postgres_uri, table, columns, chosen.sample(rows, len(rows)))
@@ -184,7 +184,7 @@ async def test_no_plan_changes_the_order_of_a_list(
     for plan in (*PLANS, PARALLEL):
         settings = plan if isinstance(plan, str) else "; ".join(f"SET {off} = off" for off in plan)
         await connection.execute(f"RESET ALL; {settings}" if settings else "RESET ALL")
-        await connection.reload_schema_state()  # plans that are kept were made with other settings
+        await connection.reload_schema_state()  # cached plans were made with other settings
         for name, (statement, args) in LISTS.items():
             text = statement.of(tx) if isinstance(statement, models_sql.Scoped) else statement
             found = [tuple(row) for row in await tx.fetch(text, *args)]

@@ -1,4 +1,4 @@
-"""Long histories are sampled by a walk through an index: it finds what sorting all points finds."""
+"""Long histories are sampled with an index walk, which finds the same points as sorting all of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from headrace.settings.table import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from headrace.db.base import Database
 
@@ -34,18 +33,10 @@ TOO_MANY = "all points at one step"
 
 
 def points(key: str) -> list[tuple[Any, ...]]:
-    """Rows of a history whose steps are laid out as its key says."""
+    """Rows of a history with the layout of steps that its key names."""
     step_of = LAYOUTS.get(key, lambda _: 0)
     rows = [(key, n % 5 / 3, n % 11, RUN, step_of(n), n % 17 == 0) for n in range(POINTS)]
     return list(dict.fromkeys(rows))
-
-
-@pytest.fixture
-def uri(database: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
-    """An empty database of the kind under test."""
-    if database == "sqlite":
-        return f"sqlite:///{tmp_path}/m.db"
-    return str(request.getfixturevalue("postgres_uri"))
 
 
 @pytest.fixture
@@ -70,7 +61,7 @@ async def db(uri: str) -> AsyncIterator[Database]:
 
 
 async def test_the_walk_finds_what_the_sort_finds(db: Database) -> None:
-    """For steps of every kind, any number of buckets, and a range of steps."""
+    """For every layout of steps, any number of buckets, and a range of steps."""
 
     async def both(tx: Any, key: str, limit: int, start: int, end: int) -> tuple[Any, Any]:
         found = await sampling.walked(tx, RUN, key, limit, start, end)
@@ -86,7 +77,7 @@ async def test_the_walk_finds_what_the_sort_finds(db: Database) -> None:
 
 
 async def test_a_history_at_one_step_is_not_walked(db: Database) -> None:
-    """Each of its steps would go over all points before it."""
+    """Each step of a walk would scan all points before it."""
     assert await db.read(sampling.walked, RUN, TOO_MANY, 7, *EVERYTHING) is None
 
 
@@ -103,7 +94,7 @@ def all_are_long(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_long_histories_are_walked(
     db: Database, all_are_long: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And the last point takes the place of the last sampled one."""
+    """And the last point replaces the last sampled point."""
     monkeypatch.setattr(sampling, "SORTED", None)
     rows = await db.read(sampling.sampled, RUN, "gaps, from below zero", 4, *EVERYTHING)
     assert [row[2] for row in rows] == LAST_TAKES_ITS_PLACE

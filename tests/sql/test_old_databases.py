@@ -1,4 +1,4 @@
-"""A server on the database of any MLflow release since 2.9 does all of core tracking, and migrates nothing."""
+"""A server supports core tracking on the database of any MLflow release since 2.9, without a migration."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MODELS_SINCE = (3, 0)  # logged models, and the models of a run
 
 
 class Client:
-    """Calls of one server that must succeed, or must fail in a way that tells why."""
+    """Calls of one server."""
 
     def __init__(self, server: Server, wire: Wire) -> None:
         self._server = server
@@ -104,7 +104,7 @@ def register(client: Client, run_id: str) -> None:
 
 
 def log_models(client: Client, run_id: str, release: str) -> None:
-    """Logged models: they work where there are tables for them, and say so where there are none."""
+    """Use logged models; without their tables the error must say so."""
     version = tuple(int(part) for part in release.split("."))
     model = {"experiment_id": "0", "name": "net", "source_run_id": run_id}
     status, answer = client.ask("POST", "logged-models", model)
@@ -124,7 +124,7 @@ def log_models(client: Client, run_id: str, release: str) -> None:
 
 
 def use(uri: str, directory: Path, release: str) -> None:
-    """Do all of it on one database."""
+    """Use all of core tracking on one database."""
     with headrace(uri, directory) as server, Wire(server.url) as wire:
         client = Client(server, wire)
         run_id = track(client)
@@ -133,7 +133,7 @@ def use(uri: str, directory: Path, release: str) -> None:
 
 
 def without_rows(catalog: Catalog) -> Catalog:
-    """What migrations would change: everything but the rows, and the rows of Alembic's table."""
+    """Everything that a migration would change: the schema, and the rows of Alembic's table."""
     return {**catalog, "rows": {"alembic_version": catalog["rows"]["alembic_version"]}}
 
 
@@ -153,5 +153,5 @@ def test_core_tracking_on_a_postgres_database_of_a_release(
     before = postgres_catalog(postgres_empty_uri)
     use(postgres_empty_uri, tmp_path, release)
     after = postgres_catalog(postgres_empty_uri)
-    before.pop("sequences"), after.pop("sequences")  # ids that were given out
+    before.pop("sequences"), after.pop("sequences")  # ids that were assigned
     assert differences(without_rows(after), without_rows(before)) == []

@@ -1,4 +1,4 @@
-"""The hot statements on a large database: each finds its rows through an index and touches few others."""
+"""The frequent statements on a large database: each finds its rows through an index and reads few others."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NUMBER = "CAST(substr(run_uuid, 2) AS integer)"  # of a run
 RUN, OTHER = "r7", "r70"
 EVERY_STEP = (INT64_MIN, INT64_MAX)
 POSTGRES_ONLY = "whole runs"  # SQLite has the single statements
-# Statement, arguments, rows of the tables that it is about.
+# Statement, arguments, number of relevant rows.
 HOT: dict[str, tuple[Sql, tuple[Any, ...], int]] = {
     "history": (sql.HISTORY_PAGE, (RUN, "loss", 10_001, 0), POINTS),
     "a page of a history": (sql.HISTORY_PAGE, (RUN, "loss", 100, 100), POINTS),
@@ -72,12 +72,12 @@ SEARCHES = {
     "a rare metric": ("metrics.rare > 1", ["metrics.rare DESC"]),
     "a rare param of runs with a metric": ("params.rare = 'yes' AND metrics.loss > 1", []),
 }
-TOUCHED = 3  # at most so many rows for each that is asked for, and a few
+TOUCHED = 3  # at most this many rows for each requested row, plus a few
 FEW = 12
 
 
 def statements(series: str) -> list[str]:
-    """What fills the database; `series` is a table of numbers (n) from 0 to the number in its place."""
+    """Statements that fill the database; `series` is a table of numbers (n) from 0 to its argument."""
     runs = series.format(limit=RUNS)
     points = series.format(limit=POINTS)
     few = f"(SELECT run_uuid FROM runs WHERE {NUMBER} < {LONG}) AS few"
@@ -121,7 +121,7 @@ def page_of(name: str, dialect: Dialect) -> search.Page:
 
 @pytest.fixture(scope="module")
 def sqlite_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """As a server leaves it: nobody has gathered statistics."""
+    """As a server leaves it, without statistics."""
     path = tmp_path_factory.mktemp("plans") / "mlflow.db"
     series = (
         "(WITH RECURSIVE s(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM s WHERE n < {limit})"
@@ -143,7 +143,7 @@ def sqlite_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_sqlite_touches_no_more_rows_than_asked(
     name: str, analyzed: bool, sqlite_path: Path
 ) -> None:
-    """Counted in steps of its virtual machine, of which a row that is sorted takes about fifty."""
+    """Counted in steps of SQLite's virtual machine; a sorted row takes about fifty."""
     statement, args, asked = HOT[name]
     bound = [json.dumps(one) if isinstance(one, list) else one for one in args]
     scans, steps = work_of(sqlite_path, statement.sqlite, bound, analyzed)
@@ -153,7 +153,7 @@ def test_sqlite_touches_no_more_rows_than_asked(
 
 @pytest.mark.parametrize("name", SEARCHES)
 def test_sqlite_looks_at_each_run_once(name: str, sqlite_path: Path) -> None:
-    """And at nothing that was logged to it but what is asked for."""
+    """And reads only the requested part of its data."""
     page = page_of(name, "sqlite")
     scans, steps = work_of(sqlite_path, page.sql.sqlite, page.args, False)
     assert [scan for scan in scans if not scan.startswith(("SCAN runs", "SCAN r"))] == []
@@ -163,7 +163,7 @@ def test_sqlite_looks_at_each_run_once(name: str, sqlite_path: Path) -> None:
 def work_of(
     path: Path, statement: str, args: Sequence[Any], analyzed: bool
 ) -> tuple[list[str], int]:
-    """The tables that a statement scans, and the steps of SQLite's machine that it takes."""
+    """The tables that a statement scans, and its number of steps of SQLite's virtual machine."""
     steps = 0
 
     def count() -> int:
@@ -173,7 +173,7 @@ def work_of(
 
     with closing(sqlite3.connect(path)) as connection:
         if analyzed:
-            connection.execute("BEGIN")  # never committed: the next test is without
+            connection.execute("BEGIN")  # never committed, so the next test does not see it
             connection.execute("ANALYZE")
             connection.execute("ANALYZE sqlite_schema")
         plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", args)
@@ -197,7 +197,7 @@ async def postgres(postgres_uri: str) -> Any:
 
 
 def touched(node: dict[str, Any], but: str = "") -> float:
-    """Rows of tables (but one) that a plan and what is below it looked at."""
+    """The number of rows that a plan and its children read, without those of one table."""
     rows = sum(
         node.get(name, 0)
         for name in ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
@@ -208,7 +208,7 @@ def touched(node: dict[str, Any], but: str = "") -> float:
 
 
 async def explained(connection: asyncpg.Connection[Any], sql: str, args: Sequence[Any]) -> Any:
-    """The plan with what it really did."""
+    """The plan with actual row counts."""
     found = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *args)
     return json.loads(found)[0]["Plan"]
 

@@ -1,4 +1,4 @@
-"""The PostgreSQL of the tests is there, private, and its databases are fresh."""
+"""The tests' PostgreSQL runs, and each test has a new database."""
 
 import asyncpg
 

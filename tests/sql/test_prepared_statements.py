@@ -1,4 +1,4 @@
-"""How many statements a connection of a search keeps prepared is not for clients to choose."""
+"""Clients cannot choose how many prepared statements a connection keeps."""
 
 from __future__ import annotations
 

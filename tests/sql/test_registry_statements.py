@@ -1,4 +1,4 @@
-"""The registry's statements find rows by key, and their number does not grow with what they find."""
+"""The registry's statements find rows by key, and their number does not depend on the number of rows."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ WEBHOOKS = {"webhooks", "webhook_events"}
 
 
 def expected_missing(release: str) -> set[str]:
-    """What a release's schema lacks of what headrace uses."""
+    """The columns that headrace uses and a release's schema lacks."""
     version = tuple(int(part) for part in release.split("."))
     came = (
         ((3, 0), LOGGED_MODELS),

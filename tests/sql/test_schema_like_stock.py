@@ -1,4 +1,4 @@
-"""The schema headrace makes is the one stock MLflow makes, and stock MLflow takes it as its own."""
+"""headrace creates the same schema as stock MLflow, and stock accepts it."""
 
 from __future__ import annotations
 

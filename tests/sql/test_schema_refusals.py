@@ -1,4 +1,4 @@
-"""What cannot be served is refused in one clear sentence that names the way out, and stays untouched."""
+"""A database that cannot be served is refused in a sentence that names the remedy, and stays unchanged."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def change(path: Path, script: str) -> Path:
 
 
 def refusal(path: Path) -> str:
-    """The text of the refusal, after a look that the file is as it was."""
+    """The text of the refusal; the file must be unchanged."""
     before = path.read_bytes()
     with pytest.raises(UnusableDatabase) as caught:
         prepare(path)
@@ -50,7 +50,7 @@ def newest(tmp_path: Path) -> Path:
     return restore_sqlite("3.17.2", tmp_path / "it.db")
 
 
-def test_an_unknown_head_is_served_with_a_warning_when_all_we_use_is_there(newest: Path) -> None:
+def test_an_unknown_head_with_everything_we_use_is_served_with_a_warning(newest: Path) -> None:
     change(
         newest,
         "UPDATE alembic_version SET version_num = 'f00dfeedbeef';"
@@ -114,7 +114,7 @@ def test_experiments_of_another_workspace_are_refused_as_by_stock(newest: Path) 
     assert "team-a" in text and "--enable-workspaces" in text
 
 
-def test_tables_of_others_stay_and_get_mlflows_beside_them(tmp_path: Path) -> None:
+def test_mlflows_tables_are_created_beside_those_of_others(tmp_path: Path) -> None:
     """As with stock MLflow: Optuna and a tracking server on one database."""
     path = change(
         tmp_path / "it.db", "CREATE TABLE studies (id INTEGER); CREATE VIEW v AS SELECT 1"
@@ -134,7 +134,7 @@ def test_tables_of_others_stay_and_get_mlflows_beside_them(tmp_path: Path) -> No
         "alembic_version (version_num TEXT, branch TEXT)",
     ],
 )
-def test_another_applications_table_of_the_same_name_is_never_built_upon(
+def test_another_applications_table_of_the_same_name_is_never_used(
     tmp_path: Path, table: str
 ) -> None:
     text = refusal(change(tmp_path / "it.db", f"CREATE TABLE {table}"))

@@ -1,4 +1,4 @@
-"""Many processes that start at the same moment on one empty database all come up."""
+"""Many processes that start at the same moment on one empty database all start successfully."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_eight_processes_start_on_one_empty_postgres_database(postgres_empty_uri
 
 
 def serve_together(uri: str, directory: Path) -> None:
-    """Start four servers at once on one empty database; each must come up and serve experiment 0."""
+    """Start four servers at once on one empty database; each must start and serve experiment 0."""
     starting = [headrace(uri, directory) for _ in range(4)]  # each runs from here on
     with ExitStack() as stack:
         servers = [stack.enter_context(server) for server in starting]

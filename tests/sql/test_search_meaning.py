@@ -1,4 +1,4 @@
-"""Any search finds the same on SQLite, on PostgreSQL and in the Python model, in the same order."""
+"""Any search has the same result on SQLite, on PostgreSQL and in the Python model, in the same order."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_the_pages_of_a_search_are_the_search(
     keys: list[SortKey],
     max_results: int,
 ) -> None:
-    """No run is lost or comes twice, whatever the size of the pages."""
+    """No run is missing or repeated, for any page size."""
     stages = ("active", "deleted")
     expected = found_runs(RUNS, (1, 2), stages, (), keys)
     assert len(expected) == pool.RUNS
@@ -127,7 +127,7 @@ def test_a_search_of_experiments_means_the_same_everywhere(
     conditions: list[Condition],
     keys: list[SortKey],
 ) -> None:
-    """Ids and their order. Experiment 0, which every database has, is left out."""
+    """Ids and their order, without experiment 0, which every database has."""
     conditions = [Condition("attribute", "experiment_id", "NOT IN", ("0",)), *conditions]
     found = [
         experiment

@@ -1,4 +1,4 @@
-"""What SQLite's errors become: only what a second try may mend is answered with 429."""
+"""The classes of SQLite's errors: only those that a retry may resolve are answered with 429."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def path(tmp_path: Path) -> str:
 
 
 def refused(connection: sqlite3.Connection, statement: str) -> DatabaseError:
-    """Our name for what SQLite says against a statement."""
+    """The class of our error for a statement that SQLite refuses."""
     with pytest.raises(sqlite3.Error) as said:
         connection.execute(statement)
     return translate(said.value)

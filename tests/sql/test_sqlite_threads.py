@@ -1,4 +1,4 @@
-"""SQLite's threads: what takes too long ends, what cannot be opened is tried again, and stopping ends."""
+"""SQLite's threads: a slow read is interrupted, a failed open is retried, and stopping does not hang."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.faults.load import eventually
+from tests.waiting import eventually
 
 from headrace.db.errors import Unavailable
 from headrace.db.schema import sqlite as schema
@@ -59,7 +59,7 @@ async def test_a_read_that_takes_too_long_is_ended_and_the_thread_goes_on(tmp_pa
 
 
 async def test_a_read_whose_caller_left_frees_its_thread(tmp_path: Path) -> None:
-    """The one that runs, and those that wait behind it."""
+    """Whether the read is running or queued."""
     async with database(tmp_path) as db:
         left = [asyncio.ensure_future(db.read(fetch, ENDLESS)) for _ in range(3)]
         while db.load()["read"][0] == 0:
@@ -69,7 +69,7 @@ async def test_a_read_whose_caller_left_frees_its_thread(tmp_path: Path) -> None
         assert await asyncio.wait_for(db.read(fetch, ONE), 30) == [(1,)]
 
 
-async def test_closing_ends_reads_that_nobody_can_wait_for(tmp_path: Path) -> None:
+async def test_closing_interrupts_endless_reads(tmp_path: Path) -> None:
     async with database(tmp_path) as db:
         reading = asyncio.ensure_future(db.read(fetch, ENDLESS))
         while db.load()["read"][0] == 0:
@@ -82,7 +82,7 @@ async def test_closing_ends_reads_that_nobody_can_wait_for(tmp_path: Path) -> No
 async def test_a_connection_that_cannot_be_opened_fails_one_job_and_is_tried_again(
     tmp_path: Path,
 ) -> None:
-    """As when there are no descriptors left for a moment."""
+    """As when the process has no descriptors left for a moment."""
     path = str(tmp_path / "later" / "threads.db")
     worker = Worker("opens-later", lambda: connect(path, read_only=False, synchronous="OFF"))
     try:
@@ -98,7 +98,7 @@ async def test_a_connection_that_cannot_be_opened_fails_one_job_and_is_tried_aga
 async def test_a_thread_that_hangs_does_not_keep_the_process_from_ending(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """In the file system, say: it cannot be told to stop."""
+    """For example in a call of the file system, which cannot be interrupted."""
     monkeypatch.setattr(sqlite_worker, "STOP_TIMEOUT_S", 0.1)
     released = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Every statement is understood by both databases, and names only what schema/used.py lists."""
+"""Both databases can prepare every statement, and it uses only the columns that schema/used.py lists."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from headrace.db.base import Dialect
 
 NEWEST, OLD = "3.17.2", "2.22.5"  # some statements have a second text for older databases
-AT_CREATION = {"workspaces"}  # written when the tables are made, never asked for later
+AT_CREATION = {"workspaces"}  # written when the tables are created, never read later
 _INSERT = re.compile(r"INSERT\s+INTO\s+(\w+)\s*\(([^)]*)\)", re.IGNORECASE)
 
 
 def in_value(value: Any, name: str) -> Iterator[tuple[str, Sql]]:
-    """The statements in a value, those in its attributes and items included."""
+    """The statements in a value, including its attributes and items."""
     if isinstance(value, Sql):
         yield name, value
     elif isinstance(value, dict):
@@ -45,7 +45,7 @@ def in_value(value: Any, name: str) -> Iterator[tuple[str, Sql]]:
 
 
 def statements() -> list[tuple[str, Sql]]:
-    """Every statement that stands in a module, with the name it stands under."""
+    """Every statement of a module, with its name."""
     found: dict[int, tuple[str, Sql]] = {}
     for info in pkgutil.walk_packages(headrace.__path__, "headrace."):
         # The plugin runs in clients: it has no statements, and imports mlflow.
@@ -86,7 +86,7 @@ def test_no_statement_escapes_these_tests() -> None:
 
 
 class Prepared:
-    """Prepares statements on a database of one release, and keeps which columns they name."""
+    """Prepares statements on a database of one release and records the columns that they use."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.named: set[tuple[str, str]] = set()
@@ -94,7 +94,7 @@ class Prepared:
         self._connection = connection
 
     def problem(self, text: str) -> str | None:
-        """What SQLite says against a statement; None when it understands it."""
+        """SQLite's error for a statement, or None."""
         numbers = [int(number) for number in re.findall(r"\?(\d+)", text)]
         self._connection.set_authorizer(self._keep)
         try:
@@ -121,7 +121,7 @@ def test_sqlite_understands_every_statement_and_used_lists_what_they_name(tmp_pa
         closing(sqlite3.connect(restore_sqlite(OLD, tmp_path / "old.db"))) as old,
     ):
         databases = (Prepared(new), Prepared(old))
-        # Upkeep looks which tables are there before it names them: serving does not depend on those.
+        # Upkeep checks which tables exist before it uses them; serving does not need them.
         upkeep = (Prepared(new), Prepared(old))
         tables = {name for (name,) in new.execute("SELECT name FROM sqlite_master")}
         for where, text in texts("sqlite"):
@@ -138,7 +138,7 @@ def test_sqlite_understands_every_statement_and_used_lists_what_they_name(tmp_pa
     }
     listed = {(table, column) for table, columns in used.USED.items() for column in columns}
     assert named - listed == set()
-    # db/schema/seed.py stamps the new database it has just made.
+    # db/schema/seed.py stamps the database that it has just created.
     assert (databases[0].filled | databases[1].filled) & used.NEVER_FILLED == {"alembic_version"}
 
 

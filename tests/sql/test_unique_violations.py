@@ -1,4 +1,4 @@
-"""A violated key is known by its table and columns, on both databases."""
+"""A unique violation names its table and columns, on both databases."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def test_postgres_names_the_key(postgres_empty_uri: str) -> None:
 
 
 async def test_an_id_that_is_taken_is_not_a_name_that_is_taken(postgres_uri: str) -> None:
-    """As after a restore that left a sequence behind."""
+    """As after a restore with an old sequence."""
     connection = await asyncpg.connect(postgres_uri)
     try:
         await connection.execute(

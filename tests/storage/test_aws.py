@@ -1,4 +1,4 @@
-"""Signatures and credentials for S3, against the examples that AWS publishes and files as its tools write them."""
+"""Signatures and credentials for S3, compared with AWS's published examples and the files of its tools."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from headrace.storage.s3 import Address, credentials_provider
 if TYPE_CHECKING:
     from pathlib import Path
 
-# The credentials of AWS's own documentation; they open nothing.
+# The credentials of AWS's documentation, which give access to nothing.
 EXAMPLE = aws.Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 
 

@@ -1,4 +1,4 @@
-"""Local disk, for real: what is visible when, what is left behind, and what is out of reach."""
+"""Artifacts on a real disk: when they become visible, what remains after failures, which paths are refused."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def names(store: LocalStore, path: str = "") -> list[str]:
 
 
 def everything(store: LocalStore) -> list[str]:
-    """Every name below the root, hidden ones too."""
+    """Every name below the root, including hidden ones."""
     return sorted(
         os.path.relpath(f"{at}/{name}", store.root)
         for at, directories, files in os.walk(store.root)
@@ -165,7 +165,7 @@ async def test_a_directory_that_is_deleted_meanwhile_is_made_again(store: LocalS
 
 
 @pytest.mark.parametrize("path", ["d", "f/x", "f/x/y", "n" * 300, "loop/x"])
-async def test_an_impossible_place_is_refused_in_words(store: LocalStore, path: str) -> None:
+async def test_an_impossible_path_is_refused_with_a_message(store: LocalStore, path: str) -> None:
     await store.put("f", pieces(b"x"), 1)
     await store.put("d/x", pieces(b"x"), 1)
     Path(store.root, "loop").symlink_to("loop")
@@ -177,9 +177,7 @@ async def test_an_impossible_place_is_refused_in_words(store: LocalStore, path: 
     await eventually(lambda: everything(store) == before)
 
 
-async def test_what_a_link_leads_to_outside_is_out_of_reach(
-    store: LocalStore, tmp_path: Path
-) -> None:
+async def test_links_out_of_the_root_are_not_followed(store: LocalStore, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "secret").write_text("secret")
@@ -222,7 +220,7 @@ async def test_a_root_behind_a_link_works(threads: ThreadPoolExecutor, tmp_path:
     assert await names(store) == []
 
 
-async def test_what_is_not_there_is_not_found(store: LocalStore) -> None:
+async def test_a_missing_file_is_not_found(store: LocalStore) -> None:
     await store.put("f", pieces(b"x"), 1)
     Path(store.root, "loop").symlink_to("loop")
     Path(store.root, "dangling").symlink_to("nowhere")
@@ -245,7 +243,7 @@ async def test_a_pipe_is_no_artifact(store: LocalStore) -> None:
         await store.open("pipe")
 
 
-async def test_a_listing_is_sorted_and_hides_what_is_not_whole(store: LocalStore) -> None:
+async def test_a_listing_is_sorted_and_hides_unfinished_files(store: LocalStore) -> None:
     for name in ("b", "a/x", "Z", "é"):
         await store.put(name, pieces(b"12"), 2)
     Path(store.root, ".artifact.uploading.1234").touch()
@@ -291,7 +289,7 @@ async def test_the_root_itself_is_never_deleted(store: LocalStore, path: str) ->
     assert everything(store) == ["f"]
 
 
-async def test_a_file_that_gets_shorter_breaks_off_the_answer(store: LocalStore) -> None:
+async def test_a_file_that_gets_shorter_interrupts_the_answer(store: LocalStore) -> None:
     await store.put("f", pieces(b"x" * MIB), MIB)
     file = await store.open("f")
     os.truncate(Path(store.root, "f"), 10)
@@ -300,7 +298,9 @@ async def test_a_file_that_gets_shorter_breaks_off_the_answer(store: LocalStore)
     await file.close()
 
 
-async def test_more_than_the_disk_has_is_refused_before_it_is_sent(store: LocalStore) -> None:
+async def test_a_file_larger_than_the_free_space_is_refused_before_it_is_sent(
+    store: LocalStore,
+) -> None:
     with pytest.raises(StorageFull) as refusal:
         await store.put("f", pieces(b"x" * (2 * MIB)), 1 << 60)
     assert refusal.value.status == 507
@@ -333,7 +333,7 @@ asyncio.run(main())
 
 
 def test_a_file_that_does_not_fit_leaves_nothing_behind(tmp_path: Path) -> None:
-    """The system's limit of a file's size stands for a full disk: it needs no disk of its own."""
+    """A limit of the file size simulates a full disk without a separate disk."""
     ended = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path / "root")],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Artifact paths: the very function of stock MLflow that decides on them is asked beside ours."""
+"""Artifact paths: our check is compared with stock MLflow's own function."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ PIECES = [
 
 
 def stock_says(path: str) -> str | None:
-    """The path as stock lets it through, None where it refuses it or fails over it."""
+    """The path as stock accepts it; None if it refuses the path or crashes."""
     try:
         return str(validate_path_is_safe(path))
     except (MlflowException, ValueError):
@@ -64,7 +64,7 @@ def stock_says(path: str) -> str | None:
 
 
 def we_say(path: str) -> str | None:
-    """The path as headrace lets it through, None where it refuses it."""
+    """The path as headrace accepts it; None if it refuses the path."""
     try:
         return paths.safe(path)
     except ApiError as error:
@@ -77,10 +77,10 @@ def we_say(path: str) -> str | None:
 @example("1/0123456789abcdef/artifacts/model/MLmodel")
 @example("a/%252e%252e/b")
 @example("%25" * 12 + "2e")
-def test_a_path_is_let_through_as_stock_does(path: str) -> None:
+def test_a_path_is_accepted_as_by_stock(path: str) -> None:
     stock = stock_says(path)
     if stock == "" and "file" in path.lower():
-        stock = None  # "file:" and nothing else: stock takes it for the root, we refuse every file:
+        stock = None  # "file:" alone: stock takes it as the root, headrace refuses every file:
     assert we_say(path) == stock
 
 
@@ -129,7 +129,7 @@ def test_every_spelling_of_a_way_out_is_refused(path: str) -> None:
         ("a\x00b", "a%00b"),
         ("a%00b", "a%00b"),
         ("a\x7fb", "a%7fb"),
-        ("..\\b", "..\\b"),  # a name like any other where the separator is a slash
+        ("..\\b", "..\\b"),  # a plain name on systems whose separator is a slash
         ("...", "..."),
         ("a/..b", "a/..b"),
         ("a?b", "a?b"),

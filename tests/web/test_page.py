@@ -1,4 +1,4 @@
-"""MLflow's own page as headrace serves it, file by file beside stock; and the page without it."""
+"""MLflow's page as headrace serves it, compared file by file with stock; and the page without mlflow."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 INDEX = "/"
 YEAR_S = 31_536_000
 COMPRESSED_S = 60.0
-# A script that a browser would refuse as application/octet-stream with nosniff.
+# A browser refuses a script of type application/octet-stream with nosniff.
 OTHER_TYPE = {".cjs": ("text/javascript; charset=utf-8", "application/octet-stream")}
 
 
@@ -95,7 +95,7 @@ def test_a_hashed_file_may_be_kept_for_ever_and_the_others_are_revalidated(ours:
     assert bundle()[script()].hashed
 
 
-def test_text_is_compressed_for_who_accepts_it(ours: Wire) -> None:
+def test_text_is_compressed_for_clients_that_accept_it(ours: Wire) -> None:
     for name in [*files()[::7], script()]:
         path = f"/static-files/{name}"
         plain = fetch(ours, path)
@@ -152,7 +152,7 @@ def test_head_tells_the_same_and_sends_nothing(ours: Wire) -> None:
         assert {k: v for k, v in head.headers.items() if k not in drop} == {
             k: v for k, v in full.headers.items() if k not in drop
         }
-        assert fetch(ours, "/health").body == b"OK"  # the connection is still in step
+        assert fetch(ours, "/health").body == b"OK"  # the connection is still usable
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_head_tells_the_same_and_sends_nothing(ours: Wire) -> None:
 )
 def test_nothing_but_the_page_is_served(ours: Wire, theirs: Wire, path: str) -> None:
     assert fetch(ours, path).status == 404
-    # Stock's web framework first redirects to the path with its doubled slashes made one.
+    # Stock's web framework first redirects to the path without repeated slashes.
     assert fetch(theirs, path).status == (308 if "//" in unquote(path) else 404)
 
 
@@ -200,7 +200,7 @@ def test_the_page_works_under_a_prefix(tmp_path: Path) -> None:
         assert (moved.status, moved.headers["location"]) == (308, "/team/")
 
 
-def test_without_mlflow_a_page_says_what_runs_and_how_to_get_the_other(tmp_path: Path) -> None:
+def test_without_mlflow_a_page_explains_how_to_get_the_real_one(tmp_path: Path) -> None:
     assert find_spec("mlflow") is not None, "else this test shows nothing"
     env = environment_without(tmp_path / "env", "mlflow")
     with (

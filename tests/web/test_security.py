@@ -120,7 +120,7 @@ def ask_stock(
     answer = connection.getresponse()
     body = answer.read()
     found = {k.lower(): v for k, v in answer.getheaders() if k.lower() in COMPARED}
-    # A route of stock's inner application says it twice.
+    # A route of stock's inner application sends it twice.
     if found.get("vary") == "Origin, Origin":
         found["vary"] = "Origin"
     # Without an Origin that inner application names one of the listed origins, its outer layer and
@@ -151,7 +151,7 @@ def check(
 
 
 Pair = tuple[http.client.HTTPConnection, Security]
-# Stock compares text: a name passes for an address, and `LOCALHOST` for a stranger.
+# Stock compares text, so a name can match an address pattern, and `LOCALHOST` matches nothing.
 NAMES_LIKE_ADDRESSES = ["10.evil.com", "192.168.evil.com:80", "172.16.evil.com", "fc00:1"]
 OTHER_SPELLINGS = ["LOCALHOST", "localhost.", "[fd00::1]:5000", "[0:0:0:0:0:0:0:1]"]
 
@@ -160,7 +160,7 @@ OTHER_SPELLINGS = ["LOCALHOST", "localhost.", "[fd00::1]:5000", "[0:0:0:0:0:0:0:
 def test_a_host_is_allowed_exactly_where_stock_allows_it(pair: Pair, host: str) -> None:
     for path in PATHS:
         check(pair, "GET", path, {"host": host})
-        check(pair, "GET", path, {"host": host})  # a host seen before is answered from memory
+        check(pair, "GET", path, {"host": host})  # the second time it is cached
 
 
 @pytest.mark.parametrize("host", NAMES_LIKE_ADDRESSES)
@@ -239,7 +239,7 @@ def test_an_empty_origin_is_no_origin() -> None:
     assert Security().refuse("POST", "/api/2.0/mlflow/runs/create", headers) is None
 
 
-def test_the_memory_of_allowed_hosts_is_bounded() -> None:
+def test_the_cache_of_allowed_hosts_is_bounded() -> None:
     ours = Security()
     for number in range(3 * MAX_KNOWN_HOSTS):
         assert ours.refuse("GET", "/", {"host": f"localhost:{number}"}) is None

@@ -1,7 +1,7 @@
 """Registering, loading, copying, moving and deleting a real model, and prompts, as users do.
 
-Runs under mlflow 2.22 and 3.17; MLFLOW_TRACKING_URI says where to. Prints what it saw, without ids, as JSON;
-version numbers as text, because a store has numbers where a server's answers have texts.
+Runs under mlflow 2.22 and 3.17; MLFLOW_TRACKING_URI says where to. Prints its results without ids as JSON;
+version numbers are text, because stores return numbers and servers return text.
 """
 
 import json
@@ -23,7 +23,7 @@ logging.disable()
 
 
 def predicted(uri: str) -> list[float]:
-    """What a model that was loaded by its URI says."""
+    """The predictions of a model that is loaded by its URI."""
     return [round(float(value), 6) for value in mlflow.sklearn.load_model(uri).predict(X)]
 
 
@@ -129,7 +129,7 @@ def prompted() -> None:
 
 
 def logged(model_id: str) -> None:
-    """What mlflow 3 knows of a model besides its registration."""
+    """The data of a model in mlflow 3 besides its registration."""
     model = mlflow.get_logged_model(model_id)
     noted = json.loads(model.tags["mlflow.modelVersions"])
     seen["logged"] = [
@@ -156,7 +156,7 @@ def logged(model_id: str) -> None:
 
 
 def measured(experiments: list[str]) -> None:
-    """Models that came out of a run and went into others, sorted by a metric on a dataset."""
+    """Models that are outputs of one run and inputs of others, sorted by a metric on a dataset."""
     data = [mlflow.data.from_numpy(X, name=name) for name in ("train", "test")]
     models = [mlflow.initialize_logged_model(name=f"rival {number}") for number in range(3)]
     for number, model in enumerate(models):
@@ -193,7 +193,7 @@ def measured(experiments: list[str]) -> None:
 
 
 def hooked() -> None:
-    """Webhooks, which nobody is told of here: their addresses are on the internet."""
+    """Webhooks; none of them is called, because their addresses are on the internet."""
     events = ["registered_model.created", "model_version_tag.set"]
     made = client.create_webhook("hook", "https://8.8.8.8/x", events, description="d", secret="s")
     changed = client.update_webhook(made.webhook_id, status="DISABLED", events=["prompt.created"])
@@ -206,7 +206,7 @@ def hooked() -> None:
 
 
 def main() -> None:
-    """Do all of it and print what was seen."""
+    """Run all steps and print their results."""
     mlflow.set_experiment("models")
     model_id = registered()
     copied()

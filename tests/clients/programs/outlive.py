@@ -1,4 +1,4 @@
-"""A training that goes on through whatever happens to its server, with the client's own settings.
+"""A training that continues during faults of its server, with the client's default settings.
 
 Arguments: name, directory. Files in the directory tell it what to do: with `hold` it sends nothing, with `calm` only
 requests that every client repeats when no answer comes; it says that it has heard with `NAME.hold`, `NAME.calm`. `stop`
@@ -38,7 +38,7 @@ class Story:
         self.has_logged_models = hasattr(self.client, "create_logged_model")
 
     def step(self) -> None:
-        """What may be sent again: a metric, a batch of metrics, params, a tag, a look at the run."""
+        """Requests that may be repeated: a metric, a batch of metrics, params, a tag, a read of the run."""
         n = self.steps
         self.client.log_metric(self.run_id, "loss", 1 / (1 + n), step=n, timestamp=1 + n)
         mlflow.log_metrics({"accuracy": n / 1000, "epoch": n}, step=n, run_id=self.run_id)
@@ -48,7 +48,7 @@ class Story:
         self.steps += 1
 
     def round(self) -> None:
-        """Everything that must not be done twice, each kind in a thread of its own: all of it meets an outage."""
+        """Requests that must not take effect twice, each kind in its own thread, so that all of them meet an outage."""
         kinds: list[Callable[[int], None]] = [
             self.fold,
             self.dataset,
@@ -79,7 +79,7 @@ class Story:
         self.client.log_inputs(self.run_id, [found])
 
     def model_history(self, n: int) -> None:
-        """A model as clients noted it before MLflow had logged models; a run has room for few of them."""
+        """A model as clients logged it before MLflow had logged models; a run has room for few of them."""
         run_id = self.last_fold or self.run_id
         model = Model(artifact_path=f"model {n}", run_id=run_id)
         self.client._record_logged_model(run_id, model)
@@ -96,7 +96,7 @@ class Story:
         self.client.create_experiment(f"{self.name} experiment {n}")
 
     def tag(self, n: int) -> None:
-        """A tag that comes and goes."""
+        """A tag that is set and deleted."""
         self.client.set_tag(self.run_id, "gone", n)
         self.client.delete_tag(self.run_id, "gone")
 
@@ -109,14 +109,14 @@ class Story:
 
 
 class Orders:
-    """The files that say what to do."""
+    """The files that control the program."""
 
     def __init__(self, name: str, directory: Path) -> None:
         self._name = name
         self._directory = directory
 
     def heard(self, word: str) -> bool:
-        """Whether a word is there; a word of more than one step is acknowledged."""
+        """Whether a control file exists; `hold` and `calm` are acknowledged."""
         there = (self._directory / word).exists()
         answer = self._directory / f"{self._name}.{word}"
         if there:

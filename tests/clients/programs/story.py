@@ -1,7 +1,7 @@
-"""A story in three acts, told through the mlflow client: each act reads what is there and writes more.
+"""A sequence of three acts through the mlflow client: each act reads the data and writes more.
 
 MLFLOW_TRACKING_URI is a server, or a database that stock MLflow opens itself. Every time and name is fixed, so
-that two tellings leave the same rows but for random ids. Prints what the act read, as JSON.
+that two runs leave the same rows except for random ids. Prints the data that the act read, as JSON.
 """
 
 import json
@@ -40,7 +40,7 @@ def dataset(name: str, digest: str, context: str) -> DatasetInput:
 
 
 def act_1(client: MlflowClient) -> None:
-    """Beginnings: two experiments, three runs, some of everything."""
+    """Act 1: two experiments, three runs, some of every kind of data."""
     one = client.create_experiment("story", artifact_location="s3://bucket/story", tags={"a": "1"})
     two = client.create_experiment("side story", artifact_location="s3://bucket/side")
     client.set_experiment_tag(one, "b", "2")
@@ -60,7 +60,7 @@ def act_1(client: MlflowClient) -> None:
 
 
 def act_2(client: MlflowClient) -> None:
-    """Changes: overwritten and deleted tags, older and newer points, renamed and deleted things."""
+    """Act 2: overwritten and deleted tags, older and newer points, renamed and deleted objects."""
     first, second, third = (named(client, name) for name in ("first", "second", "third"))
     run_id = first.info.run_id
     client.log_batch(run_id, [*series("wave", 30, 40), Metric("single", 9.0, START - 1, 2)])
@@ -92,7 +92,7 @@ def act_2(client: MlflowClient) -> None:
 
 
 def act_3(client: MlflowClient) -> None:
-    """Ends: what was deleted comes back, and everything is written to once more."""
+    """Act 3: deleted objects are restored, and everything is written to once more."""
     first = named(client, "first, renamed")
     client.restore_run(named(client, "third", ViewType.DELETED_ONLY).info.run_id)
     experiment = client.get_experiment_by_name("side story, renamed")
@@ -118,7 +118,7 @@ def named(client: MlflowClient, name: str, view: int = ViewType.ACTIVE_ONLY) -> 
 
 
 def refused(write: Any) -> None:
-    """The write must fail as a wrong request does."""
+    """The write must fail like an invalid request."""
     try:
         write()
     except MlflowException as error:
@@ -129,7 +129,7 @@ def refused(write: Any) -> None:
 
 
 def seen(client: MlflowClient) -> list[Any]:
-    """What the client shows of every run, in an order that does not depend on random ids."""
+    """The client's view of every run, in an order that does not depend on random ids."""
     found = []
     for experiment in client.search_experiments(ViewType.ALL, order_by=["experiment_id"]):
         runs = client.search_runs(

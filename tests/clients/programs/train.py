@@ -1,6 +1,6 @@
-"""A real training, as users write it: scikit-learn on the data it ships with, autolog on, nested runs.
+"""A typical training: scikit-learn with its own data sets, autolog, nested runs.
 
-Runs under mlflow 2.22 and 3.17; MLFLOW_TRACKING_URI says where to. Prints what the test must know, as JSON.
+Runs under mlflow 2.22 and 3.17; MLFLOW_TRACKING_URI says where to. Prints the values that the test needs, as JSON.
 """
 
 import json
@@ -39,7 +39,7 @@ def searched() -> str:
 
 
 def by_hand() -> str:
-    """A regressor in nested runs, everything logged by hand, with awkward values among it."""
+    """A regressor in nested runs, logged by hand, with some awkward values."""
     data = load_diabetes(as_frame=True)
     with mlflow.start_run(run_name="forest", tags={"team": "été", "empty": ""}) as parent:
         dataset = mlflow.data.from_pandas(data.frame, targets="target", name="diabetes")

@@ -1,4 +1,4 @@
-"""Bodies that are not what they should be: malformed, not UTF-8, huge, deep, doubly encoded."""
+"""Invalid bodies: malformed, not UTF-8, huge, deep, doubly encoded."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ REFUSED_LOCATIONS = {
 
 
 def located(label: str, location: str) -> tuple[Ask, ...]:
-    """Create an experiment at a location, look at it, and see where its runs go."""
+    """Create an experiment at a location; read it and the location of its runs."""
     name = f"$dialogue {label}"
     return (
         post(

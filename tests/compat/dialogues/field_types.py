@@ -183,7 +183,7 @@ def tried(endpoint: str, field: str, body: dict[str, Any]) -> list[Ask]:
 def by_body(endpoint: str) -> Dialogue:
     body, fields = POSTS[endpoint]
     asks = [ask for field in fields for ask in tried(endpoint, field, body)]
-    # What is read is the same on both databases; what is stored of it may not be.
+    # Decoding is the same on both databases; storing may not be.
     databases = ("sqlite", "postgres") if endpoint in STORED else ("sqlite",)
     return Dialogue(f"field types of {endpoint}", (experiment(), run(), *asks), databases)
 

@@ -1,4 +1,4 @@
-"""Requests with more than one mistake: which of them is told. And run ids that can be none."""
+"""Requests with several mistakes: the one that is reported. And invalid run ids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Below and around the API: health, routing, methods, headers, both prefixes."""
+"""HTTP besides the API: health, routing, methods, headers, both prefixes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ METHODS = Dialogue(
     ),
 )
 
-# Once under each prefix: everything that a short training run asks for.
+# Once under each prefix: all requests of a short training run.
 TRAINING = (
     post("create experiment", "experiments/create", {"name": "$dialogue"}, keep={"exp": "experiment_id"}),
     get("get experiment", "experiments/get", {"experiment_id": "$exp"}),

@@ -1,4 +1,4 @@
-"""Where a model version may come from, and prompts, which come from nowhere."""
+"""The sources of model versions, and prompts, which have none."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def look(label: str) -> Ask:
 
 
 def keys_and_values(name: str, path: str) -> Dialogue:
-    """Every key and value, sound and unsound, through one endpoint."""
+    """Every valid and invalid key and value through one endpoint."""
     return Dialogue(
         name,
         (

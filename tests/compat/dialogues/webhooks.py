@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.compat.dialogue import Ask, Dialogue, delete, get, patch, post
 
-URL = "https://8.8.8.8/hook?token=1"  # an address, so that nobody is asked for a name
+URL = "https://8.8.8.8/hook?token=1"  # an IP address, so that no name is resolved
 CREATED = [{"entity": "REGISTERED_MODEL", "action": "CREATED"}]
 ALL = [
     ("REGISTERED_MODEL", "CREATED"),

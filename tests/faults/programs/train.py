@@ -1,4 +1,4 @@
-"""A training as users write it, with the stock mlflow client and its own settings, until a file appears.
+"""A typical training with the stock mlflow client and its default settings, until a file appears.
 
 Arguments: name of the run, path of the file. Prints as JSON what it logged; an error of the client ends it.
 """

@@ -1,4 +1,4 @@
-"""Which addresses count as public: those of webhooks must."""
+"""Which addresses are public, as those of webhooks must be."""
 
 from __future__ import annotations
 
@@ -97,6 +97,6 @@ def test_one_private_address_of_a_host_refuses_its_url(
     "host",
     ["127.1", "0x7f000001", "2130706433", "0177.0.0.1", "[::127.0.0.1]", "[::ffff:7f00:1]", "0"],
 )
-def test_every_spelling_of_an_address_is_seen_through(host: str) -> None:
+def test_every_spelling_of_an_address_is_recognised(host: str) -> None:
     with pytest.raises(ApiError, match="must not resolve to a non-public IP address"):
         target(f"https://{host}/", Rules(("https",), private=False))

@@ -1,4 +1,4 @@
-"""The rule column: every row has one, and its ids are fields of the request that the handler gets."""
+"""The rule column: every route has a rule, and its ids are fields of the handler's request."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def test_the_script_reads_every_variable_that_its_case_sets(case: Case) -> None:
 
 
 @pytest.mark.parametrize("path", SCRIPT_FILES, ids=lambda path: path.name)
-def test_no_script_reads_a_variable_that_nobody_sets(path: Path) -> None:
+def test_every_variable_of_a_script_is_set(path: Path) -> None:
     cases = [case for case in CASES if case.script == path.name]
     set_by_cases = {name for c in cases for name in c.environment(warmup=False, null=False)}
     # RUNS and POINTS make a script's own data where the runner gives seeded data instead.

@@ -1,4 +1,4 @@
-"""What the results page says about measurements: medians, ratios, failures, goals."""
+"""The results page: medians, ratios, failures, goals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The check in the database notices what was acknowledged and is not there."""
+"""The check in the database notices missing acknowledged writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A database whose transactions end as a test says, for the group commit."""
+"""A database whose transactions end as scripted by a test of the group commit."""
 
 from __future__ import annotations
 
@@ -32,10 +32,9 @@ class Transaction:
 
 
 class ScriptedDatabase:
-    """Applies operations by noting them; `script(ops)` says with which error the transaction ends, if with one.
+    """Records operations; `script(ops)` returns the error of the transaction, or None to commit it.
 
-    `asked` has every transaction, `stored` the operations of those that were committed. An `InDoubt` of the script is
-    raised after the operations were stored where `commits_in_doubt` is set.
+    `asked` has every transaction, `stored` the operations of the committed ones.
     """
 
     write_lanes = 1
@@ -63,7 +62,7 @@ class ScriptedDatabase:
 
 
 async def apply(tx: Tx, ops: Sequence[Op]) -> list[str]:
-    """Note the operations; the answer to each is its name in capitals."""
+    """Record the operations; the result of each is its name in capitals."""
     applied: Any = tx
     applied += ops
     return [name.upper() for _, name in ops]

@@ -1,4 +1,4 @@
-"""What becomes of the operations of a group, whatever the database does and in whichever order."""
+"""The outcome of the operations of a group, for every order of database errors."""
 
 from __future__ import annotations
 
@@ -33,23 +33,35 @@ NEW = kind("new", 0, once=True)
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seconds become milliseconds, for what is waited for."""
-    monkeypatch.setattr(groups, "MAX_WAIT_S", 0.5)
+def times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries come after milliseconds. Time limits are far away, so that a busy machine reaches none."""
     monkeypatch.setattr(groups, "BLOCKED_CHECK_S", 0.001)
-    monkeypatch.setattr(outcome, "DOUBT_PAUSE_S", 0.005)
-    monkeypatch.setattr(outcome, "DOUBT_S", 0.2)
+    monkeypatch.setattr(outcome, "DOUBT_PAUSE_S", 0.001)
+    monkeypatch.setattr(groups, "MAX_WAIT_S", 60)
+    monkeypatch.setattr(outcome, "DOUBT_S", 60)
+
+
+@pytest.fixture
+def short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operation waits for a lock for at most 50 ms."""
+    monkeypatch.setattr(groups, "MAX_WAIT_S", 0.05)
+
+
+@pytest.fixture
+def short_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group stays in doubt for at most 50 ms."""
+    monkeypatch.setattr(outcome, "DOUBT_S", 0.05)
 
 
 @pytest.fixture
 def db() -> ScriptedDatabase:
-    """A database where all goes well, until a test says otherwise."""
+    """A database that commits everything until a test sets a script."""
     return ScriptedDatabase()
 
 
 @pytest.fixture
 async def commit(db: ScriptedDatabase) -> AsyncIterator[GroupCommit]:
-    """A group commit in front of it."""
+    """A group commit on that database."""
     made = GroupCommit(db)  # type: ignore[arg-type] # as much of a database as it needs
     yield made
     await asyncio.wait_for(made.close(), 5)
@@ -59,7 +71,7 @@ async def commit(db: ScriptedDatabase) -> AsyncIterator[GroupCommit]:
 async def answers(
     commit: GroupCommit, ops: Iterable[Op], of: Callable[[Op], Kind] = lambda op: LOG
 ) -> dict[str, Any]:
-    """What the caller of each operation hears, by the operation's name: a result, a status, or an error."""
+    """The answer to each operation by its name: a result, a status, or an error."""
     asked = {op[1]: commit.submit(of(op), op, 100) for op in ops}
     heard = await asyncio.wait_for(asyncio.gather(*asked.values(), return_exceptions=True), 5)
     return {
@@ -74,17 +86,27 @@ def some(names: str, subject: str = "run") -> list[Op]:
 
 
 def in_turn(*errors: Exception | None) -> Callable[[list[Op]], Exception | None]:
-    """Transactions end like this, one after the other; then all goes well."""
+    """A script: the next transactions end with these errors, later ones commit."""
     left = list(errors)
     return lambda ops: left.pop(0) if left else None
 
 
 def refuses(*names: str, error: Callable[[], Exception]) -> Callable[[list[Op]], Exception | None]:
-    """Every transaction that has one of these operations fails."""
+    """A script: every transaction with one of these operations fails."""
     return lambda ops: error() if {name for _, name in ops} & set(names) else None
 
 
-# one thing goes wrong
+async def until(holds: Callable[[], bool]) -> None:
+    """Let the event loop run until a condition holds."""
+
+    async def poll() -> None:
+        while not holds():
+            await asyncio.sleep(0.001)
+
+    await asyncio.wait_for(poll(), 5)
+
+
+# one failure
 
 
 async def test_a_group_is_one_transaction(db: ScriptedDatabase, commit: GroupCommit) -> None:
@@ -103,7 +125,7 @@ async def test_kinds_are_applied_in_the_order_of_their_ranks(
 async def test_a_database_that_is_away_has_written_nothing(
     error: type[Exception], db: ScriptedDatabase, commit: GroupCommit
 ) -> None:
-    """Every client may send its request again, also one that makes a run."""
+    """Every client may repeat its request, also one that creates a run."""
     db.script = in_turn(error("away"))
     heard = await answers(commit, some("aN"), lambda op: NEW if op[1] == "N" else LOG)
     assert heard == {"a": 429, "N": 429}
@@ -129,10 +151,10 @@ async def test_a_refused_operation_fails_alone(
 
 @pytest.mark.parametrize("subjects", [1, 7, 64])
 @pytest.mark.parametrize("count", [2, 3, 64, 200])
-async def test_a_refused_operation_costs_the_others_a_logarithm(
+async def test_a_refused_operation_costs_logarithmically_many_transactions(
     count: int, subjects: int, db: ScriptedDatabase, commit: GroupCommit
 ) -> None:
-    """No good operation is applied more often than log2(n), and once for each half more."""
+    """There are at most two transactions for each halving of the group."""
     db.script = refuses("7" if count > 7 else "1", error=lambda: DataRejected("no"))
     ops = [(str(n % subjects), str(n)) for n in range(count)]
     heard = await answers(commit, ops)
@@ -174,7 +196,7 @@ async def test_a_locked_run_is_set_aside_and_the_others_are_written(
     await asyncio.wait_for(asyncio.gather(*(asked[name] for name in "abc")), 5)
     assert not asked["l"].done()
     assert commit.runs_set_aside == 1
-    # What follows for that run goes behind it; the others do not meet the lock again.
+    # Later operations of that run wait behind it; the others do not meet the lock again.
     later = commit.submit(LOG, ("l", "L"))
     before = len(db.asked)
     for name in "def":
@@ -186,7 +208,7 @@ async def test_a_locked_run_is_set_aside_and_the_others_are_written(
     assert order == ["l", "L"]
 
 
-async def test_the_group_waits_long_for_a_lock_and_the_search_for_it_does_not(
+async def test_the_group_waits_long_for_a_lock_but_its_parts_do_not(
     db: ScriptedDatabase, commit: GroupCommit
 ) -> None:
     db.script = refuses("l", error=lambda: Blocked("locked"))
@@ -198,6 +220,7 @@ async def test_the_group_waits_long_for_a_lock_and_the_search_for_it_does_not(
     assert await asyncio.wait_for(asked[-1], 5) == "L"
 
 
+@pytest.mark.usefixtures("short_wait")
 async def test_a_run_that_stays_locked_is_refused_in_time(
     db: ScriptedDatabase, commit: GroupCommit
 ) -> None:
@@ -208,19 +231,21 @@ async def test_a_run_that_stays_locked_is_refused_in_time(
 async def test_a_run_that_is_found_locked_late_is_refused_in_time(
     db: ScriptedDatabase, commit: GroupCommit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its time was over while the database still waited for the lock."""
+    """Its time limit expired while the database still waited for the lock."""
     monkeypatch.setattr(groups, "MAX_WAIT_S", 0.02)
     db.pause_s = 0.04
     db.script = refuses("l", error=lambda: Blocked("locked"))
     assert await answers(commit, [("l", "l")]) == {"l": 429}
 
 
-async def test_a_run_that_was_locked_is_tried_apart_first(
-    db: ScriptedDatabase, commit: GroupCommit
+async def test_a_run_that_was_locked_is_first_tried_alone(
+    db: ScriptedDatabase, commit: GroupCommit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its next request does not stop the others for the time limit of a group."""
+    """Its next request does not delay the others for the lock timeout of a group."""
     db.script = refuses("l", error=lambda: Blocked("locked"))
-    await answers(commit, [("a", "a"), ("l", "l")])
+    with monkeypatch.context() as patched:
+        patched.setattr(groups, "MAX_WAIT_S", 0.05)
+        await answers(commit, [("a", "a"), ("l", "l")])
     db.script = in_turn()
     before = len(db.asked)
     assert await answers(commit, [("l", "m"), ("a", "b")]) == {"m": "M", "b": "B"}
@@ -230,29 +255,29 @@ async def test_a_run_that_was_locked_is_tried_apart_first(
     assert [one.names for one in db.asked[before:]] == ["n c"]
 
 
-async def test_a_locked_table_does_not_have_every_run_looked_for(
+async def test_a_locked_table_does_not_cause_a_transaction_per_run(
     db: ScriptedDatabase, commit: GroupCommit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The search for the locked run ends; the operations are refused in time, or written when the lock goes."""
+    """The search for the locked run ends in time; the operations are written when the lock is released."""
     monkeypatch.setattr(outcome, "SPLIT_S", 0.02)
     db.pause_s = 0.01
     db.script = lambda ops: Blocked("locked")
     asked = [commit.submit(LOG, (str(n), str(n))) for n in range(200)]
-    await asyncio.sleep(0.1)
-    assert commit.runs_set_aside + 1 >= 200
+    # The transaction under way may hold one run.
+    await until(lambda: commit.runs_set_aside >= 199)
+    assert len(db.asked) < 100
     db.script, db.pause_s = in_turn(), 0.0
     assert len(await asyncio.wait_for(asyncio.gather(*asked), 5)) == 200
     assert len(db.stored) == 200
 
 
-async def test_what_is_set_aside_counts_as_queued(db: ScriptedDatabase) -> None:
+async def test_operations_that_are_set_aside_count_as_queued(db: ScriptedDatabase) -> None:
     commit = GroupCommit(db, max_ops=3)  # type: ignore[arg-type]
     db.script = lambda ops: Blocked("locked")
     waiting = [commit.submit(LOG, ("l", name), 100) for name in "abc"]
-    await asyncio.sleep(0.02)
-    assert (commit.depth, commit.depth_bytes) in {(3, 300), (0, 0)}  # (0, 0) in the middle of a try
-    while commit.depth < 3:
-        await asyncio.sleep(0.001)
+    # During an attempt the operations are in a transaction, not in the queue.
+    await until(lambda: commit.runs_set_aside == 1 and commit.depth == 3)
+    assert commit.depth_bytes == 300
     with pytest.raises(ApiError, match="queue is full") as refused:
         commit.submit(LOG, ("a", "d"))
     assert refused.value.status == 429
@@ -274,18 +299,19 @@ async def test_a_commit_in_doubt_is_applied_again(
 
 
 @pytest.mark.parametrize("second", [Unavailable, Lost, InDoubt, Crowded])
-async def test_in_doubt_while_the_database_is_away_only_what_may_be_repeated_is_refused(
+async def test_in_doubt_while_the_database_is_away_only_repeatable_operations_are_refused(
     second: type[Exception], db: ScriptedDatabase, commit: GroupCommit
 ) -> None:
-    """503: it may be written. The new run waits, for its client would make another one."""
+    """503: it may be written. The new run waits, because its client would create another one."""
     db.script = in_turn(InDoubt("no answer"), second("away"), Unavailable("away"))
     heard = await answers(commit, some("aN"), lambda op: NEW if op[1] == "N" else LOG)
     assert heard == {"a": 503, "N": "N"}
     assert [one.names for one in db.asked] == ["N a", "N a", "N", "N"]
 
 
+@pytest.mark.usefixtures("short_doubt")
 async def test_a_doubt_that_lasts_ends_with_503(db: ScriptedDatabase, commit: GroupCommit) -> None:
-    """Never with 429, which says that nothing is written."""
+    """Never with 429, which means that nothing is written."""
     first = [InDoubt("no answer")]
     db.script = lambda ops: first.pop() if first else Unavailable("away")
     heard = await answers(commit, some("aN"), lambda op: NEW if op[1] == "N" else LOG)
@@ -296,11 +322,12 @@ async def test_a_doubt_that_lasts_ends_with_503(db: ScriptedDatabase, commit: Gr
 async def test_in_doubt_a_lock_is_waited_for(
     second: type[Exception], db: ScriptedDatabase, commit: GroupCommit
 ) -> None:
-    """It may be the transaction in doubt that holds it."""
+    """The transaction in doubt may hold it."""
     db.script = in_turn(InDoubt("no answer"), second("locked"), second("locked"))
     assert await answers(commit, some("ab")) == {"a": "A", "b": "B"}
 
 
+@pytest.mark.usefixtures("short_doubt")
 async def test_a_lock_in_doubt_that_lasts_ends_with_503(
     db: ScriptedDatabase, commit: GroupCommit
 ) -> None:
@@ -323,19 +350,19 @@ async def test_a_refusal_after_a_doubt_fails_alone(
 async def test_the_parts_of_a_group_in_doubt_stay_in_doubt(
     db: ScriptedDatabase, commit: GroupCommit
 ) -> None:
-    """The database goes away again after the group was split: what is left may have been written the first time."""
+    """The database goes away again after the split: the rest may have been written the first time."""
     db.script = in_turn(InDoubt("no answer"), DataRejected("no"), None, Unavailable("away"))
     assert await answers(commit, some("ab")) == {"a": "A", "b": 503}
 
 
-async def test_a_doubt_after_a_split_is_of_its_part_only(
+async def test_a_doubt_after_a_split_concerns_only_its_part(
     db: ScriptedDatabase, commit: GroupCommit
 ) -> None:
     db.script = in_turn(DataRejected("no"), InDoubt("no answer"), None, Unavailable("away"))
     assert await answers(commit, some("ab")) == {"a": "A", "b": 429}
 
 
-async def test_a_doubt_after_a_lock_is_resolved_apart(
+async def test_a_doubt_after_a_lock_is_resolved_separately(
     db: ScriptedDatabase, commit: GroupCommit
 ) -> None:
     db.script = in_turn(Blocked("locked"), InDoubt("no answer"), Unavailable("away"))
@@ -355,7 +382,7 @@ async def test_at_the_end_of_the_process_a_doubt_is_not_waited_for(db: ScriptedD
 
 
 async def test_without_an_event_loop_nothing_is_kept_for_later(db: ScriptedDatabase) -> None:
-    """As in the threads of a process that is no server."""
+    """As in the threads of a process without a server."""
     commit = GroupCommit(db, can_wait=False)  # type: ignore[arg-type]
     db.script = in_turn(Blocked("locked"))
     assert await answers(commit, some("a")) == {"a": 429}
@@ -364,7 +391,7 @@ async def test_without_an_event_loop_nothing_is_kept_for_later(db: ScriptedDatab
     await commit.close()
 
 
-async def test_a_caller_that_goes_away_stops_nobody(
+async def test_a_caller_that_goes_away_does_not_affect_the_others(
     db: ScriptedDatabase, commit: GroupCommit
 ) -> None:
     asked = [commit.submit(LOG, op) for op in some("abc")]

@@ -1,4 +1,4 @@
-"""Equal reads that are wanted at once share one, and nobody gets one that began before it was asked for."""
+"""Concurrent equal reads share one, and no caller gets a read that began before its request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CLIENTS, ROUNDS = 10, 20
 
 
 class Source:
-    """Something that is read slowly, and says the number of the read."""
+    """A slow read that returns its number."""
 
     def __init__(self) -> None:
         self.reads = 0
@@ -29,8 +29,8 @@ class Source:
         return number
 
 
-async def test_clients_that_ask_again_at_once_go_on_together() -> None:
-    """One read for each round of all of them, but for the first, which begins with whoever comes first."""
+async def test_clients_that_ask_again_at_once_share_the_next_read() -> None:
+    """One read per round of all clients, except for the first, which begins with the first client."""
     shared, source = SharedReads(), Source()
 
     async def client() -> None:
@@ -60,7 +60,7 @@ async def test_one_client_alone_has_every_read_to_itself() -> None:
         assert await shared.get("key", source.read) == n
 
 
-async def test_a_failure_is_everybodys_who_shares_it_and_nobodys_afterwards() -> None:
+async def test_all_callers_of_a_shared_read_get_its_failure_and_later_ones_do_not() -> None:
     shared, source = SharedReads(), Source()
     source.broken = True
     asked = [asyncio.create_task(shared.get("key", source.read)) for _ in range(CLIENTS)]
@@ -70,7 +70,7 @@ async def test_a_failure_is_everybodys_who_shares_it_and_nobodys_afterwards() ->
     assert await shared.get("key", source.read) == source.began
 
 
-async def test_a_client_that_goes_away_takes_nobody_with_it() -> None:
+async def test_a_client_that_goes_away_does_not_affect_the_others() -> None:
     shared, source = SharedReads(), Source()
     first, second, third = (asyncio.create_task(shared.get("key", source.read)) for _ in range(3))
     await asyncio.sleep(0)

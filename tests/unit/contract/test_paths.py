@@ -1,4 +1,4 @@
-"""Paths and URIs of clients have one reading, whatever field they come in."""
+"""Paths and URIs of clients are read in the same way in every field."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_harmless_path_is_read_through_nine_layers_and_refused_beyond(
 
 
 def test_the_work_for_a_path_does_not_grow_with_its_layers() -> None:
-    """Counted in decodings: a text of n characters may have n/2 layers."""
+    """Counted in decoding passes: a text of n characters may have n/2 layers."""
     calls = 0
 
     def layer(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What clients are told of database errors: a sentence of ours, nothing of the driver's."""
+"""Messages to clients about database errors: a sentence of ours without the driver's text."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_no_kind_of_database_error_carries_the_drivers_text_to_clients(
         (sqlite3.IntegrityError("NOT NULL constraint failed: runs.alice"), 400),
     ],
 )
-def test_the_class_of_the_drivers_exception_is_all_that_is_told(
+def test_a_message_names_only_the_class_of_the_drivers_exception(
     cause: BaseException, status: int
 ) -> None:
     translate = sqlite.translate if isinstance(cause, sqlite3.Error) else postgres_errors.translate

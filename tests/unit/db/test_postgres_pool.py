@@ -1,4 +1,4 @@
-"""The pool of connections: every order of hand-over, cancellation and failure leaves the counts right."""
+"""The connection pool: its counts are right after every order of hand-over, cancellation and failure."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def test_a_connect_that_fails_lets_the_next_one_connect() -> None:
 
 
 async def test_a_caller_that_leaves_in_the_tick_of_the_hand_over_loses_no_connection() -> None:
-    """From Python 3.12 on the cancellation wins over the result that is there already."""
+    """Since Python 3.12 a cancellation takes precedence over a result that is already set."""
     connections = pool(opened)
     connection = await connections.acquire()
     waiting = asyncio.create_task(connections.acquire())
@@ -104,7 +104,7 @@ async def test_a_caller_that_leaves_in_the_tick_of_the_hand_over_loses_no_connec
     assert connections.load == (1, 0, 0, 1), "handed over"
     waiting.cancel()
     outcome = (await asyncio.gather(waiting, return_exceptions=True))[0]
-    if outcome is connection:  # a caller that got it all the same gives it back
+    if outcome is connection:  # a caller that got it in spite of the cancellation releases it
         connections.release(connection)
     assert connections.load == (0, 1, 0, 1)
     assert await connections.acquire() is connection
@@ -126,7 +126,7 @@ async def test_what_a_leaving_caller_was_handed_goes_to_the_next_in_line() -> No
     assert connections.load == (1, 0, 0, 1)
 
 
-async def test_a_free_place_that_a_leaving_caller_was_told_of_goes_to_the_next_in_line() -> None:
+async def test_a_free_place_offered_to_a_leaving_caller_goes_to_the_next_in_line() -> None:
     connections = pool(opened)
     connection = await connections.acquire()
     leaving = asyncio.create_task(connections.acquire())
@@ -134,7 +134,7 @@ async def test_a_free_place_that_a_leaving_caller_was_told_of_goes_to_the_next_i
     staying = asyncio.create_task(connections.acquire())
     await turns()
     connection.terminate()
-    connections.release(connection)  # broken: the first in line may open another
+    connections.release(connection)  # broken: the first waiting caller may open another
     leaving.cancel()
     outcome = (await asyncio.gather(leaving, return_exceptions=True))[0]
     if isinstance(outcome, Connection):

@@ -1,4 +1,4 @@
-"""Database URIs: every form SQLAlchemy's users write, and a clear word for every other."""
+"""Database URIs: every form that SQLAlchemy accepts, and a clear message for every other."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_sqlite_files(uri: str, path: Path) -> None:
         ("prepare_threshold=None&statement_cache_size=100", 0),
     ],
 )
-def test_what_drivers_call_prepared_statements(options: str, most: int | None) -> None:
+def test_the_drivers_names_for_prepared_statements(options: str, most: int | None) -> None:
     target = parse(f"postgresql://db/ml?{options}")
     assert target.max_statements == most
     assert "statement" not in str(target.connect_args)
@@ -155,7 +155,7 @@ def test_the_systems_certificates_mean_full_verification() -> None:
         ("postgresql://me:secret@db/ml?require_auth=scram-sha-256", "require_auth"),
     ],
 )
-def test_what_is_not_served_is_refused_without_its_password(uri: str, says: str) -> None:
+def test_a_refusal_of_a_uri_does_not_show_its_password(uri: str, says: str) -> None:
     with pytest.raises(UriError) as caught:
         parse(uri)
     assert says in str(caught.value)

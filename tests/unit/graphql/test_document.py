@@ -1,4 +1,4 @@
-"""The reader of GraphQL: what it takes, and that it never fails otherwise than by saying so."""
+"""The GraphQL parser: what it accepts; it rejects everything else with NotNative."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PIECES = [
 ]  # fmt: skip
 
 
-def test_a_query_with_everything_that_is_read() -> None:
+def test_a_query_with_all_supported_syntax() -> None:
     text = """# a comment, with { } in it
     query Q($data: In!, $other: Other) @component(name: "a.b") {
       short: root(input: $data, list: [1, -2.5e1, "x\\u0041\\n", true, null, WORD], o: {a: {b: []}}) {
@@ -77,7 +77,7 @@ def test_a_query_with_everything_that_is_read() -> None:
         "{ " + " ".join(f"f{n}" for n in range(1001)) + " }",
     ],
 )
-def test_what_is_not_read_is_said(text: str) -> None:
+def test_unsupported_syntax_is_rejected(text: str) -> None:
     with pytest.raises(NotNative):
         parse(text)
 

@@ -1,4 +1,4 @@
-"""The application under an ASGI server: the same checks, as far as ASGI lets them be made."""
+"""The application under an ASGI server: the same checks, as far as ASGI allows them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How bodies and queries become requests: what is read, what is refused, and how little that takes."""
+"""Decoding of bodies and queries: which are accepted, which are refused, and at which cost."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def refusal(cls: type[msgspec.Struct], body: bytes) -> str:
 
 
 def weigh(body: bytes) -> int:
-    """Looks at a body; how often other requests had their turn."""
+    """Check the weight of a body; the number of turns that other tasks had meanwhile."""
 
     async def counted() -> int:
         turns = 0
@@ -216,7 +216,7 @@ def test_commas_inside_of_texts_are_no_values_and_others_have_their_turn() -> No
         b'{"a":"' + b"," * 60_000,
     ],
 )
-def test_what_is_no_json_is_looked_at_to_its_end(body: bytes) -> None:
+def test_a_body_that_is_no_json_is_checked_to_its_end(body: bytes) -> None:
     try:
         weigh(body)
     except ApiError as error:

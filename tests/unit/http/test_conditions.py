@@ -1,4 +1,4 @@
-"""Conditional requests and byte ranges: whatever a client writes, an answer comes out."""
+"""Conditional requests and byte ranges: every header is understood or ignored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One connection, event by event: what is written, in which order, and how it ends."""
+"""One connection, event by event: the bytes written, their order, and the end of the connection."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 H2C = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk")
-# What is sent, and the body of its answer.
+# Requests and the bodies of their answers.
 REQUESTS = (
     (get("/plain?a=b"), b"GET /plain?a=b "),
     (post(WRITE, b"{}"), b"POST /write {}"),
@@ -52,7 +52,7 @@ ANSWERS = [answer for _, answer in REQUESTS]
 
 @pytest.fixture(autouse=True)
 def no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A scripted transport has no socket that the kernel could be asked about."""
+    """A scripted transport has no socket for the kernel's counters."""
     monkeypatch.setattr(output, "unacknowledged_bytes", lambda transport: 0)
 
 
@@ -104,7 +104,7 @@ def test_pipelined_requests_may_come_in_any_pieces(cuts: set[int]) -> None:
 
 
 class Gate:
-    """An answer that is given when the test says so."""
+    """A handler that waits until the test opens it."""
 
     def __init__(self, response: Response | None = None) -> None:
         self.opened = asyncio.Event()
@@ -156,7 +156,7 @@ async def test_a_follower_is_neither_parsed_nor_routed_before_its_turn() -> None
     client, gate = await gated()
     await client.send(get("/a") + get("/b"))
     assert client.app.seen == ["POST /write"]
-    assert client.app.budget.held > 0  # its bytes count
+    assert client.app.budget.held > 0  # its bytes count towards the budget
     gate.opened.set()
     assert bodies(await client.settle()) == [b"first", b"GET /a ", b"GET /b "]
     assert client.transport.reading
@@ -183,7 +183,7 @@ async def test_permission_to_send_is_given_once_and_before_the_answer() -> None:
 
 
 async def test_permission_is_never_given_inside_an_answer() -> None:
-    """An answer that begins before its request's body was read, and reads it then."""
+    """The answer begins before the body of its request is read."""
 
     async def echo(request: Request) -> Response:
         async def chunks() -> AsyncIterator[bytes]:
@@ -326,7 +326,7 @@ async def test_a_body_in_tiny_chunks_holds_no_more_than_its_bytes(size: int) -> 
     assert client.app.budget.held == total // size * size
 
 
-async def test_what_a_client_does_not_take_counts_until_it_has() -> None:
+async def test_unsent_bytes_count_until_the_client_reads_them() -> None:
     client = Client()
 
     async def large(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""What a Host header names, and which entries of a list match it."""
+"""The host in a Host header, and the entries of a list that match it."""
 
 from __future__ import annotations
 

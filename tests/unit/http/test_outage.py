@@ -1,4 +1,4 @@
-"""What Retry-After says during an outage: MLflow's client, with its seven tries more, reaches its end."""
+"""Retry-After during an outage: MLflow's client with its seven retries outlasts three minutes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MLFLOW_TRIES = 7  # MLFLOW_HTTP_REQUEST_MAX_RETRIES
 
 
 class Clock:
-    """A time that only tests move."""
+    """A clock that only tests advance."""
 
     now_s = 0.0
 
@@ -19,7 +19,7 @@ class Clock:
 
 
 def patience_s(outage: Outage, clock: Clock) -> float:
-    """How long a client that is refused now, and again and again, goes on trying."""
+    """The time until a client that is always refused gives up."""
     began_s = clock.now_s
     for _ in range(MLFLOW_TRIES):
         clock.now_s += outage.retry_after_s()
@@ -32,7 +32,7 @@ def test_a_client_outlasts_three_minutes() -> None:
 
 
 @pytest.mark.parametrize("late_s", [1, 10, 100])
-def test_who_comes_later_waits_no_less(late_s: float) -> None:
+def test_later_clients_wait_no_less(late_s: float) -> None:
     clock = Clock()
     outage = Outage(clock)
     while clock.now_s < late_s:

@@ -1,4 +1,4 @@
-"""The parser of requests: what it refuses, and that it never reads behind a request."""
+"""The request parser: which requests it refuses, and that it never reads beyond a request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Seen:
-    """Notes what a parser reports."""
+    """Records the events of a parser."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
@@ -52,7 +52,7 @@ FRAGMENTS = st.sampled_from(
 
 @given(st.lists(FRAGMENTS, max_size=25), st.lists(st.integers(0, 200), max_size=6))
 def test_whatever_comes_at_most_one_request_is_read(parts: list[bytes], cuts: list[int]) -> None:
-    """And whatever cannot be read is refused with a status."""
+    """And a request that cannot be parsed is refused with a status."""
     data = b"".join(parts)
     places = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
     seen = Seen()
@@ -145,7 +145,7 @@ def test_endless_trailers_are_refused() -> None:
         Parser(Seen()).feed(sent + b"a: b\r\n" * MAX_HEAD_BYTES)
 
 
-def test_a_refusal_of_whoever_takes_the_request_comes_out() -> None:
+def test_an_error_of_the_sink_is_raised_by_the_parser() -> None:
     class Full(Seen):
         def begin(self, request: Request) -> None:
             raise error

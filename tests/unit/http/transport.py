@@ -1,4 +1,4 @@
-"""A scripted client connection: bytes go in by hand, what is written is kept, and the app is a table of answers."""
+"""A scripted client connection: tests deliver bytes, the transport records output, and the app has scripted answers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 async def handle(req: Empty, ctx: Any) -> None:
-    """Stands for any handler: the app below answers instead."""
+    """A placeholder; the app below answers instead."""
 
 
 # A route that gathers its body and writes, one that gathers and reads, one that streams.
@@ -39,7 +39,7 @@ ROUTES = (
 
 
 class ScriptedApp:
-    """Answers each request with its method, path and body; or as `answers` says of its path."""
+    """Answers each request by `answers[path]`, or with its method, path and body."""
 
     def __init__(self, budget: int = 256 << 20) -> None:
         self.budget = Budget(budget)
@@ -75,7 +75,7 @@ class ScriptedApp:
 
 
 class Transport:
-    """What a connection writes, and whether it reads."""
+    """A transport that records the output of a connection and whether it reads."""
 
     def __init__(self) -> None:
         self.written = b""
@@ -132,19 +132,19 @@ class Client:
         self.connection.connection_made(self.transport)
 
     async def send(self, data: bytes) -> bytes:
-        """Deliver bytes as one piece; what was written until nothing more happens."""
+        """Deliver bytes in one piece; the output until the event loop is idle."""
         self.connection.data_received(data)
         return await self.settle()
 
     async def settle(self) -> bytes:
-        """What has been written when the event loop has nothing left to do."""
+        """The output since the last call, when the event loop is idle."""
         for _ in range(20):
             await asyncio.sleep(0)
         written, self.transport.written = self.transport.written, b""
         return written
 
     async def leave(self) -> None:
-        """The client goes away."""
+        """Disconnect."""
         self.transport.abort()
         self.connection.connection_lost(None)
         await self.settle()

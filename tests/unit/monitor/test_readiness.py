@@ -1,4 +1,4 @@
-"""Readiness asks one question at a time and waits for its answer only so long."""
+"""Readiness sends one query at a time and waits for a limited time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Asked:
-    """A database that answers when the test says so."""
+    """A database that answers when the test tells it to."""
 
     def __init__(self) -> None:
         self.questions: list[asyncio.Future[None]] = []
@@ -64,7 +64,9 @@ async def test_an_answer_in_time_counts_at_once(ready: Readiness, asked: Asked) 
         assert await asking is outcome
 
 
-async def test_who_leaves_takes_the_question_from_nobody(ready: Readiness, asked: Asked) -> None:
+async def test_a_caller_that_leaves_does_not_cancel_the_query_of_the_others(
+    ready: Readiness, asked: Asked
+) -> None:
     leaving = asyncio.create_task(ready.is_ready())
     staying = asyncio.create_task(ready.is_ready())
     await asyncio.sleep(0)

@@ -1,8 +1,9 @@
-"""Lexing takes time in proportion to the text: a filter is a client's, and it is read on the event loop."""
+"""Lexing takes linear time, because filters come from clients and are lexed on the event loop."""
 
 from __future__ import annotations
 
 from time import thread_time_ns
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,7 +12,10 @@ from headrace.contract.limits import MAX_FILTER_CHARACTERS, MAX_FILTER_LISTS
 from headrace.search import lexer
 from headrace.search.runs import parse_filter, parse_order_by
 
-# For each rule, in its order, texts that begin like it and do not end like it.
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# For each rule in order, texts that match its beginning but not its end.
 OPENERS = (
     ("--", "# ", "-- \r"),
     ("/*", "/*x", "/**", "/*/", "/* */ /*"),
@@ -46,21 +50,33 @@ OPENERS = (
 CASES = sorted({opener for openers in OPENERS for opener in openers})
 CHARACTERS = 3_000
 GROWTH = 4
+# More than GROWTH because of noise, less than the GROWTH * GROWTH of a quadratic rule.
+MAX_RATIO = 2.5 * GROWTH
+# Shorter times are mostly noise.
+SHORTEST_NS = 200_000
+ATTEMPTS = 10
 
 
-def work_ns(text: str) -> int:
-    """The least CPU time that several readings of it took."""
-    found = []
-    for _ in range(3):
-        began = thread_time_ns()
-        lexer.tokens(text)
-        found.append(thread_time_ns() - began)
-    return min(found)
+def lexing_ns(text: str) -> int:
+    """The CPU time of one call of the lexer."""
+    began = thread_time_ns()
+    lexer.tokens(text)
+    return thread_time_ns() - began
+
+
+def is_linear(once: Callable[[], int], more: Callable[[], int]) -> bool:
+    """Whether `more`, on GROWTH times the text, takes at most MAX_RATIO times the time of `once`.
+
+    The fastest of several attempts counts, because other processes only ever add time. `more` stops at the first
+    attempt that is fast enough.
+    """
+    limit = MAX_RATIO * max(min(once() for _ in range(3)), SHORTEST_NS)
+    return any(more() <= limit for _ in range(ATTEMPTS))
 
 
 @pytest.fixture
 def no_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rules alone must be good enough."""
+    """The rules must be linear without the limits."""
     for name in ("MAX_FILTER_CHARACTERS", "MAX_FILTER_LISTS", "MAX_FILTER_TOKENS"):
         monkeypatch.setattr(lexer, name, 10**9)
 
@@ -72,17 +88,15 @@ def test_every_rule_is_tried() -> None:
 @pytest.mark.parametrize("tail", ["", "x" * CHARACTERS], ids=["alone", "with more behind"])
 @pytest.mark.parametrize("opener", CASES)
 @pytest.mark.usefixtures("no_limits")
-def test_what_begins_often_and_never_ends_costs_in_proportion_to_its_length(
-    opener: str, tail: str
-) -> None:
-    """A rule that reads to the end for each beginning would cost 16 times as much for 4 times the text."""
+def test_openers_without_an_end_are_lexed_in_linear_time(opener: str, tail: str) -> None:
+    """A rule that reads to the end for each opener would take 16 times as long for 4 times the text."""
     once = opener * (CHARACTERS // len(opener)) + tail
     more = opener * (GROWTH * CHARACTERS // len(opener)) + tail * GROWTH
-    assert work_ns(more) < 2.5 * GROWTH * max(work_ns(once), 200_000)
+    assert is_linear(lambda: lexing_ns(once), lambda: lexing_ns(more))
 
 
 @pytest.mark.parametrize("opener", ["(", "('a',", "(',('", "('a','b') ", "(\"'\", '(\"',"])
-def test_a_text_that_is_too_long_is_refused_in_proportion_to_its_length(opener: str) -> None:
+def test_a_text_that_is_too_long_is_refused_in_linear_time(opener: str) -> None:
     def refuse(characters: int) -> int:
         text = opener * (characters // len(opener)) + "x" * MAX_FILTER_CHARACTERS
         began = thread_time_ns()
@@ -90,9 +104,7 @@ def test_a_text_that_is_too_long_is_refused_in_proportion_to_its_length(opener: 
             lexer.tokens(text)
         return thread_time_ns() - began
 
-    once = min(refuse(200_000) for _ in range(5))
-    more = min(refuse(800_000) for _ in range(5))
-    assert more < 2.5 * GROWTH * max(once, 200_000)
+    assert is_linear(lambda: refuse(200_000), lambda: refuse(GROWTH * 200_000))
 
 
 def test_a_comment_that_is_not_closed_is_no_comment() -> None:

@@ -1,4 +1,4 @@
-"""The languages of experiments, the registry and logged models: what they refuse, and in which words."""
+"""The filter languages of experiments, the registry and logged models: what they reject, with which messages."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_a_wrong_filter_is_refused_in_mlflows_words(
 
 
 def test_a_wrong_order_is_refused_in_mlflows_words() -> None:
-    """Each language has its own keys, and its own way to say so."""
+    """Each language has its own keys and messages."""
     assert refusal(experiments, order_by=["tags.x"]) == (INVALID, "Invalid order_by entity: tag")
     assert refusal(registered_models, order_by=["bogus"]) == (
         INVALID,
@@ -207,7 +207,7 @@ def test_an_unknown_field_of_logged_models_has_a_class_of_its_own() -> None:
     }
 
 
-def test_what_mlflow_trips_over_in_logged_models_is_the_clients_mistake() -> None:
+def test_filters_that_crash_mlflow_are_errors_of_the_client() -> None:
     """MLflow answers 500 with the text of its Python exception, and clients retry for minutes."""
     code, message = refusal(logged_models, filter="attributes.bogus = 'a'")
     assert code == ErrorCode.INVALID_PARAMETER_VALUE
@@ -219,7 +219,7 @@ def test_what_mlflow_trips_over_in_logged_models_is_the_clients_mistake() -> Non
 
 
 def test_a_dataset_needs_a_name() -> None:
-    """Before anything else is looked at."""
+    """This is checked first."""
     assert refusal(logged_models, filter="(", datasets=[search.ModelDataset("")]) == (
         INVALID,
         "`dataset_name` in the `datasets` clause must be specified.",

@@ -1,4 +1,4 @@
-"""Page tokens: made, read back, and refused."""
+"""Page tokens: encoding, decoding and rejection."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from headrace.search import ModelSort, logged_models_page, offset_of, page_token
 
 
 def test_a_token_is_what_mlflow_makes() -> None:
-    """Clients keep tokens across a change of server."""
+    """Clients keep tokens when the server changes."""
     assert page_token(2) == "eyJvZmZzZXQiOiAyfQ=="
 
 
@@ -70,7 +70,7 @@ def logged_models(token: str | None, text: str | None = "name = 'a'") -> str | N
 
 
 def test_a_token_of_logged_models_repeats_the_request() -> None:
-    """As MLflow's does, so that either server takes the other's."""
+    """Like MLflow's, so that each server accepts the other's tokens."""
     token = logged_models(None)
     assert token is not None
     assert base64.b64decode(token) == (

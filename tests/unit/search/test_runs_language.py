@@ -1,4 +1,4 @@
-"""The filter and order_by of runs: what they mean, and what is said when they mean nothing."""
+"""The filter and order_by of runs: their meaning, and the messages for invalid ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The statements that searches become: one text per shape, and nothing of the request in it."""
+"""The statements of searches: one text per shape, without values of the request."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_printed_order_parses_to_itself(keys: tuple[SortKey, ...]) -> None:
 def test_no_word_of_the_request_stands_in_the_statement(
     conditions: tuple[Condition, ...], dialect: str
 ) -> None:
-    """Keys and values are parameters: the text has only words that stand in every text."""
+    """Keys and values are parameters; the text has only fixed words."""
     page = runs_page(dialect, print_filter(conditions))
     text = page.sql.postgres if dialect == "postgres" else page.sql.sqlite
     quoted = set(re.findall(r"'[^']*'", text))
@@ -62,7 +62,7 @@ def test_no_word_of_the_request_stands_in_the_statement(
 
 @pytest.mark.parametrize("dialect", ["postgres", "sqlite"])
 def test_filters_of_one_shape_share_a_statement(dialect: str) -> None:
-    """The driver prepares it once, whatever keys and values are asked for."""
+    """The driver prepares it once for all keys and values."""
     one = runs_page(dialect, "metrics.a > 1 AND params.b = 'x'", ("metrics.c DESC",))
     other = runs_page(dialect, "metrics.`z z` > 5e9 AND params.y = 'it'", ("metrics.d DESC",))
     assert one.sql is other.sql
@@ -94,7 +94,7 @@ def test_an_integer_column_compares_with_infinity() -> None:
 
 
 def test_a_page_has_a_token_only_when_there_is_more() -> None:
-    """One row more than asked for is fetched to know."""
+    """One row more than requested is fetched to find out."""
     page = runs_page("sqlite")
     rows = [(number,) for number in range(11)]
     assert page.cut(rows) == (rows[:10], search.page_token(10))

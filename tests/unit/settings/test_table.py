@@ -1,4 +1,4 @@
-"""Settings: where a value comes from, which are wrong, what is refused and what is only noted."""
+"""Settings: sources of values, invalid values, refusals and notes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WITH_BOTH = [s for s in SETTINGS if s.flags and s.env and s.name != "enable_work
 
 @pytest.fixture(autouse=True)
 def empty_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Defaults depend on what lies in the working directory."""
+    """Defaults depend on the files in the working directory."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -65,7 +65,7 @@ def two_values(setting: Setting) -> tuple[str, str]:
 
 
 def test_defaults_are_those_of_the_table() -> None:
-    """Nothing said, nothing set."""
+    """Without flags and variables."""
     resolution = resolve()
     assert resolution.settings == Settings()
     assert set(resolution.sources.values()) == {"default"}
@@ -116,7 +116,7 @@ def test_a_variable_set_to_nothing_is_not_set(setting: Setting) -> None:
         ("app_name", "basic-auth", "everyone would have access"),
     ],
 )
-def test_a_wrong_flag_is_told_with_its_name(name: str, text: str, says: str) -> None:
+def test_a_wrong_flag_is_reported_with_its_name(name: str, text: str, says: str) -> None:
     """The sentence names the flag and the reason."""
     flag = next(s.title for s in SETTINGS if s.name == name)
     with pytest.raises(SettingError) as caught:
@@ -125,14 +125,14 @@ def test_a_wrong_flag_is_told_with_its_name(name: str, text: str, says: str) -> 
     assert says in str(caught.value)
 
 
-def test_a_wrong_pattern_is_told() -> None:
+def test_a_wrong_pattern_is_reported() -> None:
     """At the start, not when the first model version is made."""
     with pytest.raises(SettingError, match=r"'s3://\(' is not a regular expression"):
         resolve({"MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX": "s3://("})
 
 
-def test_a_wrong_variable_is_told_with_its_name() -> None:
-    """Whoever set the variable must find it."""
+def test_a_wrong_variable_is_reported_with_its_name() -> None:
+    """So that the user finds the variable."""
     with pytest.raises(SettingError, match=r"Invalid value for 'MLFLOW_SERVE_ARTIFACTS': 'maybe'"):
         resolve({"MLFLOW_SERVE_ARTIFACTS": "maybe"})
 
@@ -186,7 +186,7 @@ def test_the_registry_is_in_the_same_database_unless_named() -> None:
     ],
 )
 def test_what_is_refused(flags: dict[str, Any], environ: dict[str, str], says: str) -> None:
-    """What would show or keep data in the wrong place ends the start."""
+    """Options that would expose data or store it in the wrong place end the start."""
     with pytest.raises(SettingError) as caught:
         resolve(environ, **flags)
     assert says in str(caught.value)
@@ -242,7 +242,7 @@ def test_databases_are_recognised_in_sqlalchemys_spellings(uri: str, dialect: st
     ],
 )
 def test_what_is_noted(flags: dict[str, Any], environ: dict[str, str], says: str) -> None:
-    """One line for each thing that is not as asked, or dangerous."""
+    """One line for each option without effect or with a risk."""
     (note,) = resolve(environ, **flags).notes
     assert says in note
 
@@ -280,7 +280,7 @@ def test_options_of_mlflow_server_reach_the_application_it_runs() -> None:
 @example("@00")
 @example("backend_store_uri")
 def test_a_password_is_never_shown(password: str) -> None:
-    """In whatever characters it comes, before the host or as a parameter."""
+    """With any characters, before the host or as a parameter."""
     others = "postgresql://user:@db.example.com:5432/mlflow?sslmode=require&password=none***"
     if password in others or password in repr(Settings(backend_store_uri=others)):
         return
@@ -310,7 +310,7 @@ def test_a_password_is_never_shown(password: str) -> None:
     ],
 )
 def test_what_is_not_secret_is_shown(text: str, says: str) -> None:
-    """A masked address still says where it leads."""
+    """A masked address still shows its host."""
     assert masked(text) == says
 
 
