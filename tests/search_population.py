@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 
 from headrace.db.schema import sqlite as schema
+from headrace.db.sql import statement
 from headrace.db.sqlite import connection as sqlite
 
 if TYPE_CHECKING:
@@ -332,7 +333,7 @@ class SqliteSearch:
 
     def rows(self, page: Page) -> list[tuple[Any, ...]]:
         """The rows that the page's statement returns."""
-        return self.connection.execute(page.sql.sqlite, page.args).fetchall()
+        return self.connection.execute(statement(page.text).sqlite, page.args).fetchall()
 
     def close(self) -> None:
         """Close the file."""
@@ -356,7 +357,7 @@ class PostgresSearch:
 
     def rows(self, page: Page) -> list[tuple[Any, ...]]:
         """The rows that the page's statement returns."""
-        found = self.runner.run(self.connection.fetch(page.sql.postgres, *page.args))
+        found = self.runner.run(self.connection.fetch(statement(page.text).postgres, *page.args))
         return [tuple(row) for row in found]
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
@@ -81,6 +82,12 @@ class Sql:
             self.postgres = expand(postgres, POSTGRES)
         if sqlite:
             self.sqlite = _PLACEHOLDER.sub(r"?\1", expand(sqlite, SQLITE))
+
+
+@lru_cache(maxsize=512)
+def statement(text: str) -> Sql:
+    """The statement of a text composed at run time. Recent texts share one object."""
+    return Sql(text)
 
 
 class Replace:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from headrace.api.pieces import ALL_ROWS, MOST_LARGE_ROWS, PAIR_BYTES, at_most, at_once, first_rows
 from headrace.api.registry.models.sql import Scoped
 from headrace.db.base import Row, Tx
-from headrace.db.sql import Bulk
+from headrace.db.sql import Bulk, statement
 
 if TYPE_CHECKING:
     from headrace.search import Page
@@ -204,7 +204,7 @@ async def latest(tx: Tx, names: Sequence[str], most: int = ALL_ROWS) -> list[Who
 
 async def search(tx: Tx, page: Page) -> tuple[list[Whole], str | None]:
     """One page of versions with their tags, and the token of the next page."""
-    rows, token = page.cut(await tx.fetch(page.sql, *page.args))
+    rows, token = page.cut(await tx.fetch(statement(page.text), *page.args))
     return await with_tags(tx, rows), token
 
 
