@@ -18,6 +18,7 @@ import asyncpg
 
 from headrace.db.schema import sqlite as schema
 from headrace.db.sqlite import connection as sqlite
+from headrace.db.statements import statement
 
 if TYPE_CHECKING:
     from headrace.search import Page
@@ -332,7 +333,7 @@ class SqliteSearch:
 
     def rows(self, page: Page) -> list[tuple[Any, ...]]:
         """The rows that the page's statement returns."""
-        return self.connection.execute(page.sql.sqlite, page.args).fetchall()
+        return self.connection.execute(statement(page.text).sqlite, page.args).fetchall()
 
     def close(self) -> None:
         """Close the file."""
@@ -356,7 +357,7 @@ class PostgresSearch:
 
     def rows(self, page: Page) -> list[tuple[Any, ...]]:
         """The rows that the page's statement returns."""
-        found = self.runner.run(self.connection.fetch(page.sql.postgres, *page.args))
+        found = self.runner.run(self.connection.fetch(statement(page.text).postgres, *page.args))
         return [tuple(row) for row in found]
 
     def close(self) -> None:

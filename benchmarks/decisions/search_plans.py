@@ -16,6 +16,7 @@ import time
 import asyncpg
 
 from headrace import search
+from headrace.db.statements import statement
 
 RUNS, MAIN = 120_000, 100_000
 # Experiments of 100,000 and of about 1,000 runs.
@@ -62,7 +63,7 @@ async def best_ms(connection: asyncpg.Connection, page: search.Page) -> float:
     taken = []
     for _ in range(9):
         start = time.perf_counter()
-        await connection.fetch(page.sql.postgres, *page.args)
+        await connection.fetch(statement(page.text).postgres, *page.args)
         taken.append(time.perf_counter() - start)
     return min(taken) * 1000
 

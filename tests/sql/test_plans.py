@@ -19,6 +19,7 @@ from headrace.api.tracking.runs import batch_sql
 from headrace.api.tracking.runs import sql as runs_sql
 from headrace.contract.scalars import INT64_MAX, INT64_MIN
 from headrace.db.open import open_database
+from headrace.db.statements import statement as statement_of
 from headrace.db.upkeep import health
 from headrace.settings.table import Settings
 
@@ -155,7 +156,7 @@ def test_sqlite_touches_no_more_rows_than_asked(
 def test_sqlite_looks_at_each_run_once(name: str, sqlite_path: Path) -> None:
     """And at nothing that was logged to it but what is asked for."""
     page = page_of(name, "sqlite")
-    scans, steps = work_of(sqlite_path, page.sql.sqlite, page.args, False)
+    scans, steps = work_of(sqlite_path, statement_of(page.text).sqlite, page.args, False)
     assert [scan for scan in scans if not scan.startswith(("SCAN runs", "SCAN r"))] == []
     assert steps < 60 * RUNS
 
@@ -222,7 +223,7 @@ async def test_postgres_touches_no_more_rows_than_asked(postgres: asyncpg.Connec
             wrong[name] = (touched(plan), plan)
     for name in SEARCHES:
         page = page_of(name, "postgres")
-        plan = await explained(postgres, page.sql.postgres, page.args)
+        plan = await explained(postgres, statement_of(page.text).postgres, page.args)
         if touched(plan, but="runs") > TOUCHED * RARE + FEW:
             wrong[name] = (touched(plan, but="runs"), plan)
     assert not wrong

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from headrace.api.results import Chunks, TooLong, encode
 from headrace.db.base import Database, Row, Tx
+from headrace.db.statements import statement
 
 if TYPE_CHECKING:
     from headrace.search import Page
@@ -63,7 +64,7 @@ def at_most(rows: list[Row], most: int) -> list[Row]:
 async def first_rows(tx: Tx, page: Page) -> tuple[Sequence[Row], str | None]:
     """The rows of a page and the token of the next. Raises `TooLong` for more than `FIRST_ITEMS` rows."""
     first = page.beginning(FIRST_ITEMS)
-    rows, token = first.cut(await tx.fetch(first.sql, *first.args))
+    rows, token = first.cut(await tx.fetch(statement(first.text), *first.args))
     if token is not None and first is not page:
         raise TooLong
     return rows, token
@@ -100,7 +101,7 @@ def groups(keys: Sequence[K], weights: Mapping[K, int]) -> Iterator[Sequence[K]]
 
 async def keys_of(tx: Tx, page: Page) -> tuple[list[Any], str | None]:
     """The keys of a page, of which `page` selects nothing else, and the token of the next page."""
-    rows, token = page.cut(await tx.fetch(page.sql, *page.args))
+    rows, token = page.cut(await tx.fetch(statement(page.text), *page.args))
     return [row[0] if len(row) == 1 else tuple(row) for row in rows], token
 
 

@@ -1,8 +1,9 @@
-"""Runs inside the MLflow process: admits only requests with the secret, and enforces the artifact
-roots.
+"""Runs inside the MLflow process: admits only requests with the secret, and enforces the artifact roots.
 
 Every user of the machine, and every web page that such a user opens, can connect to a loopback
 port. MLflow has no users here, and relies on headrace for the checks of Host and Origin.
+
+The bridge imports this module for its constants only, so MLflow is imported inside functions.
 """
 
 from __future__ import annotations

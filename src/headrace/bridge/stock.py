@@ -149,8 +149,7 @@ class StockProcess:
 
 
 def command(package: Package, port: int, *, with_jobs: bool) -> list[str]:
-    """The command that starts MLflow. Its settings are in its environment, where `ps` shows no
-    password.
+    """The command that starts MLflow. Its settings are in its environment, where `ps` shows no password.
 
     MLflow's ASGI application alone needs 0.3 GB and 5 s to start; `mlflow server` 0.6 GB and 9 s
     without job runners, 2.8 GB and 13 s with them.

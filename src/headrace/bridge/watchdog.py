@@ -1,5 +1,4 @@
-"""A small process between headrace and stock MLflow. It runs as a file and imports nothing of
-headrace.
+"""A small process between headrace and stock MLflow. It runs as a file and imports nothing of headrace.
 
     python -I -S watchdog.py STATE_FD ALIVE_BYTE IDLE_S JOBS_URL COMMAND…
 
@@ -65,6 +64,7 @@ def _watch(child: subprocess.Popen[bytes], idle_s: float, jobs_url: str) -> None
 
 
 def _jobs_are_left(url: str) -> bool:
+    # Imported here to save start-up time: only a watchdog of job runners needs them.
     import json
     from urllib.request import Request, urlopen
 

@@ -46,8 +46,7 @@ class _WaitingCallers:
 
 
 class SharedReads:
-    """Lets concurrent identical reads (of the same `key`) share one. Keys exist only while they are
-    in use.
+    """Lets concurrent identical reads (of the same `key`) share one. Keys exist only while they are in use.
 
     A pause follows each shared read, since its callers often read again immediately. Without it the
     first of them would begin the next read alone, and the others would wait for the one after that.

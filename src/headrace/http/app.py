@@ -1,5 +1,4 @@
-"""The application: finds the route, decodes, calls the handler, encodes, and turns exceptions into
-answers.
+"""The application: finds the route, decodes, calls the handler, encodes, and turns exceptions into answers.
 
 A server calls `App.route` when the head of a request is complete, then `App.dispatch`.
 """
@@ -23,6 +22,8 @@ from headrace.commit.reads import BatchedReads
 from headrace.contract.errors import RETRY_AFTER_FROM_OUTAGE, ApiError, ErrorCode, overloaded
 from headrace.db import errors as db_errors
 from headrace.db.api_errors import api_error, cause_of
+from headrace.db.none import NoDatabase
+from headrace.db.open import open_database
 from headrace.http import codec
 from headrace.http.disabled import disabled
 from headrace.http.ids import REQUEST_ID, is_sane
@@ -95,9 +96,6 @@ class App:
 
     async def start(self) -> None:
         """Open the database, if there is to be one. Raises when it cannot be served."""
-        from headrace.db.none import NoDatabase
-        from headrace.db.open import open_database
-
         db: Database
         if self.settings.artifacts_only:
             db = cast("Database", NoDatabase())
@@ -108,14 +106,15 @@ class App:
             max_ops=self.settings.write_queue_operations,
             max_bytes=self.settings.write_queue_bytes,
         )
-        journal = None
+        request_log = None
         if self.settings.log_requests or self.settings.slow_request_ms:
+            # Imported here to save start-up time: few servers log requests.
             from headrace.http.request_log import RequestLog
 
-            journal = RequestLog(self.settings, self.monitor.layout, self._handle)
-            db, writer = journal.timed(db, writer)
-            self._encode = journal.encode
-            self.dispatch = journal.dispatch
+            request_log = RequestLog(self.settings, self.monitor.layout, self._handle)
+            db, writer = request_log.timed(db, writer)
+            self._encode = request_log.encode
+            self.dispatch = request_log.dispatch
         self.context = Context(
             db,
             writer,
@@ -125,8 +124,8 @@ class App:
             webhooks=Deliveries(db, self.settings),
             routes=self._routes,
         )
-        if journal is not None:
-            journal.time_reads(self.context)
+        if request_log is not None:
+            request_log.time_reads(self.context)
         self.monitor.start(db, writer)
 
     async def stop(self) -> None:
@@ -273,7 +272,7 @@ class App:
                 ErrorCode.PERMISSION_DENIED, "On a server with users MLflow answers no request."
             )
         if self._bridge is None:
-            # Here, so that a server that is asked for native routes only never loads it.
+            # Imported here to save start-up time: many servers never use the bridge.
             from headrace.bridge.bridge import Bridge
 
             self._bridge = Bridge(self.settings, self.context.db.schema.head, self._bridge_state)

@@ -53,8 +53,7 @@ class Limits:
 
 
 class Budget:
-    """The bytes that one process holds for its clients: bodies being received or processed, answers
-    being sent.
+    """The bytes that one process holds for its clients: bodies being received or processed, answers being sent.
 
     Nothing is admitted beyond `limit` bytes. An eighth of it is reserved for small bodies and
     answers, so that a few long ones do not block all other clients.
@@ -106,7 +105,7 @@ def connections() -> int:
     """Raise the descriptor limit to the hard limit; returns how many connections it allows."""
     if sys.platform == "win32":
         return 500
-    import resource
+    import resource  # does not exist on Windows
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)

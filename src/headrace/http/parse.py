@@ -1,5 +1,4 @@
-"""Turns the bytes of a connection into requests: llhttp parses, this module decides how far it may
-read.
+"""Turns the bytes of a connection into requests: llhttp parses, this module decides how far it may read.
 
 The parser never gets a byte after the request that it reads. In a head or a chunked body it gets
 the bytes up to the next blank line, in a body of known length the remaining bytes. Only llhttp

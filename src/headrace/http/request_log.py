@@ -1,5 +1,4 @@
-"""The request log: one line per request, or per slow one. The module is loaded only when it is
-enabled.
+"""The request log: one line per request, or per slow one. The module is loaded only when it is enabled.
 
 A line names the route, never the path: paths and bodies contain names and values of users.
 """

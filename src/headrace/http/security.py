@@ -73,8 +73,7 @@ class Security:
         self._renderer: Headers = (*nosniff, ("vary", "Origin"))
 
     def refuse(self, method: str, path: str, headers: Mapping[str, str]) -> Response | None:
-        """The answer that rejects this request, or that to a preflight; None when its route may
-        run.
+        """The answer that rejects this request, or that to a preflight; None when its route may run.
 
         `headers` has lower-case names. The answer is complete and needs no `response_headers`.
         """

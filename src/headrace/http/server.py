@@ -54,8 +54,7 @@ class Server:
                 connection.expire()
 
     async def drain(self, limit_s: float) -> bool:
-        """Stop accepting and finish the requests in flight within `limit_s`; returns whether all
-        finished.
+        """Stop accepting and finish the requests in flight within `limit_s`; returns whether all finished.
 
         A request is finished when the client has received its answer.
         """

@@ -1,11 +1,10 @@
-"""The search languages: turns filters, order_by and page tokens into one statement per page. No
-I/O.
+"""The search languages: turns filters, order_by and page tokens into one statement per page. No I/O.
 
     page = search.runs_page(
         experiment_ids=[1], filter="metrics.acc > 0.9", order_by=["start_time DESC"],
         stages=("active",), max_results=100, page_token=None, dialect=tx.dialect,
     )
-    rows, next_page_token = page.cut(await tx.fetch(page.sql, *page.args))
+    rows, next_page_token = page.cut(await tx.fetch(statement(page.text), *page.args))
 
 The lexer, grouping and parser turn text into the conditions of tree.py. The module of each resource
 defines its fields, operators and SQL; compile.py contains the SQL they share.

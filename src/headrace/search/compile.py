@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from json import dumps
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from headrace.contract.errors import ApiError, ErrorCode
-from headrace.db.sql import Sql
 from headrace.search.pages import page_token
 
 if TYPE_CHECKING:
@@ -36,7 +34,7 @@ class Page:
     The statement returns up to `max_results` + 1 rows; pass them to `cut`.
     """
 
-    sql: Sql
+    text: str
     args: tuple[Any, ...]
     offset: int
     max_results: int
@@ -131,7 +129,7 @@ class Parameters:
         if max_results < -1:
             raise ApiError(ErrorCode.BAD_REQUEST, "LIMIT must not be negative")
         limited = f"{text} LIMIT {self.add(max_results + 1)} OFFSET {self.add(offset)}"
-        return Page(statement(limited), tuple(self.values), offset, max_results, token)
+        return Page(limited, tuple(self.values), offset, max_results, token)
 
 
 def integer_comparison(operator: str, value: float) -> tuple[str, int]:
@@ -158,9 +156,3 @@ def integer_comparison(operator: str, value: float) -> tuple[str, int]:
 def storable(numbers: Iterable[int]) -> list[int]:
     """The `numbers` that fit into a 64-bit column; no row has any other."""
     return [number for number in numbers if -MAX_BIGINT - 1 <= number <= MAX_BIGINT]
-
-
-@lru_cache(maxsize=512)
-def statement(text: str) -> Sql:
-    """The statement of this text. Recent texts share one object."""
-    return Sql(text)

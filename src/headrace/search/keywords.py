@@ -1,5 +1,4 @@
-"""The reserved words of the filter language: without quotes they are neither identifiers nor
-values.
+"""The reserved words of the filter language: without quotes they are neither identifiers nor values.
 
 MLflow reads filters with an SQL tokenizer (these are the reserved words of sqlparse 0.6), so
 `params.p = none` and `params.p = x` get different errors. After a dot (`params.user`) only the

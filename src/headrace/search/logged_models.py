@@ -95,8 +95,7 @@ def logged_models_page(
     dialect: Dialect,
     columns: Sequence[str] = LOGGED_MODEL_COLUMNS,
 ) -> Page:
-    """The page of logged models that a search requests, as one statement; deleted ones are
-    excluded.
+    """The page of logged models that a search requests, as one statement; deleted ones are excluded.
 
     Errors, in MLflow's order: a dataset without a name, the page token (which must be of the same
     request), the filter, the experiment ids, the order_by.

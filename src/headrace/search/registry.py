@@ -111,8 +111,7 @@ def model_versions_page(
     columns: Sequence[str] = MODEL_VERSION_COLUMNS,
     has_workspaces: bool = True,
 ) -> Page:
-    """The page of model versions that a search requests, as one statement; deleted ones are
-    excluded.
+    """The page of model versions that a search requests, as one statement; deleted ones are excluded.
 
     `has_workspaces` and the errors are as for registered models, but operators come before order_by.
     """

@@ -61,7 +61,7 @@ class BotocoreCredentials:
     """The credentials of botocore: roles, single sign-on, processes, instance metadata. It refreshes them."""
 
     def __init__(self) -> None:
-        import botocore.session
+        import botocore.session  # an optional package, slow to import
 
         self._session: Any = botocore.session.get_session()  # botocore has no types
 
@@ -102,8 +102,7 @@ def presign(
     expires_s: int,
     now: datetime | None = None,
 ) -> str:
-    """The URL with a signed query, which allows this method with these headers for `expires_s`
-    seconds.
+    """The URL with a signed query, which allows this method with these headers for `expires_s` seconds.
 
     `url` is percent-encoded and has no query. Source: the Signature Version 4 documentation of AWS.
     """

@@ -1,5 +1,4 @@
-"""Artifacts in a bucket of S3, Google Cloud or Azure, streamed through obstore without temporary
-files.
+"""Artifacts in a bucket of S3, Google Cloud or Azure, streamed through obstore without temporary files.
 
 A key is the prefix and the path, as in MLflow's own repositories, so each can read the other's
 artifacts.

@@ -1,7 +1,7 @@
 """Artifacts at URIs that only MLflow's own repositories support (hdfs, sftp, dbfs, plugins …).
 
 The repositories work on files, so bodies go through a temporary file, and all calls run in worker
-threads.
+threads. mlflow is optional and takes seconds to import, so it is imported inside functions.
 """
 
 from __future__ import annotations

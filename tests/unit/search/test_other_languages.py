@@ -243,5 +243,5 @@ def test_an_older_registry_has_no_workspaces() -> None:
     """The statement does not name the column then."""
     for make in (registered_models, model_versions):
         text = "tags.t = 'x'"
-        assert "workspace" in make(filter=text).sql.postgres
-        assert "workspace" not in make(filter=text, has_workspaces=False).sql.postgres
+        assert "workspace" in make(filter=text).text
+        assert "workspace" not in make(filter=text, has_workspaces=False).text

@@ -44,8 +44,7 @@ def set_local(settings: Mapping[str, str]) -> str:
 
 
 class PooledConnection:
-    """A connection through a transaction pooler, with those methods of asyncpg's that headrace
-    uses.
+    """A connection through a transaction pooler, with those methods of asyncpg's that headrace uses.
 
     `settings` apply in each transaction; BEGIN sets them in the same round trip.
     """

@@ -143,8 +143,7 @@ class PostgresDatabase:
         self._pools = (self._writers, self._others, self._readers, self._points)
 
     async def _answers(self) -> bool:
-        """Whether the database accepts a connection, or rejects it in a way that proves that it
-        runs.
+        """Whether the database accepts a connection, or rejects it in a way that proves that it runs.
 
         A pooler accepts connections for an unavailable database, and may have no server left for
         one more. Behind one, the connection of `ping` is used.
@@ -358,8 +357,7 @@ class PostgresDatabase:
         raise AssertionError("unreachable")
 
     async def ping(self) -> None:
-        """See `Database.ping`. Uses a separate connection, so that a busy pool does not look like
-        an outage.
+        """See `Database.ping`. Uses a separate connection, so that a busy pool does not look like an outage.
 
         The connection stays open: to a distant server, or with a slow directory service, a login
         takes seconds.

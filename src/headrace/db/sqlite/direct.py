@@ -1,5 +1,4 @@
-"""SQLite in the caller's thread, for a process that runs no server: no event loop, no change of
-threads.
+"""SQLite in the caller's thread, for a process that runs no server: no event loop, no change of threads.
 
 `DirectSqlite` is a `Database` whose awaits never suspend, so `run_to_end` runs any transaction
 function in the calling thread.

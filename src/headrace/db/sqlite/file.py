@@ -30,8 +30,7 @@ class LogGone(FileGone):
 
 
 class DatabaseFile:
-    """The identities of the file at `path` and of its log when they were opened. Safe for use in
-    any thread.
+    """The identities of the file at `path` and of its log when they were opened. Safe for use in any thread.
 
     Raises OSError when the file does not exist.
     """

@@ -23,8 +23,7 @@ STEPS_PER_LOOK: Final = 4_000_000
 
 
 class Worker:
-    """Runs jobs in order of arrival. When the connection cannot be opened, the job that needs it
-    fails.
+    """Runs jobs in order of arrival. When the connection cannot be opened, the job that needs it fails.
 
     With a `limit_s`, a job ends after so many seconds, or soon after its caller has left: its
     statement fails with SQLITE_INTERRUPT. Use it for reads only.

@@ -1,4 +1,7 @@
-"""Opens a database for a command without changing it: no table is created, WAL is not switched on."""
+"""Opens a database for a command without changing it: no table is created, WAL is not switched on.
+
+Imports inside functions save start-up time: a command loads the code of one kind of database only.
+"""
 
 from __future__ import annotations
 

@@ -177,8 +177,7 @@ def _check(path: Path, pragma: str) -> None:
 
 @contextmanager
 def _held(target: Path, shown: str) -> Iterator[None]:
-    """Merge the file's log and hold the file exclusively. Raises UnusableDatabase while it is in
-    use.
+    """Merge the file's log and hold the file exclusively. Raises UnusableDatabase while it is in use.
 
     A damaged file cannot be held and is accepted: the damage may be the reason to replace it.
     """
@@ -203,7 +202,7 @@ def _check_log_is_closed(target: Path, shown: str) -> None:
     memory = target.with_name(target.name + "-shm")
     if sys.platform == "win32" or not memory.exists():  # Windows does not move an open file
         return
-    import fcntl
+    import fcntl  # does not exist on Windows
 
     with memory.open("r+b") as file:
         try:

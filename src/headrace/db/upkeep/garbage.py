@@ -1,5 +1,4 @@
-"""SQL of `headrace gc`: finds deleted runs, models and experiments, and removes them in short
-transactions.
+"""SQL of `headrace gc`: finds deleted runs, models and experiments, and removes them in short transactions.
 
 It removes the same rows as `mlflow gc` (SqlAlchemyStore._hard_delete_run and its siblings, 3.17).
 
@@ -253,8 +252,7 @@ async def forget(tx: Tx, orphans: Sequence[Orphan]) -> int:
 async def delete_runs(
     tx: Tx, run_ids: Sequence[str], before_ms: int, with_inputs: bool, with_orphans: bool
 ) -> Deletion:
-    """Delete the runs that are still in the stage "deleted", with all rows that fit into one
-    transaction.
+    """Delete the runs that are still in the stage "deleted", with all rows that fit into one transaction.
 
     `with_inputs`: also delete the records of the datasets and models they used. `with_orphans`:
     record their artifacts as orphans.

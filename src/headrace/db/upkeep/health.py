@@ -165,8 +165,7 @@ async def _some(tx: Tx, table: str, offset: float) -> list[Row]:
 
 
 async def stale_latest(tx: Tx, offset: float) -> tuple[int, list[tuple[str, str]]]:
-    """Samples the latest metrics of active runs: the number compared, and the (run, key) of wrong
-    ones.
+    """Samples the latest metrics of active runs: the number compared, and the (run, key) of wrong ones.
 
     A latest value is wrong when it is not the newest of its history, has no history, or is missing.
     `offset`: the position in the tables where the sample begins, from 0 to 1.

@@ -11,6 +11,7 @@ from headrace.api.registry.models import sql
 from headrace.api.registry.models.lookup import existing
 from headrace.api.registry.versions import sql as versions_sql
 from headrace.db.base import Row, Tx
+from headrace.db.statements import statement
 
 if TYPE_CHECKING:
     from headrace.search import Page
@@ -52,7 +53,7 @@ async def whole(tx: Tx, name: str) -> Found:
 
 async def search(tx: Tx, page: Page) -> tuple[Sequence[Row], Belongings, str | None]:
     """One page of models and the token of the next page."""
-    rows, token = page.cut(await tx.fetch(page.sql, *page.args))
+    rows, token = page.cut(await tx.fetch(statement(page.text), *page.args))
     return rows, await _searched(tx, [row[0] for row in rows], ALL_ROWS), token
 
 

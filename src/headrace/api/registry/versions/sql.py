@@ -10,6 +10,7 @@ from headrace.api.pieces import ALL_ROWS, MOST_LARGE_ROWS, PAIR_BYTES, at_most, 
 from headrace.api.registry.models.sql import Scoped
 from headrace.db.base import Row, Tx
 from headrace.db.sql import Bulk
+from headrace.db.statements import statement
 
 if TYPE_CHECKING:
     from headrace.search import Page
@@ -204,7 +205,7 @@ async def latest(tx: Tx, names: Sequence[str], most: int = ALL_ROWS) -> list[Who
 
 async def search(tx: Tx, page: Page) -> tuple[list[Whole], str | None]:
     """One page of versions with their tags, and the token of the next page."""
-    rows, token = page.cut(await tx.fetch(page.sql, *page.args))
+    rows, token = page.cut(await tx.fetch(statement(page.text), *page.args))
     return await with_tags(tx, rows), token
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from headrace.api.pieces import ALL_ROWS, PAIR_BYTES, at_most, at_once, first_rows
 from headrace.db.base import Row, Tx
 from headrace.db.sql import Bulk, Sql
+from headrace.db.statements import statement
 
 if TYPE_CHECKING:
     from headrace.search import Page
@@ -88,7 +89,7 @@ async def find(tx: Tx, sql: Sql, key: Any) -> tuple[ExperimentRow, list[Row]] | 
 
 async def search(tx: Tx, page: Page) -> tuple[Sequence[Row], list[Row], str | None]:
     """One page of experiments, the tags of all of them, and the token of the next page."""
-    rows, token = page.cut(await tx.fetch(page.sql, *page.args))
+    rows, token = page.cut(await tx.fetch(statement(page.text), *page.args))
     tags = await tx.fetch(TAGS, tx.array([row[0] for row in rows]), ALL_ROWS) if rows else []
     return rows, tags, token
 

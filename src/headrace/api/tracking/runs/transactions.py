@@ -9,6 +9,7 @@ from headrace.api.tracking.runs import pieces_sql, sql
 from headrace.api.tracking.runs.batch import not_active
 from headrace.contract import errors
 from headrace.db.base import Row, Tx
+from headrace.db.statements import statement
 from headrace.search import Page
 
 
@@ -55,7 +56,7 @@ PageFound = tuple[Sequence[Row], sql.Logged, str | None]
 
 async def search(tx: Tx, page: Page) -> PageFound:
     """One page of runs, what was logged to them, and the token of the next page."""
-    rows, token = page.cut(await tx.fetch(page.sql, *page.args))
+    rows, token = page.cut(await tx.fetch(statement(page.text), *page.args))
     ids = [row[0] for row in rows]
     logged = await sql.logged(tx, ids, inputs_of_models=False) if ids else sql.Logged()
     return rows, logged, token
