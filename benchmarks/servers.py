@@ -48,7 +48,7 @@ class StartError(Exception):
 def _headrace(uri: str, port: int, work: Path) -> list[str]:
     artifacts = ["--artifacts-destination", os.fspath(work / "artifacts")]
     address = ["--host", "127.0.0.1", "--port", str(port)]
-    serve = [sys.executable, "-m", "headrace.commands.cli", "server", "--backend-store-uri", uri]
+    serve = [sys.executable, "-m", "headrace", "server", "--backend-store-uri", uri]
     return [*serve, *address, *artifacts]
 
 
