@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from functools import partial
 from typing import Final
 
@@ -38,7 +39,7 @@ async def get_history(req: GetHistory, ctx: Context) -> History | Chunks:
     """GET /2.0/mlflow/metrics/get-history
 
     In order of timestamp, step, value; a NaN after a 0. Without `max_results` everything from the token's place on.
-    A history of more than 10,000 points is read in parts while the client takes it: what was acknowledged before
+    A history of more than 25,000 points is read in parts while the client takes it: what was acknowledged before
     the request comes exactly once, points that are logged meanwhile at most once.
     """
     limit = INT64_MAX if req.max_results is None else req.max_results
@@ -48,10 +49,10 @@ async def get_history(req: GetHistory, ctx: Context) -> History | Chunks:
             "It must be a positive integer."
         )
     offset = search.offset_of(req.page_token)
-    most = min(limit, sql.PART_ROWS)
+    most = limit if limit <= sql.PAGE_ROWS else sql.PART_ROWS
     rows = await ctx.db.read(sql.page, req.run_id, req.metric_key, most + 1, offset)
-    if most < limit and len(rows) > most:
-        return Chunks(_in_parts(req, rows[:most], limit, offset, ctx))
+    if len(rows) > sql.PART_ROWS:
+        return Chunks(_in_parts(req, rows, limit, offset, ctx))
     more = len(rows) > limit
     found = _points(req.metric_key, rows[:limit] if more else rows)
     return History(
@@ -75,24 +76,48 @@ def _token(next_offset: int | None) -> bytes:
 async def _in_parts(
     req: GetHistory, rows: list[Row], limit: int, offset: int, ctx: Context
 ) -> AsyncGenerator[bytes, None]:
-    """The points `rows`, then the others by parts: each a short read that begins after the last point."""
+    """The JSON of the points `rows` and, if these are more than one read finds, of those that follow."""
+    before, left, more = b'{"metrics":[', limit, False
+    async with aclosing(_all_rows(req, rows, offset, ctx)) as found:
+        async for some in found:
+            more = len(some) > left
+            for start in range(0, min(len(some), left), sql.PART_ROWS):
+                piece = some[start : min(start + sql.PART_ROWS, left)]
+                yield before + encode(_points(req.metric_key, piece))[1:-1]
+                before = b","
+            left -= min(len(some), left)
+            if more or len(rows) <= sql.PART_ROWS:
+                break
+    yield b"]" + _token(offset + limit if more else None)
+
+
+async def _all_rows(
+    req: GetHistory, rows: list[Row], offset: int, ctx: Context
+) -> AsyncGenerator[list[Row], None]:
+    """The points `rows` of a history, then those that follow, each time by a short read that begins after the last.
+
+    As long as most points of that time are of this history, they are read in the order of the primary key.
+    """
+    yield rows
     run_id, key = req.run_id, req.metric_key
-    yield b'{"metrics":[' + encode(_points(key, rows))[1:-1]
-    left, last = limit - len(rows), rows[-1]
-    start = offset + len(rows)
-    parts = await ctx.db.read(sql.parts, run_id, key, start, min(left, INT64_MAX - 1) + 1)
-    goes_on = sum(part.points for part in parts) > left
-    for part in parts:
+    last, place = rows[-1], offset + len(rows)
+    share = sql.LEAST_SHARE
+    while len(rows) * share >= sql.STEP_ENTRIES:
+        rows = await ctx.db.read(sql.step, run_id, key, last)
+        if rows:
+            yield rows
+            last, place = rows[-1], place + len(rows)
+    if await ctx.db.read(sql.length, run_id, key) <= place:
+        return
+    for part in await ctx.db.read(sql.parts, run_id, key, place, INT64_MAX):
         more = True
-        while more and left:
+        while more:
             # Twice a part, so that one read suffices unless much is logged meanwhile.
-            most = min(left, 2 * sql.PART_ROWS)
-            rows = await ctx.db.read(sql.after, run_id, key, part, last, most)
-            more = len(rows) == most
+            rows = await ctx.db.read(sql.after, run_id, key, part, last, 2 * sql.PART_ROWS)
+            more = len(rows) == 2 * sql.PART_ROWS
             if rows:
-                yield b"," + encode(_points(key, rows))[1:-1]
-                left, last = left - len(rows), rows[-1]
-    yield b"]" + _token(offset + limit if goes_on else None)
+                yield rows
+                last = rows[-1]
 
 
 async def get_history_bulk(req: GetHistoryBulk, ctx: Context) -> Encoded | Chunks:
