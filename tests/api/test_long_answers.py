@@ -128,6 +128,23 @@ def test_a_run_with_very_many_tags_comes_whole(api: Api) -> None:
     assert {tag["key"] for tag in searched["data"]["tags"]} == set(found["tags"])
 
 
+def test_long_values_keep_their_place_among_short_ones(api: Api) -> None:
+    experiment, ids = runs(api, 3)
+    values = ["short", LONG, "é" * 790, "", LONG + "2"]
+    for table in ("params", "tags"):
+        rows = [(run, f"k{n}", value) for run in ids for n, value in enumerate(values)]
+        fill(api.uri, table, "run_uuid, key, value", rows)
+    fill(api.uri, "tags", "run_uuid, key, value", [(run, "none", None) for run in ids])
+    for shown in (
+        *api.ok("runs/search", experiment_ids=[experiment])["runs"],
+        *(api.ok("runs/get", run_id=run)["run"] for run in ids),
+    ):
+        params = [(one["key"], one["value"]) for one in shown["data"]["params"]]
+        assert params == [(f"k{n}", value) for n, value in enumerate(values)]
+        tags = [(one["key"], one["value"]) for one in shown["data"]["tags"]]
+        assert tags == [*params, ("none", "")]
+
+
 def test_a_run_of_many_megabytes_is_searched_for_in_parts(api: Api) -> None:
     experiment, ids = runs(api, 3)
     big = "y" * 7000
@@ -302,6 +319,28 @@ def test_the_last_long_page_of_a_history_has_no_token(
         page = api.ok("metrics/get-history", run_id=run, metric_key="m", max_results=limit)
         assert len(page["metrics"]) == len(points)
         assert "next_page_token" not in page
+
+
+def test_histories_of_runs_that_train_at_the_same_time_come_whole(api: Api) -> None:
+    """Each of the first three has a third of the points of its time; the last is alone in its own."""
+    *together, alone = (api.run().id for _ in range(4))
+    points = [(t, t // 2, n / 4) for t in range(11_000) for n, _ in enumerate(together)]
+    expected = {run: points[n::3] for n, run in enumerate(together)}
+    expected[alone] = [(t, t, 1.0) for t in range(11_000, 33_000)]
+    rows = [(run, "m", *point) for run, found in expected.items() for point in found]
+    fill(
+        api.uri,
+        "metrics",
+        "run_uuid, key, timestamp, step, value, is_nan",
+        [(*r, False) for r in rows],
+    )
+    for run, found in expected.items():
+        assert api.history(run, "m") == found
+        page = api.ok("metrics/get-history", run_id=run, metric_key="m", max_results=10_500)
+        token = page["next_page_token"]
+        rest = api.ok("metrics/get-history", run_id=run, metric_key="m", page_token=token)
+        joined = page["metrics"] + rest["metrics"]
+        assert [(p["timestamp"], p["step"], p["value"]) for p in joined] == found
 
 
 def test_nan_comes_after_zero_of_the_same_moment_on_every_page(api: Api) -> None:

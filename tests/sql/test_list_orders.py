@@ -53,6 +53,7 @@ LISTS: dict[str, tuple[Any, tuple[Any, ...]]] = {
         metrics_sql.HISTORY_PART,
         (RUNS[3], "m", -5, 5, 9, 0, 0, 0.0, False, ALL),
     ),
+    "a step of a history": (metrics_sql.HISTORY_STEP, (RUNS[3], "m", 0, 0, 0.0, False, ALL)),
     "histories": (metrics_sql.BULK, (RUNS, "m", ALL)),
     "tags of experiments": (experiments_sql.TAGS, (EXPERIMENTS, ALL)),
     "tags of models": (models_sql.TAGS, (NAMES, ALL)),
@@ -190,4 +191,11 @@ async def test_no_plan_changes_the_order_of_a_list(
             found = [tuple(row) for row in await tx.fetch(text, *args)]
             assert len(found) > 2, name
             assert first.setdefault(name, found) == found, f"{name} with {settings}"
+        for run_id, (_, logged) in (await runs_sql.get_many(tx, RUNS)).items():
+            assert logged is not None
+            for table in ("metrics", "params", "tags"):
+                rows = [tuple(row) for row in getattr(logged, table)]
+                kind = "latest metrics" if table == "metrics" else table
+                of_run = [row for row in first[kind] if row[0] == run_id]
+                assert rows == of_run, f"{table} of one run with {settings}"
     await db.close()

@@ -39,7 +39,6 @@ KEYS = ("loss", "accuracy")
 NUMBER = "CAST(substr(run_uuid, 2) AS integer)"  # of a run
 RUN, OTHER = "r7", "r70"
 EVERY_STEP = (INT64_MIN, INT64_MAX)
-POSTGRES_ONLY = "whole runs"  # SQLite has the single statements
 # Statement, arguments, number of relevant rows.
 HOT: dict[str, tuple[Sql, tuple[Any, ...], int]] = {
     "history": (sql.HISTORY_PAGE, (RUN, "loss", 10_001, 0), POINTS),
@@ -50,6 +49,8 @@ HOT: dict[str, tuple[Sql, tuple[Any, ...], int]] = {
         (RUN, "loss", 100, 149, 149, 99, 99, 99.0, False, 1000),
         50,
     ),
+    "a step of a history": (sql.HISTORY_STEP, (RUN, "loss", 99, 99, 99.0, False, 200), 200),
+    "how long a history is": (sql.HISTORY_LENGTH, (RUN, "loss"), POINTS),
     "histories of two runs": (sql.BULK, ([RUN, OTHER], "loss", 25_000), 2 * POINTS),
     "sampled history": (sampling_sql.SORTED, (RUN, "loss", 20, *EVERY_STEP), POINTS),
     "length of a history": (sampling_sql.COUNT, (RUN, "loss", *EVERY_STEP), POINTS),
@@ -61,7 +62,12 @@ HOT: dict[str, tuple[Sql, tuple[Any, ...], int]] = {
     "latest metrics of runs": (runs_sql.METRICS, ([RUN, OTHER], 10_001), 2 * len(KEYS)),
     "params of runs": (runs_sql.PARAMS, ([RUN, OTHER], 10_001), 2 * len(KEYS)),
     "tags of runs": (runs_sql.TAGS, ([RUN, OTHER], 10_001), 2 * len(KEYS)),
-    POSTGRES_ONLY: (runs_sql.WHOLE_RUNS, ([RUN, OTHER],), 2 + 6 * len(KEYS)),
+    "long tags of runs": (
+        runs_sql.LONG_TAGS,
+        ([RUN, OTHER], 2_001, list(KEYS)),
+        2 * len(KEYS),
+    ),
+    "whole runs": (runs_sql.WHOLE_RUNS, ([RUN, OTHER],), 2 + 6 * len(KEYS)),
     "params that are there": (batch_sql.STORED_PARAMS, ([RUN], ["loss"]), 1),
     "an experiment": (experiments_sql.BY_ID, (3,), 1),
 }
@@ -139,7 +145,7 @@ def sqlite_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield path
 
 
-@pytest.mark.parametrize("name", [name for name in HOT if name != POSTGRES_ONLY])
+@pytest.mark.parametrize("name", HOT)
 @pytest.mark.parametrize("analyzed", [False, True], ids=["no statistics", "statistics"])
 def test_sqlite_touches_no_more_rows_than_asked(
     name: str, analyzed: bool, sqlite_path: Path

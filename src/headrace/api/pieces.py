@@ -1,9 +1,9 @@
 """Long lists, read and encoded in pieces of bounded size.
 
-A page that is small, as most are, is read at once and encoded at once. Of a large one the keys are read first; then,
-for some keys at a time, how much there is (`weigh`), and as many items as make one piece. Each step is a short read of
-its own, so that no connection and no snapshot waits for a client. An item that is changed meanwhile comes as it
-was at the moment of its piece; one that is deleted meanwhile is left out.
+A page that is small, as most are, is read at once and encoded at once. Of a large one the keys are read first; then
+some items at a time, if the resource can limit such a read (`read_few`), else how much there is (`weigh`), and as many
+items as make one piece. Each step is a short read of its own, so that no connection and no snapshot waits for a client.
+An item that is changed meanwhile comes as it was at the moment of its piece; one that is deleted meanwhile is left out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from headrace.api.results import Chunks, TooLong, encode
+from headrace.api.results import Beginning, Chunks, Encoded, TooLong, encode, encode_into
 from headrace.db.base import Database, Row, Tx
 from headrace.db.sql import statement
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 M = TypeVar("M")
 R = TypeVar("R")
+Read = Callable[[Tx, Sequence[K]], Awaitable[Any]]  # the rows of those items that exist, in order
 Weigh = Callable[[Tx, Sequence[K]], Awaitable[Mapping[K, int]]]  # bytes of what belongs to items
 # A page of at most so many items is read without being weighed, up to so many rows; one of more is weighed first.
 FEW_ITEMS: Final = 100
@@ -39,6 +40,7 @@ PIECE_BYTES: Final = 512 << 10
 HUGE_BYTES: Final = 4 << 20
 ALL_ROWS: Final = 2**62  # a LIMIT that limits nothing, also when one is added
 ITEM_BYTES: Final = 300  # of an item's own columns
+_COMMA: Final = ord(",")
 PAIR_BYTES: Final = 30  # of a param or tag, beside its key and value
 
 
@@ -48,10 +50,12 @@ class Listing(Generic[K]):
 
     field: bytes  # of the answer, as JSON
     weigh: Weigh[K]
-    read: Callable[[Tx, Sequence[K]], Awaitable[Any]]  # the rows of those that exist, in order
+    read: Read[K]
     show: Callable[[Any], list[Any]]  # these rows as Structs
     # The JSON of a huge item.
     parts: Callable[[Database, K], AsyncGenerator[bytes, None]] | None = None
+    # As `read`, of items that were not weighed; raises `TooLong` when that is too much.
+    read_few: Read[K] | None = None
 
 
 def at_most(rows: list[Row], most: int) -> list[Row]:
@@ -111,28 +115,78 @@ async def long_page(db: Database, listing: Listing[K], page: Page) -> Chunks:
     return Chunks(pieces(db, listing, keys, token))
 
 
+def whole_page(
+    listing: Listing[K], items: Sequence[Any], keys: Sequence[K], token: str | None
+) -> Encoded:
+    """The answer of a page. Raises `TooLong` if it seems to be too long, with the JSON of its first items."""
+    begin = b'{"%b":' % listing.field
+    page = bytearray(begin if items else b"{")
+    for start in range(0, len(items), FEW_ITEMS):
+        done = start + FEW_ITEMS
+        place = len(page) - (
+            start > 0
+        )  # a list that follows another begins in the place of its end
+        encode_into(items[start:done], page, place)
+        if start:
+            page[place] = _COMMA
+        # The items that follow are taken to be as large as these.
+        if done < len(items) and len(page) * len(items) > AT_ONCE_BYTES * done:
+            first = bytes(page[len(begin) + 1 : -1])
+            raise TooLong(Beginning([first], keys[done:], token))
+    if token:
+        page += (b"," if items else b"") + b'"next_page_token":' + encode(token)
+    page += b"}"
+    return Encoded(bytes(page))
+
+
 async def pieces(
-    db: Database, listing: Listing[K], keys: Sequence[K], token: str | None
+    db: Database,
+    listing: Listing[K],
+    keys: Sequence[K],
+    token: str | None,
+    encoded: Sequence[bytes] = (),
 ) -> AsyncGenerator[bytes, None]:
-    """The JSON of a page: the items with those keys, and the token of the next page."""
-    before = b'{"%b":[' % listing.field
-    async with aclosing(_items(db, listing, keys)) as items:
+    """The JSON of a page: the items that are `encoded`, those with the keys, and the token of the next page."""
+    opening = before = b'{"%b":[' % listing.field
+    for some in encoded:
+        yield before + some
+        before = b","
+    # A few items that were too much for one read would be so again.
+    read_few = listing.read_few if encoded or len(keys) > FEW_ITEMS else None
+    async with aclosing(_items(db, listing, keys, read_few)) as items:
         async for item in items:
             yield before + item
             before = b""
     end = b'"next_page_token":' + encode(token) if token else b""
-    if before:
+    if before is opening:
         yield b"{" + end + b"}"
     else:
         yield b"]" + (b"," + end if end else b"") + b"}"
 
 
+async def _few(db: Database, listing: Listing[K], keys: Sequence[K], read: Read[K]) -> bytes | None:
+    """The JSON of some items, or None when that cannot be read without being weighed, or is too large a piece."""
+    try:
+        found = await db.read(read, keys)
+    except TooLong:
+        return None
+    piece = encode(listing.show(found))[1:-1]
+    return piece if len(piece) <= 2 * PIECE_BYTES else None
+
+
 async def _items(
-    db: Database, listing: Listing[K], keys: Sequence[K]
+    db: Database, listing: Listing[K], keys: Sequence[K], read_few: Read[K] | None
 ) -> AsyncGenerator[bytes, None]:
     comma = b""
     for start in range(0, len(keys), FEW_ITEMS):
         some = keys[start : start + FEW_ITEMS]
+        piece = await _few(db, listing, some, read_few) if read_few else None
+        if piece is not None:
+            if piece:
+                yield comma + piece
+                comma = b","
+            continue
+        read_few = None  # the others are likely to be as large
         weights = await db.read(listing.weigh, some)
         for group in groups(some, weights):
             if listing.parts is not None and weights.get(group[0], 0) > HUGE_BYTES:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from typing import Final
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 import msgspec
 
-encode: Final = msgspec.json.Encoder().encode
+_encoder: Final = msgspec.json.Encoder()
+encode: Final = _encoder.encode
+encode_into: Final = _encoder.encode_into
 
 
 class Encoded:
@@ -50,5 +53,20 @@ class Disabled(Exception):
         self.as_json = as_json
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """A page whose first items are encoded, and of whose other items only the keys are known."""
+
+    encoded: Sequence[bytes]  # JSON of items, without the brackets around them
+    keys: Sequence[Any]
+    token: str | None  # of the next page
+
+
 class TooLong(Exception):
-    """What a read found is too much to be held at once: the answer has to come in pieces."""
+    """What a read found is too much to be held at once: the answer has to come in pieces.
+
+    With a `beginning`, the read need not be repeated.
+    """
+
+    def __init__(self, beginning: Beginning | None = None) -> None:
+        self.beginning = beginning

@@ -7,7 +7,8 @@ from functools import partial
 from headrace import search
 from headrace.api.context import Context
 from headrace.api.nouns import KeyValue, ViewType
-from headrace.api.pieces import long_page
+from headrace.api.pieces import long_page, whole_page
+from headrace.api.pieces import pieces as pieces_of
 from headrace.api.results import Chunks, Encoded, TooLong, encode
 from headrace.api.tracking.experiments.ids import parse_ids
 from headrace.api.tracking.runs import batch, pieces, sql, transactions, view
@@ -28,7 +29,6 @@ from headrace.api.tracking.runs.types import (
     RunId,
     RunInfoAnswer,
     RunInputs,
-    RunPage,
     SearchRuns,
     SetTag,
     TagIn,
@@ -62,8 +62,7 @@ async def create(req: CreateRun, ctx: Context) -> RunAnswer:
 async def get(req: GetRun, ctx: Context) -> RunAnswer | Chunks:
     """GET /2.0/mlflow/runs/get
 
-    Deleted runs are returned too. A run with more than 10,000 metrics or 2,000 params or tags is
-    read in pieces.
+    Deleted runs are returned too. A run with very many metrics, params or tags is read in pieces.
     Errors: RESOURCE_DOES_NOT_EXIST.
     """
     found: tuple[Row, sql.Logged | None] | None = await ctx.runs.get(req.run_id)
@@ -210,10 +209,12 @@ async def search_runs(req: SearchRuns, ctx: Context) -> Encoded | Chunks:
     key = ("runs/search", encode(req))
     try:
         return await ctx.shared.get(key, partial(_small_page, ctx, page))
-    except TooLong:
+    except TooLong as long:
+        if (begun := long.beginning) is not None:
+            return Chunks(pieces_of(ctx.db, pieces.RUNS, begun.keys, begun.token, begun.encoded))
         return await long_page(ctx.db, pieces.RUNS, page_of(columns=("run_uuid",)))
 
 
 async def _small_page(ctx: Context, page: search.Page) -> Encoded:
     rows, logged, token = await ctx.db.read(transactions.small_page, page)
-    return Encoded(encode(RunPage(runs=view.runs(rows, logged), next_page_token=token)))
+    return whole_page(pieces.RUNS, view.runs(rows, logged), [row[0] for row in rows], token)

@@ -73,4 +73,5 @@ RUNS: Final[Listing[str]] = Listing(
     pieces_sql.read,
     lambda found: view.runs(*found),
     parts,
+    pieces_sql.read_few,
 )

@@ -62,11 +62,22 @@ async def weigh(tx: Tx, run_ids: Sequence[str]) -> Mapping[str, int]:
     return {run_id: int(size) for run_id, size in await tx.fetch(WEIGHTS, tx.array(run_ids))}
 
 
-async def read(tx: Tx, run_ids: Sequence[str]) -> tuple[list[Row], sql.Logged]:
-    """The rows of the runs that exist, in the order of `run_ids`, and what was logged to them."""
+async def read(
+    tx: Tx, run_ids: Sequence[str], most: sql.Most = sql.ALL
+) -> tuple[list[Row], sql.Logged]:
+    """The rows of the runs that exist, in the order of `run_ids`, and what was logged to them.
+
+    Raises `TooLong` for more than `most`.
+    """
     found = {row[0]: row for row in await tx.fetch(sql.RUNS, tx.array(run_ids))}
     rows = [found[run_id] for run_id in run_ids if run_id in found]
-    return rows, await sql.logged(tx, [row[0] for row in rows], inputs_of_models=False)
+    ids = [row[0] for row in rows]
+    return rows, await sql.logged(tx, ids, inputs_of_models=False, most=most)
+
+
+async def read_few(tx: Tx, run_ids: Sequence[str]) -> tuple[list[Row], sql.Logged]:
+    """As `read`, without having been weighed. Raises `TooLong` when that is too much."""
+    return await read(tx, run_ids, sql.AT_ONCE)
 
 
 async def row_of(tx: Tx, run_id: str) -> Row | None:

@@ -7,6 +7,7 @@ What log-batch writes is in batch_sql.py; rules are in handlers.py; the search s
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from headrace.api.pieces import ALL_ROWS, AT_ONCE_BYTES, MOST_ROWS, MOST_VALUES, at_most
@@ -60,16 +61,23 @@ STAGES = Sql(
 
 # What belongs to a run comes in the order of its rows in the table, which is that of logging until a row is changed
 # (on PostgreSQL; on SQLite also then). MLflow states no order, but this is what its own statements find.
-def _logged(table: str, columns: str) -> Sql:
-    return Sql(
-        f"SELECT run_uuid, {columns} FROM {table} WHERE run_uuid {{in $1 text}}"
-        " ORDER BY {stored by run_uuid} LIMIT $2"
-    )
+# SQLite meets the rows of one run in the order of their rowid, in the index as well as in the table; ORDER BY would
+# make it sort those of all runs.
+def _logged(table: str, columns: str, where: str = "") -> Sql:
+    select = f"SELECT run_uuid, {columns} FROM {table} WHERE run_uuid {{in $1 text}}{where}"
+    return Sql(postgres=f"{select} ORDER BY ctid LIMIT $2", sqlite=f"{select} LIMIT $2")
 
 
 METRICS = _logged("latest_metrics", "key, value, timestamp, step, is_nan")
-PARAMS = _logged("params", "key, value")
-TAGS = _logged("tags", "key, value")
+# Values of more than so many bytes are read apart: many of them would be too much at once.
+SHORT: Final = 800
+MOST_LONG_VALUES: Final = 1000  # of up to 8,000 characters
+_SHORT_VALUE: Final = f"key, CASE WHEN {{bytes value}} <= {SHORT} THEN value END"
+_OF_KEYS: Final = " AND key {in $3 text}"
+PARAMS = _logged("params", _SHORT_VALUE)
+LONG_PARAMS = _logged("params", "key, value", _OF_KEYS)
+TAGS = _logged("tags", _SHORT_VALUE)
+LONG_TAGS = _logged("tags", "key, value", _OF_KEYS)
 
 
 # Edges have random ids; those that headrace makes are in the order of logging.
@@ -192,28 +200,59 @@ class Logged:
         self.models_out: list[Row] = []
 
 
+_VALUE: Final = itemgetter(2)  # of a param or tag
+
+
 class Most(NamedTuple):
     """How much may be read at once; a read of more raises `TooLong`."""
 
     rows: int = ALL_ROWS  # of each kind
-    values: int = ALL_ROWS  # params, tags
+    values: int = ALL_ROWS  # long ones, of params or tags
     dataset_bytes: int = INT64_MAX
 
 
 ALL: Final = Most()
-AT_ONCE: Final = Most(MOST_ROWS, MOST_VALUES, AT_ONCE_BYTES)
+AT_ONCE: Final = Most(MOST_ROWS, MOST_LONG_VALUES, AT_ONCE_BYTES)
+PAGE: Final = AT_ONCE._replace(rows=2 * MOST_ROWS)
 
 
 async def logged(
-    tx: Tx, run_ids: Sequence[str], *, inputs_of_models: bool, most: Most = ALL
+    tx: Tx,
+    run_ids: Sequence[str],
+    *,
+    inputs_of_models: bool,
+    most: Most = ALL,
+    linked: bool = True,
 ) -> Logged:
-    """What was logged to the runs: a fixed number of statements, whatever the number of runs."""
+    """What was logged to the runs: a fixed number of statements, whatever the number of runs.
+
+    `linked`: whether they may have read or written datasets or models. Raises `TooLong` for more than `most`.
+    """
     ids = tx.array(run_ids)
-    found = await links(tx, ids, inputs_of_models=inputs_of_models, most=most)
+    found = Logged()
+    if linked:
+        found = await links(tx, ids, inputs_of_models=inputs_of_models, most=most)
     found.metrics = at_most(await tx.fetch(METRICS, ids, most.rows + 1), most.rows)
-    found.params = at_most(await tx.fetch(PARAMS, ids, most.values + 1), most.values)
-    found.tags = at_most(await tx.fetch(TAGS, ids, most.values + 1), most.values)
+    found.params = await _values(tx, PARAMS, LONG_PARAMS, ids, most)
+    found.tags = await _values(tx, TAGS, LONG_TAGS, ids, most)
     return found
+
+
+async def _values(tx: Tx, short: Sql, long: Sql, ids: Any, most: Most) -> list[Row]:
+    """Params or tags. Values that are too long for the first statement are fetched by their keys."""
+    rows = at_most(await tx.fetch(short, ids, most.rows + 1), most.rows)
+    if None not in map(_VALUE, rows):
+        return rows
+    run_ids, keys = ({row[n] for row in rows if row[2] is None} for n in (0, 1))
+    found = await tx.fetch(long, tx.array(list(run_ids)), most.values + 1, tx.array(list(keys)))
+    values = {(run_id, key): value for run_id, key, value in at_most(found, most.values)}
+    whole: list[Row] = []
+    for row in rows:
+        if row[2] is not None:
+            whole.append(row)
+        elif (row[0], row[1]) in values:  # else it was deleted in between
+            whole.append((row[0], row[1], values[row[0], row[1]]))
+    return whole
 
 
 async def links(tx: Tx, ids: Any, *, inputs_of_models: bool, most: Most = ALL) -> Logged:
@@ -233,16 +272,26 @@ async def links(tx: Tx, ids: Any, *, inputs_of_models: bool, most: Most = ALL) -
 
 
 def _arrays(table: str, columns: Sequence[str], most: int = MOST_VALUES) -> str:
+    """The rows of one run in the order of the table, as PostgreSQL meets them.
+
+    The index on run_uuid has rows of one run in that order, and no scan of one run's rows is parallel. Sorting them
+    again would take 25 µs a run.
+    """
     aggregated = ", ".join(f"array_agg({column}) AS {column}" for column in columns)
     return (
         f" LEFT JOIN LATERAL (SELECT {aggregated} FROM (SELECT {', '.join(columns)} FROM {table}"
-        f" WHERE {table}.run_uuid = r.run_uuid ORDER BY ctid LIMIT {most + 1}) AS sorted)"
+        f" WHERE {table}.run_uuid = r.run_uuid LIMIT {most + 1}) AS found)"
         f" AS {table} ON true"
     )
 
 
 _METRIC_COLUMNS = ("key", "value", "timestamp", "step", "is_nan")
 _PAIR_COLUMNS = ("key", "value")
+_IS_LINKED = (
+    "EXISTS (SELECT 1 FROM inputs i WHERE i.destination_type = 'RUN' AND i.destination_id = r.run_uuid)"
+    " OR EXISTS (SELECT 1 FROM inputs i WHERE i.source_type IN ('RUN_INPUT', 'RUN_OUTPUT')"
+    " AND i.source_id = r.run_uuid)"
+)
 # A few runs by id with all that was logged, one row each, columns of the child tables as arrays: one round
 # trip where LOGGED takes seven. For pages of many runs plain rows are cheaper (docs/decisions).
 WHOLE_RUNS = Sql(
@@ -250,14 +299,15 @@ WHOLE_RUNS = Sql(
     + ", ".join(f"r.{column}" for column in COLUMNS)
     + "".join(f", latest_metrics.{column}" for column in _METRIC_COLUMNS)
     + "".join(f", {table}.{column}" for table in ("params", "tags") for column in _PAIR_COLUMNS)
-    + ", EXISTS (SELECT FROM inputs i WHERE i.destination_type = 'RUN' AND i.destination_id = r.run_uuid)"
-    " OR EXISTS (SELECT FROM inputs i WHERE i.source_type IN ('RUN_INPUT', 'RUN_OUTPUT')"
-    " AND i.source_id = r.run_uuid)"
-    " FROM runs r"
+    + f", {_IS_LINKED} FROM runs r"
     + _arrays("latest_metrics", _METRIC_COLUMNS, MOST_ROWS)
     + _arrays("params", _PAIR_COLUMNS)
     + _arrays("tags", _PAIR_COLUMNS)
-    + " WHERE r.run_uuid = ANY($1::varchar[])",  # SQLite has no round trips to save
+    + " WHERE r.run_uuid = ANY($1::varchar[])",
+    # SQLite has no round trips to save: what was logged is read by the statements above.
+    sqlite="SELECT "
+    + ", ".join(f"r.{column}" for column in COLUMNS)
+    + f", {_IS_LINKED} FROM runs r WHERE r.run_uuid {{in $1 text}}",
 )
 # The row of a run and what was logged to it; None where that is too much to be read at once.
 Found = dict[str, tuple[Row, Logged | None]]
@@ -266,8 +316,8 @@ Found = dict[str, tuple[Row, Logged | None]]
 async def get_many(tx: Tx, run_ids: Sequence[str]) -> Found:
     """The runs that exist and what was logged to each, by run id."""
     if tx.dialect == "sqlite":
-        rows = await tx.fetch(RUNS, tx.array(run_ids))
-        return {row[0]: (row, await _logged_to_one(tx, row[0])) for row in rows}
+        rows = await tx.fetch(WHOLE_RUNS, tx.array(run_ids))
+        return {row[0]: (row[:9], await _logged_to_one(tx, row[0], row[9])) for row in rows}
     found: Found = {}
     linked: list[str] = []
     for row in await tx.fetch(WHOLE_RUNS, run_ids):
@@ -297,9 +347,9 @@ async def get_whole(tx: Tx, run_id: str) -> tuple[Row, Logged] | None:
     return row, what or await logged(tx, [run_id], inputs_of_models=True)
 
 
-async def _logged_to_one(tx: Tx, run_id: str) -> Logged | None:
+async def _logged_to_one(tx: Tx, run_id: str, linked: bool) -> Logged | None:
     try:
-        return await logged(tx, [run_id], inputs_of_models=True, most=AT_ONCE)
+        return await logged(tx, [run_id], inputs_of_models=True, most=AT_ONCE, linked=linked)
     except TooLong:
         return None
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
-from headrace.api.pieces import at_once, first_rows
-from headrace.api.tracking.runs import pieces_sql, sql
+from headrace.api.pieces import first_rows
+from headrace.api.results import Beginning, TooLong
+from headrace.api.tracking.runs import sql
 from headrace.api.tracking.runs.batch import not_active
 from headrace.contract import errors
 from headrace.db.base import Row, Tx
@@ -63,14 +65,13 @@ async def search(tx: Tx, page: Page) -> PageFound:
 
 
 async def small_page(tx: Tx, page: Page) -> PageFound:
-    """As `search`. Raises `TooLong` for a page that is too large to be held at once."""
+    """As `search`. Raises `TooLong` for a page that is too large to be held at once, with the keys of its runs."""
     rows, token = await first_rows(tx, page)
     ids = [row[0] for row in rows]
     if not ids:
         return rows, sql.Logged(), token
-
-    async def read(most: sql.Most) -> sql.Logged:
-        return await sql.logged(tx, ids, inputs_of_models=False, most=most)
-
-    found = await at_once(tx, pieces_sql.weigh, ids, read, sql.AT_ONCE, sql.ALL)
-    return rows, found, token
+    with suppress(TooLong):
+        logged = await sql.logged(tx, ids, inputs_of_models=False, most=sql.PAGE)
+        return rows, logged, token
+    # Outside, because this error must not keep the other, and with it what was read.
+    raise TooLong(Beginning([], ids, token))

@@ -296,10 +296,3 @@ class RunInfoAnswer(msgspec.Struct):
     """The columns of one run."""
 
     run_info: RunInfo | RunInfoOpen
-
-
-class RunPage(Message):
-    """One page of a search; `next_page_token` only when there is more."""
-
-    runs: list[Run] = []
-    next_page_token: str | None = None
