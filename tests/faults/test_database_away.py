@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -18,6 +18,8 @@ from tests.fix_server import Server, headrace
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.fix_postgres import PostgresServer
 
 SOAK = [pytest.mark.soak, pytest.mark.timeout(600)]
 SHORT_S = 4
@@ -225,6 +227,33 @@ def test_writes_behind_a_lock_are_refused_in_time(tmp_path: Path, postgres_uri: 
             writer.stop()
         check_writers([w for w in writers if w.refusals])
         check_acknowledged(postgres_uri, run_id, writers)
+
+
+def test_a_database_whose_connections_are_all_taken(
+    own_postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """Others hold every connection that PostgreSQL gives: 429, until one is free again."""
+    uri = own_postgres.uri
+    batch: dict[str, Any] = {"metrics": [point("a", 1, 1)]}
+    ours = "SELECT pid FROM pg_stat_activity WHERE application_name = 'headrace'"
+    with headrace(uri, tmp_path) as server, Once(server.url) as wire, ExitStack() as held:
+        batch["run_id"] = wire.new_run()
+        one = held.enter_context(psycopg.connect(uri, autocommit=True))
+
+        def are_taken() -> bool:
+            one.execute(f"SELECT pg_terminate_backend(pid) FROM ({ours}) AS ours")
+            with suppress(psycopg.OperationalError):
+                while True:
+                    held.enter_context(psycopg.connect(uri))
+            return not one.execute(ours).fetchall()
+
+        eventually(are_taken, 30)
+        refused = wire.post("runs/log-batch", batch)
+        assert (refused.status, refused.headers["retry-after"].isdigit()) == (429, True)
+        assert reads(server, batch["run_id"]) == 429
+        held.close()
+        eventually(lambda: wire.post("runs/log-batch", batch).status == 200, BACK_WITHIN_S)
+        assert reads(server, batch["run_id"]) == 200
 
 
 def end_backends(uri: str) -> None:

@@ -13,13 +13,14 @@ import asyncpg
 import pytest
 from tests.fix_postgres import with_database
 
-from headrace.api.tracking.runs import create
-from headrace.api.tracking.runs.types import CreateRun
+from headrace.api.tracking.runs import batch, create
+from headrace.api.tracking.runs.types import CreateRun, MetricIn
 from headrace.commit.group import GroupCommit
 from headrace.contract.errors import ApiError, invalid
 from headrace.db import uri as uris
 from headrace.db.errors import DatabaseError, InDoubt
 from headrace.db.postgres import commit_status
+from headrace.db.postgres import database as postgres_database
 from headrace.db.postgres.connection import Connector
 from headrace.db.postgres.database import PostgresDatabase
 from headrace.db.schema.postgres import prepare
@@ -27,6 +28,7 @@ from headrace.db.sql import Sql
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from contextlib import AbstractContextManager
 
     from tests.fix_postgres import PostgresServer
 
@@ -124,6 +126,48 @@ async def test_a_commit_that_waits_for_a_lost_standby_is_acknowledged_once(
         await writer.close()
     assert await count(own_postgres.uri, "runs") == 1
     assert await count(own_postgres.uri, "experiments WHERE name = 'once'") == 1
+
+
+async def test_a_standby_that_stays_away_delays_a_write_once(
+    own_postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both writes are acknowledged while it is away: they are not tried again, which would wait as long again."""
+    monkeypatch.setattr(postgres_database, "COMMIT_S", IMPATIENT_S)
+    commits: list[Any] = []
+    begin_commit = postgres_database._commits
+
+    def counted(connection: Any) -> AbstractContextManager[None]:
+        commits.append(connection)
+        return begin_commit(connection)
+
+    monkeypatch.setattr(postgres_database, "_commits", counted)
+    async with database(own_postgres.uri) as db:
+        writer = GroupCommit(db)
+        await administer(
+            own_postgres.uri,
+            "ALTER SYSTEM SET synchronous_standby_names = 'gone'",
+            "SELECT pg_reload_conf()",
+        )
+        await asyncio.sleep(0.2)
+
+        async def insert(tx: Tx) -> str:
+            await tx.execute(INSERT, "once")
+            return "written"
+
+        new = create.NewRun(CreateRun(experiment_id="0", run_name="once"))
+        made = [db.write(insert), writer.submit(create.KIND, new)]
+        assert await asyncio.wait_for(asyncio.gather(*made), 30) == ["written", None]
+        assert len(commits) == 2
+        point = batch.from_parts(new.run_id, [MetricIn("m", 1.0, 1, 1)], [], [])  # one statement
+        assert await asyncio.wait_for(writer.submit(batch.KIND, point), 30) is None
+        assert len(commits) == 3
+        assert await db.read(lambda tx: tx.fetch(Sql("SELECT count(*) FROM runs"))) == [(1,)]
+        await administer(
+            own_postgres.uri,
+            "ALTER SYSTEM RESET synchronous_standby_names",
+            "SELECT pg_reload_conf()",
+        )
+        await writer.close()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from contextlib import contextmanager
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -33,11 +34,11 @@ from headrace.db.postgres.connection import (
 )
 from headrace.db.postgres.errors import GONE, is_rolled_back, translate
 from headrace.db.postgres.outage_watch import OutageWatch
-from headrace.db.postgres.pool import Connection, Pool, notice_silence
+from headrace.db.postgres.pool import Connection, Pool, notice_silence, request_cancel
 from headrace.db.postgres.transaction import PostgresTx
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from headrace.db.base import Dialect, Load, Schema
 
@@ -56,6 +57,9 @@ LOCK_RETRY_S: Final = 10.0
 LOCK_PAUSE_S: Final = (0.1, 1.0)  # between two attempts: at first, and at most
 # The statements assume READ COMMITTED, whatever the role's default is.
 BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '{}ms'"
+# A COMMIT that takes longer waits for a synchronous standby. Less than the default timeout of
+# proxies, 60 s, and than STATEMENT_TIMEOUT_S, after which the answer is lost.
+COMMIT_S: Final = 30.0
 CANCEL_S: Final = 2.0  # how long to wait for the server to confirm a cancellation
 DOUBT_S: Final = 50.0  # less than the default timeout of proxies, 60 s
 DOUBT_PAUSE_S: Final = 0.5
@@ -88,6 +92,24 @@ async def _roll_back(connection: Connection, reason: BaseException) -> None:
     except (asyncpg.PostgresError, *GONE) as error:
         log.warning("a rollback failed, its connection is dropped: %s", type(error).__name__)
         connection.terminate()
+
+
+@contextmanager
+def _commits(connection: Connection) -> Iterator[None]:
+    """Cancel a statement that commits if it takes longer than COMMIT_S; its answer still arrives.
+
+    If it waits for a synchronous standby that is away, the answer says that the transaction is
+    committed. A second attempt to write the same would wait as long again.
+    """
+    cancel = asyncio.get_running_loop().call_later(COMMIT_S, request_cancel, connection)
+    began = monotonic()
+    try:
+        yield
+    finally:
+        cancel.cancel()
+        if monotonic() - began >= COMMIT_S:
+            log.warning("a COMMIT took %.0f s; is a synchronous standby away?", monotonic() - began)
+            connection.terminate()
 
 
 async def _drop(connection: Connection) -> None:
@@ -246,7 +268,8 @@ class PostgresDatabase:
             await _roll_back(connection, error)
             raise
         try:
-            status = await connection.execute("COMMIT")
+            with _commits(connection):
+                status = await connection.execute("COMMIT")
         except BaseException as error:
             if is_rolled_back(error):
                 raise
@@ -328,7 +351,10 @@ class PostgresDatabase:
     ) -> T:
         """Run an `fn` of one statement, which commits by itself: one round trip instead of three."""
         try:
-            return await fn(PostgresTx(connection, self.schema, self.row_count, alone=True), *args)
+            with _commits(connection):
+                return await fn(
+                    PostgresTx(connection, self.schema, self.row_count, alone=True), *args
+                )
         except BaseException as error:
             cause = error.__cause__ if isinstance(error, DatabaseError) else error
             if cause is None or is_rolled_back(cause):

@@ -56,6 +56,16 @@ def notice_silence(connection: Connection) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
+def request_cancel(connection: Connection) -> None:
+    """Ask the server to cancel the statement that runs. Its answer still comes, whatever it is then.
+
+    The connection is not for further statements: the request may arrive when the next one runs.
+    """
+    connection = getattr(connection, "driver", connection)
+    # asyncpg has no other way: its own time limit gives up the answer.
+    connection._cancel_current_command(asyncio.get_running_loop().create_future())
+
+
 class Pool:
     """At most `size` connections, opened when first needed; callers queue for up to WAIT_TIMEOUT_S."""
 
