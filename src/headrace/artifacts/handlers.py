@@ -62,6 +62,11 @@ async def upload(request: Request, ctx: Context) -> Response:
     return Response(content_type=None)
 
 
+def held_bytes(ctx: Context, length: int | None) -> int:
+    """The most of an uploaded file of this length that is in memory at a time."""
+    return ctx.artifacts.destination.held_bytes(length)
+
+
 def content_length(request: Request) -> int | None:
     """The announced length of the body in bytes, None for a chunked one."""
     announced = request.headers.get("content-length", "")

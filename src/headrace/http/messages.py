@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 
 from headrace.contract.errors import ApiError, ErrorCode, overloaded
 from headrace.http.body import gathered, whole
+from headrace.http.limits import STREAM_BYTES, TOO_MANY_LONG
 from headrace.monitor.layout import UNMATCHED_CELL
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class Request:
                 if self.account is not None:
                     self.account.take(len(chunk))
                     if not self.account.admits(size):
-                        raise overloaded("Too many long requests at once. Please try again.")
+                        raise overloaded(TOO_MANY_LONG)
                 so_far = gathered(so_far, chunk)
             self._body = whole(so_far)
         return self._body
@@ -116,6 +117,7 @@ class Request:
         elif self.receive is not None:
             async for chunk in self.receive():
                 yield chunk
+                del chunk  # or it is held while the next one is on its way
 
 
 class Response:
@@ -141,11 +143,11 @@ class Response:
 class StreamingResponse(Response):
     """An answer whose body comes in chunks; `length` in bytes when known (else it is sent chunked).
 
-    The sender waits for the client before it reads the next chunk, and closes the iterator
-    (`aclose`) when the client is gone.
+    At most `held_bytes` of it are in memory at a time. The sender waits for the client before it reads the next
+    chunk, and closes the iterator (`aclose`) when the client is gone.
     """
 
-    __slots__ = ("chunks", "length")
+    __slots__ = ("chunks", "held_bytes", "length")
 
     def __init__(
         self,
@@ -155,9 +157,11 @@ class StreamingResponse(Response):
         content_type: str | None = JSON,
         length: int | None = None,
         headers: list[tuple[str, str]] | None = None,
+        held_bytes: int = STREAM_BYTES,
     ) -> None:
         super().__init__(b"", status=status, content_type=content_type, headers=headers)
         self.chunks = chunks
+        self.held_bytes = held_bytes
         self.length = length
 
 
