@@ -25,6 +25,7 @@ from headrace.api.tracking.experiments.types import (
     UpdateExperiment,
 )
 from headrace.api.tracking.experiments.view import experiment, experiments
+from headrace.api.tracking.runs import assessments_sql
 from headrace.contract import errors
 from headrace.contract.clock import now_ms
 from headrace.contract.errors import invalid
@@ -145,9 +146,12 @@ async def update(req: UpdateExperiment, ctx: Context) -> Empty:
 async def delete(req: ExperimentId, ctx: Context) -> Empty:
     """POST /2.0/mlflow/experiments/delete
 
-    Marks the experiment and its active runs deleted. Errors: RESOURCE_DOES_NOT_EXIST (none, or deleted).
+    Marks the experiment and its active runs deleted, and deletes the assessments that its runs made.
+    Errors: RESOURCE_DOES_NOT_EXIST (none, or deleted).
     """
-    await ctx.db.write(transactions.set_stage, parse_id(req.experiment_id), "deleted")
+    number = parse_id(req.experiment_id)
+    made = await ctx.db.read(assessments_sql.find, assessments_sql.OF_EXPERIMENT, number)
+    await ctx.db.write(transactions.delete, number, made)
     return Empty()
 
 
@@ -156,7 +160,7 @@ async def restore(req: ExperimentId, ctx: Context) -> Empty:
 
     Brings back all runs, also those deleted one by one. Errors: RESOURCE_DOES_NOT_EXIST (none, or active).
     """
-    await ctx.db.write(transactions.set_stage, parse_id(req.experiment_id), "active")
+    await ctx.db.write(transactions.restore, parse_id(req.experiment_id))
     return Empty()
 
 

@@ -10,7 +10,7 @@ from headrace.api.nouns import KeyValue, ViewType
 from headrace.api.pieces import long_page
 from headrace.api.results import Chunks, Encoded, TooLong, encode
 from headrace.api.tracking.experiments.ids import parse_ids
-from headrace.api.tracking.runs import batch, pieces, sql, transactions, view
+from headrace.api.tracking.runs import assessments_sql, batch, pieces, sql, transactions, view
 from headrace.api.tracking.runs import create as creation
 from headrace.api.tracking.runs import update as updating
 from headrace.api.tracking.runs.types import (
@@ -90,8 +90,8 @@ async def delete(req: RunId, ctx: Context) -> Empty:
 
     Also deletes the assessments that the run made. Deleting twice is fine. Errors: RESOURCE_DOES_NOT_EXIST.
     """
-    has_assessments = await ctx.db.read(transactions.has_assessments, req.run_id)
-    await ctx.db.write(transactions.delete, req.run_id, now_ms(), has_assessments)
+    made = await ctx.db.read(assessments_sql.find, assessments_sql.OF_RUN, req.run_id)
+    await ctx.db.write(transactions.delete, req.run_id, now_ms(), made)
     return EMPTY
 
 

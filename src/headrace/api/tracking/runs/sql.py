@@ -149,21 +149,6 @@ UPSERT_TAG = Sql(
     "INSERT INTO tags (run_uuid, key, value) VALUES ($1, $2, $3)"
     " ON CONFLICT (key, run_uuid) DO UPDATE SET value = EXCLUDED.value"
 )
-# Assessments that a run made, which runs/delete takes with it. MLflow looks for `source_run` in the text too; no
-# index helps, and a cast to JSON fails at the first text that is none.
-HAS_ASSESSMENTS = Sql(
-    postgres="SELECT 1 FROM assessments WHERE strpos(assessment_metadata, $1) > 0 LIMIT 1",
-    sqlite="SELECT 1 FROM assessments WHERE instr(assessment_metadata, $1) > 0 LIMIT 1",
-)
-DELETE_ASSESSMENTS = Sql(
-    postgres="DELETE FROM assessments WHERE strpos(assessment_metadata, $1) > 0",
-    sqlite="DELETE FROM assessments WHERE instr(assessment_metadata, $1) > 0",
-)
-
-
-def source_run(run_id: str) -> str:
-    """What the metadata of an assessment holds that a run made, as MLflow writes JSON."""
-    return f'"mlflow.assessment.sourceRunId": "{run_id}"'
 
 
 class Logged:
