@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from headrace.api.pieces import ALL_ROWS, at_most
+from headrace.db import keyed
 from headrace.db.base import Row, Schema, Sql, Tx
 
 _WORKSPACE: Final = re.compile(r"(?:\w+\.)?workspace(?: = 'default' AND|,) ")
@@ -121,6 +122,15 @@ ALIASES = _of_models(
     "SELECT name, alias, version FROM registered_model_aliases",
     ('name COLLATE "C", alias COLLATE "C"', "name, alias"),
 )
+
+
+_OWNER: Final = "workspace = 'default' AND name = $1"
+_TAGS_OF_ONE: Final = ("registered_model_tags", _OWNER, "key", "value", 1)
+_ALIASES_OF_ONE: Final = ("registered_model_aliases", _OWNER, "alias", "version", 1)
+TAG_SIZES = Scoped(**keyed.sizes(*_TAGS_OF_ONE)._asdict())
+TAGS_BY_KEY = Scoped(**keyed.rows(*_TAGS_OF_ONE)._asdict())
+ALIAS_SIZES = Scoped(**keyed.sizes(*_ALIASES_OF_ONE)._asdict())
+ALIASES_BY_KEY = Scoped(**keyed.rows(*_ALIASES_OF_ONE)._asdict())
 
 
 async def tags(tx: Tx, names: Sequence[str], most: int = ALL_ROWS) -> list[Row]:

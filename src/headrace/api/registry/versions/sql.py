@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from headrace.api.pieces import ALL_ROWS, MOST_LARGE_ROWS, PAIR_BYTES, at_most, at_once, first_rows
 from headrace.api.registry.models.sql import Scoped
+from headrace.db import keyed
 from headrace.db.base import Row, Sql, Tx
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ _TAGS: Final = (
     " WHERE workspace = 'default' AND name = $1 AND version = $2"
 )
 # Tags in the order in which they lie in the table, as stock finds them: see `api.runs.sql`.
-TAGS = Scoped(postgres=f"{_TAGS} ORDER BY ctid", sqlite=f"{_TAGS} ORDER BY rowid")
+TAGS = Scoped(postgres=f"{_TAGS} ORDER BY ctid LIMIT $3", sqlite=f"{_TAGS} ORDER BY rowid LIMIT $3")
 
 
 def _of_versions(select: str, table: str, rest: tuple[str, str] = ("", "")) -> Scoped:
@@ -73,7 +74,7 @@ _ALIASES: Final = (
     "SELECT alias FROM registered_model_aliases"
     " WHERE workspace = 'default' AND name = $1 AND version = $2 ORDER BY alias"
 )
-ALIASES = Scoped(postgres=f'{_ALIASES} COLLATE "C"', sqlite=_ALIASES)
+ALIASES = Scoped(postgres=f'{_ALIASES} COLLATE "C" LIMIT $3', sqlite=f"{_ALIASES} LIMIT $3")
 # The newest version of each stage of some models; `first` is the oldest version of the stage.
 # CROSS JOIN keeps SQLite from starting with all rows of the workspace (200 ms a model of 50,000 versions).
 LATEST = Scoped(
@@ -160,11 +161,20 @@ class Whole:
         self.aliases = aliases
 
 
-async def whole(tx: Tx, row: Row) -> Whole:
-    """A version with its tags and aliases."""
+_OWNER: Final = "workspace = 'default' AND name = $1 AND version = $2"
+_TAGS_OF_ONE: Final = ("model_version_tags", _OWNER, "key", "value", 2)
+_ALIASES_OF_ONE: Final = ("registered_model_aliases", _OWNER, "alias", "alias", 2)
+TAG_SIZES = Scoped(**keyed.sizes(*_TAGS_OF_ONE)._asdict())
+TAGS_BY_KEY = Scoped(**keyed.rows(*_TAGS_OF_ONE)._asdict())
+ALIAS_SIZES = Scoped(**keyed.sizes(*_ALIASES_OF_ONE)._asdict())
+ALIASES_BY_KEY = Scoped(**keyed.rows(*_ALIASES_OF_ONE)._asdict())
+
+
+async def whole(tx: Tx, row: Row, most: int = ALL_ROWS) -> Whole:
+    """A version with its tags and aliases. Raises `TooLong` for more than `most` of either."""
     name, version = row[0], row[1]
-    tags = await tx.fetch(TAGS.of(tx), name, version)
-    aliases = await tx.fetch(ALIASES.of(tx), name, version)
+    tags = at_most(await tx.fetch(TAGS.of(tx), name, version, most + 1), most)
+    aliases = at_most(await tx.fetch(ALIASES.of(tx), name, version, most + 1), most)
     return Whole(row, tags, [alias for (alias,) in aliases])
 
 
@@ -201,8 +211,13 @@ async def latest(tx: Tx, names: Sequence[str], most: int = ALL_ROWS) -> list[Who
     """
     if not names:
         return []
+    return await with_tags(tx, await latest_rows(tx, names), most)
+
+
+async def latest_rows(tx: Tx, names: Sequence[str]) -> list[Row]:
+    """The rows of `latest`."""
     rows = await tx.fetch(LATEST.of(tx), tx.array(names))
-    return await with_tags(tx, sorted(rows, key=lambda row: (row[-1], row[0])), most)
+    return sorted(rows, key=lambda row: (row[-1], row[0]))
 
 
 async def search(tx: Tx, page: Page) -> tuple[list[Whole], str | None]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from headrace.api.pieces import ALL_ROWS, PAIR_BYTES, at_most, at_once, first_rows
+from headrace.db import keyed
 from headrace.db.base import Row, Sql, Tx
 
 if TYPE_CHECKING:
@@ -71,12 +72,22 @@ RESTORE_RUNS = Sql(
 )
 
 
-async def find(tx: Tx, sql: Sql, key: Any) -> tuple[Row, list[Row]] | None:
-    """The experiment that `sql` (BY_ID, BY_NAME) finds by `key`, and its tags."""
+_TAGS_OF_ONE = ("experiment_tags", "experiment_id = $1", "key", "value", 1)
+TAG_SIZES = Sql(**keyed.sizes(*_TAGS_OF_ONE)._asdict())
+TAGS_BY_KEY = Sql(**keyed.rows(*_TAGS_OF_ONE)._asdict())
+
+
+async def find(tx: Tx, sql: Sql, key: Any, most: int = ALL_ROWS) -> tuple[Row, list[Row]] | None:
+    """The experiment that `sql` (BY_ID, BY_NAME) finds by `key`, and its tags; `TooLong` for more than `most`."""
     row = await tx.fetchrow(sql, key)
     if row is None:
         return None
-    return row, await tx.fetch(TAGS, tx.array([row[0]]), ALL_ROWS)
+    return row, at_most(await tx.fetch(TAGS, tx.array([row[0]]), most + 1), most)
+
+
+async def row_of(tx: Tx, sql: Sql, key: Any) -> Row | None:
+    """The row that `sql` (BY_ID, BY_NAME) finds by `key`, or None."""
+    return await tx.fetchrow(sql, key)
 
 
 async def search(tx: Tx, page: Page) -> tuple[Sequence[Row], list[Row], str | None]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from headrace.api.pieces import ALL_ROWS, MOST_VALUES, PAIR_BYTES, at_most, at_once, first_rows
+from headrace.db import keyed
 from headrace.db.base import Row, Sql, Tx
 
 if TYPE_CHECKING:
@@ -121,10 +122,49 @@ async def logged(tx: Tx, model_ids: Sequence[str], most: int = ALL_ROWS) -> Logg
     )
 
 
-async def find(tx: Tx, model_id: str) -> tuple[Row, Logged] | None:
-    """One model, deleted or not, and what belongs to it."""
+def _of_one(texts: Callable[..., keyed.Texts], kind: str) -> Sql:
+    names = (f"logged_model_{kind}s", "model_id = $1", f"{kind}_key", f"{kind}_value", 1)
+    return Sql(**texts(*names)._asdict())
+
+
+PARAM_SIZES = _of_one(keyed.sizes, "param")
+PARAMS_BY_KEY = _of_one(keyed.rows, "param")
+TAG_SIZES = _of_one(keyed.sizes, "tag")
+TAGS_BY_KEY = _of_one(keyed.rows, "tag")
+_PART: Final = (
+    "SELECT model_id, metric_name, metric_value, metric_timestamp_ms, metric_step, dataset_name,"
+    " dataset_digest, run_id FROM logged_model_metrics WHERE model_id = $1 AND ({place})"
+    " ORDER BY {order} LIMIT $6"
+)
+_ORDER: Final = "metric_name{c}, metric_timestamp_ms, metric_step, run_id{c}"
+_PLACE: Final = "{first} IS NULL OR ({order}) > ($2, $3, $4, $5)"
+METRICS_PART = (
+    Sql(  # points of a model after one (name, timestamp, step, run), at most so many; nulls begin
+        postgres=_PART.format(
+            place=_PLACE.format(first="$2::varchar", order=_ORDER.format(c=' COLLATE "C"')),
+            order=_ORDER.format(c=' COLLATE "C"'),
+        ),
+        sqlite=_PART.format(
+            place=_PLACE.format(first="$2", order=_ORDER.format(c="")), order=_ORDER.format(c="")
+        ),
+    )
+)
+
+
+async def metrics_part(tx: Tx, model_id: str, place: Sequence[object], limit: int) -> list[Row]:
+    """Points of a model (`METRICS`) that come after a place."""
+    return await tx.fetch(METRICS_PART, model_id, *place, limit)
+
+
+async def find(tx: Tx, model_id: str, most: int = ALL_ROWS) -> tuple[Row, Logged] | None:
+    """One model, deleted or not, and what belongs to it. Raises `TooLong` for more than `most` rows of one kind."""
     row = await tx.fetchrow(MODEL, model_id)
-    return None if row is None else (row, await logged(tx, [model_id]))
+    return None if row is None else (row, await logged(tx, [model_id], most))
+
+
+async def row_of(tx: Tx, model_id: str) -> Row | None:
+    """The row of a model, deleted or not, or None."""
+    return await tx.fetchrow(MODEL, model_id)
 
 
 async def live(tx: Tx, model_id: str) -> Row | None:
