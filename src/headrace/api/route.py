@@ -28,6 +28,7 @@ class Route:
     raw = False
     partial = False
     holds: Holds | None = None
+    query: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -62,8 +63,8 @@ class Raw(Route):
     """A row whose handler is `async def name(request: Request, ctx: Context) -> Response`.
 
     Only for bytes of artifacts, the web page and the probes. The body has not been read when the handler is
-    called; `holds` tells how much of it the handler keeps in memory. `{name:path}` at the end of a path matches the
-    rest of it.
+    called; `holds` tells how much of it the handler keeps in memory, `query` which parameters a request must have.
+    `{name:path}` at the end of a path matches the rest of it.
     """
 
     raw = True
@@ -75,6 +76,8 @@ class Raw(Route):
         handler: Callable[..., Any],
         rule: Rule,
         holds: Holds | None = None,
+        query: tuple[str, ...] = (),
     ) -> None:
         super().__init__(method, path, handler, rule)
         self.holds = holds
+        self.query = query
