@@ -67,7 +67,7 @@ async def get(req: GetRun, ctx: Context) -> RunAnswer | Chunks:
     Errors: RESOURCE_DOES_NOT_EXIST.
     """
     found: tuple[Row, sql.Logged | None] | None = await ctx.runs.get(req.run_id)
-    if found is None:
+    if found is None or found[0][8] is None:  # a row without a stage is a note of `headrace gc`
         raise errors.run_not_found(req.run_id)
     row, logged = found
     if logged is None:

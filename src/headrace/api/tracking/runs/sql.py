@@ -137,7 +137,10 @@ UPDATE_RUN = Sql(
     sqlite="UPDATE runs SET status = COALESCE($2, status), end_time = COALESCE($3, end_time), name = COALESCE($4, name)"
     " WHERE run_uuid = $1",
 )
-SET_STAGE = Sql("UPDATE runs SET lifecycle_stage = $2, deleted_time = $3 WHERE run_uuid = $1")
+SET_STAGE = Sql(  # not of a row that `headrace gc` keeps for itself: it has no stage
+    "UPDATE runs SET lifecycle_stage = $2, deleted_time = $3"
+    " WHERE run_uuid = $1 AND lifecycle_stage IS NOT NULL"
+)
 DELETE_TAG = Sql("DELETE FROM tags WHERE run_uuid = $1 AND key = $2")
 CLAIM_TAG = (
     Sql(  # its value ($3 where it is new); nobody else changes it until the transaction ends
