@@ -185,3 +185,28 @@ def test_files_that_are_not_taken_stay_within_the_budget(
         assert crowd.statuses[200] > 0
     with Once(running.url) as wire:
         eventually(lambda: wire.ask("GET", f"{OBJECTS}large").status == 200, 30)
+
+
+def test_small_files_of_the_page_stay_within_the_budget(
+    server: tuple[Server, Callable[[], int]],
+) -> None:
+    """Each is gathered before it is stored."""
+    running, stored = server
+    size = 9_900_000
+    with Once(running.url) as wire:
+        run_id = wire.new_run()
+    idle = forget_peak(running.process.pid)
+
+    def head(number: int) -> str:
+        target = f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={run_id}&path=f{number}"
+        return f"POST {target} HTTP/1.1\r\ncontent-length: {size}"
+
+    with clients(running, 45, head) as crowd:
+        for raw in crowd.raws:
+            raw.send(b"\r\n")
+        crowd.send(size - 1, b"x" * (1 << 16))
+        crowd.send(1, b"x", PATIENCE_S)
+        grown = peak_bytes(running.process.pid) - idle
+        assert grown < GROWTH_BYTES
+        assert set(crowd.statuses) == {200, REFUSED}
+    eventually(lambda: stored() == 1 + crowd.statuses[200], 30)

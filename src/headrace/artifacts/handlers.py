@@ -191,6 +191,7 @@ async def upload_artifact(request: Request, ctx: Context) -> Response:
     if not data or form:
         raise invalid("Request must specify data.")
     location = ctx.artifacts.resolve(await roots.of_run(fields["run_uuid"], ctx), path)
+    request.hold(location.store.held_bytes(len(data)))
     await location.store.put(location.path, _once(data), len(data))
     return Response()
 

@@ -84,6 +84,13 @@ class Request:
         """Set the body, which has been gathered already."""
         self._body = body
 
+    def hold(self, size: int) -> None:
+        """Count bytes that are held until the request is answered. Raises `overloaded` when there is no room."""
+        if self.account is not None:
+            if not self.account.admits(size, size):
+                raise overloaded(TOO_MANY_LONG)
+            self.account.take(size)
+
     def query(self) -> dict[str, list[str]]:
         """The query parameters in order of appearance, blank values kept."""
         return parse_qs(self.query_string, keep_blank_values=True)

@@ -336,13 +336,17 @@ class Source:
 
     async def take(self, size: int) -> bytes:
         """At least `size` bytes, or all remaining ones."""
+        first = await anext(self._chunks, None)
+        if first is not None and len(first) >= size:  # it need not be copied
+            return first
         taken = BytesIO()  # however short the pieces are, no more than their bytes is held
-        while taken.tell() < size:
-            chunk = await anext(self._chunks, None)
-            if chunk is None:
-                self.ended = True
-                break
+        chunk = first
+        while chunk is not None:
             taken.write(chunk)
+            if taken.tell() >= size:
+                return taken.getvalue()
+            chunk = await anext(self._chunks, None)
+        self.ended = True
         return taken.getvalue()
 
     async def rest(self, head: bytes) -> AsyncIterator[bytes]:

@@ -125,7 +125,7 @@ async def _orphans(db: Database, diagnosis: Diagnosis) -> None:
     orphans = await db.read(health.number, garbage.COUNT_ORPHANS)
     if orphans:
         text = f"of {orphans} removed runs or logged models still exist: headrace gc removes them"
-        diagnosis.found.append(("artifacts", text))
+        diagnosis.facts.append(("artifacts", text))
 
 
 async def _clock(db: Database, diagnosis: Diagnosis) -> None:
