@@ -11,9 +11,14 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from tests.fill import fill
+
+from headrace.api.tracking.runs.assessments_sql import MOST_IDS
 
 if TYPE_CHECKING:
     from tests.fix_api import Api
+
+SOURCE_RUN = "mlflow.assessment.sourceRunId"
 
 
 def test_a_run_without_a_name_gets_one(api: Api) -> None:
@@ -111,32 +116,83 @@ def changing(uri: str) -> Any:
     return psycopg.connect(uri)
 
 
-def test_deleting_a_run_deletes_the_assessments_that_it_made_and_no_others(api: Api) -> None:
+def assess(cursor: Any, experiment: str, metadata: dict[str, str]) -> None:
+    """Store assessments of a trace in an experiment, by name, each with that text as its metadata."""
+    cursor.execute(
+        "INSERT INTO trace_info (request_id, experiment_id, timestamp_ms, status)"
+        f" VALUES ('tr-{experiment}', {experiment}, 1, 'OK')"
+    )
+    for name, text in metadata.items():
+        cursor.execute(
+            "INSERT INTO assessments (assessment_id, trace_id, name, assessment_type, value,"
+            " created_timestamp, last_updated_timestamp, source_type, valid, assessment_metadata)"
+            f" VALUES ('{name}-{experiment}', 'tr-{experiment}', '{name}', 'feedback', '1', 1, 1,"
+            f" 'HUMAN', true, '{text}')"
+        )
+
+
+def assessed(cursor: Any, experiment: str) -> list[str]:
+    """The names of the assessments of that trace."""
+    cursor.execute(f"SELECT name FROM assessments WHERE trace_id = 'tr-{experiment}' ORDER BY name")
+    return [name for (name,) in cursor.fetchall()]
+
+
+def test_deleting_a_run_deletes_the_assessments_that_it_made_and_no_others(
+    api: Api,
+) -> None:
     """Also if other metadata contains the key but is not JSON."""
     run, other = api.run(), api.run()
-    key = "mlflow.assessment.sourceRunId"
     metadata = {
-        "mine": json.dumps({"a": 1, key: run.id}),
-        "others": json.dumps({key: other.id}),
-        "text": f"no JSON, {key} or {run.id}",
+        "mine": json.dumps({"a": 1, SOURCE_RUN: run.id}),
+        "others": json.dumps({SOURCE_RUN: other.id}),
+        "text": f"no JSON, {SOURCE_RUN} or {run.id}",
     }
     with closing(changing(api.uri)) as connection:
         cursor = connection.cursor()
-        cursor.execute(
-            "INSERT INTO trace_info (request_id, experiment_id, timestamp_ms, status)"
-            f" VALUES ('tr-{run.id}', {run.experiment_id}, 1, 'OK')"
-        )
-        for name, text in metadata.items():
-            cursor.execute(
-                "INSERT INTO assessments (assessment_id, trace_id, name, assessment_type, value,"
-                " created_timestamp, last_updated_timestamp, source_type, valid, assessment_metadata)"
-                f" VALUES ('{name}-{run.id}', 'tr-{run.id}', '{name}', 'feedback', '1', 1, 1, 'HUMAN',"
-                f" true, '{text}')"
-            )
+        assess(cursor, run.experiment_id, metadata)
         connection.commit()
         api.ok("runs/delete", run_id=run.id)
-        cursor.execute(f"SELECT name FROM assessments WHERE trace_id = 'tr-{run.id}' ORDER BY name")
-        assert [name for (name,) in cursor.fetchall()] == ["others", "text"]
+        assert assessed(cursor, run.experiment_id) == ["others", "text"]
+
+
+def test_deleting_an_experiment_deletes_the_assessments_that_its_runs_made(api: Api) -> None:
+    """Those of deleted runs too; not those that runs of other experiments made."""
+    run, other = api.run(), api.run()
+    second, deleted = api.run(run.experiment_id), api.run(run.experiment_id)
+    api.ok("runs/delete", run_id=deleted.id)
+    metadata = {
+        "mine": json.dumps({"a": "b", SOURCE_RUN: run.id, "z": "y"}),
+        "second": json.dumps({SOURCE_RUN: second.id}),
+        "deleted": json.dumps({SOURCE_RUN: deleted.id}),
+        "others": json.dumps({SOURCE_RUN: other.id}),
+        "text": f"no JSON, {SOURCE_RUN} or {run.id}",
+        "unclosed": f'{{"{SOURCE_RUN}": "',
+    }
+    with closing(changing(api.uri)) as connection:
+        cursor = connection.cursor()
+        assess(cursor, run.experiment_id, metadata)
+        connection.commit()
+        api.ok("experiments/delete", experiment_id=run.experiment_id)
+        assert assessed(cursor, run.experiment_id) == ["others", "text", "unclosed"]
+
+
+def test_of_many_assessments_none_is_left_behind(api: Api) -> None:
+    """More than are looked for before the transaction that deletes them."""
+    run = api.run()
+    columns = (
+        "assessment_id, trace_id, name, assessment_type, value, created_timestamp,"
+        " last_updated_timestamp, source_type, valid, assessment_metadata"
+    )
+    trace, text = f"tr-{run.experiment_id}", json.dumps({SOURCE_RUN: run.id})
+    rest = (trace, "a", "feedback", "1", 1, 1, "HUMAN", True, text)
+    with closing(changing(api.uri)) as connection:
+        cursor = connection.cursor()
+        assess(cursor, run.experiment_id, {})
+        connection.commit()
+        rows = [(f"{trace}-{n}", *rest) for n in range(MOST_IDS + 5)]
+        fill(api.uri, "assessments", columns, rows)
+        api.ok("experiments/delete", experiment_id=run.experiment_id)
+        assert assessed(cursor, run.experiment_id) == []
 
 
 def test_an_unknown_run_is_not_found_by_any_endpoint(api: Api) -> None:

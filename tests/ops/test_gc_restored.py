@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
-from tests.faults.load import Once
+from tests.faults.load import API, Once
 from tests.fix_s3 import BUCKET
 from tests.fix_server import base_environment, free_port, headrace, stock
 from tests.ops.test_gc import files, ours, rows, run_sql
@@ -202,8 +202,17 @@ def test_objects_of_an_unreachable_bucket_are_deleted_by_the_next_collection(
     assert rows(uri, "SELECT 1 FROM runs") == []
 
 
-def test_stock_does_not_see_the_rows_kept_for_the_next_collection(tmp_path: Path) -> None:
-    """Neither in a search of all runs nor when the experiment is restored."""
+def doctor(uri: str) -> str:
+    """Return the output of `headrace doctor`."""
+    argv = [sys.executable, "-m", "headrace", "doctor", uri]
+    done = subprocess.run(
+        argv, env=base_environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.stdout + done.stderr
+
+
+def test_no_client_sees_the_rows_kept_for_the_next_collection(tmp_path: Path) -> None:
+    """Neither in a search of all runs nor when the experiment is restored; only the doctor counts them."""
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     with server(uri, tmp_path) as wire:
         experiment_id = wire.made("experiments/create", {"name": "e"})["experiment_id"]
@@ -220,6 +229,17 @@ def test_stock_does_not_see_the_rows_kept_for_the_next_collection(tmp_path: Path
         wire.made("experiments/restore", {"experiment_id": experiment_id})
         everything = {"experiment_ids": ["0", experiment_id], "run_view_type": "ALL"}
         assert wire.made("runs/search", everything).get("runs", []) == []
+    with server(uri, tmp_path) as wire:
+        wire.made("experiments/delete", {"experiment_id": experiment_id})
+        wire.made("experiments/restore", {"experiment_id": experiment_id})
+        assert wire.made("runs/search", everything).get("runs", []) == []
+        assert wire.ask("GET", f"{API}runs/get?run_id={note[0]}").status == 404
+        for name in ("runs/delete", "runs/restore"):
+            assert wire.post(name, {"run_id": note[0]}).status == 404
+        assert (
+            wire.post("runs/set-tag", {"run_id": note[0], "key": "k", "value": "v"}).status == 400
+        )
+    assert "of 1 removed runs or logged models still exist" in doctor(uri)
     assert rows(uri, "SELECT run_uuid, name, source_name FROM runs") == [note]
     assert ours(uri).returncode == 0
     assert rows(uri, "SELECT 1 FROM runs") == []

@@ -9,8 +9,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+import msgspec.inspect as mi
 
-from headrace.api.openapi_requests import Requests
+from headrace.api.openapi_requests import Requests, is_required
 from headrace.contract.scalars import PathOnly
 from headrace.version import __version__
 
@@ -152,8 +153,19 @@ def _operation(
         parameters += requests.query(wanted, arguments)
     elif wanted is not None:
         content = {"application/json": {"schema": requests.body(wanted)}}
-        is_wanted = any(field.required for field in msgspec.structs.fields(wanted))
+        info = mi.type_info(wanted)
+        assert isinstance(info, mi.StructType), "a request type is a Struct"
+        is_wanted = any(map(is_required, info.fields))
         operation["requestBody"] = {"required": is_wanted, "content": content}
+    parameters += [
+        {
+            "name": name,
+            "in": "query",
+            "required": True,
+            "schema": {"type": "string", "minLength": 1},
+        }
+        for name in route.query
+    ]
     if parameters:
         operation["parameters"] = parameters
     answer: Object = {"description": "The answer."}

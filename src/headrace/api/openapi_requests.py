@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]  # JSON
 _WHOLE: Final = {"type": "string", "pattern": r"^[+-]?[0-9]+(\.0*)?$"}
+_POSITIVE: Final = {"type": "string", "pattern": r"^\+?0*[1-9][0-9]*(\.0*)?$"}
 _DECIMAL: Final = {"type": "string", "minLength": 1}
 _NULL: Final = {"type": "null"}
 
@@ -36,7 +37,7 @@ class Requests:
         info = mi.type_info(cls)
         assert isinstance(info, mi.StructType), "a request type is a Struct"
         reference = self._struct(info)
-        if any(field.required for field in info.fields):
+        if any(map(is_required, info.fields)):
             return reference
         return {"anyOf": [reference, _NULL]}
 
@@ -48,7 +49,7 @@ class Requests:
             {
                 "name": field.encode_name,
                 "in": "query",
-                "required": field.required,
+                "required": is_required(field),
                 "schema": self._value(field.type, in_query=True),
             }
             for field in info.fields
@@ -65,14 +66,14 @@ class Requests:
             if info.cls.__doc__:
                 made["description"] = " ".join(info.cls.__doc__.split())
             made["properties"] = {field.encode_name: self._field(field) for field in info.fields}
-            required = [field.encode_name for field in info.fields if field.required]
+            required = [field.encode_name for field in info.fields if is_required(field)]
             if required:
                 made["required"] = required
         return {"$ref": self._reference.format(name=name)}
 
     def _field(self, field: mi.Field) -> Object:
         schema = self._value(field.type)
-        if field.required:
+        if is_required(field):
             return schema
         known = schema.get("anyOf", [schema])
         return {"anyOf": [*known, _NULL]}
@@ -118,13 +119,26 @@ class Requests:
         return {"type": "boolean"}
 
 
+def is_required(field: mi.Field) -> bool:
+    """Whether a request without the field is refused: by the decoder, or by the reader of a `DEMANDED` one."""
+    kind, is_demanded = field.type, False
+    while isinstance(kind, mi.Metadata | mi.UnionType):
+        if isinstance(kind, mi.Metadata):
+            is_demanded |= bool((kind.extra or {}).get("demanded"))
+            kind = kind.type
+        else:
+            kind = next(t for t in kind.types if not isinstance(t, mi.NoneType))
+    return field.required or is_demanded
+
+
 def _integer(kind: mi.IntType, told: Object, *, is_cut: bool) -> Object:
     number: Object = {"type": "number" if is_cut else "integer"}
     if kind.ge is not None:
         number["minimum"] = kind.ge
     if kind.le is not None:
         number["maximum"] = kind.le
-    return {"anyOf": [number | told, _WHOLE]}
+    number |= told
+    return {"anyOf": [number, _POSITIVE if number.get("minimum", 0) > 0 else _WHOLE]}
 
 
 def _bounds(kind: mi.ListType | mi.StrType, what: str) -> Object:

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from headrace.api.results import Beginning, Chunks, Encoded, TooLong, encode, encode_into
 from headrace.db.base import Database, Row, Tx
-from headrace.db.sql import statement
+from headrace.db.sql import Sql, statement
 
 if TYPE_CHECKING:
     from headrace.search import Page
@@ -33,6 +33,7 @@ FIRST_ITEMS: Final = 1000
 MOST_ROWS: Final = 10_000  # hundreds
 MOST_VALUES: Final = 2000  # up to 8,000: params and tags of runs
 MOST_LARGE_ROWS: Final = 500  # up to 100,000: tags in the registry
+MOST_OF_ONE: Final = 100  # of one item outside of runs: tags, aliases, params; up to 100,000
 # Bytes of an answer that is made at once: about 20 ms of the event loop.
 AT_ONCE_BYTES: Final = 2 << 20
 PIECE_BYTES: Final = 512 << 10
@@ -56,6 +57,60 @@ class Listing(Generic[K]):
     parts: Callable[[Database, K], AsyncGenerator[bytes, None]] | None = None
     # As `read`, of items that were not weighed; raises `TooLong` when that is too much.
     read_few: Read[K] | None = None
+
+
+class Many(NamedTuple):
+    """A list of one item that may be too long to be held whole. The first column of its rows is their key."""
+
+    field: bytes  # of the item, as JSON
+    sizes: Callable[[Tx], Sql]  # see `db.keyed`
+    rows: Callable[[Tx], Sql]
+    show: Callable[[Row], Any]  # a row as a Struct
+
+
+async def in_pieces(
+    db: Database, item: Any, args: Sequence[object], lists: Sequence[Many]
+) -> AsyncGenerator[bytes, None]:
+    """The JSON of an item (a Struct without these lists), with the lists whose rows `args` select."""
+    yield encode(item)[:-1]
+    for many in lists:
+        before = b',"%b":[' % many.field
+        place: str | None = None
+        found: list[Row] = []
+        while place is None or len(found) == MOST_ROWS:
+            found = await db.read(_fetch, many.sizes, (*args, place, MOST_ROWS))
+            if not found:
+                break
+            place = found[-1][0]
+            for keys in groups([row[0] for row in found], {row[0]: row[1] for row in found}):
+                rows = await db.read(_fetch_keys, many.rows, args, keys)
+                if rows:
+                    yield before + encode([many.show(row) for row in rows])[1:-1]
+                    before = b","
+        if before == b",":
+            yield b"]"
+    yield b"}"
+
+
+async def answer_in_pieces(
+    field: bytes, parts: AsyncGenerator[bytes, None]
+) -> AsyncGenerator[bytes, None]:
+    """The JSON of an answer that holds one item."""
+    yield b'{"%b":' % field
+    async with aclosing(parts) as found:
+        async for part in found:
+            yield part
+    yield b"}"
+
+
+async def _fetch(tx: Tx, of: Callable[[Tx], Sql], args: Sequence[object]) -> list[Row]:
+    return await tx.fetch(of(tx), *args)
+
+
+async def _fetch_keys(
+    tx: Tx, of: Callable[[Tx], Sql], args: Sequence[object], keys: Sequence[str]
+) -> list[Row]:
+    return await tx.fetch(of(tx), *args, tx.array(keys))
 
 
 def at_most(rows: list[Row], most: int) -> list[Row]:

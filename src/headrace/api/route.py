@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from headrace.api.context import Context
     from headrace.auth.rules import Rule
+
+    # The most bytes of a body that are in memory at a time, by its length (None: unknown).
+    Holds = Callable[[Context, int | None], int]
 
 # How the last part of the path of a POST that only reads begins.
 READING: Final = ("search", "get-")
@@ -23,6 +27,8 @@ class Route:
 
     raw = False
     partial = False
+    holds: Holds | None = None
+    query: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -57,7 +63,21 @@ class Raw(Route):
     """A row whose handler is `async def name(request: Request, ctx: Context) -> Response`.
 
     Only for bytes of artifacts, the web page and the probes. The body has not been read when the handler is
-    called. `{name:path}` at the end of a path matches the rest of it.
+    called; `holds` tells how much of it the handler keeps in memory, `query` which parameters a request must have.
+    `{name:path}` at the end of a path matches the rest of it.
     """
 
     raw = True
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        handler: Callable[..., Any],
+        rule: Rule,
+        holds: Holds | None = None,
+        query: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(method, path, handler, rule)
+        self.holds = holds
+        self.query = query

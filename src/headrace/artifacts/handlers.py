@@ -62,6 +62,11 @@ async def upload(request: Request, ctx: Context) -> Response:
     return Response(content_type=None)
 
 
+def held_bytes(ctx: Context, length: int | None) -> int:
+    """The most of an uploaded file of this length that is in memory at a time."""
+    return ctx.artifacts.destination.held_bytes(length)
+
+
 def content_length(request: Request) -> int | None:
     """The announced length of the body in bytes, None for a chunked one."""
     announced = request.headers.get("content-length", "")
@@ -186,6 +191,7 @@ async def upload_artifact(request: Request, ctx: Context) -> Response:
     if not data or form:
         raise invalid("Request must specify data.")
     location = ctx.artifacts.resolve(await roots.of_run(fields["run_uuid"], ctx), path)
+    request.hold(location.store.held_bytes(len(data)))
     await location.store.put(location.path, _once(data), len(data))
     return Response()
 

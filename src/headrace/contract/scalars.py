@@ -52,6 +52,9 @@ UncheckedStr = Text | None
 NUMBER_AS_TEXT: Final = {"pattern": r"^\s*[+-]?[0-9]+(_[0-9]+)*\s*$"}
 ExperimentNumber = Annotated[RequiredStr, Meta(extra_json_schema=NUMBER_AS_TEXT)]
 ExperimentNumbers = list[Annotated[str, Meta(extra_json_schema=NUMBER_AS_TEXT)]]
+# A field that the type lets be missing and the handler does not, in MLflow's words: see `openapi_requests`.
+DEMANDED: Final = {"demanded": True}
+DemandedStr = Annotated[Text | None, Meta(extra=DEMANDED)]
 # A text that the handler cuts, or whose limit the handler checks.
 LongStr = Annotated[str | None, Meta(extra={"checks": ("string",)})]
 Int64 = Annotated[int, Meta(ge=INT64_MIN, le=INT64_MAX)]

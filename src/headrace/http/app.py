@@ -27,7 +27,7 @@ from headrace.db.open import open_database
 from headrace.http import codec
 from headrace.http.disabled import disabled
 from headrace.http.ids import REQUEST_ID, is_sane
-from headrace.http.limits import HELD_BYTES, Budget
+from headrace.http.limits import HELD_BYTES, STREAM_BYTES, Budget
 from headrace.http.messages import JSON, Request, Response, StreamingResponse, html
 from headrace.http.outage import Outage
 from headrace.http.router import Router
@@ -150,6 +150,15 @@ class App:
                 request.query_string = ""  # stock does not read it for HEAD either
         if found is not None:
             request.endpoint, request.path_args = found
+
+    def held_bytes(self, request: Request, length: int | None) -> int:
+        """The most of a streamed body of this length that is in memory at a time."""
+        held, endpoint = STREAM_BYTES, request.endpoint
+        if length is not None:
+            held = min(length, held)
+        if endpoint is not None and endpoint.route.holds is not None:
+            held += endpoint.route.holds(self.context, length)
+        return held
 
     def _strip_prefix(self, method: str, path: str) -> str:
         """The path without the static prefix; a path outside the prefix matches nothing."""

@@ -7,10 +7,13 @@ from collections import deque
 from io import BytesIO
 from typing import TYPE_CHECKING, Final, Protocol
 
+from headrace.http.limits import UNREAD_BYTES
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-HIGH_WATER_BYTES: Final = 256 << 10  # unread bytes beyond which the source pauses
+# Shorter pieces are joined while they wait: an object of two bytes takes fifty.
+SHORT_BYTES: Final = 1 << 10
 
 
 class Source(Protocol):
@@ -33,7 +36,7 @@ class Body:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._chunks: deque[bytes] = deque()
+        self._chunks: deque[bytes | bytearray] = deque()
         self._size = 0
         self.ended = False
         self._failure: Exception | None = None
@@ -41,9 +44,15 @@ class Body:
 
     def feed(self, chunk: bytes) -> None:
         """Append a piece."""
-        self._chunks.append(chunk)
+        chunks = self._chunks
+        if len(chunk) > SHORT_BYTES:
+            chunks.append(chunk)
+        elif chunks and type(chunks[-1]) is bytearray:
+            chunks[-1] += chunk
+        else:
+            chunks.append(bytearray(chunk))
         self._size += len(chunk)
-        if self._size > HIGH_WATER_BYTES:
+        if self._size > UNREAD_BYTES:
             self._source.pause()
         self._wake()
 
@@ -72,9 +81,10 @@ class Body:
             if self._chunks:
                 chunk = self._chunks.popleft()
                 self._size -= len(chunk)
-                if self._size <= HIGH_WATER_BYTES // 2:
+                if self._size <= UNREAD_BYTES // 2:
                     self._source.unpause()
-                yield chunk
+                yield bytes(chunk)
+                del chunk
             elif self.ended:
                 return
             elif self._failure is not None:

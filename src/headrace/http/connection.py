@@ -15,7 +15,12 @@ from headrace.contract.errors import ApiError, ErrorCode, overloaded
 from headrace.http import head as heads
 from headrace.http.app import error_response
 from headrace.http.body import Body, gathered, whole
-from headrace.http.limits import LEAST_PROGRESS_BYTES, SMALL_BYTES, Account
+from headrace.http.limits import (
+    LEAST_PROGRESS_BYTES,
+    SMALL_BYTES,
+    TOO_MANY_LONG,
+    Account,
+)
 from headrace.http.messages import Request, Response, StreamingResponse, TooLong
 from headrace.http.output import CONNECTION_LOST, Output
 from headrace.http.parse import Parser, RejectedRequest
@@ -30,11 +35,7 @@ SKIPPED_BYTES: Final = 64 << 10
 # A draining server closes a connection that has been idle for so long. A busy client may already
 # have sent its next request, which gets an answer with "connection: close".
 LINGER_S: Final = 0.5
-# Counted for a streamed body or answer from its start: hundreds may begin before the first
-# transfers a byte.
-STREAM_BYTES: Final = 256 << 10
 FOREVER: Final = float("inf")
-TOO_MANY_LONG: Final = "Too many long requests at once. Please try again."
 
 
 class State(Enum):
@@ -182,7 +183,7 @@ class Connection(asyncio.Protocol):
         if length == 0:
             return  # `end` follows
         if request.endpoint is None or request.endpoint.decoder is None:
-            held = STREAM_BYTES if length is None else min(length, STREAM_BYTES)
+            held = app.held_bytes(request, length)
             if not self._account.admits(held, held):
                 raise overloaded(TOO_MANY_LONG)
             self._account.take(held)
@@ -329,15 +330,14 @@ class Connection(asyncio.Protocol):
         if self.server.draining:
             parser.keep_alive = False
         size = len(response.body)
-        streams = isinstance(response, StreamingResponse)
-        held = STREAM_BYTES if streams else size
+        held = response.held_bytes if isinstance(response, StreamingResponse) else size
         if held > SMALL_BYTES:
             if not self._account.admits(held, held):
                 refusal = self._overload_response(request)
                 if refusal is not None:
                     await close_chunks(response)
                     response, size = refusal, len(refusal.body)
-            elif streams:
+            elif isinstance(response, StreamingResponse):
                 self._account.take(held)
         if isinstance(response, StreamingResponse):
             try:

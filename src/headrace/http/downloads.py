@@ -108,6 +108,7 @@ async def _part_response(file: StoredFile, span: Span, status: int, headers: Hea
         content_type=None,
         length=span.end - span.start,
         headers=headers,
+        held_bytes=min(file.held_bytes, span.end - span.start),
     )
 
 
@@ -166,6 +167,7 @@ def _several(file: StoredFile, spans: list[Span], kind: str, headers: Headers) -
         content_type=f"multipart/byteranges; boundary={boundary}",
         length=length + len(tail),
         headers=headers,
+        held_bytes=file.held_bytes,
     )
 
 

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 
 from headrace.contract.errors import ApiError, ErrorCode, overloaded
 from headrace.http.body import gathered, whole
+from headrace.http.limits import STREAM_BYTES, TOO_MANY_LONG
 from headrace.monitor.layout import UNMATCHED_CELL
 
 if TYPE_CHECKING:
@@ -83,6 +84,13 @@ class Request:
         """Set the body, which has been gathered already."""
         self._body = body
 
+    def hold(self, size: int) -> None:
+        """Count bytes that are held until the request is answered. Raises `overloaded` when there is no room."""
+        if self.account is not None:
+            if not self.account.admits(size, size):
+                raise overloaded(TOO_MANY_LONG)
+            self.account.take(size)
+
     def query(self) -> dict[str, list[str]]:
         """The query parameters in order of appearance, blank values kept."""
         return parse_qs(self.query_string, keep_blank_values=True)
@@ -103,7 +111,7 @@ class Request:
                 if self.account is not None:
                     self.account.take(len(chunk))
                     if not self.account.admits(size):
-                        raise overloaded("Too many long requests at once. Please try again.")
+                        raise overloaded(TOO_MANY_LONG)
                 so_far = gathered(so_far, chunk)
             self._body = whole(so_far)
         return self._body
@@ -116,6 +124,7 @@ class Request:
         elif self.receive is not None:
             async for chunk in self.receive():
                 yield chunk
+                del chunk  # or it is held while the next one is on its way
 
 
 class Response:
@@ -141,11 +150,11 @@ class Response:
 class StreamingResponse(Response):
     """An answer whose body comes in chunks; `length` in bytes when known (else it is sent chunked).
 
-    The sender waits for the client before it reads the next chunk, and closes the iterator
-    (`aclose`) when the client is gone.
+    At most `held_bytes` of it are in memory at a time. The sender waits for the client before it reads the next
+    chunk, and closes the iterator (`aclose`) when the client is gone.
     """
 
-    __slots__ = ("chunks", "length")
+    __slots__ = ("chunks", "held_bytes", "length")
 
     def __init__(
         self,
@@ -155,9 +164,11 @@ class StreamingResponse(Response):
         content_type: str | None = JSON,
         length: int | None = None,
         headers: list[tuple[str, str]] | None = None,
+        held_bytes: int = STREAM_BYTES,
     ) -> None:
         super().__init__(b"", status=status, content_type=content_type, headers=headers)
         self.chunks = chunks
+        self.held_bytes = held_bytes
         self.length = length
 
 

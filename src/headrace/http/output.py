@@ -36,12 +36,13 @@ else:
 class Output:
     """Writes to a transport. `drained` is a future while the write buffer is full, else None."""
 
-    __slots__ = ("_acknowledged", "_budget", "_held", "_sent", "_transport", "drained")
+    __slots__ = ("_acknowledged", "_budget", "_held", "_sent", "_transport", "_written", "drained")
 
     def __init__(self, transport: Any, budget: Budget) -> None:
         self._transport = transport
         self._budget = budget
         self._held = 0  # bytes of answers in our buffer when writing paused
+        self._written = 0  # bytes of the last write
         self._sent = 0
         self._acknowledged = (
             0  # of these, bytes that the client had received when `mark` was called
@@ -52,13 +53,15 @@ class Output:
         """Send. Raises ConnectionResetError when the client is gone."""
         if self._transport.is_closing():
             raise ConnectionResetError(CONNECTION_LOST)
-        self._sent += len(data)
+        self._written = len(data)
+        self._sent += self._written
         self._transport.write(data)
 
     def pause(self) -> None:
         """Handle a full buffer: its bytes count as held until `resume`."""
         self.drained = asyncio.get_running_loop().create_future()
-        self._hold(self._transport.get_write_buffer_size())
+        # The buffer refers to what the kernel has not taken of the last bytes, and so keeps all of them.
+        self._hold(max(self._transport.get_write_buffer_size(), self._written))
         self.mark()
 
     def resume(self) -> None:

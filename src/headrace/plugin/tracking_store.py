@@ -19,7 +19,15 @@ from headrace.api.tracking.experiments import sql as experiments_sql
 from headrace.api.tracking.experiments import transactions as experiments
 from headrace.api.tracking.experiments.tag_rules import check_tag
 from headrace.api.tracking.metrics import sql as metrics_sql
-from headrace.api.tracking.runs import batch, create, inputs, sql, transactions, update
+from headrace.api.tracking.runs import (
+    assessments_sql,
+    batch,
+    create,
+    inputs,
+    sql,
+    transactions,
+    update,
+)
 from headrace.api.tracking.runs import types as run_types
 from headrace.client import engine
 from headrace.contract.clock import now_ms
@@ -140,8 +148,8 @@ class TrackingStore(SqlAlchemyStore):
     @with_fallback
     def delete_run(self, run_id: str) -> None:
         run_id = arguments.text(run_id)
-        has_assessments = self._headrace.read(transactions.has_assessments, run_id)
-        self._headrace.write(transactions.delete, run_id, now_ms(), has_assessments)
+        made = self._headrace.read(assessments_sql.find, assessments_sql.OF_RUN, run_id)
+        self._headrace.write(transactions.delete, run_id, now_ms(), made)
 
     @with_fallback
     def restore_run(self, run_id: str) -> None:
@@ -287,11 +295,13 @@ class TrackingStore(SqlAlchemyStore):
 
     @with_fallback
     def delete_experiment(self, experiment_id: Any) -> None:
-        self._headrace.write(experiments.set_stage, arguments.experiment(experiment_id), "deleted")
+        number = arguments.experiment(experiment_id)
+        made = self._headrace.read(assessments_sql.find, assessments_sql.OF_EXPERIMENT, number)
+        self._headrace.write(experiments.delete, number, made)
 
     @with_fallback
     def restore_experiment(self, experiment_id: Any) -> None:
-        self._headrace.write(experiments.set_stage, arguments.experiment(experiment_id), "active")
+        self._headrace.write(experiments.restore, arguments.experiment(experiment_id))
 
     @with_fallback
     def set_experiment_tag(self, experiment_id: Any, tag: Any) -> None:

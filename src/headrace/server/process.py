@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import logging
 import os
@@ -36,6 +37,8 @@ MAX_PAUSE_S: Final = 5.0
 # New objects between two runs of the cycle collector. A group of 10,000 points creates more tuples than that, none of
 # them in a cycle. At Python's default of 700 the collector took 17 % of the server's time (log-batch of 500 points).
 NEW_OBJECTS_PER_COLLECTION: Final = 50_000
+M_MMAP_THRESHOLD: Final = -3  # of glibc's malloc.h
+LARGE_BLOCK_BYTES: Final = 1 << 20
 
 
 def run(
@@ -106,6 +109,7 @@ async def _serve(
             warn(found)
         ready(found)
         _tune_collector()
+        _return_large_blocks()
         await stop.wait()
         log.info("draining: %d requests in progress", server.in_flight)
         if not await server.drain(settings.drain_timeout_s):
@@ -120,6 +124,18 @@ def _tune_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(NEW_OBJECTS_PER_COLLECTION)
+
+
+def _return_large_blocks() -> None:
+    """Have glibc give every large block back to the system when it is freed.
+
+    By default it raises its threshold to the largest block that was freed; then bodies that grow to megabytes leave
+    holes between each other, and 224 MiB of them took 331 MiB.
+    """
+    if sys.platform == "linux":
+        allocator = ctypes.CDLL(None)
+        if hasattr(allocator, "mallopt"):  # musl has none
+            allocator.mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
 
 
 def warn(found: Facts | None) -> None:

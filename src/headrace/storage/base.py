@@ -65,13 +65,15 @@ class StorageFull(ApiError):
 class StoredFile(ABC):
     """An open file. Times in seconds since the epoch, sizes in bytes. Close it after use.
 
-    `identity` is the store's entity tag; `full_name` the absolute path or the key, if there is one.
+    `identity` is the store's entity tag; `full_name` the absolute path or the key, if there is one. `held_bytes` is
+    the most of it that is in memory while it is sent.
     """
 
     size: int
     modified: float
     identity: str | None = None
     full_name: str = ""
+    held_bytes: int = READ_BYTES
 
     @abstractmethod
     def chunks(self, start: int, end: int) -> AsyncIterator[bytes]:
@@ -95,6 +97,11 @@ class Store(ABC):
 
         `length` is the announced number of bytes, None when it is unknown.
         """
+
+    def held_bytes(self, length: int | None) -> int:
+        """The most memory that `put` takes for a file of this length, beside the pieces it has not asked for."""
+        most = WRITE_BYTES + READ_BYTES  # the piece that exceeds the first is written with it
+        return most if length is None else min(length, most)
 
     @abstractmethod
     async def open(self, path: str) -> StoredFile:

@@ -11,6 +11,7 @@ import mimetypes
 import posixpath
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
 import obstore
@@ -42,7 +43,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 PART_BYTES: Final = 5 << 20  # of a multipart upload: the minimum of S3
 MAX_PARTS: Final = 9_000  # S3 allows 10,000; longer files get longer parts
-PARTS_AT_ONCE: Final = 2  # per upload, in memory
+PARTS_AT_ONCE: Final = 1  # per upload that are being sent, beside the one that is gathered
+# The most memory of one download, measured: the HTTP client's own buffer, and a chunk that it made.
+DOWNLOAD_BYTES: Final = 1 << 20
 CLIENT: Final[ClientConfig] = {
     "connect_timeout": "10s",
     "read_timeout": "60s",  # between two reads; the whole transfer has no practical limit
@@ -109,6 +112,7 @@ class ObjectFile(StoredFile):
         self.modified = meta["last_modified"].timestamp()
         self.identity = meta["e_tag"]
         self.full_name = key
+        self.held_bytes = DOWNLOAD_BYTES
         self._bucket = bucket
         self._result: obstore.GetResult | None = result
 
@@ -122,7 +126,9 @@ class ObjectFile(StoredFile):
                 self._bucket, self.full_name, options={"range": (start, end)}
             )
         async for chunk in result.stream(min_chunk_size=READ_BYTES):
-            yield bytes(chunk)
+            data = bytes(chunk)
+            del chunk  # or both would be held while the client takes it
+            yield data
 
     async def close(self) -> None:
         """See StoredFile."""
@@ -160,15 +166,21 @@ class ObjectStore(Store):
     def _key(self, path: str) -> str:
         return posixpath.join(self._prefix, paths.normal(path)).rstrip("/")
 
+    def held_bytes(self, length: int | None) -> int:
+        """See Store."""
+        if length is not None and length <= PART_BYTES:
+            return length + length // 4  # what is gathered grows in steps
+        return (1 + PARTS_AT_ONCE) * _part_bytes(length) + READ_BYTES
+
     async def put(self, path: str, chunks: AsyncIterator[bytes], length: int | None) -> None:
         """See Store. A file that fits into one part is one request; longer files are streamed."""
         path = paths.upload_target(path)
         key = self._key(path)
         attributes = media_attributes(path) | self._attributes
-        part_bytes = max(PART_BYTES, (length or 0) // MAX_PARTS + 1)
         source = Source(chunks)
-        head = await source.take(PART_BYTES)
-        body: Any = head if source.ended else source.rest(head)
+        body: Any = await source.take(PART_BYTES)
+        if not source.ended:
+            body = source.rest(body)
         try:
             async with translated(path):
                 await obstore.put_async(
@@ -178,7 +190,7 @@ class ObjectStore(Store):
                     attributes=attributes,
                     tags=self._tags,
                     use_multipart=not source.ended,
-                    chunk_size=part_bytes,
+                    chunk_size=_part_bytes(length),
                     max_concurrency=PARTS_AT_ONCE,
                 )
         except BaseException as error:
@@ -298,6 +310,10 @@ async def sign(bucket: Bucket, method: Any, key: str, expires_s: int) -> str:
     return await obstore.sign_async(bucket, method, key, timedelta(seconds=expires_s))
 
 
+def _part_bytes(length: int | None) -> int:
+    return max(PART_BYTES, (length or 0) // MAX_PARTS + 1)
+
+
 def media_attributes(path: str) -> dict[str, str]:
     """The content type and encoding that MLflow's repositories store with a file of this name."""
     kind, encoding = mimetypes.guess_type(posixpath.basename(path))
@@ -319,20 +335,23 @@ class Source:
 
     async def take(self, size: int) -> bytes:
         """At least `size` bytes, or all remaining ones."""
-        taken: list[bytes] = []
-        count = 0
-        while count < size:
+        first = await anext(self._chunks, None)
+        if first is not None and len(first) >= size:  # it need not be copied
+            return first
+        taken = BytesIO()  # however short the pieces are, no more than their bytes is held
+        chunk = first
+        while chunk is not None:
+            taken.write(chunk)
+            if taken.tell() >= size:
+                return taken.getvalue()
             chunk = await anext(self._chunks, None)
-            if chunk is None:
-                self.ended = True
-                break
-            taken.append(chunk)
-            count += len(chunk)
-        return b"".join(taken)
+        self.ended = True
+        return taken.getvalue()
 
     async def rest(self, head: bytes) -> AsyncIterator[bytes]:
         """`head` and the remaining body, in pieces large enough for efficient calls of obstore."""
         yield head
+        del head  # it is held by obstore now, until it is sent
         try:
             while not self.ended:
                 piece = await self.take(READ_BYTES)

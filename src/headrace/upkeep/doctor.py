@@ -11,7 +11,7 @@ from headrace.contract.clock import now_ms
 from headrace.db.schema import heads
 from headrace.db.schema.facts import MLFLOW_TABLES
 from headrace.db.sqlite import journal
-from headrace.db.upkeep import health
+from headrace.db.upkeep import garbage, health
 from headrace.db.upkeep.access import opened
 from headrace.db.uri import parse
 
@@ -53,6 +53,7 @@ async def examine(uri: str) -> Diagnosis:
         await _indexes(db, target, diagnosis)
         await _sizes(db, diagnosis)
         await _latest(db, diagnosis)
+        await _orphans(db, diagnosis)
         await _clock(db, diagnosis)
         if target.path:  # a SQLite file
             await _journal(db, target, diagnosis)
@@ -118,6 +119,13 @@ async def _latest(db: Database, diagnosis: Diagnosis) -> None:
                 f"headrace db recompute-latest {diagnosis.uri}",
             )
         )
+
+
+async def _orphans(db: Database, diagnosis: Diagnosis) -> None:
+    orphans = await db.read(health.number, garbage.COUNT_ORPHANS)
+    if orphans:
+        text = f"of {orphans} removed runs or logged models still exist: headrace gc removes them"
+        diagnosis.facts.append(("artifacts", text))
 
 
 async def _clock(db: Database, diagnosis: Diagnosis) -> None:

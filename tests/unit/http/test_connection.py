@@ -22,7 +22,7 @@ from tests.unit.http.transport import (
 )
 
 from headrace.http import output
-from headrace.http.limits import Limits
+from headrace.http.limits import STREAM_BYTES, Limits
 from headrace.http.messages import Request, Response, StreamingResponse
 
 if TYPE_CHECKING:
@@ -372,7 +372,7 @@ async def test_the_requests_in_flight_are_bounded_and_streams_are_not_counted() 
 
 
 async def test_streamed_answers_are_counted_before_they_have_anything_to_send() -> None:
-    app = ScriptedApp(1 << 20)
+    app = ScriptedApp(4 * STREAM_BYTES)
     begun: list[Request] = []
 
     async def stream(request: Request) -> Response:

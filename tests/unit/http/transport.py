@@ -11,7 +11,7 @@ from headrace.contract.errors import ApiError
 from headrace.contract.scalars import Empty  # noqa: TC001 the annotation of `handle` is read
 from headrace.http.app import error_response
 from headrace.http.connection import Connection
-from headrace.http.limits import Budget, Limits
+from headrace.http.limits import STREAM_BYTES, Budget, Limits
 from headrace.http.messages import Request, Response
 from headrace.http.router import Router
 from headrace.http.server import Server
@@ -53,6 +53,10 @@ class ScriptedApp:
         found = self.router.find(request.method, request.path)
         if found is not None:
             request.endpoint, request.path_args = found
+
+    def held_bytes(self, request: Request, length: int | None) -> int:
+        """As `App.held_bytes`."""
+        return STREAM_BYTES if length is None else min(length, STREAM_BYTES)
 
     async def dispatch(self, request: Request) -> Response:
         """As `App.dispatch`."""

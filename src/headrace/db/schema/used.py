@@ -47,7 +47,7 @@ REQUIRED: Final[Tables] = _tables(
 
 # Added by later releases: without one of these, headrace serves the features that do not need it.
 OPTIONAL: Final[Tables] = _tables(
-    assessments="assessment_metadata",
+    assessments="assessment_id assessment_metadata",
     experiments="workspace",
     inputs="step",
     logged_models=(

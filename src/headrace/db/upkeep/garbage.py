@@ -108,11 +108,14 @@ DELETE_MODELS = Sql("DELETE FROM logged_models WHERE model_id {in $1 text}")
 # An address of up to 500 characters fits into source_name, 200 into artifact_uri. $1 … $3: as in `Orphan`.
 INSERT_ORPHAN = Sql("INSERT INTO runs (run_uuid, name, source_name) VALUES ($1, $2, $3)")
 # $1: last id of the previous page; $2: rows per page.
-ORPHANS = Sql(
-    "SELECT run_uuid, name, source_name FROM runs WHERE run_uuid > $1"
-    f" AND run_uuid LIKE '{ORPHAN}%'"
-    " AND lifecycle_stage IS NULL AND experiment_id IS NULL ORDER BY run_uuid LIMIT $2"
+_IS_ORPHAN: Final = (
+    f"run_uuid LIKE '{ORPHAN}%' AND lifecycle_stage IS NULL AND experiment_id IS NULL"
 )
+ORPHANS = Sql(
+    "SELECT run_uuid, name, source_name FROM runs"
+    f" WHERE run_uuid > $1 AND {_IS_ORPHAN} ORDER BY run_uuid LIMIT $2"
+)
+COUNT_ORPHANS = Sql(f"SELECT count(*) FROM runs WHERE {_IS_ORPHAN}")
 DELETE_EXPERIMENT = Sql(
     "DELETE FROM experiments WHERE experiment_id = $1 AND lifecycle_stage = 'deleted'"
     " AND NOT EXISTS (SELECT 1 FROM runs WHERE experiment_id = $1)"

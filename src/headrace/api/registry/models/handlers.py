@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from headrace import search
 from headrace.api.context import Context
-from headrace.api.pieces import Listing, long_page
-from headrace.api.registry.models import sql, transactions
+from headrace.api.pieces import MOST_OF_ONE, answer_in_pieces, long_page
+from headrace.api.registry.models import pieces, sql, transactions
 from headrace.api.registry.models.lookup import (
     IS_PROMPT,
     check_alias,
@@ -40,7 +40,6 @@ from headrace.api.registry.versions.lookup import (
     parse_version,
     version_by_alias,
 )
-from headrace.api.registry.versions.sql import weigh_models
 from headrace.api.registry.versions.types import ModelVersionAnswer, ModelVersions
 from headrace.api.registry.versions.view import model_version
 from headrace.api.registry.webhooks import events
@@ -111,13 +110,16 @@ def _name_taken(name: str, old_is_prompt: bool, new_is_prompt: bool) -> ApiError
     return ApiError(ErrorCode.RESOURCE_ALREADY_EXISTS, text)
 
 
-async def get(req: RegisteredModelName, ctx: Context) -> RegisteredModelAnswer:
+async def get(req: RegisteredModelName, ctx: Context) -> RegisteredModelAnswer | Chunks:
     """GET /2.0/mlflow/registered-models/get
 
     Errors: RESOURCE_DOES_NOT_EXIST. Cost: five statements, whatever the number of versions.
     """
     check_model_name(req.name)
-    (found,) = models(*await ctx.db.read_point(transactions.whole, req.name))
+    try:
+        (found,) = models(*await ctx.db.read_point(transactions.whole, req.name, MOST_OF_ONE))
+    except TooLong:
+        return Chunks(answer_in_pieces(b"registered_model", pieces.parts(ctx.db, req.name)))
     return RegisteredModelAnswer(registered_model=found)
 
 
@@ -140,13 +142,8 @@ async def search_models(req: SearchRegisteredModels, ctx: Context) -> Registered
     try:
         rows, belongings, token = await ctx.db.read(transactions.small_page, page)
     except TooLong:
-        return await long_page(ctx.db, MODELS, page_of(columns=("name",)))
+        return await long_page(ctx.db, pieces.MODELS, page_of(columns=("name",)))
     return RegisteredModelPage(registered_models=models(rows, belongings), next_page_token=token)
-
-
-MODELS: Final[Listing[str]] = Listing(
-    b"registered_models", weigh_models, transactions.read, lambda found: models(*found)
-)
 
 
 async def get_latest_versions(req: GetLatestVersions, ctx: Context) -> ModelVersions:

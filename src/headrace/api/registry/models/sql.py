@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from headrace.api.pieces import ALL_ROWS, at_most
+from headrace.db import keyed
 from headrace.db.base import Row, Schema, Tx
 from headrace.db.sql import Bulk, Sql
 
@@ -120,6 +121,15 @@ ALIASES = Scoped(
     " WHERE workspace = 'default' AND name {in $1 text}"
     " ORDER BY name {bytewise}, alias {bytewise} LIMIT $2"
 )
+
+
+_OWNER: Final = "workspace = 'default' AND name = $1"
+_TAGS_OF_ONE: Final = ("registered_model_tags", _OWNER, "key", "value", 1)
+_ALIASES_OF_ONE: Final = ("registered_model_aliases", _OWNER, "alias", "version", 1)
+TAG_SIZES = Scoped(keyed.sizes(*_TAGS_OF_ONE))
+TAGS_BY_KEY = Scoped(keyed.rows(*_TAGS_OF_ONE))
+ALIAS_SIZES = Scoped(keyed.sizes(*_ALIASES_OF_ONE))
+ALIASES_BY_KEY = Scoped(keyed.rows(*_ALIASES_OF_ONE))
 
 
 async def tags(tx: Tx, names: Sequence[str], most: int = ALL_ROWS) -> list[Row]:

@@ -45,10 +45,15 @@ async def belongings(tx: Tx, names: Sequence[str], most: int = ALL_ROWS) -> Belo
     )
 
 
-async def whole(tx: Tx, name: str) -> Found:
-    """One model. Raises RESOURCE_DOES_NOT_EXIST."""
+async def whole(tx: Tx, name: str, most: int = ALL_ROWS) -> Found:
+    """One model. Raises RESOURCE_DOES_NOT_EXIST, and `TooLong` for more than `most` rows of one kind."""
     row = await existing(tx, name)
-    return [row], await belongings(tx, [name])
+    return [row], await belongings(tx, [name], most)
+
+
+async def newest(tx: Tx, name: str) -> list[Row]:
+    """The newest version of each stage of a model, as rows."""
+    return await versions_sql.latest_rows(tx, [name])
 
 
 async def search(tx: Tx, page: Page) -> tuple[Sequence[Row], Belongings, str | None]:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from functools import partial
-from typing import Final
 
 from headrace import search
 from headrace.api.context import Context
-from headrace.api.pieces import Listing, long_page
+from headrace.api.pieces import MOST_OF_ONE, answer_in_pieces, long_page
 from headrace.api.registry.models import sql as models_sql
 from headrace.api.registry.versions import create as creation
+from headrace.api.registry.versions import pieces, sql
 from headrace.api.registry.versions import source as sources
-from headrace.api.registry.versions import sql
 from headrace.api.registry.versions.lookup import (
     ACTIVE_STAGES,
     existing_version,
@@ -95,12 +94,16 @@ async def insert(new: creation.NewVersion, ctx: Context) -> Whole:
     raise AssertionError("unreachable")
 
 
-async def get(req: ModelVersionKey, ctx: Context) -> ModelVersionAnswer:
+async def get(req: ModelVersionKey, ctx: Context) -> ModelVersionAnswer | Chunks:
     """GET /2.0/mlflow/model-versions/get
 
     Errors: RESOURCE_DOES_NOT_EXIST (none, or deleted). Cost: three statements.
     """
-    found = await ctx.db.read_point(whole_version, *key_of(req.name, req.version))
+    key = key_of(req.name, req.version)
+    try:
+        found = await ctx.db.read_point(whole_version, *key, MOST_OF_ONE)
+    except TooLong:
+        return Chunks(answer_in_pieces(b"model_version", pieces.parts(ctx.db, key)))
     return ModelVersionAnswer(model_version=model_version(found))
 
 
@@ -135,15 +138,12 @@ async def search_versions(req: SearchModelVersions, ctx: Context) -> ModelVersio
     try:
         found, token = await ctx.db.read(sql.small_page, page_of(columns=sql.COLUMNS))
     except TooLong:
-        return await long_page(ctx.db, VERSIONS, page_of(columns=("name", "version")))
+        return await long_page(ctx.db, pieces.VERSIONS, page_of(columns=("name", "version")))
     return ModelVersions(model_versions=_shown(found), next_page_token=token)
 
 
 def _shown(found: Sequence[sql.Whole]) -> list[ModelVersion]:
     return [model_version(one) for one in found]
-
-
-VERSIONS: Final[Listing[sql.Key]] = Listing(b"model_versions", sql.weigh, sql.read, _shown)
 
 
 async def describe(tx: Tx, name: str, number: int, description: str | None) -> Whole:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from headrace.api.pieces import ALL_ROWS
 from headrace.api.registry.models import sql as models_sql
 from headrace.api.registry.models.lookup import LATEST, existing
 from headrace.api.registry.versions import sql
@@ -51,9 +52,9 @@ async def existing_version(tx: Tx, name: str, number: int) -> VersionRow:
     return VersionRow(*row)
 
 
-async def whole_version(tx: Tx, name: str, number: int) -> Whole:
-    """A version with its tags and aliases. Raises RESOURCE_DOES_NOT_EXIST."""
-    return await sql.whole(tx, await existing_version(tx, name, number))
+async def whole_version(tx: Tx, name: str, number: int, most: int = ALL_ROWS) -> Whole:
+    """A version with its tags and aliases. Raises RESOURCE_DOES_NOT_EXIST, and `TooLong` for more than `most`."""
+    return await sql.whole(tx, await existing_version(tx, name, number), most)
 
 
 async def latest_versions(tx: Tx, name: str, stages: Sequence[str]) -> list[Whole]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from headrace.api.pieces import ALL_ROWS, MOST_LARGE_ROWS, PAIR_BYTES, at_most, at_once, first_rows
 from headrace.api.registry.models.sql import Scoped
+from headrace.db import keyed
 from headrace.db.base import Row, Tx
 from headrace.db.sql import Bulk, statement
 
@@ -51,7 +52,7 @@ VERSION = Scoped(
 # Tags in the order in which they lie in the table, as stock finds them: see `api.runs.sql`.
 TAGS = Scoped(
     "SELECT name, version, key, value FROM model_version_tags"
-    " WHERE workspace = 'default' AND name = $1 AND version = $2 ORDER BY {stored}"
+    " WHERE workspace = 'default' AND name = $1 AND version = $2 ORDER BY {stored} LIMIT $3"
 )
 
 
@@ -86,7 +87,7 @@ WEIGHTS = _of_versions(  # bytes of the tags of each
 )
 ALIASES = Scoped(
     "SELECT alias FROM registered_model_aliases"
-    " WHERE workspace = 'default' AND name = $1 AND version = $2 ORDER BY alias {bytewise}"
+    " WHERE workspace = 'default' AND name = $1 AND version = $2 ORDER BY alias {bytewise} LIMIT $3"
 )
 # The newest version of each stage of some models; `first` is the oldest version of the stage.
 # In order: SQLite would start with all rows of the workspace (200 ms a model of 50,000 versions).
@@ -155,10 +156,19 @@ class Whole:
         self.aliases = aliases
 
 
-async def whole(tx: Tx, row: VersionRow) -> Whole:
-    """A version with its tags and aliases."""
-    tags = await tx.fetch(TAGS.of(tx), row.name, row.version)
-    aliases = await tx.fetch(ALIASES.of(tx), row.name, row.version)
+_OWNER: Final = "workspace = 'default' AND name = $1 AND version = $2"
+_TAGS_OF_ONE: Final = ("model_version_tags", _OWNER, "key", "value", 2)
+_ALIASES_OF_ONE: Final = ("registered_model_aliases", _OWNER, "alias", "alias", 2)
+TAG_SIZES = Scoped(keyed.sizes(*_TAGS_OF_ONE))
+TAGS_BY_KEY = Scoped(keyed.rows(*_TAGS_OF_ONE))
+ALIAS_SIZES = Scoped(keyed.sizes(*_ALIASES_OF_ONE))
+ALIASES_BY_KEY = Scoped(keyed.rows(*_ALIASES_OF_ONE))
+
+
+async def whole(tx: Tx, row: VersionRow, most: int = ALL_ROWS) -> Whole:
+    """A version with its tags and aliases. Raises `TooLong` for more than `most` of either."""
+    tags = at_most(await tx.fetch(TAGS.of(tx), row.name, row.version, most + 1), most)
+    aliases = at_most(await tx.fetch(ALIASES.of(tx), row.name, row.version, most + 1), most)
     return Whole(row, tags, [alias for (alias,) in aliases])
 
 
@@ -195,11 +205,15 @@ async def latest(tx: Tx, names: Sequence[str], most: int = ALL_ROWS) -> list[Who
     """
     if not names:
         return []
+    return await with_tags(tx, await latest_rows(tx, names), most)
+
+
+async def latest_rows(tx: Tx, names: Sequence[str]) -> list[Row]:
+    """The rows of `latest`."""
     rows = await tx.fetch(LATEST.of(tx), tx.array(names))
-    by_age = sorted(
-        rows, key=lambda row: (row[-1], row[0])
-    )  # the oldest version of the stage, name
-    return await with_tags(tx, [row[:-1] for row in by_age], most)
+    # By the oldest version of the stage, then by name.
+    by_age = sorted(rows, key=lambda row: (row[-1], row[0]))
+    return [row[:-1] for row in by_age]
 
 
 async def search(tx: Tx, page: Page) -> tuple[list[Whole], str | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -12,10 +12,20 @@ from headrace.contract.limits import SEARCH_MAX_MODEL_VERSIONS
 from headrace.contract.scalars import (
     INT64_MIN,
     CheckedStr,
+    DemandedStr,
     LongStr,
     Message,
     OptionalStr,
-    UncheckedStr,
+)
+
+# A stage, in any case, in a description for clients; its reader says what is wrong with others.
+STAGE: Final = (
+    "^("
+    + "|".join(
+        "".join(f"[{letter.upper()}{letter.lower()}]" for letter in stage)
+        for stage in ("none", "staging", "production", "archived")
+    )
+    + ")$"
 )
 
 
@@ -41,8 +51,8 @@ class ModelVersionKey(Message):
 class DownloadUriKey(Message):
     """GET model-versions/get-download-uri, where nothing is checked to be there"""
 
-    name: UncheckedStr = None
-    version: UncheckedStr = None
+    name: DemandedStr = None
+    version: DemandedStr = None
 
 
 class UpdateModelVersion(Message):
@@ -58,7 +68,7 @@ class TransitionStage(Message):
 
     name: CheckedStr
     version: CheckedStr
-    stage: CheckedStr
+    stage: Annotated[CheckedStr, Meta(extra_json_schema={"pattern": STAGE})]
     archive_existing_versions: Annotated[bool | None, Meta(extra={"checks": ("bool",)})] = None
 
 

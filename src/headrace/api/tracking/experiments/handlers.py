@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Final
 
 from headrace import search
 from headrace.api.context import Context
 from headrace.api.nouns import ViewType
-from headrace.api.pieces import Listing, long_page
+from headrace.api.pieces import MOST_OF_ONE, answer_in_pieces, long_page
 from headrace.api.results import Chunks, Encoded, TooLong, encode
-from headrace.api.tracking.experiments import location, sql, tag_rules, transactions
+from headrace.api.tracking.experiments import location, pieces, sql, tag_rules, transactions
 from headrace.api.tracking.experiments.ids import parse_id
 from headrace.api.tracking.experiments.types import (
     CreatedExperiment,
@@ -25,6 +24,7 @@ from headrace.api.tracking.experiments.types import (
     UpdateExperiment,
 )
 from headrace.api.tracking.experiments.view import experiment, experiments
+from headrace.api.tracking.runs import assessments_sql
 from headrace.contract import errors
 from headrace.contract.clock import now_ms
 from headrace.contract.errors import invalid
@@ -32,6 +32,7 @@ from headrace.contract.limits import MAX_EXPERIMENT_NAME, SEARCH_MAX_RESULTS
 from headrace.contract.names import check_length
 from headrace.contract.scalars import Empty
 from headrace.db.errors import UniqueViolation
+from headrace.db.sql import Sql
 
 
 async def create(req: CreateExperiment, ctx: Context) -> CreatedExperiment:
@@ -61,27 +62,35 @@ async def create(req: CreateExperiment, ctx: Context) -> CreatedExperiment:
     return CreatedExperiment(experiment_id=str(number))
 
 
-async def get(req: ExperimentId, ctx: Context) -> ExperimentAnswer:
+async def get(req: ExperimentId, ctx: Context) -> ExperimentAnswer | Chunks:
     """GET /2.0/mlflow/experiments/get
 
     Deleted experiments are returned too. Errors: RESOURCE_DOES_NOT_EXIST.
     """
     number = parse_id(req.experiment_id)
-    found = await ctx.db.read_point(sql.find, sql.BY_ID, number)
+    found = await _find(ctx, sql.BY_ID, number)
     if found is None:
         raise errors.experiment_not_found(number)
-    return ExperimentAnswer(experiment=experiment(*found))
+    return found
 
 
-async def get_by_name(req: ExperimentName, ctx: Context) -> ExperimentAnswer:
+async def get_by_name(req: ExperimentName, ctx: Context) -> ExperimentAnswer | Chunks:
     """GET /2.0/mlflow/experiments/get-by-name
 
     Deleted experiments are returned too. Errors: RESOURCE_DOES_NOT_EXIST.
     """
-    found = await ctx.db.read_point(sql.find, sql.BY_NAME, req.experiment_name)
+    found = await _find(ctx, sql.BY_NAME, req.experiment_name)
     if found is None:
         raise errors.not_found(f"Could not find experiment with name '{req.experiment_name}'")
-    return ExperimentAnswer(experiment=experiment(*found))
+    return found
+
+
+async def _find(ctx: Context, statement: Sql, key: object) -> ExperimentAnswer | Chunks | None:
+    try:
+        found = await ctx.db.read_point(sql.find, statement, key, MOST_OF_ONE)
+    except TooLong:
+        return Chunks(answer_in_pieces(b"experiment", pieces.parts_by(ctx.db, statement, key)))
+    return ExperimentAnswer(experiment=experiment(*found)) if found else None
 
 
 async def search_experiments(req: SearchExperiments, ctx: Context) -> Encoded | Chunks:
@@ -103,18 +112,13 @@ async def search_experiments(req: SearchExperiments, ctx: Context) -> Encoded | 
     try:
         return await ctx.shared.get(key, partial(_small_page, ctx, page_of()))
     except TooLong:
-        return await long_page(ctx.db, EXPERIMENTS, page_of(columns=("experiment_id",)))
+        return await long_page(ctx.db, pieces.EXPERIMENTS, page_of(columns=("experiment_id",)))
 
 
 async def _small_page(ctx: Context, page: search.Page) -> Encoded:
     rows, tags, token = await ctx.db.read(sql.small_page, page)
     shown = ExperimentPage(experiments=experiments(rows, tags), next_page_token=token)
     return Encoded(encode(shown))
-
-
-EXPERIMENTS: Final[Listing[int]] = Listing(
-    b"experiments", sql.weigh, sql.read, lambda found: experiments(*found)
-)
 
 
 def check_max_results(limit: int) -> int:
@@ -145,9 +149,12 @@ async def update(req: UpdateExperiment, ctx: Context) -> Empty:
 async def delete(req: ExperimentId, ctx: Context) -> Empty:
     """POST /2.0/mlflow/experiments/delete
 
-    Marks the experiment and its active runs deleted. Errors: RESOURCE_DOES_NOT_EXIST (none, or deleted).
+    Marks the experiment and its active runs deleted, and deletes the assessments that its runs made.
+    Errors: RESOURCE_DOES_NOT_EXIST (none, or deleted).
     """
-    await ctx.db.write(transactions.set_stage, parse_id(req.experiment_id), "deleted")
+    number = parse_id(req.experiment_id)
+    made = await ctx.db.read(assessments_sql.find, assessments_sql.OF_EXPERIMENT, number)
+    await ctx.db.write(transactions.delete, number, made)
     return Empty()
 
 
@@ -156,7 +163,7 @@ async def restore(req: ExperimentId, ctx: Context) -> Empty:
 
     Brings back all runs, also those deleted one by one. Errors: RESOURCE_DOES_NOT_EXIST (none, or active).
     """
-    await ctx.db.write(transactions.set_stage, parse_id(req.experiment_id), "active")
+    await ctx.db.write(transactions.restore, parse_id(req.experiment_id))
     return Empty()
 
 

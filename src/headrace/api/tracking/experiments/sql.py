@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.api.pieces import ALL_ROWS, PAIR_BYTES, at_most, at_once, first_rows
+from headrace.db import keyed
 from headrace.db.base import Row, Tx
 from headrace.db.sql import Bulk, Sql, statement
 
@@ -72,18 +73,25 @@ RESTORE_RUNS = Sql(
 )
 
 
+_TAGS_OF_ONE = ("experiment_tags", "experiment_id = $1", "key", "value", 1)
+TAG_SIZES = Sql(keyed.sizes(*_TAGS_OF_ONE))
+TAGS_BY_KEY = Sql(keyed.rows(*_TAGS_OF_ONE))
+
+
 async def row_of(tx: Tx, sql: Sql, key: Any) -> ExperimentRow | None:
     """The experiment that `sql` (BY_ID, BY_NAME) finds by `key`."""
     row = await tx.fetchrow(sql, key)
     return None if row is None else ExperimentRow(*row)
 
 
-async def find(tx: Tx, sql: Sql, key: Any) -> tuple[ExperimentRow, list[Row]] | None:
-    """The experiment that `sql` (BY_ID, BY_NAME) finds by `key`, and its tags."""
+async def find(
+    tx: Tx, sql: Sql, key: Any, most: int = ALL_ROWS
+) -> tuple[ExperimentRow, list[Row]] | None:
+    """The experiment that `sql` (BY_ID, BY_NAME) finds by `key`, and its tags; `TooLong` for more than `most`."""
     row = await row_of(tx, sql, key)
     if row is None:
         return None
-    return row, await tx.fetch(TAGS, tx.array([row.experiment_id]), ALL_ROWS)
+    return row, at_most(await tx.fetch(TAGS, tx.array([row.experiment_id]), most + 1), most)
 
 
 async def search(tx: Tx, page: Page) -> tuple[Sequence[Row], list[Row], str | None]:

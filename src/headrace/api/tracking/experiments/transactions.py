@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from headrace.api.tracking.experiments import sql, tag_rules
 from headrace.api.tracking.experiments.ids import not_active
+from headrace.api.tracking.runs import assessments_sql
 from headrace.contract import errors
 from headrace.contract.clock import now_ms
 from headrace.contract.errors import ApiError, ErrorCode
@@ -41,15 +42,21 @@ async def rename(tx: Tx, number: int, name: str) -> None:
     await tx.execute(sql.RENAME, number, name, now_ms())
 
 
-async def set_stage(tx: Tx, number: int, stage: str) -> None:
-    """Delete or restore an experiment and its runs. Raises RESOURCE_DOES_NOT_EXIST."""
+async def delete(tx: Tx, number: int, made: list[str]) -> None:
+    """Delete an experiment, its runs, and the assessments that they `made`. Raises RESOURCE_DOES_NOT_EXIST."""
     now = now_ms()
-    if not await tx.execute(sql.SET_STAGE, number, stage, now):
+    # Before the row of the experiment is locked, because they take longest.
+    await assessments_sql.delete(tx, assessments_sql.OF_EXPERIMENT, number, made)
+    if not await tx.execute(sql.SET_STAGE, number, "deleted", now):
         raise errors.experiment_not_found(number)
-    if stage == "deleted":
-        await tx.execute(sql.DELETE_RUNS, number, now)
-    else:
-        await tx.execute(sql.RESTORE_RUNS, number)
+    await tx.execute(sql.DELETE_RUNS, number, now)
+
+
+async def restore(tx: Tx, number: int) -> None:
+    """Restore an experiment and its runs. Raises RESOURCE_DOES_NOT_EXIST."""
+    if not await tx.execute(sql.SET_STAGE, number, "active", now_ms()):
+        raise errors.experiment_not_found(number)
+    await tx.execute(sql.RESTORE_RUNS, number)
 
 
 async def set_tag(tx: Tx, number: int, key: str, value: str) -> None:

@@ -7,7 +7,9 @@ from typing import Annotated
 from msgspec import Meta
 
 from headrace.api.nouns import Tag, ViewType
+from headrace.contract.limits import SEARCH_MAX_RESULTS
 from headrace.contract.scalars import (
+    DEMANDED,
     ExperimentNumber,
     LongStr,
     Message,
@@ -87,7 +89,10 @@ class DeleteExperimentTag(Message):
 class SearchExperiments(Message):
     """GET and POST experiments/search"""
 
-    max_results: OptionalInt64 = None
+    max_results: Annotated[
+        OptionalInt64,
+        Meta(extra=DEMANDED, extra_json_schema={"minimum": 1, "maximum": SEARCH_MAX_RESULTS}),
+    ] = None
     page_token: OptionalStr = None
     filter: LongStr = None
     order_by: Annotated[list[str], Meta(extra={"checks": ("array",)})] = []

@@ -10,11 +10,11 @@ from uuid import uuid4
 from headrace import search
 from headrace.api.context import Context
 from headrace.api.nouns import Tag
-from headrace.api.pieces import Listing, long_page
+from headrace.api.pieces import MOST_OF_ONE, answer_in_pieces, long_page
 from headrace.api.results import Chunks, TooLong
 from headrace.api.tracking.experiments import sql as experiments_sql
 from headrace.api.tracking.experiments.ids import not_active, parse_id
-from headrace.api.tracking.logged_models import sql
+from headrace.api.tracking.logged_models import pieces, sql
 from headrace.api.tracking.logged_models.sql import Logged, ModelRow
 from headrace.api.tracking.logged_models.types import (
     STATUSES,
@@ -116,15 +116,21 @@ async def create(req: CreateLoggedModel, ctx: Context) -> LoggedModelAnswer:
     return await ctx.db.write(_create, parse_id(req.experiment_id), req, name)
 
 
-async def get(req: GetLoggedModel, ctx: Context) -> LoggedModelAnswer:
+async def get(req: GetLoggedModel, ctx: Context) -> LoggedModelAnswer | Chunks:
     """GET /2.0/mlflow/logged-models/{model_id}
 
     Errors: RESOURCE_DOES_NOT_EXIST (none, or deleted without `allow_deleted=true`).
     """
     check_served(ctx.db.schema)
     model_id = req.model_id or ""
-    found = await ctx.db.read_point(sql.find, model_id)
     with_deleted = (req.allow_deleted or "").lower() == "true"
+    try:
+        found = await ctx.db.read_point(sql.find, model_id, MOST_OF_ONE)
+    except TooLong:
+        model = await ctx.db.read_point(sql.row_of, model_id)
+        if model is None or (model.lifecycle_stage == "deleted" and not with_deleted):
+            raise model_not_found(model_id) from None
+        return Chunks(answer_in_pieces(b"model", pieces.parts(ctx.db, model_id)))
     if found is None or (found[0].lifecycle_stage == "deleted" and not with_deleted):
         raise model_not_found(model_id)
     row, logged = found
@@ -243,8 +249,5 @@ async def search_models(req: SearchLoggedModels, ctx: Context) -> LoggedModelPag
     try:
         rows, logged, token = await ctx.db.read(sql.small_page, page_of(columns=sql.COLUMNS))
     except TooLong:
-        return await long_page(ctx.db, MODELS, page_of(columns=("model_id",)))
+        return await long_page(ctx.db, pieces.MODELS, page_of(columns=("model_id",)))
     return LoggedModelPage(models=models(rows, logged), next_page_token=token)
-
-
-MODELS: Final[Listing[str]] = Listing(b"models", sql.weigh, sql.read, lambda found: models(*found))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from headrace.api.pieces import ALL_ROWS, MOST_VALUES, PAIR_BYTES, at_most, at_once, first_rows
+from headrace.db import keyed
 from headrace.db.base import Row, Tx
 from headrace.db.sql import Bulk, Replace, Sql
 
@@ -119,16 +120,38 @@ async def logged(tx: Tx, model_ids: Sequence[str], most: int = ALL_ROWS) -> Logg
     )
 
 
+def _of_one(text: Callable[..., str], kind: str) -> Sql:
+    return Sql(text(f"logged_model_{kind}s", "model_id = $1", f"{kind}_key", f"{kind}_value", 1))
+
+
+PARAM_SIZES = _of_one(keyed.sizes, "param")
+PARAMS_BY_KEY = _of_one(keyed.rows, "param")
+TAG_SIZES = _of_one(keyed.sizes, "tag")
+TAGS_BY_KEY = _of_one(keyed.rows, "tag")
+_ORDER: Final = "metric_name {bytewise}, metric_timestamp_ms, metric_step, run_id {bytewise}"
+# Points of a model after one (name, timestamp, step, run), at most $6; nulls: from the first on.
+METRICS_PART = Sql(
+    "SELECT model_id, metric_name, metric_value, metric_timestamp_ms, metric_step, dataset_name,"
+    " dataset_digest, run_id FROM logged_model_metrics WHERE model_id = $1"
+    f" AND (CAST($2 AS varchar) IS NULL OR ({_ORDER}) > ($2, $3, $4, $5)) ORDER BY {_ORDER} LIMIT $6"
+)
+
+
+async def metrics_part(tx: Tx, model_id: str, place: Sequence[object], limit: int) -> list[Row]:
+    """Points of a model (`METRICS`) that come after a place."""
+    return await tx.fetch(METRICS_PART, model_id, *place, limit)
+
+
 async def row_of(tx: Tx, model_id: str) -> ModelRow | None:
     """One model, deleted or not."""
     row = await tx.fetchrow(MODEL, model_id)
     return None if row is None else ModelRow(*row)
 
 
-async def find(tx: Tx, model_id: str) -> tuple[ModelRow, Logged] | None:
-    """One model, deleted or not, and what belongs to it."""
+async def find(tx: Tx, model_id: str, most: int = ALL_ROWS) -> tuple[ModelRow, Logged] | None:
+    """One model, deleted or not, and what belongs to it. Raises `TooLong` for more than `most` rows of one kind."""
     row = await row_of(tx, model_id)
-    return None if row is None else (row, await logged(tx, [model_id]))
+    return None if row is None else (row, await logged(tx, [model_id], most))
 
 
 async def small_page(tx: Tx, page: Page) -> tuple[Sequence[Row], Logged, str | None]:

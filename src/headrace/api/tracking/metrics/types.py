@@ -9,7 +9,9 @@ from msgspec import Meta
 
 from headrace.contract.limits import MAX_HISTORY_BULK_RUNS, MAX_HISTORY_INTERVAL_ROWS
 from headrace.contract.scalars import (
+    DEMANDED,
     CheckedStr,
+    DemandedStr,
     Int32,
     Message,
     OptionalInt32,
@@ -32,8 +34,11 @@ class GetHistory(Message):
 class GetHistoryBulk(Message):
     """GET metrics/get-history-bulk: what is missing or wrong is found by the handler, in stock's order"""
 
-    run_id: list[str] = []
-    metric_key: UncheckedStr = None
+    run_id: Annotated[
+        list[str],
+        Meta(extra=DEMANDED, extra_json_schema={"minItems": 1, "maxItems": MAX_HISTORY_BULK_RUNS}),
+    ] = []
+    metric_key: DemandedStr = None
     max_results: UncheckedStr = None
 
 

@@ -11,7 +11,7 @@ from headrace.api.pieces import long_page, whole_page
 from headrace.api.pieces import pieces as pieces_of
 from headrace.api.results import Chunks, Encoded, TooLong, encode
 from headrace.api.tracking.experiments.ids import parse_ids
-from headrace.api.tracking.runs import batch, pieces, sql, transactions, view
+from headrace.api.tracking.runs import assessments_sql, batch, pieces, sql, transactions, view
 from headrace.api.tracking.runs import create as creation
 from headrace.api.tracking.runs import update as updating
 from headrace.api.tracking.runs.types import (
@@ -66,7 +66,7 @@ async def get(req: GetRun, ctx: Context) -> RunAnswer | Chunks:
     Errors: RESOURCE_DOES_NOT_EXIST.
     """
     found: tuple[Row, sql.Logged | None] | None = await ctx.runs.get(req.run_id)
-    if found is None:
+    if found is None or found[0][8] is None:  # a row without a stage is a note of `headrace gc`
         raise errors.run_not_found(req.run_id)
     row, logged = found
     if logged is None:
@@ -89,8 +89,9 @@ async def delete(req: RunId, ctx: Context) -> Empty:
 
     Also deletes the assessments that the run made. Deleting twice is fine. Errors: RESOURCE_DOES_NOT_EXIST.
     """
-    has_assessments = await ctx.db.read(transactions.has_assessments, req.run_id)
-    await ctx.db.write(transactions.delete, req.run_id, now_ms(), has_assessments)
+    source = assessments_sql.source_run(req.run_id)
+    made = await ctx.db.read(assessments_sql.find, assessments_sql.OF_RUN, source)
+    await ctx.db.write(transactions.delete, req.run_id, now_ms(), made)
     return EMPTY
 
 

@@ -38,7 +38,7 @@ from headrace.contract.limits import (
     MAX_SEARCH_DATASETS_ROWS,
 )
 from headrace.contract.names import check_length, invalid_value
-from headrace.contract.scalars import Empty, Message
+from headrace.contract.scalars import DEMANDED, Empty, ExperimentNumbers, Message
 from headrace.db.base import Tx
 
 HISTORY_TAG = "mlflow.log-model.history"
@@ -48,7 +48,13 @@ EMPTY = Empty()
 class SearchDatasets(Message):
     """POST experiments/search-datasets"""
 
-    experiment_ids: Annotated[list[str], Meta()] = []
+    experiment_ids: Annotated[
+        ExperimentNumbers,
+        Meta(
+            extra=DEMANDED,
+            extra_json_schema={"minItems": 1, "maxItems": MAX_SEARCH_DATASETS_EXPERIMENTS},
+        ),
+    ] = []
 
 
 class DatasetSummary(Message):

@@ -145,7 +145,10 @@ UPDATE_RUN = Sql(
     sqlite="UPDATE runs SET status = COALESCE($2, status), end_time = COALESCE($3, end_time), name = COALESCE($4, name)"
     " WHERE run_uuid = $1",
 )
-SET_STAGE = Sql("UPDATE runs SET lifecycle_stage = $2, deleted_time = $3 WHERE run_uuid = $1")
+SET_STAGE = Sql(  # not of a row that `headrace gc` keeps for itself: it has no stage
+    "UPDATE runs SET lifecycle_stage = $2, deleted_time = $3"
+    " WHERE run_uuid = $1 AND lifecycle_stage IS NOT NULL"
+)
 DELETE_TAG = Sql("DELETE FROM tags WHERE run_uuid = $1 AND key = $2")
 # Its value ($3 where it is new); nobody else changes it until the transaction ends.
 CLAIM_TAG = Sql(
@@ -156,15 +159,6 @@ UPSERT_TAG = Sql(
     "INSERT INTO tags (run_uuid, key, value) VALUES ($1, $2, $3)"
     " ON CONFLICT (key, run_uuid) DO UPDATE SET value = EXCLUDED.value"
 )
-# Assessments that a run made, which runs/delete takes with it. MLflow looks for `source_run` in the text too; no
-# index helps, and a cast to JSON fails at the first text that is none.
-HAS_ASSESSMENTS = Sql("SELECT 1 FROM assessments WHERE {contains assessment_metadata $1} LIMIT 1")
-DELETE_ASSESSMENTS = Sql("DELETE FROM assessments WHERE {contains assessment_metadata $1}")
-
-
-def source_run(run_id: str) -> str:
-    """What the metadata of an assessment holds that a run made, as MLflow writes JSON."""
-    return f'"mlflow.assessment.sourceRunId": "{run_id}"'
 
 
 async def stages(tx: Tx, run_ids: Iterable[str]) -> dict[str, RunStage]:

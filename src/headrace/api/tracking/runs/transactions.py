@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from headrace.api.pieces import first_rows
 from headrace.api.results import Beginning, TooLong
-from headrace.api.tracking.runs import sql
+from headrace.api.tracking.runs import assessments_sql, sql
 from headrace.api.tracking.runs.batch import not_active
 from headrace.contract import errors
 from headrace.db.base import Row, Tx
@@ -25,17 +25,11 @@ async def check_active(tx: Tx, run_id: str) -> sql.RunStage:
     return run
 
 
-async def has_assessments(tx: Tx, run_id: str) -> bool:
-    """Whether the run made assessments. Reads the whole table, so no write transaction should ask."""
-    if not tx.schema.has("assessments", "assessment_metadata"):
-        return False
-    return await tx.fetchrow(sql.HAS_ASSESSMENTS, sql.source_run(run_id)) is not None
-
-
-async def delete(tx: Tx, run_id: str, deleted_time: int, with_assessments: bool) -> None:
-    """Delete a run; `deleted_time` in milliseconds. Raises RESOURCE_DOES_NOT_EXIST."""
-    if with_assessments:  # first, since it takes longest: the run's row is locked last
-        await tx.execute(sql.DELETE_ASSESSMENTS, sql.source_run(run_id))
+async def delete(tx: Tx, run_id: str, deleted_time: int, made: list[str]) -> None:
+    """Delete a run and the assessments that it made; `deleted_time` in milliseconds. Raises RESOURCE_DOES_NOT_EXIST."""
+    # First, because they take longest: the run's row is locked last.
+    source = assessments_sql.source_run(run_id)
+    await assessments_sql.delete(tx, assessments_sql.OF_RUN, source, made)
     if not await tx.execute(sql.SET_STAGE, run_id, "deleted", deleted_time):
         raise errors.run_not_found(run_id)
 

@@ -11,7 +11,9 @@ from msgspec import Meta
 from headrace.api.nouns import KeyValue, Tag, ViewType
 from headrace.contract.limits import SEARCH_MAX_RESULTS
 from headrace.contract.scalars import (
+    DEMANDED,
     INT32_MIN,
+    NUMBER_AS_TEXT,
     CheckedStr,
     ExperimentNumbers,
     Int64,
@@ -115,7 +117,9 @@ class DeleteTag(Message):
 class CreateRun(Message):
     """POST runs/create"""
 
-    experiment_id: OptionalStr = None
+    experiment_id: Annotated[
+        OptionalStr, Meta(extra=DEMANDED, extra_json_schema=NUMBER_AS_TEXT)
+    ] = None
     user_id: UncheckedStr = None
     run_name: OptionalStr = None
     start_time: OptionalMillis = None

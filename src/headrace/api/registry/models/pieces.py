@@ -1,0 +1,57 @@
+"""Registered models in pieces: pages of many, and models with so many tags that they are not held whole."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final
+
+from headrace.api.nouns import KeyValue
+from headrace.api.pieces import Listing, Many, in_pieces
+from headrace.api.registry.models import sql, transactions
+from headrace.api.registry.models.lookup import existing
+from headrace.api.registry.models.transactions import Belongings
+from headrace.api.registry.models.types import Alias
+from headrace.api.registry.models.view import models
+from headrace.api.registry.versions import pieces as versions
+from headrace.api.registry.versions.sql import weigh_models
+from headrace.contract.errors import ApiError
+from headrace.db.base import Database
+
+LISTS: Final = (
+    Many(b"tags", sql.TAG_SIZES.of, sql.TAGS_BY_KEY.of, lambda row: KeyValue(row[0], row[1] or "")),
+    Many(
+        b"aliases",
+        sql.ALIAS_SIZES.of,
+        sql.ALIASES_BY_KEY.of,
+        lambda row: Alias(row[0], str(row[1])),
+    ),
+)
+
+
+async def parts(db: Database, name: str) -> AsyncGenerator[bytes, None]:
+    """The JSON of one model; nothing if there is no such model."""
+    try:
+        row = await db.read(existing, name)
+    except ApiError:  # it was deleted a moment ago
+        return
+    (shown,) = models([row], Belongings((), (), ()))
+    last = b""
+    async with aclosing(in_pieces(db, shown, (name,), LISTS)) as found:
+        async for part in found:
+            if last:
+                yield last
+            last = part
+    before = b',"latest_versions":['
+    for version in await db.read(transactions.newest, name):
+        async with aclosing(versions.listed(db, (name, version[1]))) as found:
+            async for part in found:
+                yield before + part
+                before = b""
+        before = before or b","
+    yield (b"]" if before == b"," else b"") + last
+
+
+MODELS: Final[Listing[str]] = Listing(
+    b"registered_models", weigh_models, transactions.read, lambda found: models(*found), parts
+)

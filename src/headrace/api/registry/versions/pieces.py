@@ -1,0 +1,48 @@
+"""Model versions in pieces: pages of many, and versions with so many tags that they are not held whole."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final
+
+from headrace.api.nouns import KeyValue
+from headrace.api.pieces import Listing, Many, in_pieces
+from headrace.api.registry.versions import sql
+from headrace.api.registry.versions.lookup import existing_version
+from headrace.api.registry.versions.sql import Key, Whole
+from headrace.api.registry.versions.view import model_version
+from headrace.contract.errors import ApiError
+from headrace.db.base import Database
+
+TAGS: Final = Many(
+    b"tags", sql.TAG_SIZES.of, sql.TAGS_BY_KEY.of, lambda row: KeyValue(row[0], row[1] or "")
+)
+ALIASES: Final = Many(b"aliases", sql.ALIAS_SIZES.of, sql.ALIASES_BY_KEY.of, lambda row: row[0])
+
+
+async def parts(
+    db: Database, key: Key, lists: tuple[Many, ...] = (TAGS, ALIASES)
+) -> AsyncGenerator[bytes, None]:
+    """The JSON of one version; nothing if there is no such version."""
+    try:
+        row = await db.read(existing_version, *key)
+    except ApiError:  # it was deleted a moment ago
+        return
+    async with aclosing(in_pieces(db, model_version(Whole(row, ())), key, lists)) as found:
+        async for part in found:
+            yield part
+
+
+def listed(db: Database, key: Key) -> AsyncGenerator[bytes, None]:
+    """The JSON of a version in a list, which has no aliases."""
+    return parts(db, key, (TAGS,))
+
+
+VERSIONS: Final[Listing[Key]] = Listing(
+    b"model_versions",
+    sql.weigh,
+    sql.read,
+    lambda found: [model_version(one) for one in found],
+    listed,
+)

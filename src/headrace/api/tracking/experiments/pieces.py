@@ -1,0 +1,43 @@
+"""Experiments in pieces: pages of many, and experiments with so many tags that they are not held whole."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final
+
+from headrace.api.nouns import Tag
+from headrace.api.pieces import Listing, Many, in_pieces
+from headrace.api.tracking.experiments import sql
+from headrace.api.tracking.experiments.view import experiment, experiments
+from headrace.db.base import Database
+from headrace.db.sql import Sql
+
+LISTS: Final = (
+    Many(
+        b"tags",
+        lambda _: sql.TAG_SIZES,
+        lambda _: sql.TAGS_BY_KEY,
+        lambda row: Tag(key=row[0], value=row[1] or ""),
+    ),
+)
+
+
+async def parts_by(db: Database, statement: Sql, key: object) -> AsyncGenerator[bytes, None]:
+    """The JSON of the experiment that a statement (BY_ID, BY_NAME) finds; nothing if there is none."""
+    row = await db.read(sql.row_of, statement, key)
+    if row is None:
+        return
+    async with aclosing(in_pieces(db, experiment(row, ()), (row[0],), LISTS)) as found:
+        async for part in found:
+            yield part
+
+
+def parts(db: Database, number: int) -> AsyncGenerator[bytes, None]:
+    """The JSON of one experiment; nothing if there is no such experiment."""
+    return parts_by(db, sql.BY_ID, number)
+
+
+EXPERIMENTS: Final[Listing[int]] = Listing(
+    b"experiments", sql.weigh, sql.read, lambda found: experiments(*found), parts
+)

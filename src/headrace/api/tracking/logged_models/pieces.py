@@ -1,0 +1,60 @@
+"""Logged models in pieces: pages of many, and models to which so much was logged that they are not held whole."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final
+
+from headrace.api.nouns import KeyValue
+from headrace.api.pieces import MOST_VALUES, Listing, Many, in_pieces
+from headrace.api.results import encode
+from headrace.api.tracking.logged_models import sql
+from headrace.api.tracking.logged_models.sql import Logged
+from headrace.api.tracking.logged_models.types import LoggedModelData
+from headrace.api.tracking.logged_models.view import models
+from headrace.db.base import Database
+
+TAGS: Final = Many(
+    b"tags",
+    lambda _: sql.TAG_SIZES,
+    lambda _: sql.TAGS_BY_KEY,
+    lambda row: KeyValue(row[0], row[1]),
+)
+PARAMS: Final = Many(
+    b"params",
+    lambda _: sql.PARAM_SIZES,
+    lambda _: sql.PARAMS_BY_KEY,
+    lambda row: KeyValue(row[0], row[1]),
+)
+
+
+async def parts(db: Database, model_id: str) -> AsyncGenerator[bytes, None]:
+    """The JSON of one model; nothing if there is no such model."""
+    row = await db.read(sql.row_of, model_id)
+    if row is None:
+        return
+    (shown,) = models([row], Logged([], [], []))
+    yield b'{"info":'
+    async with aclosing(in_pieces(db, shown.info, (model_id,), (TAGS,))) as found:
+        async for part in found:
+            yield part
+    yield b',"data":{"metrics":['
+    place: tuple[object, ...] = (None,) * 4
+    comma = b""
+    while points := await db.read(sql.metrics_part, model_id, place, MOST_VALUES):
+        (some,) = models([row], Logged([], [], points))
+        yield comma + encode(some.data.metrics)[1:-1]
+        last = points[-1]
+        comma, place = b",", (last[1], last[3], last[4], last[7])
+    yield b"]"
+    async with aclosing(in_pieces(db, LoggedModelData(), (model_id,), (PARAMS,))) as found:
+        async for part in found:  # the first is the beginning of an object, which has begun
+            if part != b"{":
+                yield part
+    yield b"}"
+
+
+MODELS: Final[Listing[str]] = Listing(
+    b"models", sql.weigh, sql.read, lambda found: models(*found), parts
+)
