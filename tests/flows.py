@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pytest
 
 SOURCE = f"{Path(headrace.__file__).parent}/"
-STATEMENTS = ("fetch", "fetchrow", "execute", "executemany", "insert_many", "copy_new")
+STATEMENTS = ("fetch", "fetchrow", "execute", "executemany", "copy_new")
 Calls = list[str]  # each "file: function"
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from headrace.api.tracking.runs.sql import UPDATE_RUN, RunStage, locked, stages
+from headrace.api.tracking.runs.sql import STAGES, UPDATE_RUN, RunStage, locked
 from headrace.commit.kinds import MAX_GROUP_OPS
 from headrace.db.base import Tx
 from headrace.db.errors import UniqueViolation
@@ -162,10 +162,11 @@ def _flags(rows: Sequence[Point]) -> bytes:
 async def insert_points_of_active(tx: Tx, batches: Sequence[Batch]) -> dict[str, RunStage]:
     """Write the points of all runs that are active; returns what `stages` would. One statement on PostgreSQL."""
     if tx.dialect == "sqlite":
-        of_runs = await stages(tx, {batch.run_id for batch in batches})
-        active = {run for run, stage in of_runs.items() if stage.lifecycle_stage == "active"}
+        found = await tx.fetch(STAGES, tx.array(sorted({batch.run_id for batch in batches})))
+        stages = {row[0]: RunStage(*row) for row in found}
+        active = {run for run, stage in stages.items() if stage.lifecycle_stage == "active"}
         await insert_points(tx, [batch for batch in batches if batch.run_id in active])
-        return of_runs
+        return stages
     rows = _points(batches)
     newest = set(map(id, _newest(rows)))
     flags = bytes(row[5] | (IS_NEWEST if id(row) in newest else 0) for row in rows)
