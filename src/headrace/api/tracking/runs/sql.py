@@ -64,16 +64,19 @@ STAGES = Sql(
 # SQLite meets the rows of one run in the order of their rowid, in the index as well as in the table; ORDER BY would
 # make it sort those of all runs.
 def _logged(table: str, columns: str, where: str = "") -> Sql:
-    select = f"SELECT run_uuid, {columns} FROM {table} WHERE run_uuid {{in $1 text}}{where}"
-    return Sql(postgres=f"{select} ORDER BY ctid LIMIT $2", sqlite=f"{select} LIMIT $2")
+    select = f"SELECT run_uuid, {columns} FROM {table} WHERE run_uuid {{{{in $1 text}}}}{where}"
+    return Sql(
+        postgres=select.format(size="octet_length") + " ORDER BY ctid LIMIT $2",
+        sqlite=select.format(size="length") + " LIMIT $2",  # it counts characters without a copy
+    )
 
 
 METRICS = _logged("latest_metrics", "key, value, timestamp, step, is_nan")
-# Values of more than so many bytes are read apart: many of them would be too much at once.
+# Values of more than so many bytes (SQLite: characters) are read apart: many of them would be too much at once.
 SHORT: Final = 800
 MOST_LONG_VALUES: Final = 1000  # of up to 8,000 characters
-_SHORT_VALUE: Final = f"key, CASE WHEN {{bytes value}} <= {SHORT} THEN value END"
-_OF_KEYS: Final = " AND key {in $3 text}"
+_SHORT_VALUE: Final = f"key, CASE WHEN {{size}}(value) <= {SHORT} THEN value END"
+_OF_KEYS: Final = " AND key {{in $3 text}}"
 PARAMS = _logged("params", _SHORT_VALUE)
 LONG_PARAMS = _logged("params", "key, value", _OF_KEYS)
 TAGS = _logged("tags", _SHORT_VALUE)
