@@ -38,7 +38,7 @@ from headrace.db.postgres.pool import Connection, Pool, notice_silence, request_
 from headrace.db.postgres.transaction import PostgresTx
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 
     from headrace.db.base import Dialect, Load, Schema
 
@@ -130,6 +130,37 @@ def _sum(*loads: Load) -> Load:
     return in_use, idle, waiting, size
 
 
+class _Borrowed:
+    """A connection of a pool, for one use.
+
+    Raises the driver's errors as ours; a connection that is lost is terminated.
+    """
+
+    __slots__ = ("_connection", "_pool")
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def __aenter__(self) -> Connection:
+        self._connection = await self._pool.acquire()
+        return self._connection
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        connection = self._connection
+        try:
+            if isinstance(error, Lost):
+                connection.terminate()
+            elif isinstance(error, (asyncpg.PostgresError, *GONE)):
+                known = translate(error)
+                if isinstance(known, Unavailable) and connection.is_closed():
+                    known = Lost(known.text)
+                if isinstance(known, Lost):
+                    connection.terminate()
+                raise known from error
+        finally:
+            self._pool.release(connection)
+
+
 class PostgresDatabase:
     """One PostgreSQL database (or an engine that speaks its protocol)."""
 
@@ -201,49 +232,33 @@ class PostgresDatabase:
         notice_silence(connection)
         return connection
 
-    @staticmethod
-    async def _with_connection(pool: Pool, use: Callable[[Connection], Awaitable[T]]) -> T:
-        connection = await pool.acquire()
-        try:
-            return await use(connection)
-        except (asyncpg.PostgresError, *GONE) as error:
-            known = translate(error)
-            if isinstance(known, Unavailable) and connection.is_closed():
-                known = Lost(known.text)
-            if isinstance(known, Lost):
-                connection.terminate()
-            raise known from error
-        except Lost:
-            connection.terminate()
-            raise
-        finally:
-            pool.release(connection)
-
-    async def read(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+    def read(self, fn: Callable[..., Awaitable[T]], *args: Any) -> Coroutine[Any, Any, T]:
         """See `Database.read`.
 
         The statements of one read share a transaction only behind a transaction pooler: BEGIN and
         COMMIT cost two round trips, and stock MLflow reads at READ COMMITTED too. After a lost
         connection the read is retried once.
         """
-        return await self._read_from(self._readers, fn, args)
+        return self._read_from(self._readers, fn, args)
 
-    async def read_point(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+    def read_point(self, fn: Callable[..., Awaitable[T]], *args: Any) -> Coroutine[Any, Any, T]:
         """See `Database.read_point`."""
-        return await self._read_from(self._points, fn, args)
+        return self._read_from(self._points, fn, args)
 
     async def _read_from(self, pool: Pool, fn: Callable[..., Awaitable[T]], args: Any) -> T:
-        async def use(connection: Connection) -> T:
-            tx = PostgresTx(connection, self.schema, self.row_count)
-            if self._connector.pooler != "transaction":
-                return await fn(tx, *args)
-            async with connection.transaction():  # one for all statements, instead of one for each
-                return await fn(tx, *args)
-
-        try:
-            return await self._with_connection(pool, use)
-        except Lost:
-            return await self._with_connection(pool, use)
+        for is_last in (False, True):
+            try:
+                async with _Borrowed(pool) as connection:
+                    tx = PostgresTx(connection, self.schema, self.row_count)
+                    if self._connector.pooler != "transaction":
+                        return await fn(tx, *args)
+                    # One transaction for all statements, instead of one for each.
+                    async with connection.transaction():
+                        return await fn(tx, *args)
+            except Lost:
+                if is_last:
+                    raise
+        raise AssertionError("unreachable")
 
     async def _transaction(
         self,
@@ -323,9 +338,8 @@ class PostgresDatabase:
         give_up = monotonic() + DOUBT_S
         while monotonic() < give_up:
             try:
-                status = await self._with_connection(
-                    self._others, partial(commit_status.status_of, mark=mark)
-                )
+                async with _Borrowed(self._others) as connection:
+                    status = await commit_status.status_of(connection, mark=mark)
             except Unavailable as error:
                 log.debug("a COMMIT is still in doubt: %s", error.kind)
             else:
@@ -368,7 +382,8 @@ class PostgresDatabase:
         lost = False
         for attempt in range(1, RETRIES + 1):
             try:
-                return await self._with_connection(pool, use)
+                async with _Borrowed(pool) as connection:
+                    return await use(connection)
             except Lost:
                 # Lost before the COMMIT, so nothing is written. A second loss is not the fault of
                 # one connection.

@@ -172,11 +172,11 @@ class SqliteDatabase:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             raise
 
-    async def write_group(
+    def write_group(
         self, fn: Callable[..., Awaitable[T]], *args: Any, lock_s: float, alone: bool = False
-    ) -> T:
+    ) -> Coroutine[Any, Any, T]:
         """See `Database.write_group`. Transactions run one at a time, so only the file's lock can block them."""
-        return await self.write(fn, *args)
+        return self.write(fn, *args)
 
     async def ping(self) -> None:
         """See `Database.ping`. Runs in a reader thread, since the file system may hang."""
