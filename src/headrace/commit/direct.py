@@ -123,10 +123,10 @@ class DirectCommit(GroupCommit):
             raise
         return result
 
-    async def _run(self, batches: Batches, lock_s: float) -> list[list[Any]]:
+    def _transaction(self, batches: Batches, lock_s: float) -> tuple[Callable[..., Any], Any, bool]:
         self._turn_db.forget_committed()
         self._running = batches
-        return await super()._run(batches, lock_s)
+        return super()._transaction(batches, lock_s)
 
     def _commit_next(self) -> None:
         group: list[Waiting] = []

@@ -40,7 +40,7 @@ from headrace.db.errors import DatabaseError
 from headrace.monitor.redacted import redacted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Sequence
 
     from headrace.db.base import Database, Tx
 
@@ -138,7 +138,7 @@ class GroupCommit:
                 self._flushing < self._lanes and self._queued_bytes > SECOND_GROUP_BYTES
             ):
                 self._flushing += 1
-                self._start(self._flush())
+                self._keep(loop.create_task(self._flush()))
         if self._expiry is None:
             self._expiry = loop.call_later(MAX_WAIT_S, self._expire)
         return future
@@ -152,8 +152,8 @@ class GroupCommit:
             left_s = max(0, MAX_WAIT_S - (perf_counter() - min(since)))
             self._expiry = asyncio.get_running_loop().call_later(left_s, self._expire)
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        """Hold a reference to the task until it ends."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -206,7 +206,8 @@ class GroupCommit:
             group, history = parts.pop()
             batches = by_kind(group)
             try:
-                results = await self._run(batches, lock_s)
+                fn, work, alone = self._transaction(batches, lock_s)
+                results = await self._db.write_group(fn, work, lock_s=lock_s, alone=alone)
             except Exception as error:  # noqa: BLE001 the flusher must survive any fault of an `apply`
                 now = perf_counter()
                 action = self._policy.decide(error, group, history, now)
@@ -228,24 +229,28 @@ class GroupCommit:
                 else:
                     _reject(group, action)
             else:
-                answer_all(batches, results)
+                answer_all(batches, results if len(batches) > 1 else [results])
 
-    async def _run(self, batches: Batches, lock_s: float) -> list[list[Any]]:
+    def _transaction(self, batches: Batches, lock_s: float) -> tuple[Callable[..., Any], Any, bool]:
+        """The function that applies the batches, its argument, and whether it sends one statement only."""
         if len(batches) == 1:
             kind, waitings = batches[0]
             ops = [w.op for w in waitings]
             # The text of a lone statement contains the lock limit, which is that of a group.
-            alone = lock_s == GROUP_LOCK_S and kind.single(ops)
-            return [await self._db.write_group(kind.apply, ops, lock_s=lock_s, alone=alone)]
-        work = [(kind.apply, [w.op for w in waitings]) for kind, waitings in batches]
-        return await self._db.write_group(_apply_all, work, lock_s=lock_s)
+            return kind.apply, ops, lock_s == GROUP_LOCK_S and kind.single(ops)
+        return (
+            _apply_all,
+            [(kind.apply, [w.op for w in waitings]) for kind, waitings in batches],
+            False,
+        )
 
     def _resolve(self, group: list[Waiting], action: Resolve) -> None:
         """Apply `kept` again until the database reports their state; reject the others."""
         kept = set(map(id, action.kept))
         _reject([waiting for waiting in group if id(waiting) not in kept], Reject(action.error))
         history = History(doubted=True, until=action.until)
-        self._start(self._settle(action.kept, history, GROUP_LOCK_S))
+        work = self._settle(action.kept, history, GROUP_LOCK_S)
+        self._keep(asyncio.get_running_loop().create_task(work))
 
     def _set_aside(self, group: list[Waiting], now: float) -> None:
         """Move the operations, and those queued for the same runs, to the queues of blocked runs."""
@@ -261,7 +266,7 @@ class GroupCommit:
     def _start_on_blocked(self) -> None:
         if not self._working_on_blocked:
             self._working_on_blocked = True
-            self._start(self._work_on_blocked())
+            self._keep(asyncio.get_running_loop().create_task(self._work_on_blocked()))
 
     async def _work_on_blocked(self) -> None:
         """Retry the blocked runs, each when it is due."""

@@ -138,6 +138,8 @@ class Connection(asyncio.Protocol):
         except (RejectedRequest, ApiError) as error:
             self._fail(error)
             return
+        if self._parser.complete and self._body is None:
+            self._end_gathered()
         if end < len(data):
             self._keep_rest(data, end)
         elif self._state is HEAD:  # incomplete, and held until it is complete
@@ -181,7 +183,7 @@ class Connection(asyncio.Protocol):
         app.route(request)
         length = parser.length
         if length == 0:
-            return  # `end` follows
+            return  # the request is complete
         if request.endpoint is None or request.endpoint.decoder is None:
             held = app.held_bytes(request, length)
             if not self._account.admits(held, held):
@@ -190,7 +192,7 @@ class Connection(asyncio.Protocol):
             request.account = self._account
             self._body = Body(self)
             request.receive = self._body.chunks
-            self._start(request)
+            self._answering(self.server.loop.create_task(self._handle(request)))
             # A client that expects permission sends nothing before the route reads.
             if not parser.expects_continue:
                 self._extend_deadline(self.server.limits.stall_timeout_s)
@@ -229,18 +231,20 @@ class Connection(asyncio.Protocol):
         self._gathered = gathered(self._gathered, chunk) if self._gathered else chunk
 
     def end(self) -> None:
-        """Start the answer, or end the streamed body: the request is complete."""
+        """End a streamed body: the request is complete."""
         if self._body is not None:
             self._body.end()
             if self._output.drained is None:
                 self.deadline = FOREVER
-            return
+
+    def _end_gathered(self) -> None:
+        """Answer a request that is complete in memory."""
         request = self._request
         assert request is not None, "a request ends after its head"
         body = self._gathered
         request.give_body(body if type(body) is bytes else whole(body))
         self._gathered = b""
-        self._start(request)
+        self._answering(self.server.loop.create_task(self._handle(request)))
 
     # the source of a streamed body
 
@@ -268,10 +272,10 @@ class Connection(asyncio.Protocol):
 
     # answering
 
-    def _start(self, request: Request) -> None:
+    def _answering(self, task: asyncio.Task[None]) -> None:
         self._state = ANSWERING
         self.deadline = FOREVER
-        self._task = self.server.loop.create_task(self._handle(request))
+        self._task = task
 
     async def _handle(self, request: Request) -> None:
         server = self.server

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import pytest
 
 # A thread of its own runs the statements of SQLite: Worker.call, Worker._run, Worker._do, the job, run_to_end.
-MOST_TO_LOG_A_BATCH = 22
-MOST_TO_SEARCH = 18
+MOST_TO_LOG_A_BATCH = 16
+MOST_TO_SEARCH = 15
 
 
 async def test_a_request_takes_few_calls_to_sqlite(

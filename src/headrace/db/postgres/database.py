@@ -161,6 +161,51 @@ class _Borrowed:
             self._pool.release(connection)
 
 
+class _Committing:
+    """A statement that commits by itself. Its failure is in doubt unless the database rolled back."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        cause = error.__cause__ if isinstance(error, DatabaseError) else error
+        if cause is None or is_rolled_back(cause):
+            return
+        await _drop(self._connection)
+        if isinstance(cause, (asyncpg.PostgresError, *GONE)):
+            raise InDoubt(translate(cause).text) from error
+
+
+class _Retries:
+    """The attempts of a transaction, each inside `async with`, in a loop that a success leaves."""
+
+    __slots__ = ("_attempts", "_lost")
+
+    def __init__(self) -> None:
+        self._attempts = 0
+        self._lost = False
+
+    async def __aenter__(self) -> None:
+        self._attempts += 1
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if isinstance(error, Lost):
+            # Lost before the COMMIT, so nothing is written. A second loss is not the fault of one
+            # connection.
+            is_first, self._lost = not self._lost, True
+            return is_first
+        if isinstance(error, Retryable) and self._attempts < RETRIES:
+            # Full jitter, so that two processes that collided do not collide again.
+            await asyncio.sleep(random.uniform(0, 0.02 * 2**self._attempts))
+            return True
+        return False
+
+
 class PostgresDatabase:
     """One PostgreSQL database (or an engine that speaks its protocol)."""
 
@@ -352,50 +397,23 @@ class PostgresDatabase:
         self, fn: Callable[..., Awaitable[T]], *args: Any, lock_s: float, alone: bool = False
     ) -> T:
         """See `Database.write_group`."""
-        if alone:
-            return await self._retried(self._writers, partial(self._statement, fn=fn, args=args))
+        retries = _Retries()
+        while alone:  # one round trip instead of three
+            async with retries, _Borrowed(self._writers) as connection, _Committing(connection):
+                tx = PostgresTx(connection, self.schema, self.row_count, alone=True)
+                with _commits(connection):
+                    return await fn(tx, *args)
         work = partial(self._transaction, fn=fn, args=args, lock_s=lock_s)
         try:
             return await self._retried(self._writers, partial(work, copies=True))
         except NotNew:
             return await self._retried(self._writers, partial(work, copies=False))
 
-    async def _statement(
-        self, connection: Connection, fn: Callable[..., Awaitable[T]], args: Any
-    ) -> T:
-        """Run an `fn` of one statement, which commits by itself: one round trip instead of three."""
-        try:
-            with _commits(connection):
-                return await fn(
-                    PostgresTx(connection, self.schema, self.row_count, alone=True), *args
-                )
-        except BaseException as error:
-            cause = error.__cause__ if isinstance(error, DatabaseError) else error
-            if cause is None or is_rolled_back(cause):
-                raise
-            await _drop(connection)
-            if isinstance(cause, (asyncpg.PostgresError, *GONE)):
-                raise InDoubt(translate(cause).text) from error
-            raise
-
     async def _retried(self, pool: Pool, use: Callable[[Connection], Awaitable[T]]) -> T:
-        lost = False
-        for attempt in range(1, RETRIES + 1):
-            try:
-                async with _Borrowed(pool) as connection:
-                    return await use(connection)
-            except Lost:
-                # Lost before the COMMIT, so nothing is written. A second loss is not the fault of
-                # one connection.
-                if lost:
-                    raise
-                lost = True
-            except Retryable:
-                if attempt == RETRIES:
-                    raise
-                # Full jitter, so that two processes that collided do not collide again.
-                await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))
-        raise AssertionError("unreachable")
+        retries = _Retries()
+        while True:
+            async with retries, _Borrowed(pool) as connection:
+                return await use(connection)
 
     async def ping(self) -> None:
         """See `Database.ping`. Uses a separate connection, so that a busy pool does not look like an outage.
