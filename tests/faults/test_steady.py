@@ -95,9 +95,10 @@ class Memory:
             ended.set()
             sampler.join()
 
-    def last(self) -> float:
-        """The level at the end: the median of the last twentieth."""
-        return median(self.samples[-max(5, len(self.samples) // 20) :])
+    def level(self, begin: float, end: float) -> float:
+        """The median between two shares of the time, in bytes."""
+        count = len(self.samples)
+        return median(self.samples[int(begin * count) : int(end * count)])
 
     def note(self, database: str, left: int) -> None:
         """Write the samples into the directory that ENDURANCE names, for tests/faults/memory_curve.py."""
@@ -141,8 +142,9 @@ def test_a_server_at_work_does_not_grow(
             f"{before[1]} descriptors, then {after[1]}"
         )
         assert after[2] <= before[2] + SPARE_CONNECTIONS, "database connections"
-        first, last = memory.samples[0], memory.last()
-        assert last <= growth * first, f"{first >> 20} MB, then {last / 2**20:.0f} MB"
+        # On a busy machine caches take many minutes to fill, so the first quarter does not count.
+        first, last = memory.level(0.25, 0.5), memory.level(0.75, 1)
+        assert last <= growth * first, f"{first / 2**20:.1f} MiB, then {last / 2**20:.1f} MiB"
         check_latest(uri)
         kept = [
             path.stat().st_size for path in tmp_path.rglob("mlartifacts/**/*") if path.is_file()
