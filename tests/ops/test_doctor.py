@@ -228,7 +228,7 @@ def test_a_missing_database_is_reported(postgres_empty_uri: str, tmp_path: Path)
     """The check creates no file."""
     missing = command("doctor", f"sqlite:///{tmp_path}/none.db")
     assert missing.returncode == 1
-    assert "no such file" in missing.stderr
+    assert "does not exist" in missing.stderr
     assert not (tmp_path / "none.db").exists()
     empty = command("doctor", postgres_empty_uri)
     assert empty.returncode == 1

@@ -144,9 +144,9 @@ def _sqlite_uri(database: str, given: dict[str, str], shown: str) -> Target:
     path = Path(_decoded(match["path"]))
     mode = given.pop("mode", "rwc")
     if mode == "rw" and not path.exists():
-        raise UriError(f"'{shown}': there is no such file ({path}), and mode=rw makes none")
+        raise UriError(f"'{shown}': the file {path} does not exist, and mode=rw does not create it")
     if mode not in ("rw", "rwc"):
-        raise UriError(f"'{shown}': mode={mode} is no database that is kept and can be written")
+        raise UriError(f"'{shown}': mode={mode} names no database that is permanent and writable")
     if given.get("immutable", "0") not in _FALSE:
         raise UriError(
             f"'{shown}': immutable means that no process writes to the file, but the server does"

@@ -135,7 +135,7 @@ def test_the_systems_certificates_mean_full_verification() -> None:
         ("sqlite:///file::memory:?uri=true", "file:PATH"),
         ("sqlite:///file:x.db?mode=memory&uri=true", "mode=memory"),
         ("sqlite:///file:x.db?mode=ro&uri=true", "mode=ro"),
-        ("sqlite:///file:/nowhere/x.db?mode=rw&uri=true", "no such file"),
+        ("sqlite:///file:/nowhere/x.db?mode=rw&uri=true", "does not exist"),
         ("sqlite:///file:x.db?immutable=1&uri=true", "immutable"),
         ("sqlite:///file:x.db?vfs=unix-none&uri=true", "take vfs out"),
         ("mysql+pymysql://me:secret@db/ml", "does not serve mysql"),

@@ -75,7 +75,7 @@ def release_file(uri: str) -> list[str]:
             f"{target.shown} is as stock MLflow leaves it: headrace changes rows and nothing else."
         ]
     if not Path(target.path).exists():
-        raise UnusableDatabase(f"{target.shown}: there is no such file ({target.path}).")
+        raise UnusableDatabase(f"{target.shown}: the file {target.path} does not exist.")
     try:
         with closing(sqlite3.connect(target.path, timeout=RELEASE_TIMEOUT_S)) as connection:
             now = release(connection)

@@ -50,7 +50,7 @@ async def _sqlite(target: uri.Target) -> Database:
     from headrace.db.sqlite.database import SqliteDatabase
 
     if not Path(target.path).exists():
-        raise UnusableDatabase(f"{target.shown}: there is no such file ({target.path}).")
+        raise UnusableDatabase(f"{target.shown}: the file {target.path} does not exist.")
     try:
         with closing(connect(target.path, read_only=True, synchronous="FULL")) as connection:
             facts = _filled(schema.inspect(connection, target.shown), target)

@@ -42,7 +42,7 @@ def backup(uri: str, copy: Path, progress: Progress = lambda done, total: None) 
     """
     source = file_of(uri, "backup")
     if not source.exists():
-        raise UnusableDatabase(f"{masked(uri)}: there is no such file ({source}).")
+        raise UnusableDatabase(f"{masked(uri)}: the file {source} does not exist.")
     for name in _with_logs(copy):
         if name.exists():
             raise UnusableDatabase(f"{name} already exists. Move it away, or choose another file.")
@@ -98,7 +98,7 @@ def _with_logs(path: Path) -> list[Path]:
 def _head_of(copy: Path) -> str:
     """The schema revision of a backup. Raises UnusableDatabase for any other file."""
     if not copy.exists():
-        raise UnusableDatabase(f"there is no such file: {copy}")
+        raise UnusableDatabase(f"the file {copy} does not exist")
     for log in _logs(copy):
         if log.exists() and log.stat().st_size:
             raise UnusableDatabase(
