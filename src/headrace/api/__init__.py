@@ -1,1 +1,1 @@
-"""One package per resource: types (messages), sql (statements), handlers (rules)."""
+"""The API: one package per resource, with types (messages), sql (statements), handlers (rules)."""

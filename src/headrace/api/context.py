@@ -1,4 +1,4 @@
-"""What a handler may use besides its request: one Context per process, assembled by `http.app` or `client.engine`."""
+"""The process-wide objects of handlers: one Context, built by `http.app` or `client.engine`."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ class Webhooks(Protocol):
     def announce(
         self, event: Event | None, data: Mapping[str, Any], prompt_event: Event | None = None
     ) -> None:
-        """Deliver, in the background, an event that has been committed.
+        """Deliver a committed event in the background.
 
-        `prompt_event` takes the place of `event` when the model `data["name"]` is a prompt.
+        `prompt_event` replaces `event` when the model `data["name"]` is a prompt.
         """
 
     async def close(self) -> None:
-        """End the deliveries that are under way."""
+        """Stop the deliveries in progress."""
 
 
 class Context:
-    """The process's database, the queues in front of it, its artifact stores, settings and counters.
+    """The process's database, its read and write queues, artifact stores, settings and counters.
 
-    `runs` reads runs by id, many at once. Only a server has counters, webhooks and routes; the Python API
-    runs the same handlers without them.
+    `runs` reads runs by id in batches. Only a server has counters, webhooks and routes; the Python
+    API runs the same handlers without them.
     """
 
     def __init__(

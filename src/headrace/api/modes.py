@@ -1,7 +1,8 @@
-"""What `--no-serve-artifacts`, `--artifacts-only` and `--registry-store-uri` leave of the route table.
+"""The route table under `--no-serve-artifacts`, `--artifacts-only` and `--registry-store-uri`.
 
-A row that a mode leaves out is still there: it answers 503 and says which option would bring it back. Those of
-a model registry in a database of its own are left to MLflow: headrace opens one database.
+A route that a mode disables stays in the table: it answers 503 and names the option that enables
+it. The routes of a model registry in a separate database are left to MLflow, because headrace opens
+only one database.
 """
 
 from __future__ import annotations
@@ -58,12 +59,12 @@ NO_OBJECTS: Final = (
 
 
 def stays_unprefixed(method: str, path: str) -> bool:
-    """Whether a request is answered without the static prefix as well: stock's native routes are."""
+    """Whether a request is also answered without the static prefix, like stock's native routes."""
     return method in ("GET", "PUT") and path.startswith(UNPREFIXED)
 
 
 def served(routes: Iterable[Route], settings: Settings) -> Iterator[Route]:
-    """The rows, with those that the mode leaves out answering 503."""
+    """Yield the routes; those that the mode disables answer 503."""
     native = tuple(routes)
     if not (settings.metrics or settings.expose_prometheus):
         native = tuple(route for route in native if route.path != "/metrics")
@@ -83,7 +84,7 @@ def served(routes: Iterable[Route], settings: Settings) -> Iterator[Route]:
 
 
 def registry_apart(settings: Settings) -> bool:
-    """Whether the model registry is in another database than the one headrace opens."""
+    """Whether the model registry is in a different database from the one that headrace opens."""
     return not settings.artifacts_only and not defaults.same_database(
         settings.backend_store_uri, settings.registry_store_uri
     )

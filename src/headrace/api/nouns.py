@@ -1,4 +1,4 @@
-"""The types that several resources share."""
+"""Types shared by several resources."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Event = tuple[str, str]
 
 
 class ViewType(StrEnum):
-    """Which lifecycle stages a search returns."""
+    """The lifecycle stages that a search returns."""
 
     ACTIVE_ONLY = "ACTIVE_ONLY"
     DELETED_ONLY = "DELETED_ONLY"
@@ -21,7 +21,7 @@ class ViewType(StrEnum):
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """The `lifecycle_stage` values it stands for."""
+        """The corresponding `lifecycle_stage` values."""
         return {"ACTIVE_ONLY": ("active",), "DELETED_ONLY": ("deleted",)}.get(
             self.value, ("active", "deleted")
         )
@@ -35,7 +35,7 @@ class Tag(Message):
 
 
 class KeyValue(msgspec.Struct, gc=False):
-    """A param or a tag of an answer. Positional and without garbage collection: a page holds thousands."""
+    """A param or tag in an answer; positional and without GC, because a page holds thousands."""
 
     key: str
     value: str

@@ -1,4 +1,4 @@
-"""The OpenAPI description of the native routes, made from the route table and the types of its handlers."""
+"""The OpenAPI description of the native routes, from the route table and its handlers' types."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _ARGUMENT: Final = re.compile(r"\{([\w-]+)(?::path)?\}")
 
 @cache
 def document(routes: tuple[Route, ...]) -> bytes:
-    """The description as JSON. Made when it is first asked for: 30 ms and 300 kB."""
+    """Return the description as JSON. The first request creates it: 30 ms and 300 kB."""
     schemas, components = _schemas(routes)
     requests = Requests(SCHEMAS, components)
     paths: dict[str, Object] = {}
@@ -53,7 +53,7 @@ def document(routes: tuple[Route, ...]) -> bytes:
 
 
 def ordered(node: Any) -> Any:
-    """The same, with alternatives in one order: msgspec keeps those of a union and an enum in sets."""
+    """Return a copy with alternatives sorted: msgspec keeps those of unions and enums in sets."""
     if isinstance(node, dict):
         return {
             name: sorted(map(ordered, value), key=repr)
@@ -65,9 +65,9 @@ def ordered(node: Any) -> Any:
 
 
 def template(path: str) -> tuple[str, list[str]]:
-    """A path of the route table in OpenAPI's spelling, and the names of its arguments.
+    """Return a path of the route table in OpenAPI's notation, and the names of its arguments.
 
-    A field that is not read (`{-}`) has no name there, and OpenAPI wants one.
+    An unread field (`{-}`) has no name in the route table; OpenAPI requires one.
     """
     names = [
         "ignored" if name == "-" else name for name in (m[1] for m in _ARGUMENT.finditer(path))
@@ -77,7 +77,7 @@ def template(path: str) -> tuple[str, list[str]]:
 
 
 def _types(route: Route) -> tuple[Any, Any]:
-    """The request's and the answer's type; None where it is bytes."""
+    """Return the types of the request and the answer; None for one that is bytes."""
     if route.raw or route.partial:
         return None, None
     hints = typing.get_type_hints(route.handler)
@@ -91,7 +91,7 @@ def _types(route: Route) -> tuple[Any, Any]:
 
 
 def _schemas(routes: tuple[Route, ...]) -> tuple[dict[Any, Object], Object]:
-    """A schema per type of answers, and the components that they refer to."""
+    """Return one schema per answer type, and the components that the schemas refer to."""
     kinds: dict[Any, Any] = {}
     for route in routes:
         kind = _types(route)[1]
@@ -103,9 +103,9 @@ def _schemas(routes: tuple[Route, ...]) -> tuple[dict[Any, Object], Object]:
 
 @cache
 def decodable(kind: Any) -> Any:
-    """A type of answers as msgspec describes it: one Struct in place of several that it may be.
+    """Return an answer type that msgspec can describe: a union of Structs becomes one Struct.
 
-    Answers are only encoded, so they may be unions of Structs that no decoder could tell apart.
+    Answers are only encoded, so they may be unions of Structs that a decoder could not tell apart.
     """
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         fields = msgspec.structs.fields(kind)
@@ -123,12 +123,12 @@ def decodable(kind: Any) -> Any:
     if all(new == old for new, old in zip(known, parts, strict=True)):
         return kind
     if typing.get_origin(kind) is list:
-        return list[known[0]]  # type: ignore[valid-type] # made here, from what was found
+        return list[known[0]]  # type: ignore[valid-type] # the item type is computed above
     return typing.Union[known]  # noqa: UP007 as above
 
 
 def _struct(structs: list[Any], types: dict[str, Any]) -> Any:
-    """One Struct for several: what is not in all of them, or has a default, may be missing."""
+    """Merge Structs into one; a field that is not in all of them or has a default is optional."""
     required = set(types)
     for struct in structs:
         required &= {f.name for f in msgspec.structs.fields(struct) if f.required}
@@ -172,7 +172,7 @@ def _operation(
     if given is not None:
         answer["content"] = {"application/json": {"schema": schemas[given]}}
     failure: Object = {"application/json": {"schema": {"$ref": SCHEMAS.format(name="Error")}}}
-    if wanted is None:  # some are answered as MLflow answers a browser
+    if wanted is None:  # some of these routes send errors as HTML, as MLflow does for browsers
         failure = {"application/json": {"schema": {"type": "object"}}, "text/html": {}}
     operation["responses"] = {
         "200": answer,
@@ -182,7 +182,7 @@ def _operation(
 
 
 def _summary(route: Route) -> str:
-    """What the handler says of itself after its request line, to the end of the sentence."""
+    """Return the summary in the handler's docstring: the text after the request line's path."""
     text = inspect.getdoc(route.handler) or ""
     line, _, rest = text.partition("\n")
     after = line.partition(": ")[2] or rest.strip().partition("\n\n")[0]
@@ -190,6 +190,6 @@ def _summary(route: Route) -> str:
 
 
 def _tag(route: Route) -> str:
-    """The resource that answers."""
+    """Return the name of the handler's resource."""
     parts = route.handler.__module__.split(".")
     return parts[2] if parts[1] == "api" else parts[1]

@@ -1,7 +1,7 @@
-"""The JSON schemas of requests, as the routes read them: protobuf's JSON has several spellings of a value.
+"""The JSON schemas of requests, with every form of a value that protobuf's JSON allows.
 
-Integers may be text, enums numbers, fields null or unknown; so a schema of the decoder's types would be
-stricter than the route.
+Integers may be text, enums may be numbers, and fields may be null or unknown, so a schema of the
+decoder's types would be stricter than the routes.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _NULL: Final = {"type": "null"}
 
 
 class Requests:
-    """Makes schemas, and collects the components that they refer to.
+    """Creates schemas and collects the components that they refer to.
 
-    `reference` is the format of a reference; `taken` are names of other components.
+    `reference` is the format of a reference; `taken` are the names of other components.
     """
 
     def __init__(self, reference: str, taken: Collection[str] = ()) -> None:
@@ -33,7 +33,7 @@ class Requests:
         self.components: dict[str, Object] = {}
 
     def body(self, cls: type[msgspec.Struct]) -> Object:
-        """The schema of a body of this type."""
+        """Return the schema of a body of this type."""
         info = mi.type_info(cls)
         assert isinstance(info, mi.StructType), "a request type is a Struct"
         reference = self._struct(info)
@@ -42,7 +42,7 @@ class Requests:
         return {"anyOf": [reference, _NULL]}
 
     def query(self, cls: type[msgspec.Struct], arguments: list[str]) -> list[Object]:
-        """The parameters of a query of this type; `arguments` stand in the path."""
+        """Return the query parameters of this type, without the `arguments` in the path."""
         info = mi.type_info(cls)
         assert isinstance(info, mi.StructType), "a request type is a Struct"
         return [
@@ -62,7 +62,7 @@ class Requests:
             name += "Input"
         if name not in self.components:
             made: Object = {"title": name, "type": "object"}
-            self.components[name] = made  # before its fields: they may hold it
+            self.components[name] = made  # before its fields, which may refer to it
             if info.cls.__doc__:
                 made["description"] = " ".join(info.cls.__doc__.split())
             made["properties"] = {field.encode_name: self._field(field) for field in info.fields}
@@ -102,7 +102,7 @@ class Requests:
             return {"type": "array", "items": items} | _bounds(kind, "Items")
         if isinstance(kind, mi.StrType):
             bounds = _bounds(kind, "Length")
-            if in_query:  # a request's head is shorter than any text may be
+            if in_query:  # the limit of a request's head is lower than any length limit
                 bounds.pop("maxLength", None)
             return {"type": "string"} | bounds
         if isinstance(kind, mi.EnumType):
@@ -120,7 +120,7 @@ class Requests:
 
 
 def is_required(field: mi.Field) -> bool:
-    """Whether a request without the field is refused: by the decoder, or by the reader of a `DEMANDED` one."""
+    """Whether a request without the field is rejected by the decoder or, if `DEMANDED`, later."""
     kind, is_demanded = field.type, False
     while isinstance(kind, mi.Metadata | mi.UnionType):
         if isinstance(kind, mi.Metadata):

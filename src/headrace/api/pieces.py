@@ -1,9 +1,11 @@
 """Long lists, read and encoded in pieces of bounded size.
 
-A page that is small, as most are, is read at once and encoded at once. Of a large one the keys are read first; then
-some items at a time, if the resource can limit such a read (`read_few`), else how much there is (`weigh`), and as many
-items as make one piece. Each step is a short read of its own, so that no connection and no snapshot waits for a client.
-An item that is changed meanwhile comes as it was at the moment of its piece; one that is deleted meanwhile is left out.
+Most pages are small: one read fetches them and one call encodes them. For a large page, the keys
+are read first. Then a few items are read at a time if the resource can limit such a read
+(`read_few`). Otherwise the sizes of the items are read (`weigh`), then as many items as fit in one
+piece. Each step is a separate short read, so that no connection and no snapshot is held while the
+server waits for a client. An item that changes in the meantime appears as it was when its piece was
+read; an item that is deleted in the meantime is left out.
 """
 
 from __future__ import annotations
@@ -24,54 +26,58 @@ K = TypeVar("K")
 M = TypeVar("M")
 R = TypeVar("R")
 Read = Callable[[Tx, Sequence[K]], Awaitable[Any]]  # the rows of those items that exist, in order
-Weigh = Callable[[Tx, Sequence[K]], Awaitable[Mapping[K, int]]]  # bytes of what belongs to items
-# A page of at most so many items is read without being weighed, up to so many rows; one of more is weighed first.
+# The number of bytes that belong to each item.
+Weigh = Callable[[Tx, Sequence[K]], Awaitable[Mapping[K, int]]]
+# A page of at most this many items is read without being weighed, up to a maximum number of rows; a
+# longer page is weighed first.
 FEW_ITEMS: Final = 100
-# Items of a page that are read before their number is known; a longer page begins with its keys.
+# Maximum number of items that are read before the length of the page is known; for a longer page,
+# the keys are read first.
 FIRST_ITEMS: Final = 1000
-# Rows of one table that belong to a few items and are read without being weighed, by the characters of a row:
+# Maximum number of rows of one table that are read for a few items without being weighed. It
+# depends on the number of characters in a row:
 MOST_ROWS: Final = 10_000  # hundreds
 MOST_VALUES: Final = 2000  # up to 8,000: params and tags of runs
 MOST_LARGE_ROWS: Final = 500  # up to 100,000: tags in the registry
-MOST_OF_ONE: Final = 100  # of one item outside of runs: tags, aliases, params; up to 100,000
-# Bytes of an answer that is made at once: about 20 ms of the event loop.
+MOST_OF_ONE: Final = 100  # up to 100,000: tags, aliases, params of one item other than a run
+# Maximum number of bytes of an answer that is encoded in one call: about 20 ms of the event loop.
 AT_ONCE_BYTES: Final = 2 << 20
 PIECE_BYTES: Final = 512 << 10
-# An item beyond it comes in pieces itself, where its resource can do that.
+# An item of more bytes is itself sent in pieces if its resource supports that.
 HUGE_BYTES: Final = 4 << 20
-ALL_ROWS: Final = 2**62  # a LIMIT that limits nothing, also when one is added
-ITEM_BYTES: Final = 300  # of an item's own columns
+ALL_ROWS: Final = 2**62  # a LIMIT without effect; adding 1 does not overflow
+ITEM_BYTES: Final = 300  # of the columns of an item
 _COMMA: Final = ord(",")
-PAIR_BYTES: Final = 30  # of a param or tag, beside its key and value
+PAIR_BYTES: Final = 30  # of a param or tag, without its key and value
 
 
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[K]):
-    """How the items of a list are read: each function gets the keys of some items."""
+    """The functions that read the items of a list; each takes the keys of some items."""
 
-    field: bytes  # of the answer, as JSON
+    field: bytes  # the name of the answer's field, as JSON
     weigh: Weigh[K]
     read: Read[K]
-    show: Callable[[Any], list[Any]]  # these rows as Structs
-    # The JSON of a huge item.
+    show: Callable[[Any], list[Any]]  # converts these rows to Structs
+    # Yields the JSON of a huge item.
     parts: Callable[[Database, K], AsyncGenerator[bytes, None]] | None = None
-    # As `read`, of items that were not weighed; raises `TooLong` when that is too much.
+    # Like `read`, for items that were not weighed; raises `TooLong` for too many rows or bytes.
     read_few: Read[K] | None = None
 
 
 class Many(NamedTuple):
-    """A list of one item that may be too long to be held whole. The first column of its rows is their key."""
+    """A list of an item that may be too long for memory; the first column of a row is its key."""
 
-    field: bytes  # of the item, as JSON
+    field: bytes  # the name of the item's field, as JSON
     sizes: Callable[[Tx], Sql]  # see `db.keyed`
     rows: Callable[[Tx], Sql]
-    show: Callable[[Row], Any]  # a row as a Struct
+    show: Callable[[Row], Any]  # converts a row to a Struct
 
 
 async def in_pieces(
     db: Database, item: Any, args: Sequence[object], lists: Sequence[Many]
 ) -> AsyncGenerator[bytes, None]:
-    """The JSON of an item (a Struct without these lists), with the lists whose rows `args` select."""
+    """Yield the JSON of an item (a Struct without these lists) and the rows that `args` select."""
     yield encode(item)[:-1]
     for many in lists:
         before = b',"%b":[' % many.field
@@ -95,7 +101,7 @@ async def in_pieces(
 async def answer_in_pieces(
     field: bytes, parts: AsyncGenerator[bytes, None]
 ) -> AsyncGenerator[bytes, None]:
-    """The JSON of an answer that holds one item."""
+    """Yield the JSON of an answer that holds one item."""
     yield b'{"%b":' % field
     async with aclosing(parts) as found:
         async for part in found:
@@ -114,14 +120,17 @@ async def _fetch_keys(
 
 
 def at_most(rows: list[Row], most: int) -> list[Row]:
-    """The rows, unless there are more than `most`. Raises `TooLong`."""
+    """Return the rows. Raises `TooLong` if there are more than `most`."""
     if len(rows) > most:
         raise TooLong
     return rows
 
 
 async def first_rows(tx: Tx, page: Page) -> tuple[Sequence[Row], str | None]:
-    """The rows of a page and the token of the next. Raises `TooLong` for more than `FIRST_ITEMS` rows."""
+    """Return the rows of a page and the token of the next page.
+
+    Raises `TooLong` for more than `FIRST_ITEMS` rows.
+    """
     first = page.beginning(FIRST_ITEMS)
     rows, token = first.cut(await tx.fetch(statement(first.text), *first.args))
     if token is not None and first is not page:
@@ -132,13 +141,13 @@ async def first_rows(tx: Tx, page: Page) -> tuple[Sequence[Row], str | None]:
 async def at_once(
     tx: Tx, weigh: Weigh[K], keys: Sequence[K], read: Callable[[M], Awaitable[R]], few: M, every: M
 ) -> R:
-    """What `read` finds for the items of a page, when that is little enough to be held at once.
+    """Return the result of `read` for the items of a page if it is small enough for one read.
 
-    For a few items that is tried with the limit `few`. Beyond it, and for more items, they are weighed first, then read
-    with the limit `every`. Raises `TooLong`.
+    A few items are first read with the limit `few`. If that is exceeded, or there are more items,
+    they are weighed, then read with the limit `every`. Raises `TooLong`.
     """
     if len(keys) <= FEW_ITEMS:
-        with suppress(TooLong):  # many rows, perhaps of few bytes: their weight decides
+        with suppress(TooLong):  # the rows may be many but small: their weight decides
             return await read(few)
     weights = await weigh(tx, keys)
     if sum(weights.values()) + ITEM_BYTES * len(keys) > AT_ONCE_BYTES:
@@ -147,7 +156,7 @@ async def at_once(
 
 
 def groups(keys: Sequence[K], weights: Mapping[K, int]) -> Iterator[Sequence[K]]:
-    """The keys in their order, as many at a time as make a piece; one that is larger alone."""
+    """Yield the keys in order, in groups that fit in a piece; a larger item is a group alone."""
     start = size = 0
     for end, key in enumerate(keys):
         weight = ITEM_BYTES + weights.get(key, 0)
@@ -159,13 +168,13 @@ def groups(keys: Sequence[K], weights: Mapping[K, int]) -> Iterator[Sequence[K]]
 
 
 async def keys_of(tx: Tx, page: Page) -> tuple[list[Any], str | None]:
-    """The keys of a page, of which `page` selects nothing else, and the token of the next page."""
+    """Return the keys of a page and the token of the next page; `page` selects only the keys."""
     rows, token = page.cut(await tx.fetch(statement(page.text), *page.args))
     return [row[0] if len(row) == 1 else tuple(row) for row in rows], token
 
 
 async def long_page(db: Database, listing: Listing[K], page: Page) -> Chunks:
-    """The answer of a page whose keys `page` selects."""
+    """Return the answer for a page in pieces; `page` selects only the keys."""
     keys, token = await db.read(keys_of, page)
     return Chunks(pieces(db, listing, keys, token))
 
@@ -173,18 +182,20 @@ async def long_page(db: Database, listing: Listing[K], page: Page) -> Chunks:
 def whole_page(
     listing: Listing[K], items: Sequence[Any], keys: Sequence[K], token: str | None
 ) -> Encoded:
-    """The answer of a page. Raises `TooLong` if it seems to be too long, with the JSON of its first items."""
+    """Return the answer for a page.
+
+    If the page is likely to be too long, raises `TooLong` with the JSON of its first items.
+    """
     begin = b'{"%b":' % listing.field
     page = bytearray(begin if items else b"{")
     for start in range(0, len(items), FEW_ITEMS):
         done = start + FEW_ITEMS
-        place = len(page) - (
-            start > 0
-        )  # a list that follows another begins in the place of its end
+        # The opening bracket of a further list overwrites the closing bracket of the previous one.
+        place = len(page) - (start > 0)
         encode_into(items[start:done], page, place)
         if start:
             page[place] = _COMMA
-        # The items that follow are taken to be as large as these.
+        # The estimate assumes that the remaining items are as large as these.
         if done < len(items) and len(page) * len(items) > AT_ONCE_BYTES * done:
             first = bytes(page[len(begin) + 1 : -1])
             raise TooLong(Beginning([first], keys[done:], token))
@@ -201,12 +212,12 @@ async def pieces(
     token: str | None,
     encoded: Sequence[bytes] = (),
 ) -> AsyncGenerator[bytes, None]:
-    """The JSON of a page: the items that are `encoded`, those with the keys, and the token of the next page."""
+    """Yield the JSON of a page: the `encoded` items, the items with these keys, the next token."""
     opening = before = b'{"%b":[' % listing.field
     for some in encoded:
         yield before + some
         before = b","
-    # A few items that were too much for one read would be so again.
+    # If a few items were already too much for one read, a second attempt would fail as well.
     read_few = listing.read_few if encoded or len(keys) > FEW_ITEMS else None
     async with aclosing(_items(db, listing, keys, read_few)) as items:
         async for item in items:
@@ -220,7 +231,7 @@ async def pieces(
 
 
 async def _few(db: Database, listing: Listing[K], keys: Sequence[K], read: Read[K]) -> bytes | None:
-    """The JSON of some items, or None when that cannot be read without being weighed, or is too large a piece."""
+    """Return the JSON of some items; None if they must be weighed or are too large."""
     try:
         found = await db.read(read, keys)
     except TooLong:
@@ -241,7 +252,7 @@ async def _items(
                 yield comma + piece
                 comma = b","
             continue
-        read_few = None  # the others are likely to be as large
+        read_few = None  # the remaining items are likely to be as large
         weights = await db.read(listing.weigh, some)
         for group in groups(some, weights):
             if listing.parts is not None and weights.get(group[0], 0) > HUGE_BYTES:

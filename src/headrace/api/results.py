@@ -1,4 +1,4 @@
-"""The results of handlers besides a Struct and an ApiError. Nothing here knows HTTP; `http.app` sends them."""
+"""The results of handlers other than Structs and ApiErrors; `http.app` turns them into HTTP."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ encode_into: Final = _encoder.encode_into
 
 
 class Encoded:
-    """An answer as JSON, encoded once, perhaps for several callers."""
+    """An answer as JSON that is encoded once; several callers may share it."""
 
     __slots__ = ("body",)
 
@@ -23,10 +23,11 @@ class Encoded:
 
 
 class Chunks:
-    """An answer as JSON in pieces; `length` is their sum in bytes when it is known.
+    """An answer as JSON in pieces; `length` is the total number of bytes if it is known.
 
-    The iterator is asked for the next piece when the client has taken the one before, and is closed
-    (`aclose`) when the client is gone. It must hold no connection and no transaction meanwhile.
+    The server asks the iterator for the next piece when the client has read the previous one, and
+    closes it (`aclose`) when the client disconnects. The iterator must not hold a connection or a
+    transaction between pieces.
     """
 
     __slots__ = ("iterator", "length")
@@ -37,14 +38,14 @@ class Chunks:
 
 
 class NotNative(Exception):
-    """The request is left to stock MLflow, across the bridge."""
+    """The request is passed to stock MLflow through the bridge."""
 
 
 class Disabled(Exception):
-    """The server runs without the feature that a route belongs to: 503.
+    """The feature of the route is disabled on this server: 503.
 
-    `reason` is MLflow's sentence without its subject, the endpoint. With `as_json` it is the whole message,
-    in the JSON form of stock's native routes.
+    `reason` is MLflow's sentence without its subject, the endpoint. With `as_json`, `reason` is the
+    whole message, sent in the JSON form of stock's native routes.
     """
 
     def __init__(self, reason: str, *, as_json: bool = False) -> None:
@@ -55,7 +56,7 @@ class Disabled(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """A page whose first items are encoded, and of whose other items only the keys are known."""
+    """A page whose first items are encoded; only the keys of its other items are known."""
 
     encoded: Sequence[bytes]  # JSON of items, without the brackets around them
     keys: Sequence[Any]
@@ -63,9 +64,9 @@ class Beginning:
 
 
 class TooLong(Exception):
-    """What a read found is too much to be held at once: the answer has to come in pieces.
+    """A read found more than may be held in memory: the answer must be sent in pieces.
 
-    With a `beginning`, the read need not be repeated.
+    With a `beginning`, the read does not need to be repeated.
     """
 
     def __init__(self, beginning: Beginning | None = None) -> None:

@@ -10,19 +10,20 @@ if TYPE_CHECKING:
     from headrace.api.context import Context
     from headrace.auth.rules import Rule
 
-    # The most bytes of a body that are in memory at a time, by its length (None: unknown).
+    # Maximum number of bytes of a body in memory at a time, by the body's length (None: unknown).
     Holds = Callable[[Context, int | None], int]
 
-# How the last part of the path of a POST that only reads begins.
+# The last part of the path of a POST that only reads begins with one of these.
 READING: Final = ("search", "get-")
 
 
 class Route:
-    """JSON in, JSON out, in MLflow's protobuf-JSON dialect. `{name}` in the path is an argument.
+    """A route with JSON requests and answers in MLflow's protobuf-JSON dialect.
 
-    `handler` is `async def name(req: Struct, ctx: Context) -> Struct | Encoded | Chunks`; it raises ApiError,
-    NotNative or Disabled. One that `only_reads` may be cancelled when its client has left. `rule` says who may
-    call it and has no default, so that a row without one does not load.
+    `{name}` in the path is an argument. `handler` is
+    `async def name(req: Struct, ctx: Context) -> Struct | Encoded | Chunks`; it raises ApiError,
+    NotNative or Disabled. A handler that `only_reads` may be cancelled when its client disconnects.
+    `rule` defines who may call it. It has no default, so that a route without a rule fails to load.
     """
 
     raw = False
@@ -39,7 +40,7 @@ class Route:
         *,
         max_bytes: int | None = None,
     ) -> None:
-        """`max_bytes` of a body, where the limit of the server is too high."""
+        """Create a route; `max_bytes` limits its bodies where the server's limit is too high."""
         self.method = method
         self.path = path
         self.handler = handler
@@ -51,20 +52,21 @@ class Route:
 
 
 class Partial(Route):
-    """A row of which headrace answers a part; its handler raises NotNative for the rest.
+    """A route that headrace answers in part; its handler raises NotNative for the rest.
 
-    A body that is not its handler's request is left to stock MLflow as well.
+    A body that the handler's request type does not accept is passed to stock MLflow as well.
     """
 
     partial = True
 
 
 class Raw(Route):
-    """A row whose handler is `async def name(request: Request, ctx: Context) -> Response`.
+    """A route whose handler is `async def name(request: Request, ctx: Context) -> Response`.
 
-    Only for bytes of artifacts, the web page and the probes. The body has not been read when the handler is
-    called; `holds` tells how much of it the handler keeps in memory, `query` which parameters a request must have.
-    `{name:path}` at the end of a path matches the rest of it.
+    Only for the bytes of artifacts, the web page and the probes. The body has not been read when
+    the handler is called. `holds` returns the number of its bytes that the handler keeps in memory;
+    `query` lists the parameters that a request must have. `{name:path}` at the end of a path
+    matches the rest of it.
     """
 
     raw = True

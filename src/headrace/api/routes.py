@@ -1,7 +1,7 @@
-"""THE API on one page: method, path, handler, and the rule that says who may ask.
+"""The route table: method, path, handler, and the rule that defines who may call it.
 
-Paths under /api are answered under /ajax-api as well. A handler's request type is read from its annotation
-once, at import.
+Paths under /api are also answered under /ajax-api. The request type of a handler is read from its
+annotation once, at import.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from headrace.graphql import handlers as graphql
 from headrace.monitor import probes
 from headrace.web import handlers as web
 
-# Deleting or restoring an experiment does the same to all that is in it.
+# Deleting or restoring an experiment also deletes or restores everything in it.
 EXPERIMENT_WITH_CONTENTS = needs(
     experiment("delete"),
     every("run", "delete", "experiment", "experiment_id"),
@@ -55,7 +55,7 @@ EXPERIMENT_WITH_CONTENTS = needs(
     every("scorer_version", "delete", "experiment", "experiment_id"),
 )
 
-# The formatter would give a row five lines.
+# The formatter would split each row into five lines.
 # fmt: off
 ROUTES: tuple[Route, ...] = (
     # the server
@@ -124,7 +124,7 @@ ROUTES: tuple[Route, ...] = (
         needs(run("read", "run_id[]"))),
     Route("GET", "/api/2.0/mlflow/metrics/get-history-bulk-interval", metrics.get_history_interval,
         needs(run("read", "run_ids[]"))),
-    # logged models; {-}: the id in the path is not read, the body's counts
+    # logged models; {-}: the id in the path is ignored, the id in the body is used
     Route("POST", "/api/2.0/mlflow/logged-models", logged_models.create,
         needs(experiment("update"), undenied("logged_model"), run("read", "source_run_id"))),
     Route("POST", "/api/2.0/mlflow/logged-models/search", logged_models.search_models,

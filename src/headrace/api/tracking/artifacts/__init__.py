@@ -1,1 +1,1 @@
-"""Artifacts: the files of runs and models, through this server or beside it."""
+"""Artifacts: the files of runs and models, transferred through this server or directly."""

@@ -1,6 +1,6 @@
-"""The artifact endpoints that answer with JSON. Paths of clients pass `paths.safe` first.
+"""Handlers of the artifact endpoints that answer with JSON. Client paths pass `paths.safe` first.
 
-Artifacts go up and down in bytes through `headrace.artifacts`.
+`headrace.artifacts` handles uploads and downloads of the files themselves.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ EMPTY = Empty()
 
 
 async def delete(req: ObjectPath, ctx: Context) -> Empty:
-    """DELETE /2.0/mlflow-artifacts/artifacts/{artifact_path}: a file, or a directory with all its contents.
+    """DELETE /2.0/mlflow-artifacts/artifacts/{artifact_path}: a file or a whole directory.
 
-    A path that does not exist is no error. We differ: the root itself, and the target of a link that leads
-    outside of it, are refused.
+    A path that does not exist is not an error. We differ: the root itself, and the target of a link
+    that leads outside the root, are rejected.
     """
     await ctx.artifacts.destination.delete(paths.of_object(req.artifact_path))
     return EMPTY
@@ -50,7 +50,10 @@ async def list_files(req: ListFiles, ctx: Context) -> Files | Chunks:
 
 
 async def list_artifacts(req: ListArtifacts, ctx: Context) -> Artifacts | Chunks:
-    """GET /2.0/mlflow/artifacts/list. Errors: RESOURCE_DOES_NOT_EXIST (no such run)."""
+    """GET /2.0/mlflow/artifacts/list: one directory of a run's artifacts.
+
+    Errors: RESOURCE_DOES_NOT_EXIST (no such run).
+    """
     path = paths.safe(req.path) if req.path is not None else None
     root = await roots.of_run(req.run_id, ctx)
     return await list_below(root, path, ctx)
@@ -68,7 +71,7 @@ async def list_model_artifacts(req: ListModelArtifacts, ctx: Context) -> Artifac
 
 
 async def list_below(root: str, path: str | None, ctx: Context) -> Artifacts | Chunks:
-    """The names below an artifact root, each with the path that a client asks for it by."""
+    """Return the entries below an artifact root, with the paths that clients request them by."""
     files, rest = await listing(ctx.artifacts.resolve(root, path))
     if rest is None:
         return Artifacts(root_uri=root, files=files)
@@ -78,7 +81,7 @@ async def list_below(root: str, path: str | None, ctx: Context) -> Artifacts | C
 async def listing(
     location: ArtifactPath,
 ) -> tuple[list[FileInfo], AsyncIterator[list[FileInfo]] | None]:
-    """The first names of a directory, and the further batches if there are any."""
+    """Return the first entries of a directory, and an iterator of the remaining batches or None."""
     batches = _shown(location, location.store.listing(location.path))
     files: list[FileInfo] = await anext(batches, [])
     following = await anext(batches, None)
@@ -104,7 +107,7 @@ async def _shown(
 def streamed(
     head: dict[str, str], files: list[FileInfo], rest: AsyncIterator[list[FileInfo]]
 ) -> Chunks:
-    """A long listing, sent while it is read: the server never holds more than a batch of it."""
+    """Return a long listing that is sent while it is read; memory holds one batch at a time."""
 
     async def chunks() -> AsyncGenerator[bytes, None]:
         start = json.dumps(head)[:-1] + (", " if head else "") + '"files": '

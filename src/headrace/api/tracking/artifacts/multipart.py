@@ -1,4 +1,4 @@
-"""Large files past this server: uploads in parts and addresses in the store itself, where it has any."""
+"""Large files that bypass this server: multipart uploads and presigned URLs of the store."""
 
 from __future__ import annotations
 
@@ -27,20 +27,26 @@ from headrace.storage.base import Part, Presigned, Store, unsupported
 from headrace.storage.locations import PROXIED, ArtifactPath
 
 EMPTY = Empty()
-MAX_PARTS: Final = 10_000  # of one upload: S3's limit
-UPLOAD_TTL_S: Final = 900  # of an address to upload to, unless the request says otherwise
-MAX_TTL_S: Final = 604_800  # seven days: no cloud signs for longer
+MAX_PARTS: Final = 10_000  # per upload: S3's limit
+UPLOAD_TTL_S: Final = 900  # of an upload URL, unless the request specifies another
+MAX_TTL_S: Final = 604_800  # seven days, the maximum of all cloud stores
 
 
 def target(directory: str | None, file: str) -> str:
-    """The path that an upload in parts makes: the client names its local file, the URL the directory."""
+    """Return the path that a multipart upload creates.
+
+    The client sends the name of its local file; the URL contains the directory.
+    """
     name = posixpath.basename(file)
     joined = posixpath.join(paths.safe(directory or ""), name)
     return paths.upload_target(paths.safe(joined))
 
 
 def with_parts(store: Store) -> Store:
-    """The store, if it takes uploads in parts. Raises NOT_IMPLEMENTED, which clients understand."""
+    """Return the store if it supports multipart uploads.
+
+    Otherwise raises NOT_IMPLEMENTED, and clients upload the file in one request.
+    """
     if not store.uploads_parts:
         raise unsupported("Multipart upload")
     return store
@@ -49,7 +55,7 @@ def with_parts(store: Store) -> Store:
 async def create(req: CreateUpload, ctx: Context) -> Upload:
     """POST /2.0/mlflow-artifacts/mpu/create/{artifact_path}
 
-    We differ: more than 10,000 parts are refused here, not by the store.
+    We differ: more than 10,000 parts are rejected by this server, not by the store.
     """
     paths.safe(req.artifact_path or "")
     store = with_parts(ctx.artifacts.destination)
@@ -62,7 +68,7 @@ async def create(req: CreateUpload, ctx: Context) -> Upload:
 
 
 async def complete(req: CompleteUpload, ctx: Context) -> Empty:
-    """POST /2.0/mlflow-artifacts/mpu/complete/{artifact_path}: the file is visible from here on."""
+    """POST /2.0/mlflow-artifacts/mpu/complete/{artifact_path}: makes the uploaded file visible."""
     paths.safe(req.artifact_path or "")
     store = with_parts(ctx.artifacts.destination)
     parts = [Part(part.part_number, part.etag or "", part.url or "") for part in req.parts]
@@ -71,7 +77,7 @@ async def complete(req: CompleteUpload, ctx: Context) -> Empty:
 
 
 async def abort(req: AbortUpload, ctx: Context) -> Empty:
-    """POST /2.0/mlflow-artifacts/mpu/abort/{artifact_path}: the parts are forgotten."""
+    """POST /2.0/mlflow-artifacts/mpu/abort/{artifact_path}: discards the uploaded parts."""
     paths.safe(req.artifact_path or "")
     store = with_parts(ctx.artifacts.destination)
     await store.abort_upload(target(req.artifact_path, req.path), req.upload_id or "")
@@ -79,7 +85,7 @@ async def abort(req: AbortUpload, ctx: Context) -> Empty:
 
 
 async def presigned(req: ObjectPath, ctx: Context) -> PresignedObject:
-    """GET /2.0/mlflow-artifacts/presigned/{artifact_path}: where to download from the store itself."""
+    """GET /2.0/mlflow-artifacts/presigned/{artifact_path}: a URL for a download from the store."""
     path = paths.safe(req.artifact_path)
     found = await ctx.artifacts.destination.presign_download(
         path, ctx.settings.presigned_download_url_ttl_s
@@ -88,9 +94,10 @@ async def presigned(req: ObjectPath, ctx: Context) -> PresignedObject:
 
 
 async def presign_upload(req: PresignUpload, ctx: Context) -> PresignedUrl:
-    """POST /2.0/mlflow/artifacts/presigned-upload-url: for a run or a logged model kept in a cloud.
+    """POST /2.0/mlflow/artifacts/presigned-upload-url: for a run or logged model in a cloud store.
 
-    Errors: INVALID_PARAMETER_VALUE (kept through this server), NOT_IMPLEMENTED (no such store).
+    Errors: INVALID_PARAMETER_VALUE (this server proxies the artifacts), NOT_IMPLEMENTED (the store
+    has no presigned URLs).
     """
     if bool(req.run_id) == bool(req.model_id):
         raise invalid("Exactly one of run_id and model_id must be provided.")
@@ -112,9 +119,10 @@ async def presign_upload(req: PresignUpload, ctx: Context) -> PresignedUrl:
 
 
 async def presign_download(req: PresignDownload, ctx: Context) -> PresignedUrl:
-    """POST /2.0/mlflow/artifacts/presigned-download-url: for a run kept in a cloud.
+    """POST /2.0/mlflow/artifacts/presigned-download-url: for a run in a cloud store.
 
-    Errors: INVALID_PARAMETER_VALUE (kept through this server), NOT_IMPLEMENTED (no such store).
+    Errors: INVALID_PARAMETER_VALUE (this server proxies the artifacts), NOT_IMPLEMENTED (the store
+    has no presigned URLs).
     """
     path = paths.safe(req.path)
     usual_s = ctx.settings.presigned_download_url_ttl_s

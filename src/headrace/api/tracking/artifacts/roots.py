@@ -1,4 +1,4 @@
-"""Where a run, a model version or a logged model keeps its artifacts."""
+"""The artifact locations of runs, model versions and logged models."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from headrace.contract.artifact_uri import append_path
 from headrace.contract.errors import invalid, not_found
 from headrace.contract.scalars import INT32_MAX
 
-MAX_HOPS: Final = 5  # a version's source may name a run or another version; more hops are a circle
+# A version's source may refer to a run or another version; more references than this are a cycle.
+MAX_HOPS: Final = 5
 
 
 async def of_run(run_id: str, ctx: Context) -> str:
-    """The artifact URI of a run, deleted or not. Raises RESOURCE_DOES_NOT_EXIST."""
+    """Return the artifact URI of a run, deleted or not. Raises RESOURCE_DOES_NOT_EXIST."""
     root = await ctx.db.read_point(sql.run_root, run_id)
     if root is None:
         raise errors.run_not_found(run_id)
@@ -23,7 +24,7 @@ async def of_run(run_id: str, ctx: Context) -> str:
 
 
 async def of_model(model_id: str, ctx: Context) -> str:
-    """The artifact URI of a logged model. Raises RESOURCE_DOES_NOT_EXIST."""
+    """Return the artifact URI of a logged model. Raises RESOURCE_DOES_NOT_EXIST."""
     root = await ctx.db.read_point(sql.model_root, model_id)
     if root is None:
         raise not_found(f"Logged model with ID '{model_id}' not found.")
@@ -31,7 +32,10 @@ async def of_model(model_id: str, ctx: Context) -> str:
 
 
 async def of_version(name: str | None, version: str | None, ctx: Context) -> str:
-    """Where a model version's files are. Raises INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST."""
+    """Return the location of a model version's files.
+
+    Raises INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST.
+    """
     if not name:
         raise invalid("Missing value for required parameter 'name'.")
     if "/" in name or ":" in name:
@@ -54,7 +58,7 @@ async def _version_root(name: str, version: str | None, ctx: Context) -> str:
 
 
 async def _resolved(root: str, ctx: Context, hops: int) -> str:
-    """A source that names a run or a model (`runs:/R/path`, `models:/m-…`) as a place in a store."""
+    """Return the store URI of a source, also of one like `runs:/R/path` or `models:/m-…`."""
     scheme, _, rest = root.partition(":/")
     if scheme not in ("runs", "models") or root.startswith(f"{scheme}://"):
         return root

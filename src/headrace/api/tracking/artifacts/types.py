@@ -18,7 +18,7 @@ from headrace.contract.scalars import (
 
 
 class FileInfo(Message):
-    """A name in a directory. `file_size` in bytes; absent for a directory and for an empty file."""
+    """A directory entry. `file_size` is in bytes, and absent for directories and empty files."""
 
     path: str
     is_dir: bool
@@ -62,7 +62,10 @@ class ListModelArtifacts(Message):
 
 
 class ObjectPath(PathOnly):
-    """DELETE mlflow-artifacts/artifacts/{artifact_path}; GET mlflow-artifacts/presigned/{artifact_path}"""
+    """DELETE mlflow-artifacts/artifacts/{artifact_path}
+
+    GET mlflow-artifacts/presigned/{artifact_path}
+    """
 
     artifact_path: str
 
@@ -76,7 +79,7 @@ class CreateUpload(Message):
 
 
 class UploadPart(Message):
-    """A part that was uploaded."""
+    """An uploaded part."""
 
     part_number: Int64 = 0
     etag: UncheckedStr = None
@@ -101,14 +104,14 @@ class AbortUpload(Message):
 
 
 class UploadCredential(Message):
-    """Where one part is to be sent."""
+    """The URL that one part is uploaded to."""
 
     url: str
     part_number: int
 
 
 class Upload(Message):
-    """An upload in parts that was begun."""
+    """A multipart upload in progress."""
 
     upload_id: str | None = None
     credentials: list[UploadCredential] = []
@@ -132,7 +135,10 @@ class PresignDownload(Message):
 
 
 class PresignedObject(Message):
-    """An address in the store itself; `headers` go with it. `file_size` in bytes, where the store tells it."""
+    """A URL of the store and the `headers` that a request to it needs.
+
+    `file_size` is in bytes, and present if the store reports it.
+    """
 
     url: str
     headers: dict[str, str]
@@ -140,7 +146,7 @@ class PresignedObject(Message):
 
 
 class PresignedUrl(Message):
-    """An address in the store itself; `headers` go with it."""
+    """A URL of the store and the `headers` that a request to it needs."""
 
     presigned_url: str
     headers: dict[str, str] = {}

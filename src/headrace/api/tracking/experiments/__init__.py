@@ -1,1 +1,1 @@
-"""Experiments: the resource that the others imitate."""
+"""Experiments: the model for the other resource packages."""

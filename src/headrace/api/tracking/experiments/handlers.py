@@ -1,4 +1,4 @@
-"""What the experiment endpoints do. Times are milliseconds since the epoch."""
+"""Handlers of the experiment endpoints. Times are milliseconds since the epoch."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ from headrace.db.sql import Sql
 async def create(req: CreateExperiment, ctx: Context) -> CreatedExperiment:
     """POST /2.0/mlflow/experiments/create
 
-    Errors: RESOURCE_ALREADY_EXISTS (the name is taken, also by a deleted experiment), BAD_REQUEST (a tag twice;
-    stock says that the name is taken).
+    Errors: RESOURCE_ALREADY_EXISTS (an experiment, active or deleted, has the name), BAD_REQUEST (a
+    duplicate tag; stock reports that the name is taken).
     """
     tags = [(tag.key or "", tag.value or "") for tag in req.tags]
     tag_rules.check_views(key for key, _ in tags)
@@ -96,8 +96,8 @@ async def _find(ctx: Context, statement: Sql, key: object) -> ExperimentAnswer |
 async def search_experiments(req: SearchExperiments, ctx: Context) -> Encoded | Chunks:
     """GET and POST /2.0/mlflow/experiments/search
 
-    `max_results` is required in practice, 1 to 50,000. Cost: two statements, whatever the page's size;
-    equal searches that are wanted at once share them.
+    `max_results` is required in practice and must be 1 to 50,000. Cost: two statements for a page
+    of any size that is read at once; identical searches that arrive at the same time share them.
     """
     page_of = partial(
         search.experiments_page,
@@ -122,7 +122,7 @@ async def _small_page(ctx: Context, page: search.Page) -> Encoded:
 
 
 def check_max_results(limit: int) -> int:
-    """A page size of a search for experiments. Raises INVALID_PARAMETER_VALUE."""
+    """Return the page size of a search for experiments. Raises INVALID_PARAMETER_VALUE."""
     if limit < 1:
         raise invalid(
             f"Invalid value {limit} for parameter 'max_results' supplied. "
@@ -139,7 +139,8 @@ def check_max_results(limit: int) -> int:
 async def update(req: UpdateExperiment, ctx: Context) -> Empty:
     """POST /2.0/mlflow/experiments/update
 
-    Errors: BAD_REQUEST (the name is taken), INVALID_STATE (the experiment is deleted).
+    Errors: BAD_REQUEST (another experiment has the name), INVALID_STATE (the experiment is
+    deleted).
     """
     check_length("name", MAX_EXPERIMENT_NAME, req.new_name)
     await ctx.db.write(transactions.rename, parse_id(req.experiment_id), req.new_name)
@@ -149,8 +150,8 @@ async def update(req: UpdateExperiment, ctx: Context) -> Empty:
 async def delete(req: ExperimentId, ctx: Context) -> Empty:
     """POST /2.0/mlflow/experiments/delete
 
-    Marks the experiment and its active runs deleted, and deletes the assessments that its runs made.
-    Errors: RESOURCE_DOES_NOT_EXIST (none, or deleted).
+    Marks the experiment and its active runs deleted, and deletes the assessments that its runs
+    created. Errors: RESOURCE_DOES_NOT_EXIST (no such experiment, or already deleted).
     """
     number = parse_id(req.experiment_id)
     made = await ctx.db.read(assessments_sql.find, assessments_sql.OF_EXPERIMENT, number)
@@ -161,7 +162,8 @@ async def delete(req: ExperimentId, ctx: Context) -> Empty:
 async def restore(req: ExperimentId, ctx: Context) -> Empty:
     """POST /2.0/mlflow/experiments/restore
 
-    Brings back all runs, also those deleted one by one. Errors: RESOURCE_DOES_NOT_EXIST (none, or active).
+    Restores all runs of the experiment, including those that were deleted individually.
+    Errors: RESOURCE_DOES_NOT_EXIST (no such experiment, or active).
     """
     await ctx.db.write(transactions.restore, parse_id(req.experiment_id))
     return Empty()
@@ -170,7 +172,8 @@ async def restore(req: ExperimentId, ctx: Context) -> Empty:
 async def set_tag(req: SetExperimentTag, ctx: Context) -> Empty:
     """POST /2.0/mlflow/experiments/set-experiment-tag
 
-    Errors: INVALID_PARAMETER_VALUE (key, value too long; the experiment is deleted; too many custom views).
+    Errors: INVALID_PARAMETER_VALUE (the key or value is too long; the experiment is deleted; too
+    many custom views).
     """
     value = req.value or ""
     if tag_rules.is_view(req.key):

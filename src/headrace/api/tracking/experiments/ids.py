@@ -1,4 +1,4 @@
-"""Experiments as other requests name them: by an id, and only while they are active."""
+"""Experiment ids in requests, and the error for experiments that are not active."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from headrace.contract.errors import ApiError, experiment_not_found, invalid
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# The range of the column on PostgreSQL; SQLite never gets that far.
+# The range of the column on PostgreSQL; SQLite ids do not reach these limits.
 MIN_ID: Final = -(2**31)
 MAX_ID: Final = 2**31 - 1
 
@@ -24,7 +24,10 @@ def _number(text: str) -> int:
 
 
 def parse_id(text: str) -> int:
-    """An experiment id from a request. Raises INVALID_PARAMETER_VALUE, or not found for one no column holds."""
+    """Return the experiment id in a request.
+
+    Raises INVALID_PARAMETER_VALUE, or RESOURCE_DOES_NOT_EXIST for an id outside the column's range.
+    """
     number = _number(text)
     if not MIN_ID <= number <= MAX_ID:
         raise experiment_not_found(text)
@@ -32,13 +35,16 @@ def parse_id(text: str) -> int:
 
 
 def parse_ids(texts: Iterable[str]) -> list[int]:
-    """Experiment ids to look among; those that no column holds are left out. Raises INVALID_PARAMETER_VALUE."""
+    """Return the experiment ids of a search, without those outside the column's range.
+
+    Raises INVALID_PARAMETER_VALUE.
+    """
     numbers = map(_number, texts)
     return [number for number in numbers if MIN_ID <= number <= MAX_ID]
 
 
 def not_active(number: int, stage: str) -> ApiError:
-    """A write to an experiment that is deleted."""
+    """Return the error for a write to a deleted experiment."""
     return invalid(
         f"The experiment {number} must be in the 'active' state. Current state is {stage}."
     )

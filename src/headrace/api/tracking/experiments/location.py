@@ -1,4 +1,4 @@
-"""The artifact location that a new experiment may have."""
+"""The check of the artifact location of a new experiment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from headrace.contract.errors import invalid
 
 
 def check(uri: str, *roots: str) -> str:
-    """The location to store. Raises INVALID_PARAMETER_VALUE in MLflow's words."""
+    """Return the location to store. Raises INVALID_PARAMETER_VALUE with MLflow's messages."""
     if uri.startswith("runs:"):
         raise invalid(f"Artifact location cannot be a runs:/ URI. Given: '{uri}'")
     return check_location(uri, "artifact_location", *roots)

@@ -1,4 +1,4 @@
-"""Experiments in pieces: pages of many, and experiments with so many tags that they are not held whole."""
+"""Experiments in pieces: pages of many experiments, and experiments too large for one read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LISTS: Final = (
 
 
 async def parts_by(db: Database, statement: Sql, key: object) -> AsyncGenerator[bytes, None]:
-    """The JSON of the experiment that a statement (BY_ID, BY_NAME) finds; nothing if there is none."""
+    """Yield the JSON of the experiment that a statement (BY_ID, BY_NAME) finds; nothing if none."""
     row = await db.read(sql.row_of, statement, key)
     if row is None:
         return
@@ -34,7 +34,7 @@ async def parts_by(db: Database, statement: Sql, key: object) -> AsyncGenerator[
 
 
 def parts(db: Database, number: int) -> AsyncGenerator[bytes, None]:
-    """The JSON of one experiment; nothing if there is no such experiment."""
+    """Yield the JSON of one experiment; nothing if there is no such experiment."""
     return parts_by(db, sql.BY_ID, number)
 
 

@@ -1,6 +1,6 @@
 """SQL for experiments.
 
-Rules are in handlers.py; the search statement is made by `headrace.search`.
+The rules are in handlers.py; `headrace.search` builds the search statement.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from headrace.db.sql import Bulk, Sql, statement
 if TYPE_CHECKING:
     from headrace.search import Page
 
-MOST_TAGS = 2000  # of 20,000 characters, which a page reads at once
+MOST_TAGS = 2000  # maximum number of tags, each up to 20,000 characters, that a page reads at once
 
 
 class ExperimentRow(NamedTuple):
@@ -32,18 +32,18 @@ class ExperimentRow(NamedTuple):
 
 _COLUMNS = ", ".join(ExperimentRow._fields)
 BY_ID = Sql(f"SELECT {_COLUMNS} FROM experiments WHERE experiment_id = $1")
-# Nobody else changes the experiment until the transaction ends; runs may be made in it.
+# Other transactions cannot change the experiment until this one ends; they can create runs in it.
 LOCK = Sql("SELECT 1 FROM experiments WHERE experiment_id = $1 {for update}")
 BY_NAME = Sql(f"SELECT {_COLUMNS} FROM experiments WHERE name = $1")
 
 
 BY_IDS = Sql(f"SELECT {_COLUMNS} FROM experiments WHERE experiment_id {{in $1 int}}")
-# In the order in which they lie in the table, as stock finds them: see `api.runs.sql`.
+# In the order of the table, as stock returns them: see `api.tracking.runs.sql`.
 TAGS = Sql(
     "SELECT experiment_id, key, value FROM experiment_tags WHERE experiment_id {in $1 int}"
     " ORDER BY {stored} LIMIT $2"
 )
-WEIGHTS = Sql(  # bytes of the tags of each
+WEIGHTS = Sql(  # total bytes of each experiment's tags
     f"SELECT experiment_id, sum({PAIR_BYTES} + {{bytes key}} + coalesce({{bytes value}}, 0))"
     " FROM experiment_tags WHERE experiment_id {in $1 int} GROUP BY experiment_id"
 )
@@ -79,7 +79,7 @@ TAGS_BY_KEY = Sql(keyed.rows(*_TAGS_OF_ONE))
 
 
 async def row_of(tx: Tx, sql: Sql, key: Any) -> ExperimentRow | None:
-    """The experiment that `sql` (BY_ID, BY_NAME) finds by `key`."""
+    """Return the experiment that `sql` (BY_ID, BY_NAME) finds by `key`, or None."""
     row = await tx.fetchrow(sql, key)
     return None if row is None else ExperimentRow(*row)
 
@@ -87,7 +87,10 @@ async def row_of(tx: Tx, sql: Sql, key: Any) -> ExperimentRow | None:
 async def find(
     tx: Tx, sql: Sql, key: Any, most: int = ALL_ROWS
 ) -> tuple[ExperimentRow, list[Row]] | None:
-    """The experiment that `sql` (BY_ID, BY_NAME) finds by `key`, and its tags; `TooLong` for more than `most`."""
+    """Return the experiment that `sql` (BY_ID, BY_NAME) finds by `key`, and its tags, or None.
+
+    Raises `TooLong` for more than `most` tags.
+    """
     row = await row_of(tx, sql, key)
     if row is None:
         return None
@@ -95,14 +98,14 @@ async def find(
 
 
 async def search(tx: Tx, page: Page) -> tuple[Sequence[Row], list[Row], str | None]:
-    """One page of experiments, the tags of all of them, and the token of the next page."""
+    """Return a page of experiments, all their tags, and the token of the next page."""
     rows, token = page.cut(await tx.fetch(statement(page.text), *page.args))
     tags = await tx.fetch(TAGS, tx.array([row[0] for row in rows]), ALL_ROWS) if rows else []
     return rows, tags, token
 
 
 async def small_page(tx: Tx, page: Page) -> tuple[Sequence[Row], list[Row], str | None]:
-    """As `search`. Raises `TooLong` for a page that is too large to be held at once."""
+    """Like `search`, but raises `TooLong` for a page that is too large for one read."""
     rows, token = await first_rows(tx, page)
     numbers = [row[0] for row in rows]
     if not numbers:
@@ -115,12 +118,12 @@ async def small_page(tx: Tx, page: Page) -> tuple[Sequence[Row], list[Row], str 
 
 
 async def weigh(tx: Tx, numbers: Sequence[int]) -> Mapping[int, int]:
-    """About how many bytes of an answer belong to each experiment."""
+    """Return the approximate size of each experiment in an answer, in bytes."""
     return {number: int(size) for number, size in await tx.fetch(WEIGHTS, tx.array(numbers))}
 
 
 async def read(tx: Tx, numbers: Sequence[int]) -> tuple[list[Row], list[Row]]:
-    """The experiments that exist, in the order of their numbers here, and their tags."""
+    """Return the existing experiments in the order of `numbers`, and their tags."""
     found = {row[0]: row for row in await tx.fetch(BY_IDS, tx.array(numbers))}
     rows = [found[number] for number in numbers if number in found]
     return rows, await tx.fetch(TAGS, tx.array(numbers), ALL_ROWS)
@@ -134,7 +137,7 @@ async def create(
     now_ms: int,
     tags: Sequence[tuple[str, str]],
 ) -> int:
-    """Insert an experiment and its tags; without a location it gets `<default_root>/<id>`."""
+    """Insert an experiment and its tags; the default location is `<default_root>/<id>`."""
     row = await tx.fetchrow(INSERT, name, location or "", now_ms)
     assert row is not None, "INSERT must return the new id"
     experiment_id: int = row[0]

@@ -1,4 +1,4 @@
-"""Which tags an experiment may carry: keys and lengths, custom views, when traces are archived."""
+"""Rules for the tags of experiments: keys and lengths, custom views, trace archival."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from headrace.contract.names import check_length, check_name
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-VIEW_PREFIX: Final = "mlflow.customView.view"  # the page keeps a saved view in a tag of its own
+# The web page stores each saved view in a separate tag.
+VIEW_PREFIX: Final = "mlflow.customView.view"
 RETENTION: Final = "mlflow.trace.archivalRetention"
 ARCHIVE_NOW: Final = "mlflow.trace.archiveNow"
 _DURATION: Final = re.compile(r"[1-9][0-9]*[mhd]")
 
 
 def check_tag(key: str, value: str | None) -> None:
-    """Raise unless an experiment may carry this tag."""
+    """Raise INVALID_PARAMETER_VALUE unless an experiment may have this tag."""
     check_name(key, "key")
     check_length("key", MAX_EXPERIMENT_TAG_KEY, key)
     check_length("value", MAX_EXPERIMENT_TAG_VALUE, value)
@@ -64,18 +65,18 @@ def _check_duration(value: object) -> None:
 
 
 def is_view(key: str) -> bool:
-    """Whether a tag holds a custom view of the page."""
+    """Whether a tag holds a custom view of the web page."""
     return key.startswith(VIEW_PREFIX)
 
 
 def check_views(keys: Iterable[str]) -> None:
-    """Raise when a new experiment would have too many custom views."""
+    """Raise INVALID_PARAMETER_VALUE if a new experiment would have too many custom views."""
     if sum(map(is_view, keys)) > MAX_CUSTOM_VIEWS:
         raise too_many_views("")
 
 
 def too_many_views(of: str) -> ApiError:
-    """One custom view more than an experiment (` for experiment N`) may have."""
+    """Return the error for too many custom views; `of` is "" or ` for experiment N`."""
     return invalid(
         f"Unable to create another custom view{of}; the maximum number of custom views per "
         f"experiment is {MAX_CUSTOM_VIEWS}. Delete an existing custom view before creating a new one."

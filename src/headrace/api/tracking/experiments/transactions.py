@@ -1,4 +1,4 @@
-"""Transactions of experiments: renamed, deleted, restored, tagged."""
+"""Transactions that rename, delete, restore and tag experiments."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from headrace.db.errors import UniqueViolation
 
 
 def not_created(name: str, error: UniqueViolation) -> ApiError:
-    """What a client is told of a new experiment whose insertion violated a key."""
+    """Return the error for a new experiment whose insertion violated a unique key."""
     if error.table == "experiments" and "name" in error.columns:
         code = ErrorCode.RESOURCE_ALREADY_EXISTS
         return ApiError(code, f"Experiment(name={name}) already exists. Error: {sentence(error)}")
@@ -33,7 +33,7 @@ async def _check_active(tx: Tx, number: int) -> None:
 
 
 async def rename(tx: Tx, number: int, name: str) -> None:
-    """Give an active experiment another name. Raises INVALID_STATE, RESOURCE_DOES_NOT_EXIST."""
+    """Rename an active experiment. Raises INVALID_STATE, RESOURCE_DOES_NOT_EXIST."""
     row = await sql.row_of(tx, sql.BY_ID, number)
     if row is None:
         raise errors.experiment_not_found(number)
@@ -43,9 +43,12 @@ async def rename(tx: Tx, number: int, name: str) -> None:
 
 
 async def delete(tx: Tx, number: int, made: list[str]) -> None:
-    """Delete an experiment, its runs, and the assessments that they `made`. Raises RESOURCE_DOES_NOT_EXIST."""
+    """Delete an experiment, its runs, and the assessments that the runs created.
+
+    `made` are the ids of assessments found beforehand. Raises RESOURCE_DOES_NOT_EXIST.
+    """
     now = now_ms()
-    # Before the row of the experiment is locked, because they take longest.
+    # Assessments take longest, so they are deleted before the experiment's row is locked.
     await assessments_sql.delete(tx, assessments_sql.OF_EXPERIMENT, number, made)
     if not await tx.execute(sql.SET_STAGE, number, "deleted", now):
         raise errors.experiment_not_found(number)
@@ -60,14 +63,17 @@ async def restore(tx: Tx, number: int) -> None:
 
 
 async def set_tag(tx: Tx, number: int, key: str, value: str) -> None:
-    """Set a tag of an active experiment."""
+    """Set a tag of an active experiment.
+
+    Raises RESOURCE_DOES_NOT_EXIST, INVALID_PARAMETER_VALUE (deleted).
+    """
     await _check_active(tx, number)
     await tx.execute(sql.UPSERT_TAG, number, key, value)
 
 
 async def set_view(tx: Tx, number: int, key: str, value: str) -> None:
-    """Set a tag that holds a custom view, of which an experiment has only so many."""
-    await tx.fetchrow(sql.LOCK, number)  # or two requests count the same views
+    """Set a tag that holds a custom view. Raises INVALID_PARAMETER_VALUE for too many views."""
+    await tx.fetchrow(sql.LOCK, number)  # otherwise concurrent requests could exceed the maximum
     found = await sql.find(tx, sql.BY_ID, number)
     if found is None:
         raise errors.experiment_not_found(number)

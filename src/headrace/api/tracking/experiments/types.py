@@ -59,7 +59,7 @@ class ExperimentName(Message):
 
 
 class ExperimentAnswer(Message):
-    """One experiment."""
+    """An answer with one experiment."""
 
     experiment: Experiment
 
@@ -100,7 +100,7 @@ class SearchExperiments(Message):
 
 
 class ExperimentPage(Message):
-    """One page of a search; `next_page_token` only when there is more."""
+    """One page of a search; `next_page_token` is present only if there are more results."""
 
     experiments: list[Experiment] = []
     next_page_token: str | None = None

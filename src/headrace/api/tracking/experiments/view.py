@@ -1,4 +1,4 @@
-"""Rows to answers: an experiment and its tags, as the API shows them."""
+"""Conversion of rows to answers: an experiment and its tags, as the API shows them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from headrace.api.nouns import Tag
 from headrace.api.tracking.experiments.types import Experiment
 from headrace.db.base import Row
 
-WORKSPACE = "default"  # workspaces are off: every row carries this
+WORKSPACE = "default"  # workspaces are disabled: every row has this value
 
 
 def experiment(row: Row, tags: Sequence[Row]) -> Experiment:
-    """One row of `experiments` and its rows of `experiment_tags` as the API shows them."""
+    """Return an experiment from its row of `experiments` and its rows of `experiment_tags`."""
     number, name, artifact_location, stage, created, updated = row
     return Experiment(
         experiment_id=str(number),
@@ -27,7 +27,7 @@ def experiment(row: Row, tags: Sequence[Row]) -> Experiment:
 
 
 def experiments(rows: Sequence[Row], tag_rows: Sequence[Row]) -> list[Experiment]:
-    """Experiments in the order of `rows`, each with its tags."""
+    """Return the experiments in the order of `rows`, each with its tags."""
     tags: dict[int, list[Row]] = {}
     for tag in tag_rows:
         tags.setdefault(tag[0], []).append(tag)

@@ -1,1 +1,1 @@
-"""Logged models: what a run wrote, with params, tags and metrics of their own."""
+"""Logged models: models written by runs, with their own params, tags and metrics."""

@@ -1,4 +1,4 @@
-"""What the logged model endpoints do. Times are milliseconds since the epoch."""
+"""Handlers of the logged model endpoints. Times are milliseconds since the epoch."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ PENDING: Final = STATUSES.index(LoggedModelStatus.LOGGED_MODEL_PENDING)
 
 
 def check_served(schema: Schema) -> None:
-    """Raise where the database is of an MLflow that had no logged models yet."""
+    """Raise NOT_IMPLEMENTED if the database's schema is older than logged models (MLflow 3.0)."""
     if not schema.has("logged_models"):
         raise ApiError(
             ErrorCode.NOT_IMPLEMENTED,
@@ -56,12 +56,12 @@ def check_served(schema: Schema) -> None:
 
 
 def model_not_found(model_id: str) -> ApiError:
-    """No logged model of that id, or it is deleted and that counts."""
+    """Return the error for a logged model that does not exist or is deleted."""
     return not_found(f"Logged model with ID '{model_id}' not found.")
 
 
 def check_name(name: str) -> None:
-    """Raise unless a logged model may have this name."""
+    """Raise INVALID_PARAMETER_VALUE unless a logged model may have this name."""
     if any(character in name for character in BAD_CHARACTERS):
         raise invalid(
             f"Invalid model name ({name!r}) provided. Model name must be a non-empty string and "
@@ -107,8 +107,8 @@ async def _create(
 async def create(req: CreateLoggedModel, ctx: Context) -> LoggedModelAnswer:
     """POST /2.0/mlflow/logged-models
 
-    Errors: INVALID_PARAMETER_VALUE (name, deleted experiment), RESOURCE_DOES_NOT_EXIST (experiment),
-    BAD_REQUEST (a param or tag twice).
+    Errors: INVALID_PARAMETER_VALUE (invalid name, deleted experiment), RESOURCE_DOES_NOT_EXIST (no
+    such experiment), BAD_REQUEST (a duplicate param or tag).
     """
     check_served(ctx.db.schema)
     check_name(req.name or "")
@@ -119,7 +119,7 @@ async def create(req: CreateLoggedModel, ctx: Context) -> LoggedModelAnswer:
 async def get(req: GetLoggedModel, ctx: Context) -> LoggedModelAnswer | Chunks:
     """GET /2.0/mlflow/logged-models/{model_id}
 
-    Errors: RESOURCE_DOES_NOT_EXIST (none, or deleted without `allow_deleted=true`).
+    Errors: RESOURCE_DOES_NOT_EXIST (no such model, or deleted without `allow_deleted=true`).
     """
     check_served(ctx.db.schema)
     model_id = req.model_id or ""
@@ -146,7 +146,7 @@ async def _finalize(tx: Tx, model_id: str, status: int) -> tuple[ModelRow, Logge
 async def finalize(req: FinalizeLoggedModel, ctx: Context) -> LoggedModelAnswer:
     """PATCH /2.0/mlflow/logged-models/{model_id}
 
-    The body names the model. Deleted ones are finalised too. Errors: RESOURCE_DOES_NOT_EXIST.
+    The body names the model. Deleted models are finalized too. Errors: RESOURCE_DOES_NOT_EXIST.
     """
     check_served(ctx.db.schema)
     row, logged = await ctx.db.write(_finalize, req.model_id, STATUSES.index(req.status))
@@ -161,7 +161,7 @@ async def _delete(tx: Tx, model_id: str) -> None:
 async def delete(req: LoggedModelId, ctx: Context) -> Empty:
     """DELETE /2.0/mlflow/logged-models/{model_id}
 
-    Softly; once more is no error. Errors: RESOURCE_DOES_NOT_EXIST.
+    Marks the model deleted. Deleting it again is not an error. Errors: RESOURCE_DOES_NOT_EXIST.
     """
     check_served(ctx.db.schema)
     await ctx.db.write(_delete, req.model_id or "")
@@ -178,7 +178,7 @@ async def _log_params(tx: Tx, model_id: str, params: Sequence[tuple[str, str]]) 
 async def log_params(req: LogParams, ctx: Context) -> Empty:
     """POST /2.0/mlflow/logged-models/{model_id}/params
 
-    Errors: RESOURCE_DOES_NOT_EXIST, BAD_REQUEST (a param that is there already).
+    Errors: RESOURCE_DOES_NOT_EXIST (no such model), BAD_REQUEST (a param that exists already).
     """
     check_served(ctx.db.schema)
     await ctx.db.write(_log_params, req.model_id, _pairs(req.params))
@@ -188,7 +188,7 @@ async def log_params(req: LogParams, ctx: Context) -> Empty:
 async def _set_tags(tx: Tx, model_id: str, tags: dict[str, str]) -> None:
     experiment_id = (await _existing(tx, model_id)).experiment_id
     if tags:
-        # Sorted, so that two requests never wait for each other in a circle.
+        # Sorted, so that concurrent requests cannot deadlock.
         rows = [(model_id, experiment_id, key, value) for key, value in sorted(tags.items())]
         await tx.executemany(sql.UPSERT_TAG, rows)
 
@@ -196,7 +196,7 @@ async def _set_tags(tx: Tx, model_id: str, tags: dict[str, str]) -> None:
 async def set_tags(req: SetLoggedModelTags, ctx: Context) -> Empty:
     """PATCH /2.0/mlflow/logged-models/{model_id}/tags
 
-    The last value of a key wins. Errors: RESOURCE_DOES_NOT_EXIST.
+    If a key is given more than once, the last value is stored. Errors: RESOURCE_DOES_NOT_EXIST.
     """
     check_served(ctx.db.schema)
     await ctx.db.write(_set_tags, req.model_id or "", dict(_pairs(req.tags)))
@@ -212,7 +212,7 @@ async def _delete_tag(tx: Tx, model_id: str, key: str) -> None:
 async def delete_tag(req: DeleteLoggedModelTag, ctx: Context) -> Empty:
     """DELETE /2.0/mlflow/logged-models/{model_id}/tags/{tag_key}
 
-    Errors: RESOURCE_DOES_NOT_EXIST (model, tag).
+    Errors: RESOURCE_DOES_NOT_EXIST (no such model or tag).
     """
     check_served(ctx.db.schema)
     await ctx.db.write(_delete_tag, req.model_id or "", req.tag_key or "")
@@ -222,7 +222,7 @@ async def delete_tag(req: DeleteLoggedModelTag, ctx: Context) -> Empty:
 async def search_models(req: SearchLoggedModels, ctx: Context) -> LoggedModelPage | Chunks:
     """POST /2.0/mlflow/logged-models/search
 
-    Cost: four statements, whatever the page's size.
+    Cost: four statements for a page of any size that is read at once.
     """
     check_served(ctx.db.schema)
     page_of = partial(

@@ -1,4 +1,4 @@
-"""Logged models in pieces: pages of many, and models to which so much was logged that they are not held whole."""
+"""Logged models in pieces: pages of many models, and models that are too large for one read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PARAMS: Final = Many(
 
 
 async def parts(db: Database, model_id: str) -> AsyncGenerator[bytes, None]:
-    """The JSON of one model; nothing if there is no such model."""
+    """Yield the JSON of one model; nothing if there is no such model."""
     row = await db.read(sql.row_of, model_id)
     if row is None:
         return
@@ -49,7 +49,7 @@ async def parts(db: Database, model_id: str) -> AsyncGenerator[bytes, None]:
         comma, place = b",", (last[1], last[3], last[4], last[7])
     yield b"]"
     async with aclosing(in_pieces(db, LoggedModelData(), (model_id,), (PARAMS,))) as found:
-        async for part in found:  # the first is the beginning of an object, which has begun
+        async for part in found:  # the first part opens an object, which is already open here
             if part != b"{":
                 yield part
     yield b"}"

@@ -62,14 +62,15 @@ DELETE_TAG = Sql("DELETE FROM logged_model_tags WHERE model_id = $1 AND tag_key 
 SET_STATUS = Sql(
     "UPDATE logged_models SET status = $2, last_updated_timestamp_ms = $3 WHERE model_id = $1"
 )
-DELETE = Sql(  # softly: the row and all that is its stay
+DELETE = Sql(  # a soft delete, which keeps the row and its params, tags and metrics
     "UPDATE logged_models SET lifecycle_stage = 'deleted', last_updated_timestamp_ms = $2"
     " WHERE model_id = $1"
 )
 
 
 MODELS = Sql(f"SELECT {_COLUMNS} FROM logged_models WHERE model_id {{in $1 text}}")
-# What belongs to models comes in the order of the table's primary key, which is how SQLite finds it for stock.
+# Params, tags and metrics are sorted by their table's primary key, the order in which SQLite
+# returns them to stock.
 PARAMS = Sql(
     "SELECT model_id, param_key, param_value FROM logged_model_params WHERE model_id {in $1 text}"
     " ORDER BY model_id {bytewise}, param_key {bytewise} LIMIT $2"
@@ -84,7 +85,7 @@ METRICS = Sql(
     " ORDER BY model_id {bytewise}, metric_name {bytewise}, metric_timestamp_ms, metric_step,"
     " run_id {bytewise} LIMIT $2"
 )
-METRIC_BYTES: Final = 200  # of a metric as JSON, beside its name and its dataset
+METRIC_BYTES: Final = 200  # of a metric as JSON, without its name and its dataset
 WEIGHTS = Sql(
     "SELECT model_id, sum(bytes) FROM ("
     f"SELECT model_id, {METRIC_BYTES} + {{bytes metric_name}} + coalesce({{bytes dataset_name}}, 0) AS bytes"
@@ -97,7 +98,7 @@ WEIGHTS = Sql(
 
 
 class Logged:
-    """The rows of what belongs to some models; each begins with the model id."""
+    """The params, tags and metrics of models, as rows that begin with the model id."""
 
     __slots__ = ("metrics", "params", "tags")
 
@@ -108,9 +109,9 @@ class Logged:
 
 
 async def logged(tx: Tx, model_ids: Sequence[str], most: int = ALL_ROWS) -> Logged:
-    """What belongs to some models: three statements for any number of them.
+    """Return the params, tags and metrics of models: three statements for any number of models.
 
-    Raises `TooLong` for more than `most` rows of one of them.
+    Raises `TooLong` for more than `most` rows of one kind.
     """
     ids = tx.array(model_ids)
     return Logged(
@@ -129,7 +130,8 @@ PARAMS_BY_KEY = _of_one(keyed.rows, "param")
 TAG_SIZES = _of_one(keyed.sizes, "tag")
 TAGS_BY_KEY = _of_one(keyed.rows, "tag")
 _ORDER: Final = "metric_name {bytewise}, metric_timestamp_ms, metric_step, run_id {bytewise}"
-# Points of a model after one (name, timestamp, step, run), at most $6; nulls: from the first on.
+# At most $6 points of a model after the position (name, timestamp, step, run); nulls select from
+# the first point on.
 METRICS_PART = Sql(
     "SELECT model_id, metric_name, metric_value, metric_timestamp_ms, metric_step, dataset_name,"
     " dataset_digest, run_id FROM logged_model_metrics WHERE model_id = $1"
@@ -138,26 +140,29 @@ METRICS_PART = Sql(
 
 
 async def metrics_part(tx: Tx, model_id: str, place: Sequence[object], limit: int) -> list[Row]:
-    """Points of a model (`METRICS`) that come after a place."""
+    """Return points of a model (`METRICS`) that follow a position."""
     return await tx.fetch(METRICS_PART, model_id, *place, limit)
 
 
 async def row_of(tx: Tx, model_id: str) -> ModelRow | None:
-    """One model, deleted or not."""
+    """Return a model, deleted or not; None if there is no such model."""
     row = await tx.fetchrow(MODEL, model_id)
     return None if row is None else ModelRow(*row)
 
 
 async def find(tx: Tx, model_id: str, most: int = ALL_ROWS) -> tuple[ModelRow, Logged] | None:
-    """One model, deleted or not, and what belongs to it. Raises `TooLong` for more than `most` rows of one kind."""
+    """Return a model, deleted or not, and its params, tags and metrics.
+
+    Returns None if there is no such model. Raises `TooLong` for more than `most` rows of one kind.
+    """
     row = await row_of(tx, model_id)
     return None if row is None else (row, await logged(tx, [model_id], most))
 
 
 async def small_page(tx: Tx, page: Page) -> tuple[Sequence[Row], Logged, str | None]:
-    """One page of models, what belongs to them, and the token of the next page.
+    """Return a page of models, their params, tags and metrics, and the token of the next page.
 
-    Raises `TooLong` for a page that is too large to be held at once.
+    Raises `TooLong` for a page that is too large for one read.
     """
     rows, token = await first_rows(tx, page)
     ids = [row[0] for row in rows]
@@ -168,12 +173,12 @@ async def small_page(tx: Tx, page: Page) -> tuple[Sequence[Row], Logged, str | N
 
 
 async def weigh(tx: Tx, model_ids: Sequence[str]) -> Mapping[str, int]:
-    """About how many bytes of an answer belong to each model."""
+    """Return the approximate size of each model in an answer, in bytes."""
     return {model_id: int(size) for model_id, size in await tx.fetch(WEIGHTS, tx.array(model_ids))}
 
 
 async def read(tx: Tx, model_ids: Sequence[str]) -> tuple[list[Row], Logged]:
-    """The models that exist, in the order of `model_ids`, and what belongs to them."""
+    """Return the existing models in the order of `model_ids`, and the data logged to them."""
     found = {row[0]: row for row in await tx.fetch(MODELS, tx.array(model_ids))}
     rows = [found[model_id] for model_id in model_ids if model_id in found]
     return rows, await logged(tx, [row[0] for row in rows])

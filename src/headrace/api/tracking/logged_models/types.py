@@ -13,7 +13,7 @@ from headrace.contract.scalars import CheckedStr, Int32, LongStr, Message, Optio
 
 
 class LoggedModelStatus(StrEnum):
-    """In the order of the protobuf enum; the database holds the number."""
+    """A logged model's status, in the protobuf enum's order; the database stores the number."""
 
     __first_number__ = 0
 
@@ -38,27 +38,27 @@ class CreateLoggedModel(Message):
 
 
 class LoggedModelId(Message):
-    """DELETE logged-models/{model_id}: all is in the path"""
+    """DELETE logged-models/{model_id}: the path holds the whole request"""
 
     model_id: UncheckedStr = None
 
 
 class GetLoggedModel(Message):
-    """GET logged-models/{model_id}; `allow_deleted` is the text of the query, in any case"""
+    """GET logged-models/{model_id}; `allow_deleted` is the query's text, in upper or lower case"""
 
     model_id: UncheckedStr = None
     allow_deleted: UncheckedStr = None
 
 
 class FinalizeLoggedModel(Message):
-    """PATCH logged-models/{…}: the id that counts is the body's"""
+    """PATCH logged-models/{…}: the id in the body is used"""
 
     model_id: CheckedStr
     status: Annotated[LoggedModelStatus, Meta(extra={"checks": ("intlike", "required")})]
 
 
 class LogParams(Message):
-    """POST logged-models/{model_id}/params: the body must name a model, the path says which"""
+    """POST logged-models/{model_id}/params: the body must have an id; the id in the path is used"""
 
     model_id: CheckedStr
     params: Annotated[list[Tag], Meta(extra={"checks": ("array",)})] = []
@@ -79,7 +79,7 @@ class DeleteLoggedModelTag(Message):
 
 
 class DatasetFilter(Message):
-    """A dataset whose metrics count in a search."""
+    """A dataset whose metrics a search considers."""
 
     dataset_name: str | None = None
     dataset_digest: str | None = None
@@ -140,7 +140,7 @@ class LoggedModelInfo(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False
 
 
 class LoggedModelData(msgspec.Struct, omit_defaults=True, gc=False):
-    """Params, and every point of every metric."""
+    """The params of a model, and every point of every metric."""
 
     params: list[KeyValue] = []
     metrics: list[ModelMetric] = []
@@ -154,13 +154,13 @@ class LoggedModel(msgspec.Struct, gc=False):
 
 
 class LoggedModelAnswer(msgspec.Struct, gc=False):
-    """One model."""
+    """An answer with one model."""
 
     model: LoggedModel
 
 
 class LoggedModelPage(Message):
-    """One page of a search; `next_page_token` only when there is more."""
+    """One page of a search; `next_page_token` is present only if there are more results."""
 
     models: list[LoggedModel] = []
     next_page_token: str | None = None

@@ -1,4 +1,4 @@
-"""Rows to answers: logged models as the API shows them."""
+"""Conversion of rows to answers: logged models as the API shows them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from headrace.db.base import Row
 
 
 def models(rows: Sequence[Row], logged: Logged) -> list[LoggedModel]:
-    """Whole models in the order of `rows` (`sql.COLUMNS`)."""
+    """Return the models in the order of `rows` (`sql.COLUMNS`), with the data logged to them."""
     data = {row[0]: LoggedModelData([], []) for row in rows}
     tags: dict[str, list[KeyValue]] = {row[0]: [] for row in rows}
     for model_id, key, value in logged.params:

@@ -1,4 +1,7 @@
-"""What the metric-history endpoints do. Long histories come in parts: memory does not grow with their length."""
+"""Handlers of the metric-history endpoints.
+
+Long histories are sent in parts, so that memory use does not grow with their length.
+"""
 
 from __future__ import annotations
 
@@ -30,17 +33,19 @@ from headrace.contract.limits import (
 from headrace.contract.scalars import INT64_MAX, INT64_MIN
 from headrace.db.base import Row, Tx
 
-# Points of several runs that are read and encoded at once; more come in pieces of as many runs as hold so many.
+# Maximum number of points of several runs that are read and encoded at once; more points are sent
+# in pieces.
 MOST_POINTS: Final = 40_000
-BULK_POINTS: Final = 5_000  # of one piece of get-history-bulk
+BULK_POINTS: Final = 5_000  # points of one piece
 
 
 async def get_history(req: GetHistory, ctx: Context) -> History | Chunks:
     """GET /2.0/mlflow/metrics/get-history
 
-    In order of timestamp, step, value; a NaN after a 0. Without `max_results` everything from the token's place on.
-    A history of more than 25,000 points is read in parts while the client takes it: what was acknowledged before
-    the request comes exactly once, points that are logged meanwhile at most once.
+    Points are sorted by timestamp, step and value; a NaN follows a 0. Without `max_results`, all
+    points after the token's position are returned. A history of more than 25,000 points is read in
+    parts while the client receives it: points acknowledged before the request are sent exactly
+    once, points logged in the meantime at most once.
     """
     limit = INT64_MAX if req.max_results is None else req.max_results
     if limit < 1:
@@ -76,7 +81,7 @@ def _token(next_offset: int | None) -> bytes:
 async def _in_parts(
     req: GetHistory, rows: list[Row], limit: int, offset: int, ctx: Context
 ) -> AsyncGenerator[bytes, None]:
-    """The JSON of the points `rows` and, if these are more than one read finds, of those that follow."""
+    """Yield the JSON of the points `rows`, and of the following ones if `rows` exceed one part."""
     before, left, more = b'{"metrics":[', limit, False
     async with aclosing(_all_rows(req, rows, offset, ctx)) as found:
         async for some in found:
@@ -94,9 +99,10 @@ async def _in_parts(
 async def _all_rows(
     req: GetHistory, rows: list[Row], offset: int, ctx: Context
 ) -> AsyncGenerator[list[Row], None]:
-    """The points `rows` of a history, then those that follow, each time by a short read that begins after the last.
+    """Yield the points `rows` of a history, then the following ones, in short reads.
 
-    As long as most points of that time are of this history, they are read in the order of the primary key.
+    Each read starts after the last point of the previous one. The points are read in the order of
+    the primary key as long as most points of that time belong to this history.
     """
     yield rows
     run_id, key = req.run_id, req.metric_key
@@ -112,7 +118,8 @@ async def _all_rows(
     for part in await ctx.db.read(sql.parts, run_id, key, place, INT64_MAX):
         more = True
         while more:
-            # Twice a part, so that one read suffices unless much is logged meanwhile.
+            # Twice the size of a part: one read is enough unless many points are logged in the
+            # meantime.
             rows = await ctx.db.read(sql.after, run_id, key, part, last, 2 * sql.PART_ROWS)
             more = len(rows) == 2 * sql.PART_ROWS
             if rows:
@@ -123,7 +130,7 @@ async def _all_rows(
 async def get_history_bulk(req: GetHistoryBulk, ctx: Context) -> Encoded | Chunks:
     """GET /ajax-api/2.0/mlflow/metrics/get-history-bulk
 
-    At most 25,000 points of at most 100 runs. NaN is the bare token here, as stock sends it.
+    Returns at most 25,000 points of at most 100 runs. NaN is sent as the bare token, as by stock.
     """
     limit = _bulk_limit(req)
     rows = await ctx.db.read(_bulk, req.run_id, req.metric_key, limit)
@@ -133,7 +140,7 @@ async def get_history_bulk(req: GetHistoryBulk, ctx: Context) -> Encoded | Chunk
 
 
 def _bulk_limit(req: GetHistoryBulk) -> int:
-    """How many points a request asks for. Raises stock's errors for what is wrong with it."""
+    """Return the number of points that a request asks for. Raises stock's errors."""
     if not req.run_id:
         raise invalid("GetMetricHistoryBulk request must specify at least one run_id.")
     if len(req.run_id) > MAX_HISTORY_BULK_RUNS:
@@ -167,7 +174,7 @@ async def _bulk_pieces(key: str | None, rows: Sequence[Row]) -> AsyncGenerator[b
     for first in range(0, len(rows), BULK_POINTS):
         yield start + _bulk_points(key, rows[first : first + BULK_POINTS])
         start = b","
-        await asyncio.sleep(0)  # a client that takes everything at once must not hold the loop
+        await asyncio.sleep(0)  # a client that reads without delay must not block the event loop
     yield b"]}\n"
 
 
@@ -194,9 +201,9 @@ async def get_history_interval(
 ) -> PointsOfRuns | Encoded | Chunks:
     """GET /2.0/mlflow/metrics/get-history-bulk-interval
 
-    Per run at most `max_results` points: the first of each of as many equal buckets, and the last of all.
-    Runs come in the order asked. The sampling is done by the database; equal charts that are wanted at the same
-    moment (every open page polls) share it.
+    Returns at most `max_results` points per run: the first point of each of that many equal
+    buckets, and the last point of the run. Runs are in the order of the request. The database does
+    the sampling; identical requests that arrive at the same time (every open page polls) share it.
     """
     limit = MAX_HISTORY_INTERVAL_ROWS if req.max_results is None else req.max_results
     start, end = _step_range(req)
@@ -240,7 +247,7 @@ async def _interval_pieces(
 async def _sampled(
     tx: Tx, run_ids: Sequence[str], key: str, limit: int, start: int, end: int
 ) -> list[tuple[str, list[Row]]]:
-    """The sampled points of each run. Raises `TooLong` when they are more than `MOST_POINTS`."""
+    """Return the sampled points of each run. Raises `TooLong` for more than `MOST_POINTS`."""
     found = []
     left = MOST_POINTS
     for run_id in run_ids:

@@ -1,4 +1,4 @@
-"""At most so many points of one history, evenly spread: what a chart shows."""
+"""A limited number of evenly spaced points of one history, for a chart."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from headrace.db.sql import Sql
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Longer histories are walked in the index instead of sorted; below, the walk's many small statements cost more.
-# 320 of 1,000,000 points: 3.4 s sorted, 0.84 s walked; of 100,000, three a step: 0.29 s and 0.52 s (PostgreSQL 15,
-# medians of 3 by turns, busy machine, 2026-11-24).
+# Histories of more points are not sorted: the index is walked instead. For shorter histories, the
+# many small statements of the walk cost more. 320 of 1,000,000 points take 3.4 s sorted and 0.84 s
+# walked; 320 of 100,000 points with three points per step take 0.29 s and 0.52 s (PostgreSQL 15,
+# medians of 3 alternating runs, busy machine, 2026-11-24).
 LONG: Final = 200_000
-# Points of one step that may lie before the one wanted; with more, the walk would go over them each time.
+# Maximum number of points of one step before the sampled point: the walk would read them again each
+# time.
 MAX_TIES: Final = 100
 
-# The first of each of $3 equal buckets, and the last of all. A step range needs no text of its own: without
-# one, $4 and $5 are the ends of a 64-bit integer.
+# The first point of each of $3 equal buckets, and the last point. Requests without a step range use
+# the same text: $4 and $5 are then the limits of a 64-bit integer.
 SORTED: Final = Sql(
     "SELECT value, timestamp, step, is_nan FROM ("
     "  SELECT *, lag(bucket) OVER (ORDER BY place) AS bucket_before FROM ("
@@ -29,7 +31,8 @@ SORTED: Final = Sql(
     " WHERE bucket_before IS NULL OR bucket <> bucket_before OR place = points ORDER BY place"
 )
 _POINTS: Final = "run_uuid = $1 AND key = $2 AND step BETWEEN $3 AND $4"
-# Databases of MLflow before 3.12 lack the index: there every step of the walk would read the whole run.
+# Databases of MLflow before 3.12 lack the index. Without it, each step of the walk would read the
+# whole run.
 IS_LONG: Final = Sql(
     postgres="SELECT 1 FROM metrics WHERE to_regclass('index_metrics_run_uuid_key_step') IS NOT NULL"
     f" AND {_POINTS} LIMIT 1 OFFSET {LONG}",
@@ -43,17 +46,18 @@ _POINT: Final = (
     "SELECT value, timestamp, step, is_nan FROM metrics WHERE run_uuid = $1 AND key = $2 AND {}"
     " ORDER BY timestamp, value, is_nan LIMIT 1 OFFSET $4"
 )
-POINT: Final = Sql(  # of a range, for the reason given at `sql.ANY_STEP`
+POINT: Final = Sql(  # SQLite: a range of one step, for the reason given at `sql.ANY_STEP`
     postgres=_POINT.format("step = $3"),
     sqlite=_POINT.format("step BETWEEN $3 AND $3"),
 )
 
 
 async def sampled(tx: Tx, run_id: str, key: str, limit: int, start: int, end: int) -> list[Row]:
-    """At most `limit` points (value, timestamp, step, is_nan) with start <= step <= end, in order of step.
+    """Return at most `limit` points with start <= step <= end, sorted by step.
 
-    The first of each of `limit` equal buckets; the last point takes the place of the last of them when
-    there are that many.
+    A point is (value, timestamp, step, is_nan). The points are the first of each of `limit` equal
+    buckets and the last point of all. If these are more than `limit`, the last point replaces that
+    of the last bucket.
     """
     rows = None
     if await tx.fetch(IS_LONG, run_id, key, start, end):
@@ -64,7 +68,7 @@ async def sampled(tx: Tx, run_id: str, key: str, limit: int, start: int, end: in
 
 
 def places(points: int, buckets: int) -> Iterator[int]:
-    """Where (from 0) SQL's ntile(buckets) begins its buckets among so many points, then the last place."""
+    """Yield the positions (from 0) where SQL's ntile(buckets) starts its buckets, then the last."""
     small, large = divmod(points, buckets)
     place = 0
     for bucket in range(min(points, buckets)):
@@ -76,17 +80,19 @@ def places(points: int, buckets: int) -> Iterator[int]:
 async def walked(
     tx: Tx, run_id: str, key: str, limit: int, start: int, end: int
 ) -> list[Row] | None:
-    """The points that `SORTED` finds in a history of more points than `limit`.
+    """Return the points that `SORTED` finds in a history of more than `limit` points.
 
-    Goes from place to place in the index over steps. None when a step is shared by too many points.
+    Moves from position to position in the index over steps. Returns None if too many points share a
+    step.
     """
     ((points,),) = await tx.fetch(COUNT, run_id, key, start, end)
     rows: list[Row] = []
-    at, step, ties = 0, start, 0  # a place, its step, and the points of that step before it
+    # A position, its step, and the number of earlier points of that step.
+    at, step, ties = 0, start, 0
     for place in places(points, limit):
         ahead = place - at + ties
         steps = [row[0] for row in await tx.fetch(STEPS, run_id, key, step, end, max(ahead - 1, 0))]
-        if len(steps) <= (ahead > 0):  # points went away meanwhile
+        if len(steps) <= (ahead > 0):  # points were deleted in the meantime
             break
         if ahead > 0 and steps[0] < steps[1]:
             ties = 0

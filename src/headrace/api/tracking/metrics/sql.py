@@ -1,7 +1,8 @@
 """SQL for metric histories: by page, in parts, of several runs.
 
-A history is in the order of timestamp, step and value, as stock's; a NaN is stored as 0 and comes after a 0 of the
-same moment. With `is_nan` the order is total: it is the rest of the table's primary key.
+A history is sorted by timestamp, step and value, as in stock. A NaN is stored as 0 and follows a 0
+with the same timestamp and step. With `is_nan`, the last column of the table's primary key, the
+order is total.
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ from headrace.contract.scalars import INT64_MIN
 from headrace.db.base import Row, Tx
 from headrace.db.sql import Sql
 
-PAGE_ROWS: Final = (
-    25_000  # a page of MLflow's client: so many points, if that is all, are read at once
-)
+# The page size of MLflow's client: a history or page of at most this many points is read at once.
+PAGE_ROWS: Final = 25_000
 PART_ROWS: Final = 10_000  # points of one part of a longer history
-# Entries of the primary key's index that one step goes over. A step in which fewer are of the history than one in
-# so many is the last.
+# Number of entries of the primary key's index that one step reads. If fewer than one in LEAST_SHARE
+# of these entries belongs to the history, the step is the last.
 STEP_ENTRIES: Final = 10_000
 LEAST_SHARE: Final = 2
-# SQLite, to which MLflow gives no statistics, prefers an index that holds every column to the one that finds the
-# rows, and reads the points of that key of all runs: 95 ms instead of 6 for 10,000 points, when 100 runs have as many
-# (2026-11-28). A range of steps, of all steps, makes it take the index over run, key and step.
+# MLflow collects no statistics in SQLite. Without them SQLite prefers a covering index to the
+# selective one and reads the key's points in all runs: 95 ms instead of 6 ms for 10,000 points when
+# 100 runs have 10,000 points each (2026-11-28). A range that contains all steps makes SQLite use
+# the index over run, key and step.
 ANY_STEP: Final = f"step >= {INT64_MIN}"
 _POINTS: Final = (
     "SELECT value, timestamp, step, is_nan FROM metrics WHERE run_uuid = $1 AND key = $2"
@@ -33,10 +34,11 @@ HISTORY_PAGE = Sql(
     postgres=f"{_POINTS} {_ORDER} LIMIT $3 OFFSET $4",
     sqlite=f"{_POINTS} AND {ANY_STEP} {_ORDER} LIMIT $3 OFFSET $4",
 )
-# The points after a place, among the next $7 entries of the primary key's index: no point of the history is sorted, nor
-# looked up in the table. It holds the points of all runs with that key in the order of time, so that this is the
-# cheapest way while the others have few points in that time. SQLite passes rows to the driver faster than through a
-# subquery; there those of others have no `is_nan`.
+# The points after a position, among the next $7 entries of the primary key's index. The statement
+# neither sorts the points nor looks them up in the table. The index holds the key's points of all
+# runs sorted by time, so this is the cheapest way as long as other runs have few points in that
+# time. On SQLite, a subquery would cost more than passing all rows to the driver; there the points
+# of other runs have NULL as `is_nan`.
 _ENTRIES: Final = (
     " FROM metrics WHERE key = $2 AND (timestamp, step, run_uuid, value, is_nan) > ($3, $4, $1, $5, $6)"
     " ORDER BY timestamp, step, run_uuid, value, is_nan LIMIT $7"
@@ -51,8 +53,9 @@ HISTORY_LENGTH = Sql(
     postgres="SELECT count(*) FROM metrics WHERE run_uuid = $1 AND key = $2",
     sqlite=f"SELECT count(*) FROM metrics WHERE run_uuid = $1 AND key = $2 AND {ANY_STEP}",
 )
-# One row for each part of the points from place $3 (from 0) on, of at most $4: until when it goes, its steps and its
-# points. The range of steps is what finds a part's rows in the index; without it each part would read all points.
+# Splits at most $4 points from position $3 (from 0) on into parts of $5 points. One row for each
+# part: its last timestamp, its range of steps and its number of points. The range of steps is
+# needed to find a part's rows in the index; without it, each part would read all points.
 _PARTS: Final = (
     "SELECT max(timestamp), min(step), max(step), count(*) FROM ("
     "SELECT timestamp, step, row_number() OVER ({order}) - 1 - $3 AS place"
@@ -69,14 +72,16 @@ _PART: Final = (
 )
 HISTORY_PART = Sql(
     postgres=_PART.format(timestamp="timestamp"),
-    # With a plus it is no column of an index: SQLite would go through the points of all runs in that time.
+    # The plus stops SQLite from using an index over timestamps, which would read the points of all
+    # runs in that time.
     sqlite=_PART.format(timestamp="+timestamp"),
 )
 BULK = Sql(
     postgres="SELECT run_uuid, value, timestamp, step, is_nan FROM metrics"
     " WHERE key = $2 AND run_uuid = ANY($1::varchar[])"
     " ORDER BY run_uuid, timestamp, step, value, is_nan LIMIT $3",
-    # CROSS JOIN: for each run its points, not for each point of the key a look whether its run is wanted.
+    # CROSS JOIN fixes the order: SQLite looks up the points of each requested run. Otherwise it
+    # might read all points of the key and check the run of each.
     sqlite="SELECT run_uuid, m.value, timestamp, step, is_nan FROM json_each($1) AS wanted"
     f" CROSS JOIN metrics AS m ON run_uuid = wanted.value AND m.key = $2 AND {ANY_STEP}"
     " ORDER BY run_uuid, timestamp, step, m.value, is_nan LIMIT $3",
@@ -84,21 +89,21 @@ BULK = Sql(
 
 
 class Part(NamedTuple):
-    """Some points of a history that follow each other in its order."""
+    """Consecutive points of a history."""
 
-    until_ms: int  # timestamp of the last
+    until_ms: int  # timestamp of the last point
     first_step: int
     last_step: int
-    points: int  # when the parts were made
+    points: int  # at the time when the parts were computed
 
 
 async def page(tx: Tx, run_id: str, key: str, limit: int, offset: int) -> list[Row]:
-    """Points (value, timestamp, step, is_nan) of one history in order."""
+    """Return points (value, timestamp, step, is_nan) of one history, in order."""
     return await tx.fetch(HISTORY_PAGE, run_id, key, limit, offset)
 
 
 async def step(tx: Tx, run_id: str, key: str, last: Sequence[object]) -> list[Row]:
-    """The points after the point `last`, as many as are among the next STEP_ENTRIES points of all runs."""
+    """Return the history's points among the STEP_ENTRIES points of all runs that follow `last`."""
     value, timestamp, at_step, is_nan = last
     place = (timestamp, at_step, value, is_nan)
     rows = await tx.fetch(HISTORY_STEP, run_id, key, *place, STEP_ENTRIES)
@@ -106,13 +111,13 @@ async def step(tx: Tx, run_id: str, key: str, last: Sequence[object]) -> list[Ro
 
 
 async def length(tx: Tx, run_id: str, key: str) -> int:
-    """How many points a history has."""
+    """Return the number of points of a history."""
     ((points,),) = await tx.fetch(HISTORY_LENGTH, run_id, key)
     return int(points)
 
 
 async def parts(tx: Tx, run_id: str, key: str, start: int, points: int) -> list[Part]:
-    """The parts in which the points from the place `start` on are, of at most so many points."""
+    """Return the parts that cover at most `points` points from the position `start` on."""
     rows = await tx.fetch(HISTORY_PARTS, run_id, key, start, points, PART_ROWS)
     return [Part(*row) for row in rows]
 
@@ -120,7 +125,7 @@ async def parts(tx: Tx, run_id: str, key: str, start: int, points: int) -> list[
 async def after(
     tx: Tx, run_id: str, key: str, part: Part, last: Sequence[object], limit: int
 ) -> list[Row]:
-    """The points of a part that come after the point `last`, at most `limit`."""
+    """Return at most `limit` points of a part that follow the point `last`."""
     value, timestamp, step, is_nan = last
     steps = (part.first_step, part.last_step)
     place = (timestamp, step, value, is_nan)

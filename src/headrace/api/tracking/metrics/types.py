@@ -1,4 +1,4 @@
-"""Requests of the metric-history endpoints."""
+"""Requests and answers of the metric-history endpoints."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class GetHistory(Message):
 
 
 class GetHistoryBulk(Message):
-    """GET metrics/get-history-bulk: what is missing or wrong is found by the handler, in stock's order"""
+    """GET metrics/get-history-bulk: the handler checks the fields, in the same order as stock"""
 
     run_id: Annotated[
         list[str],
@@ -103,7 +103,7 @@ class History(Message):
 
 
 class PointOfRun(msgspec.Struct, gc=False):
-    """One point of one of several runs."""
+    """A point and the run that it belongs to."""
 
     key: str
     value: float | str

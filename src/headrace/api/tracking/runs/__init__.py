@@ -1,1 +1,1 @@
-"""Runs, and what is logged to them."""
+"""Runs and the data logged to them."""

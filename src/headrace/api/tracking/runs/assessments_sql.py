@@ -1,8 +1,9 @@
-"""The assessments that runs made: they are deleted with the run, also when its experiment is deleted.
+"""SQL for assessments created by runs: they are deleted with their run or its experiment.
 
-The text of an assessment's metadata names its run. No index helps to find it, and a cast to JSON fails at the first
-text that is not JSON. So the whole table is searched, once for all runs of an experiment, outside of the transaction
-that writes. Stock searches it inside the transaction, once for each run.
+The text of an assessment's metadata names its run. No index supports this search, and a cast to
+JSON fails at the first text that is not JSON. Therefore the whole table is searched, once for all
+runs of an experiment, outside the transaction that writes. Stock searches it inside the
+transaction, once for each run.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from typing import Final, NamedTuple
 from headrace.db.base import Tx
 from headrace.db.sql import Sql
 
-MOST_IDS: Final = 10_000  # found before the transaction that deletes them; further ones in it
+# Maximum number of ids found before the transaction that deletes them; the transaction finds any
+# further ones.
+MOST_IDS: Final = 10_000
 _KEY: Final = '"mlflow.assessment.sourceRunId": "'  # as MLflow writes JSON
 
 
 class Search(NamedTuple):
-    """How to find the assessments of a run ($1: its `source_run`), or of all runs of an experiment ($1: its id)."""
+    """Statements for the assessments of a run ($1: its `source_run`) or experiment ($1: its id)."""
 
     ids: Sql
     delete: Sql
@@ -45,19 +48,19 @@ DELETE: Final = Sql("DELETE FROM assessments WHERE assessment_id {in $1 text}")
 
 
 def source_run(run_id: str) -> str:
-    """The part of an assessment's metadata that names the run."""
+    """Return the part of an assessment's metadata that names the run."""
     return f'{_KEY}{run_id}"'
 
 
 async def find(tx: Tx, search: Search, key: object) -> list[str]:
-    """The ids of at most MOST_IDS assessments. Reads the whole table."""
+    """Return the ids of at most MOST_IDS assessments. Reads the whole table."""
     if not tx.schema.has("assessments", "assessment_metadata"):
         return []
     return [found for (found,) in await tx.fetch(search.ids, key, MOST_IDS)]
 
 
 async def delete(tx: Tx, search: Search, key: object, found: list[str]) -> None:
-    """Delete the assessments that `find` found, and those beyond MOST_IDS."""
+    """Delete the assessments that `find` found, and any beyond MOST_IDS."""
     if found:
         await tx.execute(DELETE, tx.array(found))
     if len(found) == MOST_IDS:

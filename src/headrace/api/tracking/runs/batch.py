@@ -1,6 +1,7 @@
-"""What log-batch, log-metric, log-parameter and set-tag write: one checked batch for one run.
+"""The writes of log-batch, log-metric, log-parameter and set-tag: one checked batch for one run.
 
-`KIND` is how the group commit applies many of them in one transaction. A batch is all or nothing.
+The group commit applies many batches in one transaction with `KIND`. Each batch is written
+completely or not at all.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from headrace.contract.texts import refuse_nul
 from headrace.db.base import COPY_ROWS, Tx
 
 RUN_NAME: Final = "mlflow.runName"
-MAX_DOUBLE: Final = 1.7976931348623157e308  # MLflow stores ±Infinity as this
+MAX_DOUBLE: Final = 1.7976931348623157e308  # MLflow stores ±Infinity as ±MAX_DOUBLE
 RUN_ID: Final = re.compile(r"^[a-zA-Z0-9][\w\-]{0,255}$")
 TRUNCATE_VARIABLE: Final = "MLFLOW_TRUNCATE_LONG_VALUES"
 
@@ -47,7 +48,7 @@ def _check_dataset(metric: MetricIn) -> None:
 
 
 class Batch:
-    """Rows for one run, already checked; `single_param` chooses MLflow's wording of a changed param."""
+    """Checked rows for one run; `single_param` selects MLflow's message for one changed param."""
 
     __slots__ = ("model_points", "params", "points", "run_id", "single_param", "tags")
 
@@ -60,13 +61,13 @@ class Batch:
         self.single_param = False
 
     def cost_bytes(self) -> int:
-        """About how much memory the batch holds while it waits."""
+        """Return the approximate memory use of the waiting batch."""
         text = sum(bytes_of(key) + bytes_of(value) for key, value in self.params)
         text += sum(bytes_of(key) + bytes_of(value) for key, value in self.tags.items())
         return 200 + 160 * (len(self.points) + len(self.params) + len(self.tags)) + text
 
     def add_points(self, metrics: Sequence[MetricIn], path: str) -> None:
-        """Check and take metrics; `path` is the format of their place in the request."""
+        """Check and add metrics; `path` is the format of their position in the request."""
         run_id, add = self.run_id, self.points.append
         for n, metric in enumerate(metrics):
             key = metric.key
@@ -93,7 +94,7 @@ class Batch:
             elif math.isinf(value):
                 stored = math.copysign(MAX_DOUBLE, value)
             else:
-                stored = value + 0.0  # 0.0 for -0.0, on every database
+                stored = value + 0.0  # turns -0.0 into 0.0, for every database
             add((key, timestamp, metric.step, run_id, stored, is_nan))
             if metric.model_id:
                 self.model_points.append(
@@ -109,7 +110,7 @@ class Batch:
                 )
 
     def add_params(self, params: Iterable[ParamIn], path: str) -> None:
-        """Check and take params; a long value is cut, as MLflow does by default."""
+        """Check and add params; long values are truncated, as by MLflow's default."""
         for n, param in enumerate(params):
             if not is_known(param.key):
                 check_name(param.key, path.format(n) + "key")
@@ -117,7 +118,7 @@ class Batch:
             self.params.append((param.key, fitted("Param value", MAX_PARAM_VALUE, param.value)))
 
     def add_tags(self, tags: Iterable[TagIn], path: str) -> None:
-        """Check and take tags; of a key given twice the last value counts."""
+        """Check and add tags; if a key is given more than once, the last value is used."""
         for n, tag in enumerate(tags):
             where = path.format(n)
             check_name(tag.key, where + "key")
@@ -128,7 +129,7 @@ class Batch:
 
 
 def fitted(what: str, limit: int, value: str | None) -> str:
-    """A value cut to `limit` characters, or an error when cutting is switched off."""
+    """Return the value, truncated to `limit` characters. Raises if truncation is disabled."""
     if value is None:
         return ""
     refuse_nul(value, what)
@@ -148,7 +149,7 @@ def _check_count(what: str, limit: int, count: int) -> None:
 
 
 def from_request(req: LogBatch) -> Batch:
-    """The batch of a log-batch request. Raises MLflow's error for the first thing wrong with it."""
+    """Return the batch of a log-batch request. Raises MLflow's error for the first problem."""
     if RUN_ID.match(req.run_id) is None:
         raise invalid(invalid_value("run_id", req.run_id))
     return from_parts(req.run_id, req.metrics, req.params, req.tags)
@@ -157,7 +158,7 @@ def from_request(req: LogBatch) -> Batch:
 def from_parts(
     run_id: str, metrics: Sequence[MetricIn], params: Sequence[ParamIn], tags: Sequence[TagIn]
 ) -> Batch:
-    """A checked batch. Raises MLflow's error for the first thing wrong with it."""
+    """Return a checked batch. Raises MLflow's error for the first problem."""
     batch = Batch(run_id)
     batch.add_points(metrics, "metrics[{}].")
     batch.add_params(params, "params[{}].")
@@ -183,7 +184,7 @@ def _check_unique(keys: list[str]) -> None:
 
 
 def changed_params(batch: Batch, stored: dict[str, str]) -> ApiError | None:
-    """MLflow's error when the batch would change a param that is `stored` already."""
+    """Return MLflow's error if the batch would change one of the `stored` params, else None."""
     changed = [
         {"key": key, "old_value": stored[key], "new_value": value}
         for key, value in batch.params
@@ -205,12 +206,12 @@ def changed_params(batch: Batch, stored: dict[str, str]) -> ApiError | None:
 
 
 def not_active(run_id: str, stage: str) -> ApiError:
-    """A write to a run that is deleted."""
+    """Return the error for a write to a deleted run."""
     return invalid(f"The run {run_id} must be in the 'active' state. Current state is {stage}.")
 
 
 def _is_statement(batches: Sequence[Batch]) -> bool:
-    """Whether `apply` needs one statement, on PostgreSQL: for a small group of nothing but points."""
+    """Whether one PostgreSQL statement is enough: for a small group that contains only points."""
     points = 0
     for batch in batches:
         if batch.params or batch.tags or batch.model_points:
@@ -220,7 +221,7 @@ def _is_statement(batches: Sequence[Batch]) -> bool:
 
 
 async def apply(tx: Tx, batches: Sequence[Batch]) -> list[ApiError | None]:
-    """Write the batches; one answer each. See `Kind.apply`."""
+    """Write the batches and return one answer for each. See `Kind.apply`."""
     if _is_statement(batches):
         stages = await batch_sql.insert_points_of_active(tx, batches)
         return [_refusal(batch, stages) for batch in batches]
@@ -249,7 +250,7 @@ def _refusal(batch: Batch, stages: dict[str, RunStage]) -> ApiError | None:
 
 
 def _unknown_model(batch: Batch, known: set[str] | None) -> ApiError | None:
-    """The error of a batch with a metric of a logged model that is not there; `known` is None on old schemas."""
+    """Return the error for a metric of an unknown logged model; `known` is None on old schemas."""
     unknown = known is not None and next(
         (p[0] for p in batch.model_points if p[0] not in known), None
     )
@@ -261,9 +262,9 @@ def _unknown_model(batch: Batch, known: set[str] | None) -> ApiError | None:
 def _without_clashes(
     batches: Sequence[Batch], answers: list[ApiError | None]
 ) -> tuple[list[Batch], batch_sql.Params]:
-    """The batches without a refusal, and their params by run and key.
+    """Return the batches that are not rejected, and their params by run and key.
 
-    A batch that changes a param which an earlier batch of the same group sets is refused, too.
+    Also rejects a batch that changes a param set by an earlier batch of the same group.
     """
     merged: batch_sql.Params = {}
     kept: list[Batch] = []
@@ -281,7 +282,7 @@ def _without_clashes(
 
 
 async def _write_params(tx: Tx, batches: Sequence[Batch], params: batch_sql.Params) -> None:
-    """Insert params; when some were there already, exclude the batches that would change one."""
+    """Insert params. Raises `Excluded` with the batches that would change an existing param."""
     if not params or await batch_sql.insert_params(tx, params):
         return
     stored = await batch_sql.stored_params(tx, params)

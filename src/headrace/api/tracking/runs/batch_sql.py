@@ -1,8 +1,8 @@
 """SQL of the log-batch path.
 
-Rows are sorted by (key, run), as the tables' primary keys are, before they are written: two processes never wait
-for each other in a circle, and neighbours in an index are written one after the other (20 runs of 500 metrics:
-23 instead of 30 µs of PostgreSQL's time per point, 2026-11-28).
+Rows are written in the order of (key, run), as in the tables' primary keys. This prevents deadlocks
+between processes, and adjacent index entries are written consecutively (20 runs of 500 metrics:
+23 µs instead of 30 µs of PostgreSQL's time per point, 2026-11-28).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ Params = dict[str, dict[str, str]]  # by run and key
 _KEY: Final = itemgetter(0)
 _RUN_OF_BATCH: Final = attrgetter("run_id")
 
-# Rows of both are a `Point`. A point that is there already is the same point, sent again; it wins over the latest one
-# when (step, timestamp, value) is greater, on stored values.
+# The rows of both are of type `Point`. A point that exists already is a repetition of the same
+# point. A point replaces the latest one if its stored (step, timestamp, value) is greater.
 POINTS: Final = Bulk(
     "metrics",
     key="text",
@@ -50,25 +50,28 @@ PARAMS: Final = Bulk("params", key="text", run_uuid="text", value="text", on_con
 UPSERT_TAGS: Final = Bulk(
     "tags", key="text", run_uuid="text", value="text", on_conflict=Replace("key", "run_uuid")
 )
-# Points as parameters (`_arguments`): run ids, one text of all keys, arrays of timestamps, steps and values, and two
-# strings of bytes: which of the run ids, and flags. asyncpg looks at every item of an array for 0.3-0.6 µs (a nested
-# array?), which with seven arrays was a third of what a point cost this process.
+# Points as parameters (`_arguments`): the run ids, one text of all keys, arrays of timestamps,
+# steps and values, and two byte strings: the index of each point's run id, and the flags. asyncpg
+# takes 0.3-0.6 µs to inspect each item of an array (it checks for nested arrays); with seven arrays
+# this was a third of the cost of a point in this process.
 _POINTS = """
     SELECT u.key, ($1::varchar[])[get_byte($6::bytea, (u.n - 1)::int) + 1] AS run_uuid, u.timestamp, u.step, u.value,
            get_byte($7::bytea, (u.n - 1)::int) AS flags
     FROM unnest(string_to_array($2::text, E'\\x01'), $3::bigint[], $4::bigint[], $5::float8[])
          WITH ORDINALITY AS u(key, timestamp, step, value, n)"""
 IS_NAN: Final = 1
-IS_NEWEST: Final = 2  # wins over the other points of its run and key in this group
+IS_NEWEST: Final = 2  # the latest of the points of its run and key in this group
 
 
-# The time limit for locks of a statement that is a transaction by itself: set once, before it locks anything. Nothing
-# stays set in the session, which may be a pooler's.
+# The lock timeout of a statement that is a transaction by itself. It is set once, before the
+# statement locks anything, and does not remain set in the session, which may belong to a connection
+# pooler.
 _LIMITS_LOCKS = " AND (SELECT set_config('lock_timeout', '500ms', true)) IS NOT NULL"
 
 
-# One statement for a small group of metrics: which runs are there and active, the points, the latest points. What
-# comes in lock order stays in it: a filter on a function's rows sorts nothing.
+# One statement for a small group of metrics: it selects the active runs and writes the points and
+# the latest points. The points are passed in lock order and keep it, because filtering the rows of
+# a function does not sort them.
 def _points_of_active(on_duplicate: str, limit: str) -> Sql:
     return Sql(
         postgres=f"""
@@ -89,12 +92,12 @@ WITH live AS MATERIALIZED (
     )
 
 
-# A plain INSERT costs a tenth less of PostgreSQL's time than one with ON CONFLICT (docs/decisions), and a point
-# that is there already is rare: only a client's retry sends one.
+# A plain INSERT takes a tenth less of PostgreSQL's time than one with ON CONFLICT (docs/decisions).
+# Points that exist already are rare: only a client's retry sends them.
 NEW_POINTS_OF_ACTIVE = _points_of_active("", _LIMITS_LOCKS)
 OLD_POINTS_OF_ACTIVE = _points_of_active("ON CONFLICT DO NOTHING", _LIMITS_LOCKS)
 POINTS_OF_ACTIVE = _points_of_active("ON CONFLICT DO NOTHING", "")  # inside a transaction
-# POINTS and LATEST with parameters as in `_POINTS`.
+# POINTS and LATEST with the parameters of `_POINTS`.
 PACKED_POINTS = Sql(
     postgres="INSERT INTO metrics (run_uuid, key, timestamp, step, value, is_nan)"
     f" SELECT run_uuid, key, timestamp, step, value, flags & {IS_NAN} <> 0 FROM ({_POINTS}) AS p"
@@ -128,14 +131,18 @@ INSERT_MODEL_POINTS = Bulk(
 
 
 def _points(batches: Sequence[Batch]) -> list[Point]:
-    """All points, each once, in lock order: by key and run, as the primary keys are sorted."""
+    """Return the distinct points in lock order: by key and run, as in the primary keys."""
     rows = list(dict.fromkeys(p for b in sorted(batches, key=_RUN_OF_BATCH) for p in b.points))
     rows.sort(key=_KEY)
     return rows
 
 
 def _newest(rows: list[Point]) -> list[Point]:
-    """Of sorted points, the winner of each run and key: the greatest (step, timestamp, value)."""
+    """Return the latest point of each run and key.
+
+    The latest point has the greatest (step, timestamp, value). `rows` must be sorted by key and
+    run.
+    """
     winners = rows[:1]
     for row in rows:
         best = winners[-1]
@@ -147,7 +154,7 @@ def _newest(rows: list[Point]) -> list[Point]:
 
 
 def _arguments(rows: Sequence[Point], flags: bytes) -> tuple[Any, ...]:
-    """The parameters of a statement with `_POINTS`."""
+    """Return the parameters of a statement that contains `_POINTS`."""
     keys, timestamps, steps, run_ids, values, _ = zip(*rows, strict=True)
     numbers = {run_id: n for n, run_id in enumerate(dict.fromkeys(run_ids))}
     assert len(numbers) <= MAX_GROUP_OPS, "the number of a run is a byte"
@@ -160,7 +167,10 @@ def _flags(rows: Sequence[Point]) -> bytes:
 
 
 async def insert_points_of_active(tx: Tx, batches: Sequence[Batch]) -> dict[str, RunStage]:
-    """Write the points of all runs that are active; returns what `stages` would. One statement on PostgreSQL."""
+    """Write the points of the active runs, with one statement on PostgreSQL.
+
+    Returns the stages of the runs that exist, by run id.
+    """
     if tx.dialect == "sqlite":
         found = await tx.fetch(STAGES, tx.array(sorted({batch.run_id for batch in batches})))
         stages = {row[0]: RunStage(*row) for row in found}
@@ -189,7 +199,7 @@ async def insert_points(tx: Tx, batches: Sequence[Batch]) -> None:
         return
     if not await tx.copy_new(POINTS, rows):
         await _write_points(tx, POINTS, PACKED_POINTS, rows)
-    # Last, so that another process that logs to the same runs waits for the locks of these rows least.
+    # Last, to keep the locks on these rows short for other processes that log to the same runs.
     await _write_points(tx, LATEST, PACKED_LATEST, _newest(rows))
 
 
@@ -201,14 +211,14 @@ async def _write_points(tx: Tx, sql: Bulk, packed: Sql, rows: Sequence[Point]) -
 
 
 async def insert_params(tx: Tx, params: Params) -> bool:
-    """Insert params, by run and key; whether all of them were new."""
+    """Insert params, given by run and key; return whether all of them were new."""
     rows = [(key, run, value) for run in sorted(params) for key, value in params[run].items()]
     rows.sort(key=_KEY)
     return await tx.copy_new(PARAMS, rows) or await tx.executemany(PARAMS, rows) == len(rows)
 
 
 async def stored_params(tx: Tx, params: Params) -> Params:
-    """What is stored of the params given by run and key."""
+    """Return the stored values of the params given by run and key."""
     if tx.dialect == "postgres":
         pairs = [(run, key) for run, of_run in params.items() for key in of_run]
         args: tuple[Any, ...] = ([run for run, _ in pairs], [key for _, key in pairs])
@@ -222,7 +232,7 @@ async def stored_params(tx: Tx, params: Params) -> Params:
 
 
 async def upsert_tags(tx: Tx, batches: Sequence[Batch]) -> None:
-    """Write tags; of a key set twice in the group the later batch wins."""
+    """Write tags; if several batches of the group set a key, the last value is stored."""
     latest = {(b.run_id, key): value for b in batches for key, value in b.tags.items()}
     if latest:
         rows = sorted((key, run_id, value) for (run_id, key), value in latest.items())
@@ -230,14 +240,15 @@ async def upsert_tags(tx: Tx, batches: Sequence[Batch]) -> None:
 
 
 async def rename(tx: Tx, names: dict[str, str]) -> None:
-    """Set the name of runs (`mlflow.runName` renames)."""
-    # In the order of ids, which the UPDATE does not keep: two processes never wait for each other in a circle.
+    """Set the names of runs: setting the tag `mlflow.runName` renames a run."""
+    # Lock the rows in the order of ids, which the UPDATE does not keep, so that processes cannot
+    # deadlock.
     await locked(tx, names)
     await tx.executemany(UPDATE_RUN, [(run_id, None, None, name) for run_id, name in names.items()])
 
 
 async def logged_models(tx: Tx, batches: Sequence[Batch]) -> set[str] | None:
-    """Which of the logged models that the batches name exist; None where there are no logged models."""
+    """Return the ids of the existing logged models that the batches name; None before MLflow 3."""
     if not tx.schema.has("logged_model_metrics"):  # MLflow 2
         return None
     ids = {point[0] for batch in batches for point in batch.model_points}
@@ -247,7 +258,10 @@ async def logged_models(tx: Tx, batches: Sequence[Batch]) -> set[str] | None:
 async def insert_model_points(
     tx: Tx, batches: Sequence[Batch], stages_of: dict[str, RunStage]
 ) -> None:
-    """Write the points that name a logged model. A model that was deleted since is a foreign-key violation."""
+    """Write the points that name a logged model.
+
+    A model that was deleted in the meantime causes a foreign-key violation.
+    """
     if not tx.schema.has("logged_model_metrics"):  # MLflow 2 has no logged models
         return
     rows = sorted(

@@ -1,4 +1,4 @@
-"""Creating runs, as an operation of the group commit: many runs, three statements."""
+"""Creation of runs, as an operation of the group commit: three statements for many runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from headrace.db.base import Tx
 
 
 class NewRun:
-    """A run to be inserted; `artifact_uri` is known once its experiment is."""
+    """A run to insert; `artifact_uri` is set when its experiment has been read."""
 
     __slots__ = (
         "artifact_uri",
@@ -34,7 +34,7 @@ class NewRun:
     )
 
     def __init__(self, req: CreateRun) -> None:
-        refuse_nul(req)  # the Python API comes here without a decoder
+        refuse_nul(req)  # the Python API has no decoder that checks this
         self.experiment_id = parse_id(req.experiment_id) if req.experiment_id else 0
         self.run_id = uuid4().hex
         self.user_id = req.user_id or ""
@@ -57,12 +57,12 @@ class NewRun:
             self.tags.append((RUN_NAME, self.name))
 
     def cost_bytes(self) -> int:
-        """About how much memory the run takes while it waits."""
+        """Return the approximate memory use of the waiting run."""
         text = sum(bytes_of(key) + bytes_of(value) for key, value in self.tags)
         return 600 + 64 * len(self.tags) + bytes_of(self.name) + bytes_of(self.user_id) + text
 
     def row(self) -> tuple[str, int, str, str, int, str]:
-        """The parameters of `sql.INSERT_RUN`."""
+        """Return the parameters of `sql.INSERT_RUN`."""
         return (
             self.run_id,
             self.experiment_id,
@@ -74,7 +74,7 @@ class NewRun:
 
 
 async def apply(tx: Tx, new: Sequence[NewRun]) -> list[ApiError | None]:
-    """Insert the runs whose experiment is active; one answer each. See `Kind.apply`."""
+    """Insert the runs whose experiment is active; return one answer for each. See `Kind.apply`."""
     locations = await sql.locations(tx, {run.experiment_id for run in new})
     answers: list[ApiError | None] = []
     good: list[NewRun] = []
@@ -94,7 +94,7 @@ async def apply(tx: Tx, new: Sequence[NewRun]) -> list[ApiError | None]:
     if good:
         good.sort(key=lambda run: run.run_id)
         tags = [(run.run_id, key, value) for run in good for key, value in run.tags]
-        # None is inserted where the group's first COMMIT took place and only its answer was lost.
+        # No run is inserted if the group's first COMMIT succeeded and only its answer was lost.
         if await tx.executemany(sql.INSERT_RUN, [run.row() for run in good]):
             await tx.executemany(sql.INSERT_TAG, tags)
     return answers

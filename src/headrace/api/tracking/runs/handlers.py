@@ -1,4 +1,4 @@
-"""What the run endpoints do. Times are milliseconds since the epoch."""
+"""Handlers of the run endpoints. Times are milliseconds since the epoch."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ EMPTY = Empty()
 async def create(req: CreateRun, ctx: Context) -> RunAnswer:
     """POST /2.0/mlflow/runs/create
 
-    Errors: RESOURCE_DOES_NOT_EXIST (no such experiment), INVALID_PARAMETER_VALUE (it is deleted; two names).
+    Errors: RESOURCE_DOES_NOT_EXIST (no such experiment), INVALID_PARAMETER_VALUE (the experiment is
+    deleted; run_name and the tag mlflow.runName differ).
     """
     new = creation.NewRun(req)
     await ctx.writer.submit(creation.KIND, new, new.cost_bytes())
@@ -62,11 +63,11 @@ async def create(req: CreateRun, ctx: Context) -> RunAnswer:
 async def get(req: GetRun, ctx: Context) -> RunAnswer | Chunks:
     """GET /2.0/mlflow/runs/get
 
-    Deleted runs are returned too. A run with very many metrics, params or tags is read in pieces.
-    Errors: RESOURCE_DOES_NOT_EXIST.
+    Deleted runs are returned too. A run with a very large number of metrics, params or tags is read
+    in pieces. Errors: RESOURCE_DOES_NOT_EXIST.
     """
     found: tuple[Row, sql.Logged | None] | None = await ctx.runs.get(req.run_id)
-    if found is None or found[0][8] is None:  # a row without a stage is a note of `headrace gc`
+    if found is None or found[0][8] is None:  # a row without a stage belongs to `headrace gc`
         raise errors.run_not_found(req.run_id)
     row, logged = found
     if logged is None:
@@ -77,7 +78,8 @@ async def get(req: GetRun, ctx: Context) -> RunAnswer | Chunks:
 async def update(req: UpdateRun, ctx: Context) -> RunInfoAnswer:
     """POST /2.0/mlflow/runs/update
 
-    A name also sets the tag mlflow.runName. Errors: RESOURCE_DOES_NOT_EXIST, INVALID_PARAMETER_VALUE (deleted).
+    A new name also sets the tag mlflow.runName. Errors: RESOURCE_DOES_NOT_EXIST (no such run),
+    INVALID_PARAMETER_VALUE (the run is deleted).
     """
     change = updating.Change(req.run_id, req.status, req.end_time, req.run_name)
     row: Row = await ctx.writer.submit(updating.KIND, change)
@@ -87,7 +89,8 @@ async def update(req: UpdateRun, ctx: Context) -> RunInfoAnswer:
 async def delete(req: RunId, ctx: Context) -> Empty:
     """POST /2.0/mlflow/runs/delete
 
-    Also deletes the assessments that the run made. Deleting twice is fine. Errors: RESOURCE_DOES_NOT_EXIST.
+    Also deletes the assessments that the run created. Deleting a deleted run is not an error.
+    Errors: RESOURCE_DOES_NOT_EXIST.
     """
     source = assessments_sql.source_run(req.run_id)
     made = await ctx.db.read(assessments_sql.find, assessments_sql.OF_RUN, source)
@@ -98,7 +101,7 @@ async def delete(req: RunId, ctx: Context) -> Empty:
 async def restore(req: RunId, ctx: Context) -> Empty:
     """POST /2.0/mlflow/runs/restore
 
-    Restoring an active run is fine. Errors: RESOURCE_DOES_NOT_EXIST.
+    Restoring an active run is not an error. Errors: RESOURCE_DOES_NOT_EXIST.
     """
     await ctx.db.write(transactions.restore, req.run_id)
     return EMPTY
@@ -107,9 +110,10 @@ async def restore(req: RunId, ctx: Context) -> Empty:
 async def log_batch(req: LogBatch, ctx: Context) -> Empty:
     """POST /2.0/mlflow/runs/log-batch
 
-    All or nothing. Errors: RESOURCE_DOES_NOT_EXIST (no such run), INVALID_PARAMETER_VALUE (run deleted; a param
-    has another value; a limit), BAD_REQUEST (no such logged model). We differ: stock commits params, metrics
-    and tags separately. Cost: one statement for a group of metrics, four more with params and tags.
+    Writes the whole batch or nothing. Errors: RESOURCE_DOES_NOT_EXIST (no such run),
+    INVALID_PARAMETER_VALUE (the run is deleted; a param already has another value; a limit is
+    exceeded), BAD_REQUEST (no such logged model). We differ: stock commits params, metrics and tags
+    separately. Cost: one statement for a group of metrics, four more with params and tags.
     """
     new = batch.from_request(req)
     if new.points or new.params or new.tags:
@@ -122,7 +126,7 @@ async def log_batch(req: LogBatch, ctx: Context) -> Empty:
 async def log_metric(req: LogMetric, ctx: Context) -> Empty:
     """POST /2.0/mlflow/runs/log-metric
 
-    A log-batch of one; errors as there.
+    Equivalent to a log-batch of one metric, with the same errors.
     """
     new = batch.Batch(req.run_id)
     metric = MetricIn(
@@ -142,7 +146,8 @@ async def log_metric(req: LogMetric, ctx: Context) -> Empty:
 async def log_param(req: LogParam, ctx: Context) -> Empty:
     """POST /2.0/mlflow/runs/log-parameter
 
-    A log-batch of one; errors as there. The value logged before may be logged again.
+    Equivalent to a log-batch of one param, with the same errors. Logging the same value again is
+    not an error.
     """
     new = batch.Batch(req.run_id)
     new.single_param = True
@@ -154,7 +159,8 @@ async def log_param(req: LogParam, ctx: Context) -> Empty:
 async def set_tag(req: SetTag, ctx: Context) -> Empty:
     """POST /2.0/mlflow/runs/set-tag
 
-    A log-batch of one; overwrites. The key mlflow.runName renames the run.
+    Equivalent to a log-batch of one tag. Overwrites an existing value. The key mlflow.runName
+    renames the run.
     """
     new = batch.Batch(req.run_id)
     new.add_tags([TagIn(key=req.key, value=req.value)], "")
@@ -165,7 +171,8 @@ async def set_tag(req: SetTag, ctx: Context) -> Empty:
 async def delete_tag(req: DeleteTag, ctx: Context) -> Empty:
     """POST /2.0/mlflow/runs/delete-tag
 
-    Errors: RESOURCE_DOES_NOT_EXIST (no such run or tag), INVALID_PARAMETER_VALUE (deleted).
+    Errors: RESOURCE_DOES_NOT_EXIST (no such run or tag), INVALID_PARAMETER_VALUE (the run is
+    deleted).
     """
     await ctx.db.write(transactions.delete_tag, req.run_id, req.key)
     return EMPTY
@@ -178,8 +185,9 @@ async def _check_active(ctx: Context, run_id: str) -> None:
 async def search_runs(req: SearchRuns, ctx: Context) -> Encoded | Chunks:
     """POST /2.0/mlflow/runs/search
 
-    Cost: one statement for the page and five for what was logged, whatever the number of runs; equal searches
-    that are wanted at the same moment (every open page polls) share them. A page of more than 2 MB is read in pieces.
+    Cost: one statement for the page and five for the logged data, for any number of runs; identical
+    searches that arrive at the same time (every open page polls) share them. A page larger than
+    2 MB is read in pieces.
     """
     limit = SEARCH_MAX_RESULTS_DEFAULT if req.max_results is None else req.max_results
     if limit < 1:
@@ -190,7 +198,7 @@ async def search_runs(req: SearchRuns, ctx: Context) -> Encoded | Chunks:
     ids, wrong_id = [], None
     try:
         ids = parse_ids(req.experiment_ids)
-    except ApiError as error:  # told only when the rest of the request is right
+    except ApiError as error:  # raised only if the rest of the request is valid
         wrong_id = error
     page_of = partial(
         search.runs_page,

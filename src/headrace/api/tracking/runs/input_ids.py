@@ -1,7 +1,7 @@
-"""Ids of the edges between runs, datasets and models, in the order in which this process makes them.
+"""Ids of the edges between runs, datasets and models, in the order of their creation.
 
-MLflow's table has no time: its ids are random, and so is the order in which a database finds the edges. An id that
-begins with the time gives those that headrace writes the order of logging.
+MLflow's table has no time column and its ids are random, so a database returns the edges in random
+order. Ids that begin with the time keep the edges that headrace writes in the order of logging.
 """
 
 from __future__ import annotations
@@ -14,5 +14,5 @@ _counter = itertools.count()
 
 
 def new() -> str:
-    """32 hexadecimal digits: 16 of the time in nanoseconds, 4 of a counter, 12 of chance."""
+    """Return 32 hexadecimal digits: 16 for the time in nanoseconds, 4 for a counter, 12 random."""
     return f"{time_ns():016x}{next(_counter) & 0xFFFF:04x}{secrets.token_hex(6)}"

@@ -1,4 +1,4 @@
-"""What the endpoints for a run's inputs and outputs do: datasets, logged models, the log-model tag."""
+"""Handlers of the endpoints for inputs and outputs of runs: datasets, models, the log-model tag."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class SearchDatasets(Message):
 
 
 class DatasetSummary(Message):
-    """A dataset that runs of an experiment read, and in which context."""
+    """A dataset that runs of an experiment read, and the context in which they read it."""
 
     experiment_id: str
     name: str
@@ -67,7 +67,7 @@ class DatasetSummary(Message):
 
 
 class DatasetSummaries(Message):
-    """At most 1,000 of them."""
+    """At most 1,000 summaries of datasets."""
 
     dataset_summaries: list[DatasetSummary] = []
 
@@ -130,7 +130,8 @@ async def _log_inputs(
 async def log_inputs(req: LogInputs, ctx: Context) -> Empty:
     """POST /2.0/mlflow/runs/log-inputs
 
-    A dataset that the experiment has (by name and digest) is reused; an edge that is there stays as it is.
+    A dataset that exists in the experiment (by name and digest) is reused; an existing edge is not
+    changed.
     """
     if RUN_ID.match(req.run_id) is None:
         raise invalid(invalid_value("run_id", req.run_id))
@@ -155,7 +156,7 @@ async def _log_outputs(tx: Tx, run_id: str, models: Sequence[ModelOutput]) -> No
 async def log_outputs(req: LogOutputs, ctx: Context) -> Empty:
     """POST /2.0/mlflow/runs/outputs
 
-    Whether the models exist is not checked, as in stock.
+    As in stock, the existence of the models is not checked.
     """
     await ctx.db.write(_log_outputs, req.run_id, req.models)
     return EMPTY

@@ -1,4 +1,4 @@
-"""SQL for what a run reads and writes: datasets, input edges and their tags, logged models."""
+"""SQL for the inputs and outputs of runs: datasets, input edges and their tags, logged models."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ INSERT_MODEL_OUTPUT = Sql(
     "INSERT INTO inputs (input_uuid, source_type, source_id, destination_type, destination_id, step)"
     " VALUES ($1, 'RUN_OUTPUT', $2, 'MODEL_OUTPUT', $3, $4)" + _EDGE_KEY
 )
-# Distinct datasets of experiments with the context in which runs used them.
+# The distinct datasets of experiments, with the contexts in which runs used them.
 SUMMARIES = Sql(
     "SELECT * FROM (SELECT DISTINCT d.experiment_id, d.name, d.digest, t.value FROM datasets d"
     " JOIN inputs i ON i.source_id = d.dataset_uuid"

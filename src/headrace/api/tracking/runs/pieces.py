@@ -1,4 +1,4 @@
-"""Runs in pieces: pages of many runs, and runs to which so much was logged that they are not held whole."""
+"""Runs in pieces: pages of many runs, and runs that are too large for one read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from headrace.api.tracking.runs import pieces_sql, view
 from headrace.api.tracking.runs.types import ModelInput, ModelOutput, RunInputs, RunOutputs
 from headrace.db.base import Database
 
-# Of `data`: name, statement, rows at a time, and a row as a Struct.
+# The lists of `data`: name, statement, rows per read, and the function that converts a row to a
+# Struct.
 DATA: Final = (
     (b"metrics", pieces_sql.METRICS_PART, MOST_ROWS, view.metric),
     (b"params", pieces_sql.PARAMS_PART, MOST_VALUES, view.pair),
@@ -21,7 +22,7 @@ DATA: Final = (
 
 
 async def answer(db: Database, run_id: str) -> AsyncGenerator[bytes, None]:
-    """The JSON of runs/get."""
+    """Yield the JSON of an answer of runs/get."""
     yield b'{"run":'
     async with aclosing(parts(db, run_id, inputs_of_models=True)) as found:
         async for part in found:
@@ -32,7 +33,7 @@ async def answer(db: Database, run_id: str) -> AsyncGenerator[bytes, None]:
 async def parts(
     db: Database, run_id: str, inputs_of_models: bool = False
 ) -> AsyncGenerator[bytes, None]:
-    """The JSON of one run, each list of it by rows that follow each other; nothing if there is no such run."""
+    """Yield the JSON of one run; nothing if there is no such run. Its lists are read in parts."""
     row = await db.read(pieces_sql.row_of, run_id)
     if row is None:
         return

@@ -1,4 +1,4 @@
-"""SQL for many or large runs, of which only so much is read at once: see `headrace.api.pieces`."""
+"""SQL for many or large runs, which are read in limited parts: see `headrace.api.pieces`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from headrace.api.tracking.runs import sql
 from headrace.db.base import Row, Tx
 from headrace.db.sql import Sql
 
-METRIC_BYTES: Final = 100  # of a metric as JSON, beside its key
+METRIC_BYTES: Final = 100  # of a metric as JSON, without its key
 
 WEIGHTS = Sql(
     "SELECT run_uuid, sum(bytes) FROM ("
@@ -28,9 +28,10 @@ WEIGHTS = Sql(
 
 
 def _part(table: str, columns: str, place: str) -> Sql:
-    """Rows of one run after a place ($2), at most $3; the place of each is its first column.
+    """Return the statement for at most $3 rows of one run after a position ($2).
 
-    On PostgreSQL by key: a row that is changed between two parts would move behind them in the order of the table.
+    The first column of a row is its position. On PostgreSQL the order is by key: in the order of
+    the table, a row that is changed between two parts would move to the end and be read twice.
     """
     return Sql(
         postgres=f'SELECT key, {columns} FROM {table} WHERE run_uuid = $1 AND key COLLATE "C" > $2'
@@ -43,7 +44,7 @@ def _part(table: str, columns: str, place: str) -> Sql:
 METRICS_PART = _part("latest_metrics", "key, value, timestamp, step, is_nan", "rowid")
 PARAMS_PART = _part("params", "key, value", "rowid")
 TAGS_PART = _part("tags", "key, value", "rowid")
-INPUTS = Sql(  # the datasets of a run, of which each may have 16 MB
+INPUTS = Sql(  # the datasets of a run; each may be as large as 16 MB
     "SELECT input_uuid FROM inputs WHERE source_type = 'DATASET' AND destination_type = 'RUN'"
     " AND destination_id = $1 ORDER BY input_uuid {bytewise}"
 )
@@ -58,14 +59,14 @@ DATASET_TAGS = Sql(
 
 
 async def weigh(tx: Tx, run_ids: Sequence[str]) -> Mapping[str, int]:
-    """About how many bytes of an answer belong to each run."""
+    """Return the approximate size of each run in an answer, in bytes."""
     return {run_id: int(size) for run_id, size in await tx.fetch(WEIGHTS, tx.array(run_ids))}
 
 
 async def read(
     tx: Tx, run_ids: Sequence[str], most: sql.Most = sql.ALL
 ) -> tuple[list[Row], sql.Logged]:
-    """The rows of the runs that exist, in the order of `run_ids`, and what was logged to them.
+    """Return the rows of the existing runs in the order of `run_ids`, and the data logged to them.
 
     Raises `TooLong` for more than `most`.
     """
@@ -76,29 +77,32 @@ async def read(
 
 
 async def read_few(tx: Tx, run_ids: Sequence[str]) -> tuple[list[Row], sql.Logged]:
-    """As `read`, without having been weighed. Raises `TooLong` when that is too much."""
+    """Like `read`, for runs that were not weighed. Raises `TooLong` for too many rows or bytes."""
     return await read(tx, run_ids, sql.AT_ONCE)
 
 
 async def row_of(tx: Tx, run_id: str) -> Row | None:
-    """The row of a run, or None."""
+    """Return the row of a run, or None."""
     return await tx.fetchrow(sql.RUNS, tx.array([run_id]))
 
 
 async def part(tx: Tx, statement: Sql, run_id: str, place: object, limit: int) -> list[Row]:
-    """Rows of a run (`METRICS_PART` and so on) that come after the place, at most `limit`; None begins."""
+    """Return at most `limit` rows of a run that follow `place`; None starts at the first row.
+
+    `statement` is `METRICS_PART`, `PARAMS_PART` or `TAGS_PART`.
+    """
     if place is None:
         place = 0 if tx.dialect == "sqlite" else ""
     return await tx.fetch(statement, run_id, place, limit)
 
 
 async def inputs(tx: Tx, run_id: str) -> list[str]:
-    """The ids of the inputs that are datasets."""
+    """Return the ids of a run's inputs that are datasets."""
     return [input_id for (input_id,) in await tx.fetch(INPUTS, run_id)]
 
 
 async def dataset(tx: Tx, input_id: str) -> sql.Logged:
-    """One dataset that a run read, with its tags."""
+    """Return one dataset that a run read, with its tags."""
     found = sql.Logged()
     found.datasets = await tx.fetch(DATASET, input_id)
     found.input_tags = await tx.fetch(DATASET_TAGS, input_id)
@@ -106,7 +110,7 @@ async def dataset(tx: Tx, input_id: str) -> sql.Logged:
 
 
 async def models(tx: Tx, run_id: str, inputs_of_models: bool) -> sql.Logged:
-    """The logged models that a run read and wrote."""
+    """Return the logged models that a run read and wrote."""
     found = sql.Logged()
     if tx.schema.has("inputs", "step"):
         ids = tx.array([run_id])

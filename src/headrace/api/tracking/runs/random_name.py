@@ -1,4 +1,4 @@
-"""Names for runs and logged models whose maker gave none: `adjective-noun-123`."""
+"""Random names for runs and logged models created without a name: `adjective-noun-123`."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ NOUNS: Final = tuple(_NOUNS.split())
 
 
 def random_name() -> str:
-    """A new name of at most 20 characters."""
+    """Return a random name of at most 20 characters."""
     return f"{random.choice(ADJECTIVES)}-{random.choice(NOUNS)}-{random.randrange(1000)}"

@@ -1,7 +1,7 @@
 """SQL for runs.
 
-What log-batch writes is in batch_sql.py; rules are in handlers.py; the search statement is made by
-`headrace.search`.
+The statements of log-batch are in batch_sql.py and the rules in handlers.py; `headrace.search`
+builds the search statement.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class RunRow(NamedTuple):
 
 
 class RunStage(NamedTuple):
-    """Whether a run may be written to."""
+    """The stage of a run, which determines whether it may be written to."""
 
     run_uuid: str
     lifecycle_stage: str
@@ -40,7 +40,7 @@ class RunStage(NamedTuple):
 
 
 class Location(NamedTuple):
-    """Where the runs of an experiment keep their artifacts, and whether it may get new ones."""
+    """An experiment's artifact location, and its stage, which determines if runs may be added."""
 
     experiment_id: int
     artifact_location: str | None
@@ -59,22 +59,24 @@ STAGES = Sql(
 )
 
 
-# What belongs to a run comes in the order of its rows in the table, which is that of logging until a row is changed
-# (on PostgreSQL; on SQLite also then). MLflow states no order, but this is what its own statements find.
-# SQLite meets the rows of one run in the order of their rowid, in the index as well as in the table; ORDER BY would
-# make it sort those of all runs.
+# The data of a run is returned in the order of its rows in the table. This is the order of logging,
+# on PostgreSQL only until a row is changed. MLflow does not define an order, but its own statements
+# return this one. SQLite reads the rows of one run in the order of their rowid, from the index as
+# well as from the table; ORDER BY would make it sort the rows of all runs.
 def _logged(table: str, columns: str, where: str = "") -> Sql:
     select = f"SELECT run_uuid, {columns} FROM {table} WHERE run_uuid {{{{in $1 text}}}}{where}"
     return Sql(
         postgres=select.format(size="octet_length") + " ORDER BY ctid LIMIT $2",
-        sqlite=select.format(size="length") + " LIMIT $2",  # it counts characters without a copy
+        # SQLite's length counts characters without copying the value.
+        sqlite=select.format(size="length") + " LIMIT $2",
     )
 
 
 METRICS = _logged("latest_metrics", "key, value, timestamp, step, is_nan")
-# Values of more than so many bytes (SQLite: characters) are read apart: many of them would be too much at once.
+# Values of more than SHORT bytes (SQLite: characters) are read separately, because a page full of
+# them would be too much for one read.
 SHORT: Final = 800
-MOST_LONG_VALUES: Final = 1000  # of up to 8,000 characters
+MOST_LONG_VALUES: Final = 1000  # each up to 8,000 characters
 _SHORT_VALUE: Final = f"key, CASE WHEN {{size}}(value) <= {SHORT} THEN value END"
 _OF_KEYS: Final = " AND key {{in $3 text}}"
 PARAMS = _logged("params", _SHORT_VALUE)
@@ -83,12 +85,13 @@ TAGS = _logged("tags", _SHORT_VALUE)
 LONG_TAGS = _logged("tags", "key, value", _OF_KEYS)
 
 
-# Edges have random ids; those that headrace makes are in the order of logging.
+# MLflow's edges have random ids; the ids of headrace's edges are in the order of logging.
 _DATASET_BYTES: Final = (
     "CAST({bytes d.dataset_source} + coalesce({bytes d.dataset_schema}, 0)"
     " + coalesce({bytes d.dataset_profile}, 0) AS bigint)"
 )
-# Of the last row the bytes of all up to it: the first row beyond $3 bytes is the last.
+# `bytes` of a row is the total size of all rows up to this one. The first row with a total beyond
+# $3 bytes is the last.
 DATASETS = Sql(
     "SELECT destination_id, input_uuid, name, digest, dataset_source_type, dataset_source, dataset_schema,"
     " dataset_profile, bytes FROM ("
@@ -115,11 +118,13 @@ MODELS_OUT = Sql(
     " WHERE source_type = 'RUN_OUTPUT' AND destination_type = 'MODEL_OUTPUT' AND source_id {in $1 text}"
     " ORDER BY input_uuid {bytewise} LIMIT $2"
 )
-LOCATIONS = Sql(  # of experiments: what create-run needs; none of them is deleted until the transaction ends
+# The columns of experiments that create-run needs. None of the experiments can be deleted until the
+# transaction ends.
+LOCATIONS = Sql(
     "SELECT experiment_id, artifact_location, lifecycle_stage FROM experiments"
     " WHERE experiment_id {in $1 int} {for share}"
 )
-# Of new ids: a conflict means that a COMMIT whose answer was lost did take place.
+# The ids are new: a conflict means that an earlier COMMIT succeeded and its answer was lost.
 INSERT_RUN = Bulk(
     "runs",
     run_uuid="text",
@@ -139,7 +144,7 @@ INSERT_RUN = Bulk(
     on_conflict="ignore",
 )
 INSERT_TAG = Bulk("tags", run_uuid="text", key="text", value="text")
-# Of many rows, for `Tx.executemany`. NULL leaves a column as it is.
+# Updates many rows, for `Tx.executemany`. NULL leaves a column unchanged.
 UPDATE_RUN = Sql(
     postgres="UPDATE runs SET status = COALESCE(u.status, runs.status), end_time = COALESCE(u.end_time, runs.end_time),"
     " name = COALESCE(u.name, runs.name)"
@@ -148,12 +153,13 @@ UPDATE_RUN = Sql(
     sqlite="UPDATE runs SET status = COALESCE($2, status), end_time = COALESCE($3, end_time), name = COALESCE($4, name)"
     " WHERE run_uuid = $1",
 )
-SET_STAGE = Sql(  # not of a row that `headrace gc` keeps for itself: it has no stage
+SET_STAGE = Sql(  # rows without a stage belong to `headrace gc` and are not changed
     "UPDATE runs SET lifecycle_stage = $2, deleted_time = $3"
     " WHERE run_uuid = $1 AND lifecycle_stage IS NOT NULL"
 )
 DELETE_TAG = Sql("DELETE FROM tags WHERE run_uuid = $1 AND key = $2")
-# Its value ($3 where it is new); nobody else changes it until the transaction ends.
+# Returns the value of a tag ($3 if it is new). Other transactions cannot change the tag until this
+# one ends.
 CLAIM_TAG = Sql(
     "INSERT INTO tags (run_uuid, key, value) VALUES ($1, $2, $3)"
     " ON CONFLICT (key, run_uuid) DO UPDATE SET value = tags.value RETURNING value"
@@ -165,25 +171,25 @@ UPSERT_TAG = Sql(
 
 
 async def stages(tx: Tx, run_ids: Iterable[str]) -> dict[str, RunStage]:
-    """The stages of the runs that exist, by run id."""
+    """Return the stages of the existing runs, by run id."""
     rows = await tx.fetch(STAGES, tx.array(sorted(run_ids)))
     return {row[0]: RunStage(*row) for row in rows}
 
 
 async def locked(tx: Tx, run_ids: Iterable[str]) -> dict[str, RunRow]:
-    """The runs that exist, by run id; nobody else changes them until the transaction ends."""
+    """Return the existing runs by run id, and lock them until the transaction ends."""
     rows = await tx.fetch(LOCKED_RUNS, tx.array(sorted(run_ids)))
     return {row[0]: RunRow(*row) for row in rows}
 
 
 async def locations(tx: Tx, experiment_ids: Iterable[int]) -> dict[int, Location]:
-    """The locations of the experiments that exist, by experiment id: see LOCATIONS."""
+    """Return the locations of the existing experiments, by experiment id: see LOCATIONS."""
     rows = await tx.fetch(LOCATIONS, tx.array(sorted(experiment_ids)))
     return {row[0]: Location(*row) for row in rows}
 
 
 class Logged:
-    """The rows of what was logged to some runs, by run id."""
+    """The data logged to runs, as rows that begin with the run id or the input id."""
 
     __slots__ = ("datasets", "input_tags", "metrics", "models_in", "models_out", "params", "tags")
 
@@ -201,10 +207,10 @@ _VALUE: Final = itemgetter(2)  # of a param or tag
 
 
 class Most(NamedTuple):
-    """How much may be read at once; a read of more raises `TooLong`."""
+    """The limits of one read; a read that exceeds them raises `TooLong`."""
 
     rows: int = ALL_ROWS  # of each kind
-    values: int = ALL_ROWS  # long ones, of params or tags
+    values: int = ALL_ROWS  # long values of params or tags
     dataset_bytes: int = INT64_MAX
 
 
@@ -221,9 +227,10 @@ async def logged(
     most: Most = ALL,
     linked: bool = True,
 ) -> Logged:
-    """What was logged to the runs: a fixed number of statements, whatever the number of runs.
+    """Return the data logged to the runs, with a fixed number of statements for any number of runs.
 
-    `linked`: whether they may have read or written datasets or models. Raises `TooLong` for more than `most`.
+    `linked`: whether the runs may have read or written datasets or models. Raises `TooLong` for
+    more than `most`.
     """
     ids = tx.array(run_ids)
     found = Logged()
@@ -236,7 +243,7 @@ async def logged(
 
 
 async def _values(tx: Tx, short: Sql, long: Sql, ids: Any, most: Most) -> list[Row]:
-    """Params or tags. Values that are too long for the first statement are fetched by their keys."""
+    """Return params or tags. Values that the first statement omits are fetched by their keys."""
     rows = at_most(await tx.fetch(short, ids, most.rows + 1), most.rows)
     if None not in map(_VALUE, rows):
         return rows
@@ -247,13 +254,13 @@ async def _values(tx: Tx, short: Sql, long: Sql, ids: Any, most: Most) -> list[R
     for row in rows:
         if row[2] is not None:
             whole.append(row)
-        elif (row[0], row[1]) in values:  # else it was deleted in between
+        elif (row[0], row[1]) in values:  # otherwise it was deleted in the meantime
             whole.append((row[0], row[1], values[row[0], row[1]]))
     return whole
 
 
 async def links(tx: Tx, ids: Any, *, inputs_of_models: bool, most: Most = ALL) -> Logged:
-    """What the runs read and wrote: datasets, logged models. `ids` is a `tx.array`."""
+    """Return the datasets and logged models that the runs read and wrote. `ids` is a `tx.array`."""
     found = Logged()
     limit = most.rows + 1
     found.datasets = await tx.fetch(DATASETS, ids, limit, most.dataset_bytes)
@@ -261,7 +268,7 @@ async def links(tx: Tx, ids: Any, *, inputs_of_models: bool, most: Most = ALL) -
         if len(found.datasets) > most.rows or found.datasets[-1][8] > most.dataset_bytes:
             raise TooLong
         found.input_tags = at_most(await tx.fetch(INPUT_TAGS, ids, limit), most.rows)
-    if tx.schema.has("inputs", "step"):  # heads before mlflow 3 know no models of runs
+    if tx.schema.has("inputs", "step"):  # schemas before MLflow 3 have no models of runs
         if inputs_of_models:
             found.models_in = at_most(await tx.fetch(MODELS_IN, ids, limit), most.rows)
         found.models_out = at_most(await tx.fetch(MODELS_OUT, ids, limit), most.rows)
@@ -269,10 +276,10 @@ async def links(tx: Tx, ids: Any, *, inputs_of_models: bool, most: Most = ALL) -
 
 
 def _arrays(table: str, columns: Sequence[str], most: int = MOST_VALUES) -> str:
-    """The rows of one run in the order of the table, as PostgreSQL meets them.
+    """Return the SQL that joins the rows of one run as arrays, in the order of the table.
 
-    The index on run_uuid has rows of one run in that order, and no scan of one run's rows is parallel. Sorting them
-    again would take 25 µs a run.
+    PostgreSQL reads the rows in that order: the index on run_uuid holds the rows of one run in it,
+    and scans of one run's rows are never parallel. Sorting them again would take 25 µs per run.
     """
     aggregated = ", ".join(f"array_agg({column}) AS {column}" for column in columns)
     return (
@@ -289,8 +296,9 @@ _IS_LINKED = (
     " OR EXISTS (SELECT 1 FROM inputs i WHERE i.source_type IN ('RUN_INPUT', 'RUN_OUTPUT')"
     " AND i.source_id = r.run_uuid)"
 )
-# A few runs by id with all that was logged, one row each, columns of the child tables as arrays: one round
-# trip where LOGGED takes seven. For pages of many runs plain rows are cheaper (docs/decisions).
+# A few runs by id with all their logged data: one row per run, with the columns of the child tables
+# as arrays. This takes one round trip where `logged` takes seven. For pages of many runs plain rows
+# are cheaper (docs/decisions).
 WHOLE_RUNS = Sql(
     postgres="SELECT "
     + ", ".join(f"r.{column}" for column in COLUMNS)
@@ -301,17 +309,17 @@ WHOLE_RUNS = Sql(
     + _arrays("params", _PAIR_COLUMNS)
     + _arrays("tags", _PAIR_COLUMNS)
     + " WHERE r.run_uuid = ANY($1::varchar[])",
-    # SQLite has no round trips to save: what was logged is read by the statements above.
+    # SQLite has no round trips to save: the statements above read the logged data.
     sqlite="SELECT "
     + ", ".join(f"r.{column}" for column in COLUMNS)
     + f", {_IS_LINKED} FROM runs r WHERE r.run_uuid {{in $1 text}}",
 )
-# The row of a run and what was logged to it; None where that is too much to be read at once.
+# The row of a run and the data logged to it; None if the data is too much for one read.
 Found = dict[str, tuple[Row, Logged | None]]
 
 
 async def get_many(tx: Tx, run_ids: Sequence[str]) -> Found:
-    """The runs that exist and what was logged to each, by run id."""
+    """Return the existing runs and the data logged to each, by run id."""
     if tx.dialect == "sqlite":
         rows = await tx.fetch(WHOLE_RUNS, tx.array(run_ids))
         return {row[0]: (row[:9], await _logged_to_one(tx, row[0], row[9])) for row in rows}
@@ -336,7 +344,7 @@ async def get_many(tx: Tx, run_ids: Sequence[str]) -> Found:
 
 
 async def get_whole(tx: Tx, run_id: str) -> tuple[Row, Logged] | None:
-    """A run and all that was logged to it, however much it is: for programs, which hold it anyway."""
+    """Return a run and all its logged data, without a limit: programs hold it in memory anyway."""
     found = (await get_many(tx, [run_id])).get(run_id)
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""Transactions of runs that are not part of the group commit: stages, tags removed, a page of a search."""
+"""Transactions of runs outside the group commit: stages, removal of tags, pages of searches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from headrace.search import Page
 
 
 async def check_active(tx: Tx, run_id: str) -> sql.RunStage:
-    """A run that may be written to. Raises MLflow's error otherwise."""
+    """Return the stage of an active run. Raises MLflow's error if the run is deleted or missing."""
     run = (await sql.stages(tx, [run_id])).get(run_id)
     if run is None:
         raise errors.run_not_found(run_id)
@@ -26,8 +26,12 @@ async def check_active(tx: Tx, run_id: str) -> sql.RunStage:
 
 
 async def delete(tx: Tx, run_id: str, deleted_time: int, made: list[str]) -> None:
-    """Delete a run and the assessments that it made; `deleted_time` in milliseconds. Raises RESOURCE_DOES_NOT_EXIST."""
-    # First, because they take longest: the run's row is locked last.
+    """Delete a run and the assessments that it created.
+
+    `made` are the ids of assessments found beforehand. `deleted_time` is in milliseconds since the
+    epoch. Raises RESOURCE_DOES_NOT_EXIST.
+    """
+    # Assessments take longest, so they are deleted before the run's row is locked.
     source = assessments_sql.source_run(run_id)
     await assessments_sql.delete(tx, assessments_sql.OF_RUN, source, made)
     if not await tx.execute(sql.SET_STAGE, run_id, "deleted", deleted_time):
@@ -51,7 +55,7 @@ PageFound = tuple[Sequence[Row], sql.Logged, str | None]
 
 
 async def search(tx: Tx, page: Page) -> PageFound:
-    """One page of runs, what was logged to them, and the token of the next page."""
+    """Return a page of runs, the data logged to them, and the token of the next page."""
     rows, token = page.cut(await tx.fetch(statement(page.text), *page.args))
     ids = [row[0] for row in rows]
     logged = await sql.logged(tx, ids, inputs_of_models=False) if ids else sql.Logged()
@@ -59,7 +63,10 @@ async def search(tx: Tx, page: Page) -> PageFound:
 
 
 async def small_page(tx: Tx, page: Page) -> PageFound:
-    """As `search`. Raises `TooLong` for a page that is too large to be held at once, with the keys of its runs."""
+    """Like `search`, but raises `TooLong` for a page that is too large for one read.
+
+    The error holds the ids of the page's runs, unless the page has too many of them.
+    """
     rows, token = await first_rows(tx, page)
     ids = [row[0] for row in rows]
     if not ids:
@@ -67,5 +74,6 @@ async def small_page(tx: Tx, page: Page) -> PageFound:
     with suppress(TooLong):
         logged = await sql.logged(tx, ids, inputs_of_models=False, most=sql.PAGE)
         return rows, logged, token
-    # Outside, because this error must not keep the other, and with it what was read.
+    # Outside the block: otherwise this error would refer to the caught one and keep its rows in
+    # memory.
     raise TooLong(Beginning([], ids, token))

@@ -28,7 +28,7 @@ from headrace.contract.scalars import (
 
 
 class RunStatus(StrEnum):
-    """In the order of the protobuf enum, which counts from 1."""
+    """The status of a run, in the order of the protobuf enum, which starts at 1."""
 
     RUNNING = "RUNNING"
     SCHEDULED = "SCHEDULED"
@@ -176,7 +176,7 @@ class Dataset(Message):
 
 
 class DatasetInput(Message):
-    """A dataset and the tags of its use by a run."""
+    """A dataset that a run uses, and the tags of that use."""
 
     tags: list[Tag] = []
     dataset: Dataset | None = None
@@ -189,7 +189,7 @@ class ModelInput(Message):
 
 
 class ModelOutput(Message):
-    """A logged model that a run wrote, and at which step."""
+    """A logged model that a run wrote, and the step at which it did."""
 
     model_id: str | None = None
     step: Int64 | None = None
@@ -219,7 +219,8 @@ class LogModel(Message):
     model_json: Annotated[str, Meta(min_length=1, extra={"checks": ("string", "required")})]
 
 
-# Answers. Positional and without garbage collection: a page of search holds thousands of them.
+# Answers. They are positional and untracked by garbage collection, because a page of a search holds
+# thousands of them.
 
 
 class Metric(msgspec.Struct, gc=False):
@@ -247,7 +248,7 @@ class RunInfo(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 class RunInfoOpen(msgspec.Struct, gc=False):
-    """A `RunInfo` without `end_time`: the run has not ended."""
+    """A `RunInfo` without `end_time`, for a run that has not ended."""
 
     run_uuid: str
     experiment_id: str
@@ -261,7 +262,7 @@ class RunInfoOpen(msgspec.Struct, gc=False):
 
 
 class RunData(msgspec.Struct, omit_defaults=True):
-    """What was logged to a run."""
+    """The metrics, params and tags of a run."""
 
     metrics: list[Metric] = []
     params: list[KeyValue] = []
@@ -269,14 +270,14 @@ class RunData(msgspec.Struct, omit_defaults=True):
 
 
 class RunInputs(msgspec.Struct, omit_defaults=True):
-    """What a run read."""
+    """The datasets and models that a run read."""
 
     dataset_inputs: list[DatasetInput] = []
     model_inputs: list[ModelInput] = []
 
 
 class RunOutputs(msgspec.Struct, omit_defaults=True):
-    """What a run wrote."""
+    """The models that a run wrote."""
 
     model_outputs: list[ModelOutput] = []
 
@@ -291,7 +292,7 @@ class Run(msgspec.Struct, omit_defaults=True):
 
 
 class RunAnswer(msgspec.Struct):
-    """One run."""
+    """An answer with one run."""
 
     run: Run
 

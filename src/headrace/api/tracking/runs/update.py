@@ -1,4 +1,4 @@
-"""Ending and renaming runs, as an operation of the group commit."""
+"""Updates that end or rename runs, as an operation of the group commit."""
 
 from __future__ import annotations
 
@@ -18,35 +18,36 @@ from headrace.db.base import Row, Tx
 
 
 class Columns(NamedTuple):
-    """New values of a run's columns; None leaves one as it is."""
+    """New values of a run's columns; None leaves a column unchanged."""
 
     status: str | None = None
     end_time: int | None = None
     name: str | None = None
 
     def on_top_of(self, earlier: Columns) -> Columns:
-        """What both changes together come to."""
+        """Return the combination of both changes; these values override the earlier ones."""
         given = {name: value for name, value in self._asdict().items() if value is not None}
         return earlier._replace(**given)
 
 
 class Change:
-    """New values of a run's columns; None leaves one as it is."""
+    """A change of one run's columns."""
 
     __slots__ = ("columns", "run_id")
 
     def __init__(
         self, run_id: str, status: RunStatus | None, end_time: int | None, name: str | None
     ) -> None:
-        refuse_nul(name, "run_name")  # the Python API comes here without a decoder
+        refuse_nul(name, "run_name")  # the Python API has no decoder that checks this
         self.run_id = run_id
         self.columns = Columns(status.value if status else None, end_time, name or None)
 
 
 async def apply(tx: Tx, changes: Sequence[Change]) -> list[ApiError | Row]:
-    """Change the runs that are active; the answer is the run's row after it. See `Kind.apply`."""
+    """Change the active runs; the answer is the run's row after the change. See `Kind.apply`."""
     ids = {change.run_id for change in changes}
-    # In the order of ids, which the UPDATE does not keep: two processes never wait for each other in a circle.
+    # Lock the rows in the order of ids, which the UPDATE does not keep, so that processes cannot
+    # deadlock.
     before = await sql.locked(tx, ids)
     answers: dict[int, Any] = {}
     merged: dict[str, Columns] = {}
@@ -57,7 +58,8 @@ async def apply(tx: Tx, changes: Sequence[Change]) -> list[ApiError | Row]:
         elif run.lifecycle_stage != "active":
             answers[n] = not_active(change.run_id, run.lifecycle_stage)
         else:
-            # PostgreSQL updates a row once per statement: later changes of a run go on top.
+            # PostgreSQL updates a row only once per statement, so later changes of a run are merged
+            # into earlier ones.
             earlier = merged.get(change.run_id, Columns())
             merged[change.run_id] = change.columns.on_top_of(earlier)
     if merged:

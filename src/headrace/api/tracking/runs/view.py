@@ -1,4 +1,4 @@
-"""Rows to answers: the columns of a run and what was logged to it, as the API shows them."""
+"""Conversion of rows to answers: runs and the data logged to them, as the API shows them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from headrace.db.base import Row
 
 
 def info(row: Row) -> RunInfo | RunInfoOpen:
-    """The columns of a run (`sql.COLUMNS`)."""
+    """Return the info of a run from its row (`sql.COLUMNS`)."""
     run_id, experiment_id, name, user, status, start, end, artifact_uri, stage = row
-    if not end:  # stock leaves a 0 out, too
+    if not end:  # stock also omits a 0
         return RunInfoOpen(
             run_id,
             str(experiment_id),
@@ -52,7 +52,7 @@ def info(row: Row) -> RunInfo | RunInfoOpen:
 
 
 def runs(rows: Sequence[Row], logged: Logged) -> list[Run]:
-    """Whole runs in the order of `rows`."""
+    """Return the runs in the order of `rows`, with the data logged to them."""
     data = {row[0]: RunData([], [], []) for row in rows}
     inputs = {row[0]: RunInputs([], []) for row in rows}
     outputs = {row[0]: RunOutputs([]) for row in rows}
@@ -76,17 +76,17 @@ def runs(rows: Sequence[Row], logged: Logged) -> list[Run]:
 
 
 def metric(key: str, value: float, timestamp: int, step: int, is_nan: bool) -> Metric:
-    """A row of `latest_metrics`."""
+    """Return a metric from the columns of a row of `latest_metrics`."""
     return Metric(key, "NaN" if is_nan else value, timestamp, step)
 
 
 def pair(key: str, value: str | None) -> KeyValue:
-    """A row of `params` or `tags`."""
+    """Return a param or tag from the columns of a row of `params` or `tags`."""
     return KeyValue(key, value or "")
 
 
 def datasets(logged: Logged) -> Iterable[tuple[str, DatasetInput]]:
-    """(run id, dataset with its tags) in the order of the rows."""
+    """Yield (run id, dataset with its tags) in the order of the rows."""
     tags: dict[str, list[Tag]] = {}
     for input_id, key, value in logged.input_tags:
         tags.setdefault(input_id, []).append(Tag(key=key, value=value))
