@@ -1,1 +1,1 @@
-"""The bytes of artifacts, up and down: the artifact store of this server, and the downloads of the web page."""
+"""Uploads and downloads of artifacts, for the server's artifact store and for the web page."""

@@ -1,4 +1,4 @@
-"""Uploads and downloads of artifacts. Paths of clients pass `paths.safe` first."""
+"""Uploads and downloads of artifacts. Clients' paths are checked by `storage.paths` first."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EMPTY = Empty()
 
 
 def mounted(request: Request, settings: Settings) -> bool:
-    """Whether a request came under the static prefix, where stock's other framework answers it."""
+    """Whether the path has the static prefix. Stock answers those with its other framework."""
     prefix = settings.static_prefix
     return prefix is not None and request.target.startswith(prefix + "/")
 
@@ -44,9 +44,9 @@ def object_path(request: Request) -> str:
 
 
 async def upload(request: Request, ctx: Context) -> Response:
-    """PUT /2.0/mlflow-artifacts/artifacts/{artifact_path}: the body, whatever its length.
+    """PUT /2.0/mlflow-artifacts/artifacts/{artifact_path}: store a body of any length.
 
-    Visible when it is whole. Errors: INVALID_PARAMETER_VALUE (path), 507 (no room).
+    The file is visible once it is complete. Errors: INVALID_PARAMETER_VALUE (path), 507 (no space).
     """
     try:
         path = object_path(request)
@@ -63,7 +63,7 @@ async def upload(request: Request, ctx: Context) -> Response:
 
 
 def held_bytes(ctx: Context, length: int | None) -> int:
-    """The most of an uploaded file of this length that is in memory at a time."""
+    """The maximum bytes of an uploaded file of this length that are in memory at a time."""
     return ctx.artifacts.destination.held_bytes(length)
 
 
@@ -74,10 +74,10 @@ def content_length(request: Request) -> int | None:
 
 
 async def discard(request: Request) -> None:
-    """Take the rest of a body that is of no use.
+    """Read and drop the rest of a body.
 
-    A client that is still sending when the connection closes never reads why. One that asked first
-    (Expect: 100-continue) has not begun.
+    A client that is still sending when the connection closes never reads the answer. A client that
+    sent Expect: 100-continue has not begun to send the body.
     """
     if "expect" not in request.headers:
         async for _ in request.stream():
@@ -87,7 +87,7 @@ async def discard(request: Request) -> None:
 async def download(request: Request, ctx: Context) -> Response:
     """GET /2.0/mlflow-artifacts/artifacts/{artifact_path}
 
-    Ranges are honoured. Errors: RESOURCE_DOES_NOT_EXIST, 400 for a directory.
+    Supports ranges. Errors: RESOURCE_DOES_NOT_EXIST, 400 for a directory.
     """
     path = object_path(request)
     if mounted(request, ctx.settings):
@@ -102,7 +102,10 @@ async def download(request: Request, ctx: Context) -> Response:
 
 
 async def head(request: Request, ctx: Context) -> Response:
-    """HEAD /2.0/mlflow-artifacts/artifacts/{artifact_path}: as the page's downloads, without a body."""
+    """HEAD /2.0/mlflow-artifacts/artifacts/{artifact_path}: as the page's downloads.
+
+    The answer has no body.
+    """
     path = object_path(request)
     return await send(request, ArtifactPath(ctx.artifacts.destination, path, path, proxied=True))
 
@@ -151,7 +154,7 @@ async def get_model_artifact(request: Request, ctx: Context) -> Response:
 
 
 def no_path() -> Response:
-    """The answer to a download without `path`: a page, as people follow these links."""
+    """The answer to a download without `path`: an HTML page, because users follow these links."""
     text = "The browser (or proxy) sent a request that this server could not understand."
     return html(400, "Bad Request", text)
 
@@ -168,10 +171,10 @@ async def send(request: Request, location: ArtifactPath) -> Response:
 
 
 async def upload_artifact(request: Request, ctx: Context) -> Response:
-    """POST /ajax-api/2.0/mlflow/upload-artifact?run_uuid=…&path=…: a small file from the page.
+    """POST /ajax-api/2.0/mlflow/upload-artifact?run_uuid=…&path=…: store a small file of the page.
 
-    We differ: the file goes where the run keeps its artifacts, also where its experiment has a
-    location of its own. Errors: INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST (no such run).
+    We differ: the file is stored with the run's other artifacts, also if the experiment has its own
+    artifact location. Errors: INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST (no such run).
     """
     fields = request.fields()
     for name in ("run_uuid", "path"):

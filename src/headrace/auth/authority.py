@@ -1,4 +1,4 @@
-"""The interface between the route table's rules and the users of a server. There are no users yet."""
+"""The interface between the route table's rules and a server's users. There are no users yet."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class Authority(Protocol):
     async def allow(self, rule: Rule, caller: Caller, req: Any) -> None:
         """Return if the caller may make the request.
 
-        `req` is the argument of the handler: its Struct, or, of a raw route, a mapping of the query (the first
-        values) and the path. Raises ApiError UNAUTHENTICATED (401) or PERMISSION_DENIED (403).
+        `req` is the argument of the handler: its Struct, or, for a raw route, a mapping of the
+        query (the first values) and the path. Raises ApiError UNAUTHENTICATED (401) or
+        PERMISSION_DENIED (403).
         """
         ...

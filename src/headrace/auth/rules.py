@@ -1,12 +1,12 @@
 """The `rule` column of the route table: the permissions that a route requires. No I/O.
 
-A rule names resources and the fields of the request that hold their ids. Looking up the caller's grants is
-not its part. The rules are those of MLflow's basic-auth app, except that ids always come from the decoded
-request that the handler gets, never from a second parsing of it.
+A rule names resources and the fields of the request that hold their ids. It does not look up the
+caller's grants. The rules are those of MLflow's basic-auth app, except that ids always come from
+the decoded request that the handler gets, never from a second parsing of it.
 
-Terms: a grant has a resource type, an id or `*`, and a level. A level allows the actions that it includes.
-Types such as `run` and `trace` have grants for `*` only; if the caller has no grant for the type, the grant
-for the experiment or registered model decides.
+Terms: a grant has a resource type, an id or `*`, and a level. A level allows the actions that it
+includes. Types such as `run` and `trace` have grants for `*` only; if the caller has no grant for
+the type, the grant for the experiment or registered model decides.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Need:
     """One condition: an action on the resources of a request.
 
     `ids` is the path of their ids in the request: a field, the first set one of several fields
-    (`run_id|run_uuid`), a field of each item (`metrics[].model_id`) or each item (`experiment_ids[]`).
-    None stands for the whole type. If the caller has no grant for `resource`, the grant for the type
-    `instead` must allow `instead_action`, by default the same action.
+    (`run_id|run_uuid`), a field of each item (`metrics[].model_id`) or each item
+    (`experiment_ids[]`). None stands for the whole type. If the caller has no grant for `resource`,
+    the grant for the type `instead` must allow `instead_action`, by default the same action.
     """
 
     resource: Resource
@@ -146,7 +146,7 @@ def needs(*conditions: Need) -> Needs:
 
 
 def scoped(rows: Resource, *conditions: Need) -> Scoped:
-    """Require every condition, and restrict the answer to rows of that type that the caller may read."""
+    """Require every condition, and restrict the answer to the rows that the caller may read."""
     return Scoped(rows, *conditions)
 
 
@@ -156,7 +156,7 @@ def experiment(action: Action, ids: str = "experiment_id") -> Need:
 
 
 def run(action: Action, ids: str = "run_id|run_uuid") -> Need:
-    """Require reading the experiment of each run, and the action on runs or else on the experiment."""
+    """Require reading the experiment of each run, and the action on runs or else on that."""
     return Need("run", action, ids, "experiment")
 
 
@@ -171,7 +171,7 @@ def trace(action: Action, ids: str = "trace_id|request_id") -> Need:
 
 
 def assessment(action: Action, instead_action: Action | None = None) -> Need:
-    """Require reading the trace's experiment, and the action on assessments or else on the experiment."""
+    """Require reading the trace's experiment, and the action on assessments or else on that."""
     return Need("assessment", action, "trace_id", "experiment", instead_action)
 
 
@@ -188,13 +188,14 @@ def version(action: Action, ids: str = "name") -> Need:
 def artifact(action: Action, ids: str = "artifact_path") -> Need:
     """Require the action on the owner of a path in the artifact store.
 
-    The id is the path as the client wrote it; `storage.paths.of_object` reads it as the handlers do.
+    The id is the path as the client sent it. To parse it like the handlers, use
+    `storage.paths.of_object`.
     """
     return Need("artifact", action, ids)
 
 
 def every(resource: Resource, action: Action, instead: Resource, ids: str) -> Need:
-    """Require the action on the whole type, or else on the resource of type `instead` with these ids."""
+    """Require the action on the whole type, or else on the resources `ids` of type `instead`."""
     return Need(resource, action, ids, instead)
 
 

@@ -1,4 +1,4 @@
-"""Statements: one text for every database where they differ only in words, one text each where they really differ."""
+"""SQL statements: one text with tokens for all databases, or one text for each database."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# What stands for a token (`{in $1 text}`) in the words of each database; `{}` are its arguments.
+# The expansion of each token (such as `{in $1 text}`) for each database; `{}` are its arguments.
 POSTGRES: Final = {
-    "in {} text": "= ANY({}::varchar[])",  # one of the texts of a parameter made by `Tx.array`
+    "in {} text": "= ANY({}::varchar[])",  # one of the texts of a parameter from `Tx.array`
     "in {} int": "= ANY({}::int[])",
-    "for update": "FOR NO KEY UPDATE",  # nobody else changes the rows until the transaction ends
-    "for delete": "FOR UPDATE",  # nor refers to them
-    "for share": "FOR SHARE",  # nobody changes the rows; others may hold them in the same way
+    # Locks until the transaction ends: no other transaction changes the rows.
+    "for update": "FOR NO KEY UPDATE",
+    "for delete": "FOR UPDATE",  # nor inserts references to the rows
+    "for share": "FOR SHARE",  # other transactions may share the lock
     "bytes {}": "octet_length({})",
     "bytewise": 'COLLATE "C"',  # the order of the text's UTF-8 bytes
-    "stored": "ctid",  # the place of a row in its table: the order of insertion, mostly
-    "stored by {}": "ctid",  # the same; rows of one value of the column may come together
+    "stored": "ctid",  # the place of a row in its table: mostly the order of insertion
+    "stored by {}": "ctid",  # the same, possibly grouped by the value of the column
     "contains {} {}": "strpos({}, {}) > 0",
-    "join in order": "JOIN",  # reads the left side first, for planners that need to be told
+    "join in order": "JOIN",  # SQLite's planner must be forced to read the left side first
 }
 SQLITE: Final = {
     "in {} text": "IN (SELECT value FROM json_each({}))",
     "in {} int": "IN (SELECT value FROM json_each({}))",
-    "for update": "",  # a transaction that writes is alone
+    "for update": "",  # SQLite has only one writing transaction at a time
     "for delete": "",
     "for share": "",
     "bytes {}": "length(CAST({} AS BLOB))",
@@ -49,7 +50,7 @@ _PLACEHOLDER: Final = re.compile(r"\$(\d+)")
 
 
 def expand(text: str, words: Mapping[str, str]) -> str:
-    """`text` with its tokens in the words of a database. Raises LookupError for an unknown token."""
+    """`text` with its tokens expanded for a database. Raises LookupError for an unknown token."""
 
     def words_of(token: re.Match[str]) -> str:
         for name, expansion in words.items():
@@ -64,8 +65,9 @@ def expand(text: str, words: Mapping[str, str]) -> str:
 class Sql:
     """One statement; `$1` … are its parameters on every database.
 
-    `Sql(text)` where the databases differ in tokens at most; `Sql(postgres=…, sqlite=…)` where they differ in more.
-    The attribute of a database that does not have the statement is not set: asking for it raises AttributeError.
+    Use `Sql(text)` if the databases differ only in tokens, and `Sql(postgres=…, sqlite=…)`
+    otherwise. The attribute of a database without the statement is not set: reading it raises
+    AttributeError.
     """
 
     __slots__ = ("postgres", "sqlite")
@@ -86,14 +88,15 @@ class Sql:
 
 @lru_cache(maxsize=512)
 def statement(text: str) -> Sql:
-    """The statement of a text composed at run time. Recent texts share one object."""
+    """The statement for a text that was composed at run time. Recent statements are cached."""
     return Sql(text)
 
 
 class Replace:
-    """A row takes the place of the one with the same key.
+    """On conflict, the new row replaces the existing one with the same key.
 
-    `if_greater`: only when these columns, compared one after another, are greater than those of the row that is there.
+    `if_greater`: only if these columns, compared in order, are greater than those of the existing
+    row.
     """
 
     __slots__ = ("if_greater", "key")
@@ -116,10 +119,11 @@ class Replace:
 
 
 class Bulk(Sql):
-    """An INSERT of many rows (`Tx.executemany`, `Tx.copy_new`), written from facts.
+    """An INSERT of many rows (`Tx.executemany`, `Tx.copy_new`), generated from its columns.
 
-    `columns` are in the order of a row's values. `on_conflict`: what happens to a row whose key is there; without it,
-    that is a `UniqueViolation`. `fixed`: columns that have the same value, a literal of SQL, in every row.
+    `columns` are in the order of a row's values. `on_conflict` handles a row whose key exists;
+    without it, such a row raises `UniqueViolation`. `fixed` has the columns with the same value in
+    every row, an SQL literal.
     """
 
     __slots__ = ("clause", "columns", "table")
@@ -136,7 +140,7 @@ class Bulk(Sql):
         self.columns = tuple(columns)
         fixed = fixed or {}
         insert = f"INSERT INTO {table} ({', '.join([*columns, *fixed])})"
-        self.clause = ""  # of the INSERT, for statements that contain it
+        self.clause = ""  # ON CONFLICT …, for statements that contain the INSERT
         if isinstance(on_conflict, Replace):
             self.clause = on_conflict.clause(table, columns)
         elif on_conflict == "ignore":

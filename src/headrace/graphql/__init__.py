@@ -1,1 +1,1 @@
-"""The GraphQL operations that the web page asks for. Whatever else is asked goes to stock MLflow."""
+"""The GraphQL operations that the web page uses. Other operations are forwarded to stock MLflow."""

@@ -23,8 +23,8 @@ _TOKEN: Final = re.compile(
 )
 MAX_DEPTH: Final = 10  # as stock
 MAX_FIELDS: Final = 1000  # as stock
-MAX_CHARACTERS: Final = 64 << 10  # of a query; the page's have 2,000
-MAX_DIGITS: Final = 300  # of a number; Python refuses to read 4,301
+MAX_CHARACTERS: Final = 64 << 10  # of a query; the page's queries have 2,000
+MAX_DIGITS: Final = 300  # of a number; Python refuses to parse 4,301
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 LITERALS: Final = {"true": True, "false": False, "null": None}
 
@@ -38,14 +38,14 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Enum:
-    """A bare word in an argument."""
+    """An enum value in an argument."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of a selection. `key` is its name in the answer; no fields below a scalar."""
+    """A field of a selection. `key` is its name in the answer; `fields` is empty for a scalar."""
 
     key: str
     name: str
@@ -57,7 +57,7 @@ class Field:
 class Query:
     """One operation: the declared type of each variable as text, and the root fields.
 
-    `aliases` is how many there are in the selection that has the most.
+    `aliases` is the number of aliases in the selection that has the most.
     """
 
     name: str | None
@@ -67,7 +67,7 @@ class Query:
 
 
 def parse(text: str) -> Query:
-    """The only operation of a document. Raises NotNative for anything unusual."""
+    """Parse a document with one operation. Raises NotNative for anything unusual."""
     if len(text) > MAX_CHARACTERS:
         raise NotNative("a long text")
     return _Parser(text).document()
@@ -92,7 +92,7 @@ class _Parser:
         self._value = match[self._kind]
 
     def _take(self, value: str) -> bool:
-        """Step over a mark or word if it is next."""
+        """Skip this mark or name if it is the next token. Return whether it was."""
         if self._kind in ("mark", "name") and self._value == value:
             self._advance()
             return True

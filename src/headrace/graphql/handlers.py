@@ -1,4 +1,4 @@
-"""POST /graphql: the page's four queries, from the same answers as the REST endpoints."""
+"""POST /graphql: answers the page's four queries with the handlers of the REST endpoints."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 Answer = dict[str, Any]
 _READ: Final = msgspec.json.Decoder(Answer).decode
-MAX_ANSWER_BYTES: Final = 16 << 20  # of the REST answer that a query picks from; it is held whole
+MAX_ANSWER_BYTES: Final = 16 << 20  # of the REST answer of a query; it is held in memory
 
 
 class Large(Answer):
-    """An answer that came in pieces: what the query wants is picked from it in a thread."""
+    """An answer that came in pieces. The query's fields are picked from it in a thread."""
 
 
 class Query(msgspec.Struct):
@@ -47,7 +47,8 @@ class Query(msgspec.Struct):
 async def execute(req: Query, ctx: Context) -> Encoded:
     """POST /graphql
 
-    An error is part of the answer, in `errors`. Queries that the page does not send are left to stock MLflow.
+    Errors are part of the answer, in `errors`. Queries that the page does not send are left to
+    stock MLflow.
     """
     made = plan(req.query)
     if req.operationName not in (None, made.operation):
@@ -61,7 +62,7 @@ async def execute(req: Query, ctx: Context) -> Encoded:
         found = await RESOLVERS[made.root](given, made, ctx)
     except ApiError as error:
         return Encoded(encode({"data": {made.key: None}, "errors": [error.message]}))
-    except msgspec.ValidationError as error:  # of the arguments
+    except msgspec.ValidationError as error:  # for the arguments
         raise NotNative from error
     if isinstance(found, Large):
         return Encoded(await asyncio.to_thread(_picked, found, made))
@@ -75,7 +76,7 @@ def _picked(found: Answer, made: Plan) -> bytes:
 
 
 def _excess(made: Plan, settings: Settings) -> str | None:
-    """What stock says of more root fields or aliases than the settings allow."""
+    """Stock's error for more root fields or aliases than the settings allow, or None."""
     for found, most, what, variable in (
         (
             1,
@@ -132,7 +133,7 @@ RESOLVERS: Final[dict[str, Resolver]] = {
 
 
 async def _extend(found: list[Answer], made: Plan, place: str, ctx: Context) -> None:
-    """Add what only GraphQL has of a run: its experiment and the model versions made from it."""
+    """Add the fields of runs that only GraphQL has: the experiment and the model versions."""
     if made.takes(place, "experiment"):
         of_id: dict[str, Answer] = {}
         for run in found:
@@ -150,7 +151,10 @@ async def _extend(found: list[Answer], made: Plan, place: str, ctx: Context) -> 
 
 
 async def _plain(answer: Any) -> Answer:
-    """A REST answer as dicts and lists. Raises INVALID_PARAMETER_VALUE for one that is too large."""
+    """A REST answer as dicts and lists.
+
+    Raises INVALID_PARAMETER_VALUE for one that is too large.
+    """
     if isinstance(answer, Encoded):
         return _READ(answer.body)
     if isinstance(answer, Chunks):

@@ -1,4 +1,4 @@
-"""Picks what a query asks for from a REST answer."""
+"""Picks the fields of a query from a REST answer."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from headrace.graphql.plan import Picked
 
-NAN = "NaN"  # how REST writes it
+NAN = "NaN"  # in REST answers
 
 
 def pick(source: dict[str, Any], wanted: tuple[Picked, ...], problems: list[str]) -> dict[str, Any]:
-    """The fields `wanted` of a message. What cannot be said is null, and a problem."""
+    """The fields `wanted` of a message. NaN becomes null and, for kind `float`, a problem."""
     answer: dict[str, Any] = {}
     for field in wanted:
         value = source.get(field.source)

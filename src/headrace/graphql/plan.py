@@ -1,4 +1,4 @@
-"""From a query's text to what is called and what is picked from the answer; made once per text."""
+"""Converts a query's text to a cached plan: the endpoint to call and the fields to pick."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_CACHED_CHARACTERS: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Picked:
-    """One field of an answer: its key there, its REST name, its kind, what is picked below it."""
+    """One field of an answer: its key in the answer, REST name, kind, and the fields below it."""
 
     key: str
     source: str
@@ -36,9 +36,10 @@ class Picked:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A query that can be answered natively: `root` is its only root field, `key` its answer's name.
+    """A query that can be answered natively.
 
-    `aliases` is how many there are in the selection that has the most.
+    `root` is its only root field, and `key` the name of that field in the answer. `aliases` is the
+    number of aliases in the selection that has the most.
     """
 
     operation: str | None
@@ -50,7 +51,7 @@ class Plan:
     aliases: int
 
     def takes(self, name: str, *below: str) -> bool:
-        """Whether the field at a path of REST names is asked for."""
+        """Whether the query asks for the field at a path of REST names."""
         fields = self.picked
         for part in (name, *below):
             found = [field for field in fields if field.source == part]
@@ -112,7 +113,7 @@ def _pick(fields: tuple[Field, ...], type_name: str) -> tuple[Picked, ...]:
 
 
 def arguments(made: Plan, variables: Any) -> dict[str, Any]:
-    """The request's members by their REST names; what is null is left out. Raises NotNative."""
+    """The request's members by their REST names, without those that are null. Raises NotNative."""
     given = made.argument
     if isinstance(given, Variable):
         if not isinstance(variables, dict):

@@ -1,8 +1,9 @@
-"""MLflow's GraphQL types, as far as native queries reach, beside the names of the REST answers.
+"""The part of MLflow's GraphQL types that native queries use.
 
 A field is `name: kind`; its source is the REST name, which is the same in snake_case. Kinds: text,
-long (a 64-bit integer, sent as a string), float, texts (a list of strings), a type name for an object
-and [type] for a list of them. A text or number that REST leaves out is "" or 0 here.
+long (a 64-bit integer, sent as a string), float, finite (a float that is null for NaN), texts (a
+list of strings), a type name for an object and [type] for a list of them. A text or long that REST
+omits is "" or "0" here.
 """
 
 from __future__ import annotations
@@ -74,8 +75,8 @@ FIELDS: Final = {
     for type_name, fields in TYPES.items()
 }
 
-# Members of each input object: text, texts or int (32 bits). A `runViewType` is left to stock, which
-# always fails on it.
+# Members of each input object: text, texts or int (32 bits). Queries with `runViewType` are left to
+# stock, which always fails on it.
 INPUTS: Final = {
     "MlflowGetExperimentInput": {"experimentId": "text"},
     "MlflowGetMetricHistoryBulkIntervalInput": {

@@ -1,4 +1,4 @@
-"""The application: finds the route, decodes, calls the handler, encodes, and turns exceptions into answers.
+"""The application: finds the route, decodes, calls the handler, encodes, and answers exceptions.
 
 A server calls `App.route` when the head of a request is complete, then `App.dispatch`.
 """
@@ -59,9 +59,9 @@ WRONG_METHOD_TEXT: Final = "The method is not allowed for the requested URL."
 
 
 class App:
-    """Every answer of a process: by its routes, else by stock MLflow across the bridge."""
+    """Answers the requests of a process by its routes, or by stock MLflow over the bridge."""
 
-    context: Context  # made by `start`
+    context: Context  # set by `start`
 
     def __init__(
         self,
@@ -72,7 +72,10 @@ class App:
         counters: CounterTable | None = None,
         authority: Authority | None = None,
     ) -> None:
-        """With an `authority` the rules are checked, and requests for stock MLflow are refused: it checks none."""
+        """An `authority` checks the rules of routes.
+
+        Requests for stock MLflow are then refused, because it checks no rules.
+        """
         self._authority = authority
         self.settings = settings
         self._routes = tuple(routes)
@@ -95,7 +98,7 @@ class App:
         self._prefix = settings.static_prefix or ""
 
     async def start(self) -> None:
-        """Open the database, if there is to be one. Raises when it cannot be served."""
+        """Open the database, unless only artifacts are served. Raises if it cannot be served."""
         db: Database
         if self.settings.artifacts_only:
             db = cast("Database", NoDatabase())
@@ -129,14 +132,17 @@ class App:
         self.monitor.start(db, writer)
 
     async def stop(self) -> None:
-        """Commit what is queued, close the database and the bridge."""
+        """Commit the queued writes, and close the database and the bridge."""
         self.monitor.stop()
         if self._bridge is not None:
             await self._bridge.close()
         await self.context.close()
 
     def route(self, request: Request) -> None:
-        """Find the endpoint of a request, once: `endpoint` and `path_args`, and the path without the prefix."""
+        """Set the request's `endpoint` and `path_args`, and remove the prefix from its path.
+
+        Call this once for each request.
+        """
         path = request.path
         if path.startswith("//"):
             path = "/" + path.lstrip("/")
@@ -152,7 +158,7 @@ class App:
             request.endpoint, request.path_args = found
 
     def held_bytes(self, request: Request, length: int | None) -> int:
-        """The most of a streamed body of this length that is in memory at a time."""
+        """The maximum bytes of a streamed body of this length that are in memory at a time."""
         held, endpoint = STREAM_BYTES, request.endpoint
         if length is not None:
             held = min(length, held)
@@ -169,7 +175,10 @@ class App:
         )
 
     async def _handle(self, request: Request) -> Response:
-        """The answer to a routed request, counted. Raises only when the client is gone, or on cancellation."""
+        """Answer and count a routed request.
+
+        Raises only if the client is gone, or on cancellation.
+        """
         began_ns = perf_counter_ns()
         headers = request.headers
         refusal = self.security.refuse(request.method, request.path, headers)
@@ -191,14 +200,14 @@ class App:
                     response = await self._forward(request) or html(404, *NOT_FOUND)
         except ConnectionResetError:
             raise  # the client closed the connection while it sent the body
-        except Exception as error:  # noqa: BLE001 it is logged, without its text
+        except Exception as error:  # noqa: BLE001 logged without its text
             response = self._error_response(request, error)
         self._add_headers(request, response)
         self.monitor.finish(request.cell, response.status, perf_counter_ns() - began_ns)
         return response
 
     def _to_response(self, result: Any) -> Response:
-        """The result of a handler as it is sent."""
+        """The response for the result of a handler."""
         if isinstance(result, Encoded):
             return Response(result.body)
         if isinstance(result, Chunks):
@@ -208,7 +217,7 @@ class App:
         return Response(self._encode(result))
 
     def _add_headers(self, request: Request, response: Response) -> None:
-        """Add the headers of every answer."""
+        """Add the headers that every answer has."""
         added = self.security.response_headers(request.path, request.headers.get("origin"))
         if NOSNIFF in response.headers:  # downloads always have it
             added = tuple(header for header in added if header != NOSNIFF)
@@ -249,7 +258,7 @@ class App:
         return error_response(error, retry_after_s)
 
     def reject_overload(self) -> Response:
-        """The answer to a request beyond the limit of concurrent requests, counted."""
+        """Answer and count a request beyond the limit of concurrent requests."""
         error = overloaded("The server is at work on too many requests. Please try again.")
         self.monitor.finish(REFUSED_CELL, error.status, 0)
         return error_response(error, error.retry_after_s)
@@ -301,13 +310,13 @@ def create_app(
 ) -> App:
     """The application of these settings, with every route. Its database opens in `App.start`.
 
-    `bridge_state` and `counters` are what forked processes of one server share: the bridge, and their figures.
+    The forked processes of one server share `bridge_state` and `counters`.
     """
     return App(settings, ROUTES, bridge_state=bridge_state, counters=counters)
 
 
 def error_response(error: ApiError, retry_after_s: int | None = None) -> Response:
-    """An `ApiError` as the answer MLflow's clients expect."""
+    """An `ApiError` as the answer that MLflow's clients expect."""
     headers = [("retry-after", str(retry_after_s))] if retry_after_s is not None else None
     return Response(
         codec.encode_error(error), status=error.status, content_type=JSON, headers=headers

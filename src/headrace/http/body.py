@@ -12,7 +12,7 @@ from headrace.http.limits import UNREAD_BYTES
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-# Shorter pieces are joined while they wait: an object of two bytes takes fifty.
+# Shorter pieces are joined while they wait: a `bytes` object of two bytes takes fifty.
 SHORT_BYTES: Final = 1 << 10
 
 
@@ -30,7 +30,10 @@ class Source(Protocol):
 
 
 class Body:
-    """The body of a streamed request: the protocol feeds it, the route reads it, with back-pressure."""
+    """The body of a streamed request.
+
+    The protocol feeds it and the route reads it, with back-pressure.
+    """
 
     __slots__ = ("_chunks", "_failure", "_size", "_source", "_waiter", "ended")
 
@@ -100,7 +103,10 @@ class Body:
 
 
 def gathered(so_far: bytes | BytesIO, chunk: bytes) -> bytes | BytesIO:
-    """A body with one more piece. It takes no more memory than its bytes, however small the pieces are."""
+    """Append a piece to a body.
+
+    The result takes only the memory of its bytes, even for tiny pieces.
+    """
     if not so_far:
         return chunk
     if isinstance(so_far, bytes):

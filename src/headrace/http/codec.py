@@ -1,4 +1,7 @@
-"""Bodies and query strings to Structs, Structs to JSON bytes: the fast way, once compiled per route."""
+"""Decodes bodies and query strings to Structs, and encodes Structs as JSON.
+
+This is the fast path, with one compiled decoder per route. `proto` is the slow and exact one.
+"""
 
 from __future__ import annotations
 
@@ -36,19 +39,23 @@ _REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Decoder:
-    """Reads one request type. `from_body` is the hot path: msgspec in C, the exact reading only on refusal."""
+    """Decodes one request type.
+
+    In `from_body`, only bodies that msgspec rejects take the slow path.
+    """
 
     __slots__ = ("_camel", "_decode", "cls")
 
     def __init__(self, cls: type[msgspec.Struct]) -> None:
         self.cls = cls
         self._decode = msgspec.json.Decoder(cls).decode
-        self._camel: CamelDecoder | None = None  # made when it is first wanted
+        self._camel: CamelDecoder | None = None  # created on first use
 
     def from_body(self, body: bytes) -> Any:
         """A Struct of the route's request type. Raises MLflow's error for a wrong body.
 
-        A body of more than `value_count.UNCOUNTED_BYTES` has passed `value_count.check_value_count`.
+        The caller must check a body of more than `value_count.UNCOUNTED_BYTES` with
+        `value_count.check_value_count` first.
         """
         try:
             message = self._decode(body)
@@ -64,7 +71,7 @@ class Decoder:
         try:
             return self._camel.decode(body)
         except _REFUSED as second:
-            # The first reading did not get far.
+            # The first decoder stopped at the name of a field; the second one read further.
             if str(refusal).startswith("Object contains unknown field"):
                 refusal = second
         if len(body) > MAX_EXPLAINED_BYTES or exceeds(body, MAX_EXPLAINED_VALUES):
@@ -87,7 +94,7 @@ class Decoder:
 
 
 class PartialDecoder:
-    """Reads the requests of a `Partial` row: one that is not the handler's is left to stock MLflow."""
+    """Decodes the requests of a `Partial` row: those of another type are left to stock MLflow."""
 
     __slots__ = ("_decode",)
 
@@ -102,17 +109,17 @@ class PartialDecoder:
             raise NotNative from refusal
 
     def from_query(self, query_string: str) -> Any:
-        """No query is read."""
+        """Raise NotNative: queries are left to stock MLflow."""
         raise NotNative
 
 
 def check_content_type(content_type: str | None) -> None:
-    """POST and PUT must say they send JSON (parameters after the media type are allowed)."""
+    """Raise unless the media type is JSON. Parameters after the media type are allowed."""
     if content_type == "application/json":
         return
     if content_type is None:
         raise invalid("Bad Request. Content-Type header is missing.")
-    # To the letter, as stock: no other case, no blanks around.
+    # An exact match, as in stock: case-sensitive, and without stripping spaces.
     if content_type.split(";", 1)[0] != "application/json":
         raise invalid("Bad Request. Content-Type must be one of ['application/json'].")
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from headrace.http.router import Endpoint
 
 JSON: Final = "application/json"
-# A body that must be held whole: the largest log-batch is far below.
+# The limit of a body that is held in memory; the largest log-batch is far smaller.
 MAX_BODY_BYTES: Final = 64 << 20
 
 
@@ -30,11 +30,12 @@ class TooLong(ApiError):
 
 
 class Request:
-    """One HTTP request. `headers` has lower-case names; of a repeated header the first value counts.
+    """One HTTP request. `headers` has lower-case names, and the first value of a repeated header.
 
-    `path` is percent-decoded once and has no static prefix; `target` is the raw request target as it came
-    (path and query, still encoded, prefix included). `App.route` sets `endpoint` and `path_args`, the `{name}` parts
-    of its path; without a route `endpoint` is None. A body that is gathered here is counted on `account`.
+    `path` is percent-decoded once and has no static prefix; `target` is the raw request target
+    (path and query, still encoded, with the prefix). `App.route` sets `endpoint` and `path_args`,
+    the `{name}` parts of its path; without a route `endpoint` is None. A body that is collected
+    here is counted on `account`.
     """
 
     __slots__ = (
@@ -66,7 +67,7 @@ class Request:
         client: str = "",
         account: Account | None = None,
     ) -> None:
-        self.cell = UNMATCHED_CELL  # of the route that answers, where it is counted
+        self.cell = UNMATCHED_CELL  # the counter of the route that answers
         self.method = method
         self.path = path
         self.query_string = query_string
@@ -81,11 +82,14 @@ class Request:
         self._body: bytes | None = None
 
     def give_body(self, body: bytes) -> None:
-        """Set the body, which has been gathered already."""
+        """Set the body, which has been received already."""
         self._body = body
 
     def hold(self, size: int) -> None:
-        """Count bytes that are held until the request is answered. Raises `overloaded` when there is no room."""
+        """Count bytes that are held until the request is answered.
+
+        Raises `overloaded` if they exceed the budget.
+        """
         if self.account is not None:
             if not self.account.admits(size, size):
                 raise overloaded(TOO_MANY_LONG)
@@ -96,11 +100,14 @@ class Request:
         return parse_qs(self.query_string, keep_blank_values=True)
 
     def fields(self) -> dict[str, str]:
-        """The first value of each query parameter, and the arguments of the path, which come before them."""
+        """The first value of each query parameter, overridden by the arguments of the path."""
         return {name: values[0] for name, values in self.query().items()} | self.path_args
 
     async def body(self, limit_bytes: int = MAX_BODY_BYTES) -> bytes:
-        """The whole body. Raises TooLong beyond `limit_bytes`, and `overloaded` beyond the budget."""
+        """The whole body.
+
+        Raises TooLong beyond `limit_bytes`, and `overloaded` beyond the budget.
+        """
         if self._body is None:
             so_far: bytes | BytesIO = b""
             size = 0
@@ -124,11 +131,14 @@ class Request:
         elif self.receive is not None:
             async for chunk in self.receive():
                 yield chunk
-                del chunk  # or it is held while the next one is on its way
+                del chunk  # otherwise it is held until the next one arrives
 
 
 class Response:
-    """An answer with its whole body. Header names are lower-case; content-length is added on sending."""
+    """An answer with its whole body.
+
+    Header names are lower-case; content-length is added on sending.
+    """
 
     __slots__ = ("body", "headers", "status")
 
@@ -148,10 +158,10 @@ class Response:
 
 
 class StreamingResponse(Response):
-    """An answer whose body comes in chunks; `length` in bytes when known (else it is sent chunked).
+    """An answer whose body comes in chunks. `length` is in bytes; if None, it is sent chunked.
 
-    At most `held_bytes` of it are in memory at a time. The sender waits for the client before it reads the next
-    chunk, and closes the iterator (`aclose`) when the client is gone.
+    At most `held_bytes` of it are in memory at a time. The sender waits for the client before it
+    reads the next chunk, and closes the iterator (`aclose`) when the client is gone.
     """
 
     __slots__ = ("chunks", "held_bytes", "length")

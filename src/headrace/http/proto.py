@@ -1,4 +1,4 @@
-"""Reads a request exactly, and slowly, by protobuf's JSON rules and MLflow's validators.
+"""Reads a request exactly but slowly, by protobuf's JSON rules and MLflow's validators.
 
 `codec` decodes ordinary requests in C. This module handles those that it rejects, and returns the
 same Struct (camelCase, an int64 as text, "NaN" …) or raises MLflow's error. Where stock MLflow
@@ -40,11 +40,11 @@ class ParseFailure(Exception):
 
 
 class BareNumber(float):
-    """NaN, Infinity or -Infinity without quotes, which is not JSON, but which many clients send."""
+    """NaN, Infinity or -Infinity without quotes: not valid JSON, but many clients send it."""
 
 
 class Field:
-    """One field of a message: how to read it, how to check it."""
+    """One field of a message, with its type and its checks."""
 
     __slots__ = (
         "camel",
@@ -112,7 +112,10 @@ def spec_of(cls: type[msgspec.Struct]) -> Spec:
 
 
 def number_of(member: Enum) -> int:
-    """The protobuf number of an enum member: members are declared in order, from `__first_number__` or 1."""
+    """The protobuf number of an enum member.
+
+    Members are declared in order, from `__first_number__` or 1.
+    """
     cls = type(member)
     first: int = getattr(cls, "__first_number__", 1)
     return first + list(cls).index(member)
@@ -146,7 +149,10 @@ def read_body(cls: type[msgspec.Struct], body: bytes) -> Any:
 
 
 def read_query(cls: type[msgspec.Struct], query: dict[str, list[str]]) -> Any:
-    """A Struct of type `cls` from query parameters: snake_case names only, first value wins for scalars."""
+    """A Struct of type `cls` from query parameters.
+
+    Names are in snake_case only. The first value of a repeated scalar wins.
+    """
     spec = spec_of(cls)
     values: dict[str, Any] = {}
     for field in spec.fields:
@@ -165,7 +171,10 @@ def read_query(cls: type[msgspec.Struct], query: dict[str, list[str]]) -> Any:
 
 
 def read_object(spec: Spec, value: dict[str, Any]) -> Any:
-    """A Struct from a JSON object; errors in MLflow's order: spellings, validators, then parse failures."""
+    """A Struct from a JSON object.
+
+    Errors are raised in MLflow's order: spellings, validators, then parse failures.
+    """
     _refuse_two_spellings(spec, value)
     failure: ParseFailure | None = None
     message: Any = None
@@ -356,7 +365,10 @@ def _run_present(name: str, items: Any, keys: list[str]) -> None:
 
 
 def _run_bound(check: tuple[Any, ...], name: str, value: Any) -> None:
-    """`("max", n)`: a number of at most n; `("range", low, high, message)`; `("max_len", n, message)`."""
+    """Run `("max", n)`, `("range", low, high, message)` or `("max_len", n, message)`.
+
+    `max` and `range` check a number, `max_len` the length of a list.
+    """
     kind = check[0]
     if kind == "max_len":
         if isinstance(value, list) and len(value) > check[1]:

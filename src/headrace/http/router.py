@@ -1,4 +1,4 @@
-"""Compiles the route table, and finds the endpoint of a method and path."""
+"""Compiles the route table and finds the endpoint of a method and path."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 class Endpoint:
-    """A route row, compiled: decoder made, annotations read.
+    """A compiled row of the route table, with its decoder.
 
-    `request_type` is None for a raw row. Without a `decoder` the body is not gathered.
+    `request_type` is None for a raw row. Without a `decoder` the body is not read in advance.
     """
 
     __slots__ = (
@@ -46,7 +46,7 @@ class Endpoint:
         self.request_type: type[msgspec.Struct] | None = None
         self.decoder: codec.Decoder | codec.PartialDecoder | None = None
         self.reads_query = route.method == "GET"
-        # Stock takes PATCH and DELETE untyped.
+        # Stock does not check the Content-Type of PATCH and DELETE.
         self.checks_type = route.method in ("POST", "PUT") and not route.partial
         if route.raw:
             return
@@ -55,7 +55,10 @@ class Endpoint:
             self.decoder = codec.PartialDecoder(cls) if route.partial else codec.Decoder(cls)
 
     async def read(self, request: Request) -> Any:
-        """The argument of the handler. Raises ApiError, and NotNative for a request of stock MLflow."""
+        """The argument of the handler.
+
+        Raises ApiError, and NotNative for a request for stock MLflow.
+        """
         decoder = self.decoder
         if decoder is None:
             cls = self.request_type
@@ -77,7 +80,10 @@ class Endpoint:
 
 
 class CheckedEndpoint(Endpoint):
-    """An endpoint of a server with users: its rule is checked on the decoded request, before the handler."""
+    """An endpoint of a server with users.
+
+    Its rule is checked on the decoded request, before the handler runs.
+    """
 
     __slots__ = ("_authority",)
 
@@ -95,7 +101,7 @@ class CheckedEndpoint(Endpoint):
 
 
 class Router:
-    """Finds the endpoint of a method and path: a dict for fixed paths, segments for those with arguments."""
+    """Finds the endpoint of a method and path: fixed paths in a dict, others by their segments."""
 
     def __init__(
         self,
@@ -103,7 +109,7 @@ class Router:
         cells: Mapping[tuple[str, str], int],
         authority: Authority | None = None,
     ) -> None:
-        """Without an `authority` no rule is checked, and none costs anything."""
+        """Without an `authority`, rules are not checked and cost nothing."""
         self._fixed: dict[tuple[str, str], Endpoint] = {}
         self._shaped: list[tuple[str, list[str], Endpoint]] = []
         for route in routes:
@@ -129,7 +135,7 @@ class Router:
         return None
 
     def methods(self, path: str) -> list[str]:
-        """The methods that `path` answers."""
+        """The methods that have a route for `path`."""
         known = {method for method, _ in self._fixed} | {method for method, _, _ in self._shaped}
         return sorted(method for method in known if self.find(method, path))
 
@@ -142,7 +148,7 @@ def spellings(path: str) -> list[str]:
 
 
 def match_segments(shape: list[str], segments: list[str]) -> dict[str, str] | None:
-    """The arguments of a path that has the given shape, or None. `{name:path}` takes the rest."""
+    """The arguments of a path that has the given shape, or None. `{name:path}` matches the rest."""
     arguments: dict[str, str] = {}
     for n, part in enumerate(shape):
         if part.endswith(":path}"):

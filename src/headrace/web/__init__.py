@@ -1,1 +1,1 @@
-"""The web page: MLflow's own from the installed package, or a short one of ours."""
+"""The web page: MLflow's page from the installed package, or headrace's short one."""

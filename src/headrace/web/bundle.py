@@ -1,6 +1,7 @@
-"""Where MLflow's built page lies on disk, and what is known of each of its files.
+"""The files of MLflow's built page on disk, with their metadata.
 
-The mlflow package is found but never imported: the import takes seconds and hundreds of megabytes.
+The mlflow package is located but never imported, which would take seconds and hundreds of
+megabytes.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ CONTENT_TYPES: Final = {
     ".woff2": "font/woff2",
 }
 TEXT: Final = re.compile(r"text/|application/(?:json|wasm|vnd\.ms-fontobject)|image/svg|font/ttf")
-MIN_COMPRESSED_BYTES: Final = 1024  # below, one network packet carries the file either way
-# A name with a hash of the content in it, main.c2f5f8d4.js: other content has another name.
+MIN_COMPRESSED_BYTES: Final = 1024  # smaller files fit in one network packet anyway
+# A name that contains a hash of the content, such as main.c2f5f8d4.js: new content has a new name.
 HASHED: Final = re.compile(r"\.[0-9a-f]{8,}\.")
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file of the page as it was when the server first looked."""
+    """One file of the page, as it was when the server first listed the files."""
 
     path: Path
     size: int
@@ -54,15 +55,15 @@ class File:
 
     @property
     def compressible(self) -> bool:
-        """Whether gzip would save anything worth its time."""
+        """Whether compressing the file is worthwhile."""
         return self.size >= MIN_COMPRESSED_BYTES and TEXT.match(self.content_type) is not None
 
 
 @cache
 def bundle() -> dict[str, File]:
-    """Every file of the installed page by its path in the URL; empty when there is no page.
+    """Every file of the installed page by its path in the URL; empty if no page is installed.
 
-    A request can name only what is listed here, so no path leads out of the directory.
+    A request can name only files that are listed here, so no path can leave the directory.
     """
     spec = find_spec("mlflow")
     places = spec.submodule_search_locations if spec is not None else None

@@ -1,4 +1,4 @@
-"""Sends a file of the page: whole, compressed, a range of it, or word that it has not changed."""
+"""Sends a file of the page: whole, compressed, a range of it, or 304 if it has not changed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @cache
 def spool() -> Spool:
-    """The process's compressed copies."""
+    """The compressed copies of this process."""
     return Spool()
 
 
 async def send(request: Request, file: File, cache_control: str) -> Response:
-    """The file as the request wants it: whole, a range, compressed, or 304."""
+    """The answer with the file as the request asks for it: whole, a range, compressed, or 304."""
     headers = request.headers
     common = [
         ("cache-control", cache_control),

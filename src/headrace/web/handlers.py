@@ -1,4 +1,4 @@
-"""The web page: MLflow's own where the mlflow package is installed, else a short one of ours."""
+"""Handlers of the web page: MLflow's if the mlflow package is installed, else headrace's."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 ONE_YEAR_S: Final = 365 * 24 * 3600
 IMMUTABLE: Final = f"public, max-age={ONE_YEAR_S}, immutable"
-# Stock lets browsers keep unhashed names for 28 days as well, so that after an upgrade the notebook
-# renderer's index.html goes on asking for scripts that are gone. A revalidation costs one 304.
+# Stock lets browsers cache unhashed names for 28 days too. After an upgrade, the cached index.html
+# of the notebook renderer asks for scripts that no longer exist. A revalidation costs one 304.
 REVALIDATE: Final = "no-cache"
 
 
 async def index(request: Request, ctx: Context) -> Response:
     """GET /
 
-    MLflow's page, or ours when mlflow is not installed. Always revalidated.
+    MLflow's page, or headrace's if mlflow is not installed. Always revalidated.
     """
     page = bundle().get("index.html")
     if page is None:
@@ -44,7 +44,7 @@ async def openapi(request: Request, ctx: Context) -> Response:
 
     The native routes and their types, as OpenAPI 3.1.
     """
-    from headrace.api.openapi import document  # for start-up time
+    from headrace.api.openapi import document  # imported here to save start-up time
 
     return Response(document(ctx.routes))
 
@@ -52,7 +52,7 @@ async def openapi(request: Request, ctx: Context) -> Response:
 async def static_file(request: Request, ctx: Context) -> Response:
     """GET /static-files/{path}
 
-    A file of the page; gzip for who accepts it, ranges, ETags. 404 for any other name.
+    A file of the page, with ETags, ranges, and gzip if accepted. 404 for any other name.
     """
     found = bundle().get(request.path_args["path"])
     if found is None:
@@ -72,7 +72,7 @@ async def build_file(request: Request, ctx: Context) -> Response:
 
 
 def not_found() -> Response:
-    """What stock's routing layer says of a name it does not know."""
+    """The 404 answer of stock's routing layer."""
     return html(
         404,
         "Not Found",

@@ -1,4 +1,4 @@
-"""The pages that headrace brings itself: what is running, and which routes it answers."""
+"""headrace's own pages: the landing page and the list of routes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DATABASES: Final = {"postgres": "PostgreSQL", "sqlite": "SQLite"}
 
 
 def landing_page(db: Database) -> Response:
-    """What stands at / when MLflow's own page is not installed."""
+    """The page at / when MLflow's page is not installed."""
     return _page(
         "headrace",
         f"""<h1>headrace {escape(__version__)}</h1>

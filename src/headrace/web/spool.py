@@ -1,7 +1,7 @@
-"""Compressed copies of the page's files, each made once in the life of the process.
+"""Compressed copies of the page's files, each created once per process.
 
-They lie one after another in a file that has no name, so they take no memory, their total is
-bounded by the size of the page, and nothing is left behind however the process ends.
+They are stored one after another in an unnamed temporary file. They take no memory, their total is
+bounded by the size of the page, and the file disappears even if the process is killed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES: Final = 256 << 10
-# 6: 26.6 MB of page become 7.6 MB in 1.4 CPU-seconds; 9 saves another 1 % for twice the time.
+# 6 compresses the page from 26.6 MB to 7.6 MB in 1.4 CPU-seconds; 9 saves another 1 % but takes
+# twice the time.
 LEVEL: Final = 6
 GZIP_CONTAINER: Final = 16 + zlib.MAX_WBITS
 
@@ -27,7 +28,7 @@ Span = tuple[int, int]  # offset and length in bytes
 
 
 class Spool:
-    """Compressed copies by key. Use from one event loop."""
+    """Compressed copies by key, for use from one event loop."""
 
     def __init__(self) -> None:
         self._file: IO[bytes] | None = None
@@ -36,9 +37,9 @@ class Spool:
         self._end = 0
 
     def compressed(self, key: str, path: Path) -> Span | None:
-        """Where the gzip copy of the file is; None while it is made, or when there is no room.
+        """The span of the file's gzip copy; None until it is complete, or if the disk is full.
 
-        Who asks first gets the file as it is: the largest takes 0.3 s to compress.
+        The first request gets the file uncompressed: the largest takes 0.3 s to compress.
         """
         if key not in self._spans:
             self._spans[key] = asyncio.create_task(self._compress(path))
@@ -46,7 +47,7 @@ class Spool:
         return made.result() if made.done() else None
 
     async def read(self, offset: int, length: int) -> bytes:
-        """Bytes of the spool."""
+        """Read bytes of the spool."""
         assert self._file is not None, "a span was handed out before anything was compressed"
         return await asyncio.to_thread(os.pread, self._file.fileno(), length, offset)
 

@@ -1,1 +1,1 @@
-"""What the server says of itself."""
+"""Endpoints about the server itself."""

@@ -1,4 +1,4 @@
-"""What the registered model endpoints do. Times are milliseconds since the epoch."""
+"""Handlers of the registered model endpoints. Times are milliseconds since the epoch."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def create(req: CreateRegisteredModel, ctx: Context) -> RegisteredModelAns
     Errors: INVALID_PARAMETER_VALUE (name, tags), RESOURCE_ALREADY_EXISTS.
     """
     check_model_name(req.name)
-    for tag in req.tags:  # each, also those that a later one of the same key replaces
+    for tag in req.tags:  # every tag, also one that a later tag with the same key replaces
         check_tag(tag.key or "", tag.value or "")
     new = NewModel(req.name, req.description or "", merged(req.tags))
     (made,) = models(*await insert(new, ctx))
@@ -71,7 +71,7 @@ async def create(req: CreateRegisteredModel, ctx: Context) -> RegisteredModelAns
 
 
 class NewModel(NamedTuple):
-    """A model to be made."""
+    """A model to be created."""
 
     name: str
     description: str | None
@@ -79,7 +79,7 @@ class NewModel(NamedTuple):
 
 
 async def insert(new: NewModel, ctx: Context) -> transactions.Found:
-    """Make a model. Errors: as of `create`."""
+    """Create a model. Errors: as for `create`."""
     check_model_name(new.name)
     for key, value in new.tags.items():
         check_tag(key, value)
@@ -113,7 +113,7 @@ def _name_taken(name: str, old_is_prompt: bool, new_is_prompt: bool) -> ApiError
 async def get(req: RegisteredModelName, ctx: Context) -> RegisteredModelAnswer | Chunks:
     """GET /2.0/mlflow/registered-models/get
 
-    Errors: RESOURCE_DOES_NOT_EXIST. Cost: five statements, whatever the number of versions.
+    Errors: RESOURCE_DOES_NOT_EXIST. Cost: five statements for any number of versions.
     """
     check_model_name(req.name)
     try:
@@ -126,7 +126,8 @@ async def get(req: RegisteredModelName, ctx: Context) -> RegisteredModelAnswer |
 async def search_models(req: SearchRegisteredModels, ctx: Context) -> RegisteredModelPage | Chunks:
     """GET /2.0/mlflow/registered-models/search
 
-    Prompts are left out unless the filter asks for them. Cost: five statements, whatever the page's size.
+    Prompts are omitted unless the filter asks for them. Cost: five statements for a page of any
+    size.
     """
     limit = SEARCH_REGISTERED_MODELS_DEFAULT if req.max_results is None else req.max_results
     page_of = partial(
@@ -149,7 +150,8 @@ async def search_models(req: SearchRegisteredModels, ctx: Context) -> Registered
 async def get_latest_versions(req: GetLatestVersions, ctx: Context) -> ModelVersions:
     """GET and POST /2.0/mlflow/registered-models/get-latest-versions
 
-    The newest version of each stage. Errors: INVALID_PARAMETER_VALUE (stage), RESOURCE_DOES_NOT_EXIST.
+    The newest version of each stage. Errors: INVALID_PARAMETER_VALUE (stage),
+    RESOURCE_DOES_NOT_EXIST.
     """
     check_model_name(req.name)
     found = await ctx.db.read_point(latest_versions, req.name, req.stages)
@@ -157,7 +159,7 @@ async def get_latest_versions(req: GetLatestVersions, ctx: Context) -> ModelVers
 
 
 async def describe(tx: Tx, name: str, description: str | None) -> transactions.Found:
-    """Set a model's description; returns the model. Raises RESOURCE_DOES_NOT_EXIST."""
+    """Set a model's description and return the model. Raises RESOURCE_DOES_NOT_EXIST."""
     if not await tx.execute(sql.DESCRIBE.of(tx), name, description, now_ms()):
         raise model_not_found(name)
     return await transactions.whole(tx, name)
@@ -166,7 +168,7 @@ async def describe(tx: Tx, name: str, description: str | None) -> transactions.F
 async def update(req: UpdateRegisteredModel, ctx: Context) -> RegisteredModelAnswer:
     """PATCH /2.0/mlflow/registered-models/update
 
-    Without a description the old one is removed. Errors: RESOURCE_DOES_NOT_EXIST.
+    A request without a description removes the old one. Errors: RESOURCE_DOES_NOT_EXIST.
     """
     check_model_name(req.name)
     (found,) = models(*await ctx.db.write(describe, req.name, req.description or ""))
@@ -184,14 +186,15 @@ async def _rename(tx: Tx, name: str, new_name: str) -> transactions.Found:
 async def rename(req: RenameRegisteredModel, ctx: Context) -> RegisteredModelAnswer:
     """POST /2.0/mlflow/registered-models/rename
 
-    Versions, tags and aliases go with the model. Errors: RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST.
+    The model keeps its versions, tags and aliases. Errors: RESOURCE_ALREADY_EXISTS,
+    RESOURCE_DOES_NOT_EXIST.
     """
     (found,) = models(*await renamed(req, ctx))
     return RegisteredModelAnswer(registered_model=found)
 
 
 async def renamed(req: RenameRegisteredModel, ctx: Context) -> transactions.Found:
-    """The model under its new name. Errors: as of `rename`."""
+    """Rename a model and return it. Errors: as for `rename`."""
     check_model_name(req.new_name, "new_name")
     check_model_name(req.name)
     try:
@@ -213,7 +216,7 @@ async def _delete(tx: Tx, name: str) -> None:
 async def delete(req: RegisteredModelName, ctx: Context) -> Empty:
     """DELETE /2.0/mlflow/registered-models/delete
 
-    Its versions, tags and aliases go too. Errors: RESOURCE_DOES_NOT_EXIST.
+    Also deletes its versions, tags and aliases. Errors: RESOURCE_DOES_NOT_EXIST.
     """
     check_model_name(req.name)
     await ctx.db.write(_delete, req.name)
@@ -245,7 +248,7 @@ async def _delete_tag(tx: Tx, name: str, key: str) -> None:
 async def delete_tag(req: DeleteRegisteredModelTag, ctx: Context) -> Empty:
     """DELETE /2.0/mlflow/registered-models/delete-tag
 
-    A tag that is not there is no error. Errors: RESOURCE_DOES_NOT_EXIST (model).
+    A tag that does not exist is not an error. Errors: RESOURCE_DOES_NOT_EXIST (model).
     """
     check_model_name(req.name)
     check_name(req.key, "key")
@@ -255,7 +258,8 @@ async def delete_tag(req: DeleteRegisteredModelTag, ctx: Context) -> Empty:
 
 
 async def _set_alias(tx: Tx, name: str, alias: str, number: int) -> None:
-    await tx.fetchrow(sql.LOCK.of(tx), name)  # or the version is deleted before the alias is there
+    # Without the lock, the version could be deleted before the alias is inserted.
+    await tx.fetchrow(sql.LOCK.of(tx), name)
     await existing_version(tx, name, number)
     await tx.execute(sql.UPSERT_ALIAS.of(tx), name, alias, number)
 
@@ -263,7 +267,8 @@ async def _set_alias(tx: Tx, name: str, alias: str, number: int) -> None:
 async def set_alias(req: SetAlias, ctx: Context) -> Empty:
     """POST /2.0/mlflow/registered-models/alias
 
-    An alias that is there moves. Errors: INVALID_PARAMETER_VALUE (alias), RESOURCE_DOES_NOT_EXIST (version).
+    An existing alias moves to the version. Errors: INVALID_PARAMETER_VALUE (alias),
+    RESOURCE_DOES_NOT_EXIST (version).
     """
     check_model_name(req.name)
     check_alias(req.alias)
@@ -281,7 +286,7 @@ async def _delete_alias(tx: Tx, name: str, alias: str) -> None:
 async def delete_alias(req: AliasKey, ctx: Context) -> Empty:
     """DELETE /2.0/mlflow/registered-models/alias
 
-    An alias that is not there is no error. Errors: RESOURCE_DOES_NOT_EXIST (model).
+    An alias that does not exist is not an error. Errors: RESOURCE_DOES_NOT_EXIST (model).
     """
     check_model_name(req.name)
     check_alias(req.alias)

@@ -1,4 +1,4 @@
-"""Finding a registered model, and what its tags and aliases may be called."""
+"""Lookup of registered models, and checks of their tags and aliases."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _VERSION_ALIAS: Final = re.compile(r"^[vV]\d+$")
 
 
 def model_not_found(name: str) -> ApiError:
-    """No registered model of that name."""
+    """Return the error for a registered model that does not exist."""
     return not_found(f"Registered Model with name={name} not found")
 
 
@@ -38,19 +38,19 @@ def merged(tags: Iterable[Tag]) -> dict[str, str]:
 
 
 def is_prompt(tags: dict[str, str]) -> bool:
-    """Whether tags make a prompt of what carries them."""
+    """Whether a model or version with these tags is a prompt."""
     return tags.get(IS_PROMPT, "").lower() == "true"
 
 
 def check_tag(key: str, value: str) -> None:
-    """Raise unless a registered model may carry this tag."""
+    """Raise unless a registered model may have this tag."""
     check_name(key, "key")
     check_length("key", MAX_REGISTRY_TAG_KEY, key)
     check_length("value", MAX_REGISTRY_TAG_VALUE, value)
 
 
 def check_alias(alias: str) -> None:
-    """Raise unless the text can be an alias at all."""
+    """Raise unless the text is a valid alias name."""
     if not _ALIAS.match(alias):
         raise invalid(
             f"Invalid alias name: '{alias}'. Names may only contain alphanumerics, "
@@ -60,7 +60,7 @@ def check_alias(alias: str) -> None:
 
 
 def check_settable(alias: str) -> None:
-    """Raise for an alias whose meaning is fixed."""
+    """Raise for a reserved alias: `latest`, or `v` and a number."""
     if alias.lower() == LATEST:
         raise invalid("'latest' alias name (case insensitive) is reserved.")
     if _VERSION_ALIAS.match(alias):

@@ -1,4 +1,4 @@
-"""Registered models in pieces: pages of many, and models with so many tags that they are not held whole."""
+"""Registered models sent in pieces: long pages, and models with too many tags to hold in memory."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ LISTS: Final = (
 
 
 async def parts(db: Database, name: str) -> AsyncGenerator[bytes, None]:
-    """The JSON of one model; nothing if there is no such model."""
+    """Yield the JSON of one model; nothing if the model does not exist."""
     try:
         row = await db.read(existing, name)
-    except ApiError:  # it was deleted a moment ago
+    except ApiError:  # deleted since the first read
         return
     (shown,) = models([row], Belongings((), (), ()))
     last = b""

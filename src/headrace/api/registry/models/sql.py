@@ -1,7 +1,7 @@
 """SQL for registered models, their tags and aliases.
 
-Statements are written for the newest head, where every key begins with the workspace; `Scoped` has the text
-for heads that lack the column.
+Statements are written for the newest schema head, where every key begins with the workspace.
+`Scoped` removes the column for heads that lack it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def _unscoped(text: str | None) -> str | None:
 class Scoped:
     """A statement on registry tables, with and without their `workspace` column.
 
-    The column leads every key. Without naming it a lookup by name reads the whole table: 4,500 us in place
-    of 15 us at 50,000 versions on SQLite.
+    The column is the first of every key. A lookup by name that omits it reads the whole table:
+    4,500 us instead of 15 us with 50,000 versions on SQLite.
     """
 
     __slots__ = ("_plain", "_scoped")
@@ -72,20 +72,21 @@ DESCRIBE = Scoped(
     "UPDATE registered_models SET description = $2, last_updated_time = $3"
     " WHERE workspace = 'default' AND name = $1"
 )
-LOCK = Scoped(  # nobody else changes the model or makes or deletes its versions until the transaction ends
+# Until this transaction ends, no other one changes the model or creates or deletes its versions.
+LOCK = Scoped(
     "SELECT 1 FROM registered_models WHERE workspace = 'default' AND name = $1 {for update}"
 )
 TOUCH = Scoped(
     "UPDATE registered_models SET last_updated_time = $2 WHERE workspace = 'default' AND name = $1"
 )
-RENAME = Scoped(  # versions, tags and aliases follow by their foreign keys
+RENAME = Scoped(  # foreign keys cascade the name to versions, tags and aliases
     "UPDATE registered_models SET name = $2, last_updated_time = $3"
     " WHERE workspace = 'default' AND name = $1"
 )
 RENAME_VERSIONS = Scoped(
     "UPDATE model_versions SET last_updated_time = $2 WHERE workspace = 'default' AND name = $1"
 )
-DELETE_ALL = (  # children first: only aliases would follow by their foreign key
+DELETE_ALL = (  # children first: only the foreign key of aliases cascades
     Scoped("DELETE FROM model_version_tags WHERE workspace = 'default' AND name = $1"),
     Scoped("DELETE FROM model_versions WHERE workspace = 'default' AND name = $1"),
     Scoped("DELETE FROM registered_model_aliases WHERE workspace = 'default' AND name = $1"),
@@ -111,7 +112,7 @@ ALIAS = Scoped(
 MODELS = Scoped(
     f"SELECT {_COLUMNS} FROM registered_models WHERE workspace = 'default' AND name {{in $1 text}}"
 )
-# Tags in the order in which they lie in the table, as stock finds them: see `api.runs.sql`.
+# Tags in the physical order of the table, as stock returns them: see `api.tracking.runs.sql`.
 TAGS = Scoped(
     "SELECT name, key, value FROM registered_model_tags"
     " WHERE workspace = 'default' AND name {in $1 text} ORDER BY {stored by name} LIMIT $2"
@@ -138,7 +139,10 @@ async def tags(tx: Tx, names: Sequence[str], most: int = ALL_ROWS) -> list[Row]:
 
 
 async def aliases(tx: Tx, names: Sequence[str], most: int = ALL_ROWS) -> list[Row]:
-    """(name, alias, version) of the aliases of some models. Raises `TooLong` for more than `most`."""
+    """(name, alias, version) of the aliases of some models.
+
+    Raises `TooLong` for more than `most`.
+    """
     return at_most(await tx.fetch(ALIASES.of(tx), tx.array(names), most + 1), most)
 
 
@@ -152,7 +156,7 @@ async def insert(
 
 
 async def delete(tx: Tx, name: str) -> int:
-    """Delete a model and all that is its; returns the number of models deleted."""
+    """Delete a model and everything that belongs to it. Return the number of deleted models."""
     deleted = 0
     for statement in DELETE_ALL:
         deleted = await tx.execute(statement.of(tx), name)

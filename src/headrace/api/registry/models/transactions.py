@@ -1,4 +1,4 @@
-"""Registered models with all that belongs to them, read in a fixed number of statements."""
+"""Reads registered models with their tags, aliases and versions in a fixed number of statements."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 class Belongings:
-    """What belongs to some models: (name, key, value), (name, alias, version), newest versions."""
+    """The tags, aliases and newest versions of some models.
+
+    Rows of tags are (name, key, value), those of aliases (name, alias, version).
+    """
 
     __slots__ = ("aliases", "tags", "versions")
 
@@ -34,7 +37,7 @@ Found = tuple[Sequence[Row], Belongings]
 
 
 async def belongings(tx: Tx, names: Sequence[str], most: int = ALL_ROWS) -> Belongings:
-    """What belongs to some models: four statements for any number of models and versions.
+    """The `Belongings` of some models: four statements for any number of models and versions.
 
     Raises `TooLong` for more than `most` rows of one kind.
     """
@@ -46,7 +49,10 @@ async def belongings(tx: Tx, names: Sequence[str], most: int = ALL_ROWS) -> Belo
 
 
 async def whole(tx: Tx, name: str, most: int = ALL_ROWS) -> Found:
-    """One model. Raises RESOURCE_DOES_NOT_EXIST, and `TooLong` for more than `most` rows of one kind."""
+    """One model.
+
+    Raises RESOURCE_DOES_NOT_EXIST, and `TooLong` for more than `most` rows of one kind.
+    """
     row = await existing(tx, name)
     return [row], await belongings(tx, [name], most)
 
@@ -64,13 +70,13 @@ async def search(tx: Tx, page: Page) -> tuple[Sequence[Row], Belongings, str | N
 
 async def _searched(tx: Tx, names: Sequence[str], most: int) -> Belongings:
     found = await belongings(tx, names, most)
-    # Stock lists the stages of a searched model in alphabetical order, those of one it got by age.
+    # Stock's search orders the stages of a model by name; its get orders them by age.
     found.versions = sorted(found.versions, key=lambda one: one.row.current_stage or "")
     return found
 
 
 async def small_page(tx: Tx, page: Page) -> tuple[Sequence[Row], Belongings, str | None]:
-    """As `search`. Raises `TooLong` for a page that is too large to be held at once."""
+    """As `search`. Raises `TooLong` for a page that is too large to hold in memory."""
     rows, token = await first_rows(tx, page)
     names = [row[0] for row in rows]
     weigh, read_all = versions_sql.weigh_models, partial(_searched, tx, names)
@@ -78,7 +84,7 @@ async def small_page(tx: Tx, page: Page) -> tuple[Sequence[Row], Belongings, str
 
 
 async def read(tx: Tx, names: Sequence[str]) -> Found:
-    """The models that exist, in the order of their names here, and what belongs to them."""
+    """The existing models in the order of `names`, and their `Belongings`."""
     found = {row[0]: row for row in await tx.fetch(sql.MODELS.of(tx), tx.array(names))}
     rows = [found[name] for name in names if name in found]
     return rows, await _searched(tx, [row[0] for row in rows], ALL_ROWS)

@@ -103,14 +103,14 @@ class SearchRegisteredModels(Message):
 
 
 class Alias(msgspec.Struct, gc=False):
-    """An alias and the version it stands for."""
+    """An alias and the version that it refers to."""
 
     alias: str
     version: str
 
 
 class RegisteredModel(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
-    """One model; times in milliseconds since the epoch. None and empty lists are left out."""
+    """One model; times in milliseconds since the epoch. None and empty lists are omitted."""
 
     name: str
     creation_timestamp: int | None = None
@@ -128,7 +128,7 @@ class RegisteredModelAnswer(Message):
 
 
 class RegisteredModelPage(Message):
-    """One page of a search; `next_page_token` only when there is more."""
+    """One page of a search; `next_page_token` only if there are more models."""
 
     registered_models: list[RegisteredModel] = []
     next_page_token: str | None = None

@@ -1,4 +1,4 @@
-"""Rows to answers: registered models as the API shows them."""
+"""Converts rows of registered models to answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from headrace.db.base import Row
 
 
 def models(rows: Sequence[Row], belongings: Belongings) -> list[RegisteredModel]:
-    """Whole models in the order of `rows` (`sql.COLUMNS`)."""
+    """The models with their `Belongings`, in the order of `rows` (`sql.COLUMNS`)."""
     tags: dict[str, list[KeyValue]] = {row[0]: [] for row in rows}
     aliases: dict[str, list[Alias]] = {row[0]: [] for row in rows}
     versions: dict[str, list[ModelVersion]] = {row[0]: [] for row in rows}

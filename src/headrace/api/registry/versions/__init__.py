@@ -1,1 +1,1 @@
-"""Versions of registered models: numbers, stages, tags, and what a source may be."""
+"""Versions of registered models: numbers, stages, tags and allowed sources."""

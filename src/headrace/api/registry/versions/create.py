@@ -1,4 +1,4 @@
-"""Creating a model version: where its source leads, whether that may be, and the next number."""
+"""Creation of a model version: resolves its source and inserts it under the next number."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ MODEL_VERSIONS_TAG: Final = "mlflow.modelVersions"  # of a logged model: JSON li
 
 
 class NewVersion:
-    """A version to be inserted. `source`, `run_id` and `model_id` are the request's until `resolve`.
+    """A version to insert. `resolve` and `insert` may replace the request's `source` and `run_id`.
 
-    `storage` is where the files are, when that is known already.
+    `storage` is the location of the files if it is already known.
     """
 
     __slots__ = (
@@ -72,14 +72,14 @@ class NewVersion:
 
 
 def check_version_tag(key: str, value: str) -> None:
-    """Raise unless a model version may carry this tag."""
+    """Raise unless a model version may have this tag."""
     if key == PROMPT_TEXT and len(value) > MAX_REGISTRY_TAG_VALUE:
         raise invalid(f"Prompt text exceeds max length of {MAX_REGISTRY_TAG_VALUE} characters.")
     check_tag(key, value)
 
 
 async def resolve(tx: Tx, new: NewVersion, req: CreateModelVersion) -> None:
-    """Fill in what the source says of run and model, and the artifact root it must lie in."""
+    """Fill in the run and version number of the source, and the root that must contain it."""
     if sources.split(new.source).scheme == "models":
         await _resolve_registered(tx, new, req)
     if not sources.needs_root(new.source):
@@ -92,7 +92,7 @@ async def resolve(tx: Tx, new: NewVersion, req: CreateModelVersion) -> None:
 
 
 async def _resolve_registered(tx: Tx, new: NewVersion, req: CreateModelVersion) -> None:
-    """A source that is a registered model becomes `models:/<name>/<number>` and lends its run."""
+    """Normalize a registered model as source to `models:/<name>/<number>` and take its run."""
     if sources.split(new.source).netloc:
         raise invalid(
             f"Invalid model version source: '{new.source}'. Registered model sources must use the "
@@ -136,9 +136,9 @@ async def _number(tx: Tx, uri: sources.ModelUri) -> int:
 
 
 async def insert(tx: Tx, new: NewVersion, now_ms: int) -> Whole:
-    """Insert the version under the next number; returns it with its tags.
+    """Insert the version under the next number and return it with its tags.
 
-    The model's row is updated first, which makes other creators of its versions wait for their number.
+    The model's row is updated first, so that concurrent creations of its versions wait.
     """
     storage = await _storage(tx, new) if new.storage is None else new.storage
     if not await tx.execute(models_sql.TOUCH.of(tx), new.name, now_ms):
@@ -164,7 +164,7 @@ async def insert(tx: Tx, new: NewVersion, now_ms: int) -> Whole:
 
 
 async def _storage(tx: Tx, new: NewVersion) -> str | None:
-    """Where the files are; fills in the run of a logged model."""
+    """Return the location of the files, and fill in the run of a logged model."""
     uri = sources.ModelUri()
     if not new.is_prompt and sources.split(new.source).scheme == "models":
         uri = sources.parse_models_uri(new.source)
@@ -193,7 +193,7 @@ def _no_logged_model(source: str, model_id: str, *, is_source: bool) -> ApiError
 
 
 async def _note_on_model(tx: Tx, new: NewVersion, number: int) -> None:
-    """Append the version to the list that the logged model carries as a tag."""
+    """Append the version to the list in a tag of the logged model."""
     experiment_id = await origin_sql.lock_logged_model(tx, new.model_id)
     if experiment_id is None:
         raise _no_logged_model(new.source, new.model_id, is_source=False)

@@ -1,4 +1,4 @@
-"""What the model version endpoints do. Times are milliseconds since the epoch."""
+"""Handlers of the model version endpoints. Times are milliseconds since the epoch."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ from headrace.db.base import Tx
 from headrace.db.errors import UniqueViolation
 
 EMPTY = Empty()
-CREATE_ATTEMPTS = 5  # a stock server on the same database may take the number in between
+CREATE_ATTEMPTS = 5  # a stock server on the same database may take the number first
 
 
 def key_of(name: str, version: str) -> tuple[str, int]:
-    """Name and number of a request. Raises INVALID_PARAMETER_VALUE."""
+    """The name and version number of a request. Raises INVALID_PARAMETER_VALUE."""
     check_model_name(name)
     return name, parse_version(version)
 
@@ -59,7 +59,8 @@ def key_of(name: str, version: str) -> tuple[str, int]:
 async def create(req: CreateModelVersion, ctx: Context) -> ModelVersionAnswer:
     """POST /2.0/mlflow/model-versions/create
 
-    Errors: INVALID_PARAMETER_VALUE (source), RESOURCE_DOES_NOT_EXIST (model, version, logged model).
+    Errors: INVALID_PARAMETER_VALUE (source), RESOURCE_DOES_NOT_EXIST (model, version, logged
+    model).
     """
     sources.check_pattern(req.source)
     new = creation.NewVersion(req)
@@ -69,11 +70,11 @@ async def create(req: CreateModelVersion, ctx: Context) -> ModelVersionAnswer:
     sources.check_scheme(req.source, *roots)
     if not new.is_prompt:
         await ctx.db.read(creation.resolve, new, req)
-        # Local paths are looked up on disk, which may be a slow one.
+        # In a thread, because local paths are resolved on disk, which may be slow.
         await asyncio.to_thread(
             sources.check_contained, new.source, new.run_id or "", new.model_id, new.root
         )
-    # Webhooks are told this one; `insert` fills in that of a logged model.
+    # The run id for webhooks, saved before `insert` fills in the run of a logged model.
     run_id = new.run_id or ""
     made = await insert(new, ctx)
     events.version_created(
@@ -83,7 +84,7 @@ async def create(req: CreateModelVersion, ctx: Context) -> ModelVersionAnswer:
 
 
 async def insert(new: creation.NewVersion, ctx: Context) -> Whole:
-    """Make a version under the next number. Errors: as of `create`."""
+    """Create a version under the next number. Errors: as for `create`."""
     new.check()
     for attempt in range(CREATE_ATTEMPTS):
         try:
@@ -97,7 +98,7 @@ async def insert(new: creation.NewVersion, ctx: Context) -> Whole:
 async def get(req: ModelVersionKey, ctx: Context) -> ModelVersionAnswer | Chunks:
     """GET /2.0/mlflow/model-versions/get
 
-    Errors: RESOURCE_DOES_NOT_EXIST (none, or deleted). Cost: three statements.
+    Errors: RESOURCE_DOES_NOT_EXIST (missing or deleted). Cost: three statements.
     """
     key = key_of(req.name, req.version)
     try:
@@ -119,7 +120,8 @@ async def get_download_uri(req: DownloadUriKey, ctx: Context) -> DownloadUri:
 async def search_versions(req: SearchModelVersions, ctx: Context) -> ModelVersions | Chunks:
     """GET /2.0/mlflow/model-versions/search
 
-    Prompts are left out unless the filter asks for them. Cost: two statements, whatever the page's size.
+    Prompts are omitted unless the filter asks for them. Cost: two statements for a page of any
+    size.
     """
     limit = SEARCH_MAX_MODEL_VERSIONS if req.max_results is None else req.max_results
     if limit < 1:
@@ -147,7 +149,7 @@ def _shown(found: Sequence[sql.Whole]) -> list[ModelVersion]:
 
 
 async def describe(tx: Tx, name: str, number: int, description: str | None) -> Whole:
-    """Set a version's description; returns the version. Raises RESOURCE_DOES_NOT_EXIST."""
+    """Set a version's description and return the version. Raises RESOURCE_DOES_NOT_EXIST."""
     await existing_version(tx, name, number)
     await tx.execute(sql.DESCRIBE.of(tx), name, number, description, now_ms())
     return await whole_version(tx, name, number)
@@ -156,7 +158,7 @@ async def describe(tx: Tx, name: str, number: int, description: str | None) -> W
 async def update(req: UpdateModelVersion, ctx: Context) -> ModelVersionAnswer:
     """PATCH /2.0/mlflow/model-versions/update
 
-    Without a description the old one is removed. Errors: RESOURCE_DOES_NOT_EXIST.
+    A request without a description removes the old one. Errors: RESOURCE_DOES_NOT_EXIST.
     """
     found = await ctx.db.write(describe, *key_of(req.name, req.version), req.description)
     return ModelVersionAnswer(model_version=model_version(found))
@@ -164,7 +166,7 @@ async def update(req: UpdateModelVersion, ctx: Context) -> ModelVersionAnswer:
 
 async def _transition(tx: Tx, name: str, number: int, stage: str, archive: bool) -> Whole:
     now = now_ms()
-    # The model first, as `create` does: whoever changes two of these rows takes them in this order.
+    # The model's row first, as in `create`: transactions that lock both rows use the same order.
     await tx.execute(models_sql.TOUCH.of(tx), name, now)
     await existing_version(tx, name, number)
     if archive:
@@ -182,7 +184,7 @@ async def transition_stage(req: TransitionStage, ctx: Context) -> ModelVersionAn
 
 
 async def transitioned(req: TransitionStage, ctx: Context) -> Whole:
-    """The version in its new stage. Errors: as of `transition_stage`."""
+    """Move a version to a stage and return it. Errors: as for `transition_stage`."""
     stage = stage_of(req.stage)
     archive = bool(req.archive_existing_versions)
     if archive and stage not in ACTIVE_STAGES:
@@ -205,7 +207,8 @@ async def _delete(tx: Tx, name: str, number: int) -> None:
 async def delete(req: ModelVersionKey, ctx: Context) -> Empty:
     """DELETE /2.0/mlflow/model-versions/delete
 
-    The row stays without its source, so that the number is never used again. Errors: RESOURCE_DOES_NOT_EXIST.
+    The row is kept, without its source, so that the number is never reused. Errors:
+    RESOURCE_DOES_NOT_EXIST.
     """
     await ctx.db.write(_delete, *key_of(req.name, req.version))
     return EMPTY
@@ -236,7 +239,7 @@ async def _delete_tag(tx: Tx, name: str, number: int, key: str) -> None:
 async def delete_tag(req: DeleteModelVersionTag, ctx: Context) -> Empty:
     """DELETE /2.0/mlflow/model-versions/delete-tag
 
-    A tag that is not there is no error. Errors: RESOURCE_DOES_NOT_EXIST (version).
+    A tag that does not exist is not an error. Errors: RESOURCE_DOES_NOT_EXIST (version).
     """
     key = key_of(req.name, req.version)
     check_name(req.key, "key")

@@ -1,4 +1,4 @@
-"""Finding a model version by its number, alias or stage."""
+"""Lookup of model versions by number, alias or stage."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def parse_version(text: str) -> int:
 
 
 def stage_of(text: str) -> str:
-    """A stage from a request, spelt as it is stored. Raises INVALID_PARAMETER_VALUE."""
+    """A stage from a request in its stored spelling. Raises INVALID_PARAMETER_VALUE."""
     stage = _BY_LOWER.get(text.lower())
     if stage is None:
         raise invalid(
@@ -38,14 +38,14 @@ def stage_of(text: str) -> str:
 
 
 def version_not_found(name: str, number: int) -> ApiError:
-    """No version of that number, or it was deleted."""
+    """Return the error for a version that does not exist or is deleted."""
     return not_found(f"Model Version (name={name}, version={number}) not found")
 
 
 async def existing_version(tx: Tx, name: str, number: int) -> VersionRow:
     """The row of a version. Raises RESOURCE_DOES_NOT_EXIST."""
     row = None
-    if INT32_MIN <= number <= INT32_MAX:  # beyond it neither driver would take the number
+    if INT32_MIN <= number <= INT32_MAX:  # the column's range; drivers reject larger numbers
         row = await tx.fetchrow(sql.VERSION.of(tx), name, number)
     if row is None:
         raise version_not_found(name, number)
@@ -53,12 +53,15 @@ async def existing_version(tx: Tx, name: str, number: int) -> VersionRow:
 
 
 async def whole_version(tx: Tx, name: str, number: int, most: int = ALL_ROWS) -> Whole:
-    """A version with its tags and aliases. Raises RESOURCE_DOES_NOT_EXIST, and `TooLong` for more than `most`."""
+    """A version with its tags and aliases.
+
+    Raises RESOURCE_DOES_NOT_EXIST, and `TooLong` for more than `most`.
+    """
     return await sql.whole(tx, await existing_version(tx, name, number), most)
 
 
 async def latest_versions(tx: Tx, name: str, stages: Sequence[str]) -> list[Whole]:
-    """The newest version of each stage, or of those asked for, with aliases.
+    """The newest version of each stage, or of each given stage, with aliases.
 
     Errors: RESOURCE_DOES_NOT_EXIST (model), INVALID_PARAMETER_VALUE (stage).
     """
@@ -72,7 +75,7 @@ async def latest_versions(tx: Tx, name: str, stages: Sequence[str]) -> list[Whol
 
 
 async def version_by_alias(tx: Tx, name: str, alias: str) -> Whole:
-    """The version an alias stands for; `latest` stands for the highest number.
+    """The version that an alias refers to; `latest` refers to the highest number.
 
     Errors: RESOURCE_DOES_NOT_EXIST (model, version), INVALID_PARAMETER_VALUE (alias).
     """

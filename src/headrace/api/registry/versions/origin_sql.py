@@ -1,4 +1,7 @@
-"""SQL for the run and the logged model that a model version is made from, and the note on the logged model."""
+"""SQL for the run and the logged model that a model version is created from.
+
+It includes the tag of the logged model that lists its versions.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Model versions in pieces: pages of many, and versions with so many tags that they are not held whole."""
+"""Model versions sent in pieces: long pages, and versions with too many tags to hold in memory."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ ALIASES: Final = Many(b"aliases", sql.ALIAS_SIZES.of, sql.ALIASES_BY_KEY.of, lam
 async def parts(
     db: Database, key: Key, lists: tuple[Many, ...] = (TAGS, ALIASES)
 ) -> AsyncGenerator[bytes, None]:
-    """The JSON of one version; nothing if there is no such version."""
+    """Yield the JSON of one version; nothing if the version does not exist."""
     try:
         row = await db.read(existing_version, *key)
-    except ApiError:  # it was deleted a moment ago
+    except ApiError:  # deleted since the first read
         return
     async with aclosing(in_pieces(db, model_version(Whole(row, ())), key, lists)) as found:
         async for part in found:
@@ -35,7 +35,7 @@ async def parts(
 
 
 def listed(db: Database, key: Key) -> AsyncGenerator[bytes, None]:
-    """The JSON of a version in a list, which has no aliases."""
+    """Yield the JSON of a version for a list: without its aliases."""
     return parts(db, key, (TAGS,))
 
 

@@ -1,7 +1,8 @@
-"""Where a model version may come from: the rules of MLflow for `source`, without any I/O but local paths.
+"""MLflow's rules for the `source` of a model version. Only the check of local paths does I/O.
 
-A source that the server would resolve itself (local paths, the artifact proxy, runs:/, models:/<id>) must lie
-inside what `run_id` or `model_id` names; any other URI is taken as it is.
+A source that the server would resolve itself (local paths, the artifact proxy, runs:/,
+models:/<id>) must be inside the run or logged model that `run_id` or `model_id` names; any other
+URI is accepted.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ PROXY_ROUTE: Final = ["api", "2.0", "mlflow-artifacts", "artifacts"]
 
 
 class ModelUri(NamedTuple):
-    """What a `models:/` URI names: a logged model, or a registered model's version, stage, alias or newest."""
+    """The target of a `models:/` URI: a logged model, or a version of a registered model.
+
+    The version is given by its number, stage or alias. Without any of these it is the newest.
+    """
 
     model_id: str | None = None
     name: str = ""
@@ -34,10 +38,10 @@ class ModelUri(NamedTuple):
 
 
 def split(source: str) -> SplitResult:
-    """The parts of a source. Raises INVALID_PARAMETER_VALUE for what is no URI."""
+    """The parts of a source. Raises INVALID_PARAMETER_VALUE if it is not a URI."""
     try:
         parts = urlsplit(source)
-        parts.hostname  # noqa: B018 a wrong host shows only when it is asked for
+        parts.hostname  # noqa: B018 the access raises for a wrong host
     except ValueError as error:
         raise invalid(f"Invalid model version source: '{source}'. {error}.") from error
     return parts
@@ -51,7 +55,7 @@ def check_pattern(source: str) -> None:
 
 
 def check_prompt(source: str) -> None:
-    """Raise unless the source is one of the placeholders that prompts have."""
+    """Raise unless the source is one of the placeholders for prompts."""
     if source not in PROMPT_SOURCES:
         raise invalid(
             f"Invalid prompt source: '{source}'. Prompt sources must use an MLflow placeholder."
@@ -59,13 +63,13 @@ def check_prompt(source: str) -> None:
 
 
 def check_scheme(source: str, *roots: str) -> None:
-    """Raise when the server would connect to a host that only the client knows."""
+    """Raise if the server would connect to a host of the client's choice."""
     split(source)
     check_host(source, "source", *roots)
 
 
 def not_contained(source: str, field: str) -> ApiError:
-    """The source is not inside what the request names."""
+    """Return the error for a source outside the resource that the request names."""
     return invalid(
         f"Invalid model version source: '{source}'. The {field} request parameter must "
         "identify the resource that contains the source."
@@ -73,7 +77,7 @@ def not_contained(source: str, field: str) -> ApiError:
 
 
 def parse_models_uri(source: str) -> ModelUri:
-    """What a `models:/` source names. Raises INVALID_PARAMETER_VALUE."""
+    """The target of a `models:/` source. Raises INVALID_PARAMETER_VALUE."""
     path = urlsplit(source, allow_fragments=False).path
     parts = path.lstrip("/").split("/")
     if not path.startswith("/") or len(parts) > 2 or not parts[0].strip():
@@ -110,7 +114,7 @@ def is_local(source: str) -> bool:
 
 
 def is_proxied(source: str) -> bool:
-    """Whether a URI leads to the artifact proxy of a tracking server."""
+    """Whether a URI refers to the artifact proxy of a tracking server."""
     scheme, _, parts = _parts(source)
     if scheme == "mlflow-artifacts":
         return True
@@ -121,15 +125,15 @@ def is_proxied(source: str) -> bool:
 
 
 def needs_root(source: str) -> bool:
-    """Whether the source must lie inside the artifacts of a run or logged model."""
+    """Whether the source must be inside the artifacts of a run or logged model."""
     return is_local(source) or is_proxied(source)
 
 
 def check_contained(source: str, run_id: str, model_id: str, root: str | None) -> None:
     """Raise unless the source may be used with these ids.
 
-    `root` is the artifact URI of the logged model, or else of the run; None when there is no such thing.
-    May touch the file system (symbolic links of local paths).
+    `root` is the artifact URI of the logged model, or else of the run; None if that does not exist.
+    Resolving symbolic links of local paths reads the file system.
     """
     field, given = ("model_id", model_id) if model_id else ("run_id", run_id)
     if is_local(source):
@@ -165,19 +169,20 @@ def _check_local(source: str, field: str, given: str, root: str | None) -> None:
 
 
 def _resolved(uri: str) -> Path:
-    from urllib.request import url2pathname  # brings http.client and email: 13 ms of every start
+    # Imported here because it loads http.client and email, which would add 13 ms to every start.
+    from urllib.request import url2pathname
 
     path = split(uri).path if uri.startswith("file:") else uri
     try:
         return Path(url2pathname(path)).resolve()
-    except (ValueError, OSError, RuntimeError) as error:  # a NUL; a loop of links
+    except (ValueError, OSError, RuntimeError) as error:  # a NUL, or a loop of links
         raise invalid(f"Invalid model version source: '{uri}'. {error}.") from error
 
 
 def _check_absolute(source: str) -> None:
     """Refuse `..` and other relative parts, however often they are percent-encoded.
 
-    By the text alone: what links the server's own disk has says nothing about a bucket.
+    Only the text is checked: symbolic links on the server's disk do not apply to a bucket.
     """
     try:
         plain = decoded(source, unquote_plus)

@@ -37,7 +37,7 @@ class VersionRow(NamedTuple):
 
     @property
     def files(self) -> str | None:
-        """Where its files are."""
+        """The location of the version's files."""
         return self.storage_location or self.source
 
 
@@ -49,7 +49,7 @@ VERSION = Scoped(
     f"SELECT {_COLUMNS} FROM model_versions"
     f" WHERE workspace = 'default' AND name = $1 AND version = $2 AND current_stage <> '{STAGE_DELETED}'"
 )
-# Tags in the order in which they lie in the table, as stock finds them: see `api.runs.sql`.
+# Tags in the physical order of the table, as stock returns them: see `api.tracking.runs.sql`.
 TAGS = Scoped(
     "SELECT name, version, key, value FROM model_version_tags"
     " WHERE workspace = 'default' AND name = $1 AND version = $2 ORDER BY {stored} LIMIT $3"
@@ -59,7 +59,10 @@ TAGS = Scoped(
 def _of_versions(
     select: str, table: str, rest: str = "", limit: tuple[str, str] = ("", "")
 ) -> Scoped:
-    """Rows `t` of some versions: $1, $2 names and numbers on PostgreSQL; $1 pairs on SQLite."""
+    """A statement on the rows `t` of some versions.
+
+    Its parameters are the names $1 and the numbers $2 on PostgreSQL, and the pairs $1 on SQLite.
+    """
     return Scoped(
         postgres=f"{select} FROM unnest($1::varchar[], $2::int[]) AS u(name, version)"
         f" JOIN {table} t ON t.workspace = 'default' AND t.name = u.name AND t.version = u.version"
@@ -80,7 +83,7 @@ VERSIONS = _of_versions(
     "SELECT " + ", ".join(f"t.{column}" for column in COLUMNS), "model_versions"
 )
 _TAG_BYTES: Final = f"{PAIR_BYTES} + {{bytes t.key}} + coalesce({{bytes t.value}}, 0)"
-WEIGHTS = _of_versions(  # bytes of the tags of each
+WEIGHTS = _of_versions(  # bytes of the tags of each version
     f"SELECT t.name, t.version, sum({_TAG_BYTES})",
     "model_version_tags",
     " GROUP BY t.name, t.version",
@@ -90,7 +93,8 @@ ALIASES = Scoped(
     " WHERE workspace = 'default' AND name = $1 AND version = $2 ORDER BY alias {bytewise} LIMIT $3"
 )
 # The newest version of each stage of some models; `first` is the oldest version of the stage.
-# In order: SQLite would start with all rows of the workspace (200 ms a model of 50,000 versions).
+# Without `join in order` SQLite starts with all rows of the workspace: 200 ms for a model with
+# 50,000 versions.
 LATEST = Scoped(
     f"SELECT {_V_COLUMNS}, s.first FROM (SELECT name, max(version) AS last, min(version) AS first"
     " FROM model_versions WHERE workspace = 'default' AND name {in $1 text}"
@@ -98,7 +102,7 @@ LATEST = Scoped(
     " {join in order} model_versions v"
     " ON v.workspace = 'default' AND v.name = s.name AND v.version = s.last"
 )
-# Of some models: the bytes of their tags and of those of the newest versions.
+# The bytes of the tags of some models and of their newest versions.
 WEIGHTS_OF_MODELS = Scoped(
     f"SELECT name, sum(bytes) FROM (SELECT t.name, {_TAG_BYTES} AS bytes FROM registered_model_tags t"
     " WHERE t.workspace = 'default' AND t.name {in $1 text} UNION ALL"
@@ -107,7 +111,8 @@ WEIGHTS_OF_MODELS = Scoped(
     " GROUP BY name, current_stage) s {join in order} model_version_tags t"
     " ON t.workspace = 'default' AND t.name = s.name AND t.version = s.last) AS found GROUP BY name"
 )
-# Numbers are never used again, not even those of deleted versions. The caller holds the model's row.
+# Numbers are never reused, not even those of deleted versions. The caller has locked the model's
+# row.
 INSERT = Scoped(
     "INSERT INTO model_versions (name, version, creation_time, last_updated_time, current_stage, status,"
     " source, storage_location, run_id, run_link, description)"
@@ -137,7 +142,7 @@ ARCHIVE_OTHERS = Scoped(
     "UPDATE model_versions SET current_stage = 'Archived', last_updated_time = $4"
     " WHERE workspace = 'default' AND name = $1 AND version <> $2 AND current_stage = $3"
 )
-DELETE = Scoped(  # the row stays, so that its number is not used again; its tags stay too
+DELETE = Scoped(  # keeps the row, so that its number is not reused, and its tags
     f"UPDATE model_versions SET current_stage = '{STAGE_DELETED}', last_updated_time = $3,"
     " description = NULL, user_id = NULL, source = 'REDACTED-SOURCE-PATH', run_id = 'REDACTED-RUN-ID',"
     " run_link = 'REDACTED-RUN-LINK', status_message = NULL"
@@ -146,7 +151,7 @@ DELETE = Scoped(  # the row stays, so that its number is not used again; its tag
 
 
 class Whole:
-    """A row of `model_versions` and the tags and aliases that go with it."""
+    """A row of `model_versions` and its tags and aliases."""
 
     __slots__ = ("aliases", "row", "tags")
 
@@ -176,21 +181,27 @@ Key = tuple[str, int]  # name and number of a version
 
 
 def _keys(tx: Tx, rows: Sequence[Row]) -> tuple[Any, ...]:
-    """The parameters of a statement on some versions, of which each row begins with the key."""
+    """The keys, with which `rows` begin, as parameters of an `_of_versions` statement."""
     if tx.dialect == "sqlite":
         return (tx.array([(row[0], row[1]) for row in rows]),)
     return tx.array([row[0] for row in rows]), tx.array([row[1] for row in rows])
 
 
 async def tags_of(tx: Tx, rows: Sequence[Row], most: int = ALL_ROWS) -> list[Row]:
-    """(name, version, key, value) of the tags of some versions. Raises `TooLong` for more than `most`."""
+    """(name, version, key, value) of the tags of some versions.
+
+    Raises `TooLong` for more than `most`.
+    """
     if not rows:
         return []
     return at_most(await tx.fetch(TAGS_OF_MANY.of(tx), *_keys(tx, rows), most + 1), most)
 
 
 async def with_tags(tx: Tx, rows: Sequence[Row], most: int = ALL_ROWS) -> list[Whole]:
-    """Versions with their tags, in the order of `rows`. Raises `TooLong` for more than `most` tags."""
+    """Versions with their tags, in the order of `rows`.
+
+    Raises `TooLong` for more than `most` tags.
+    """
     tags: dict[Key, list[Row]] = {}
     for tag in await tags_of(tx, rows, most):
         tags.setdefault((tag[0], tag[1]), []).append(tag)
@@ -198,10 +209,9 @@ async def with_tags(tx: Tx, rows: Sequence[Row], most: int = ALL_ROWS) -> list[W
 
 
 async def latest(tx: Tx, names: Sequence[str], most: int = ALL_ROWS) -> list[Whole]:
-    """The newest version of each stage that versions of the models are in: two statements for any number.
+    """The newest version of each stage of some models: two statements for any number of models.
 
-    Stages come in the order in which the oldest of their versions were made. Raises `TooLong` for more than `most`
-    tags.
+    Stages are in the order of their oldest versions. Raises `TooLong` for more than `most` tags.
     """
     if not names:
         return []
@@ -223,7 +233,7 @@ async def search(tx: Tx, page: Page) -> tuple[list[Whole], str | None]:
 
 
 async def small_page(tx: Tx, page: Page) -> tuple[list[Whole], str | None]:
-    """As `search`. Raises `TooLong` for a page that is too large to be held at once."""
+    """As `search`. Raises `TooLong` for a page that is too large to hold in memory."""
     rows, token = await first_rows(tx, page)
     keys = [(row[0], row[1]) for row in rows]
     read_tags = partial(with_tags, tx, rows)
@@ -231,18 +241,18 @@ async def small_page(tx: Tx, page: Page) -> tuple[list[Whole], str | None]:
 
 
 async def weigh(tx: Tx, keys: Sequence[Key]) -> Mapping[Key, int]:
-    """About how many bytes of an answer belong to each version."""
+    """The approximate size of each version in an answer, in bytes."""
     found = await tx.fetch(WEIGHTS.of(tx), *_keys(tx, keys))
     return {(name, version): int(size) for name, version, size in found}
 
 
 async def read(tx: Tx, keys: Sequence[Key]) -> list[Whole]:
-    """The versions that exist, in the order of their keys here, with their tags."""
+    """The existing versions in the order of `keys`, with their tags."""
     found = {(row[0], row[1]): row for row in await tx.fetch(VERSIONS.of(tx), *_keys(tx, keys))}
     return await with_tags(tx, [found[key] for key in keys if key in found])
 
 
 async def weigh_models(tx: Tx, names: Sequence[str]) -> Mapping[str, int]:
-    """About how many bytes of an answer belong to each model."""
+    """The approximate size of each model in an answer, in bytes."""
     found = await tx.fetch(WEIGHTS_OF_MODELS.of(tx), tx.array(names))
     return {name: int(size) for name, size in found}

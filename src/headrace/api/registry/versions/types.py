@@ -18,7 +18,7 @@ from headrace.contract.scalars import (
     OptionalStr,
 )
 
-# A stage, in any case, in a description for clients; its reader says what is wrong with others.
+# A stage in upper or lower case, for the OpenAPI document; `lookup.stage_of` rejects other values.
 STAGE: Final = (
     "^("
     + "|".join(
@@ -49,7 +49,7 @@ class ModelVersionKey(Message):
 
 
 class DownloadUriKey(Message):
-    """GET model-versions/get-download-uri, where nothing is checked to be there"""
+    """GET model-versions/get-download-uri: the handler rejects missing fields"""
 
     name: DemandedStr = None
     version: DemandedStr = None
@@ -105,7 +105,7 @@ class SearchModelVersions(Message):
 
 
 class ModelVersion(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
-    """One version; times in milliseconds since the epoch. None and an empty list are left out."""
+    """One version; times in milliseconds since the epoch. None and empty lists are omitted."""
 
     name: str
     version: str
@@ -130,13 +130,13 @@ class ModelVersionAnswer(Message):
 
 
 class ModelVersions(Message):
-    """Versions; `next_page_token` only when a search has more."""
+    """Versions; `next_page_token` only if a search has more."""
 
     model_versions: list[ModelVersion] = []
     next_page_token: str | None = None
 
 
 class DownloadUri(Message):
-    """Where the files of a version are."""
+    """The location of the files of a version."""
 
     artifact_uri: str

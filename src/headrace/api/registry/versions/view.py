@@ -1,4 +1,4 @@
-"""Rows to answers: model versions as the API shows them."""
+"""Converts rows of model versions to answers."""
 
 from __future__ import annotations
 

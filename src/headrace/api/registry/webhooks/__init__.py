@@ -1,1 +1,1 @@
-"""Webhooks: who is told of what happens in the model registry."""
+"""Webhooks: notifications of events in the model registry."""

@@ -1,7 +1,8 @@
-"""Which addresses a webhook may have: by default https, and no host of a private network.
+"""Checks the URLs of webhooks: by default only https, and no host in a private network.
 
-Whoever may create a webhook chooses what the server connects to. So the addresses of its host are looked at
-when it is made, and again when it is delivered to: the connection goes to one of those that were looked at.
+A user who may create a webhook chooses a host that the server connects to. The addresses of the
+host are therefore checked when the webhook is created and again before each delivery, which
+connects only to addresses that passed the check.
 """
 
 from __future__ import annotations
@@ -17,33 +18,33 @@ from headrace.contract.errors import invalid
 
 RESOLVE_TIMEOUT_S: Final = 5.0
 PORTS: Final = {"http": 80, "https": 443}
-# Networks with NAT64 reach every host that has IPv4 only under this prefix (RFC 6052): what counts is the
-# address inside. Prefixes that a network chose itself (64:ff9b:1::/48) do not say where they lead.
+# Networks with NAT64 reach IPv4-only hosts under this prefix (RFC 6052), so the embedded address is
+# checked. The destination behind prefixes that a network chose itself (64:ff9b:1::/48) is unknown.
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
-# Python's own lists differ between its releases.
+# Python's lists differ between its releases.
 _NOT_PUBLIC_V6: Final = (
-    ipaddress.IPv6Network("2001::/23"),  # protocols, Teredo among them
+    ipaddress.IPv6Network("2001::/23"),  # protocols, including Teredo
     ipaddress.IPv6Network("3fff::/20"),  # documentation
 )
 _NOT_PUBLIC_V4: Final = (
     ipaddress.IPv4Network("192.0.0.0/24"),  # protocols; Oracle's metadata service
     ipaddress.IPv4Network("224.0.0.0/4"),  # multicast, which Python counts as global
-    ipaddress.IPv4Network("192.88.99.0/24"),  # relays of 6to4
+    ipaddress.IPv4Network("192.88.99.0/24"),  # 6to4 relays
     ipaddress.IPv4Network("168.63.129.16/32"),  # Azure's metadata service
 )
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Rules(NamedTuple):
-    """What the operator allows."""
+    """The operator's settings: the allowed schemes, and whether private addresses are allowed."""
 
     schemes: tuple[str, ...]
     private: bool
 
 
 class Target(NamedTuple):
-    """A URL, taken apart, and addresses of its host that may be connected to."""
+    """A parsed URL, and the addresses of its host, which passed the check."""
 
     parts: SplitResult
     host: str
@@ -52,7 +53,7 @@ class Target(NamedTuple):
 
 
 def target(url: str, rules: Rules) -> Target:
-    """Where a URL leads. Asks the resolver, so it may take long; raises INVALID_PARAMETER_VALUE."""
+    """Parse a URL and resolve its host, which may take long. Raises INVALID_PARAMETER_VALUE."""
     if not url.strip():
         raise invalid(f"Webhook URL cannot be empty or just whitespace: {url!r}")
     try:
@@ -86,7 +87,7 @@ def _resolved(host: str, port: int, rules: Rules) -> list[str]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError, OverflowError) as error:
-        if rules.private:  # as MLflow, which looks only at what it must refuse
+        if rules.private:  # as MLflow, which resolves hosts only to refuse private ones
             return []
         raise invalid(f"Cannot resolve Webhook URL hostname {host!r}: {error}") from error
     addresses = [ipaddress.ip_address(info[4][0]) for info in found]
@@ -100,7 +101,7 @@ def _resolved(host: str, port: int, rules: Rules) -> list[str]:
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is one of the open internet, also when it only wraps one of IPv4."""
+    """Whether an address is public. An IPv6 address that embeds an IPv4 one is judged by that."""
     if isinstance(address, ipaddress.IPv4Address):
         return address.is_global and not any(address in network for network in _NOT_PUBLIC_V4)
     inner = address.ipv4_mapped or address.sixtofour
@@ -108,7 +109,7 @@ def is_public(address: Address) -> bool:
         inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     if inner is not None:
         return is_public(inner)
-    # All that is global lies in here; Python counts as global most of what it does not know.
+    # Every global address is in `_GLOBAL_UNICAST`; `is_global` is also true for most unknown ones.
     return (
         address in _GLOBAL_UNICAST
         and address.is_global

@@ -1,7 +1,8 @@
-"""Tells webhooks what happened, in the background: looks up who wants to know, signs, sends, tries again.
+"""Delivers events to webhooks in the background: finds the subscribers, signs, sends and retries.
 
-An event is held in memory until it is delivered, as by stock MLflow: what a killed server had not sent is
-lost. Who is told is asked of the database each time, so a webhook counts from the moment it is made.
+An event is held in memory until it is delivered, as in stock MLflow: the undelivered events of a
+killed server are lost. The subscribers are read from the database for each event, so a webhook
+takes effect as soon as it is created.
 """
 
 from __future__ import annotations
@@ -36,18 +37,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Events and deliveries that wait, and the characters of their data; beyond either one is dropped, and logged.
+# Limits of the waiting events and deliveries, and of the characters of their data. Events and
+# deliveries beyond either limit are dropped and logged.
 MAX_WAITING: Final = 10_000
 MAX_WAITING_CHARACTERS: Final = 32 << 20
-CLOSE_TIMEOUT_S: Final = 3.0  # for what is not delivered yet when the server ends
+CLOSE_TIMEOUT_S: Final = 3.0  # for pending deliveries when the server stops
 TRIED_AGAIN: Final = frozenset({429, 500, 502, 503, 504})
 TELLS_WHEN: Final = frozenset({429, 503})  # their Retry-After is obeyed
-LONGEST_PAUSE_S: Final = 60.0  # between two tries, unless the receiver asks for more
-LONGEST_WISH_S: Final = 600.0  # the most that it gets
+LONGEST_PAUSE_S: Final = 60.0  # between two attempts, unless the receiver asks for more
+LONGEST_WISH_S: Final = 600.0  # the longest pause that a receiver may ask for
 
 
 class Deliveries:
-    """The events of one process on their way to the webhooks."""
+    """The pending events and deliveries of one process."""
 
     def __init__(self, db: Database, settings: Settings) -> None:
         self._db = db
@@ -64,9 +66,9 @@ class Deliveries:
     def announce(
         self, event: Event | None, data: Mapping[str, Any], prompt_event: Event | None = None
     ) -> None:
-        """Something has been committed: tell whoever wants to know, later. Never raises, never waits.
+        """Queue a committed event for its subscribers. Never raises, never waits.
 
-        `prompt_event` takes the place of `event` when the model `data["name"]` is a prompt.
+        `prompt_event` replaces `event` if the model `data["name"]` is a prompt.
         """
         if self._db.schema.has("webhooks"):
             self._start(self._tell(event, data, prompt_event), event or prompt_event, data)
@@ -78,7 +80,7 @@ class Deliveries:
             work.close()
             log.error("too many deliveries wait: webhooks are not told of %s", _shown(event))
             return
-        # A context of its own: it must not count its time as that of the request before it.
+        # A new context, so that the task's time is not counted as time of the current request.
         task = asyncio.get_running_loop().create_task(work, context=Context())
         self._tasks.add(task)
         self._characters += size
@@ -98,7 +100,7 @@ class Deliveries:
             log.error("webhooks are not told of %s: %s", _shown(event or prompt_event), error)
             return
         happened, subscribers = found
-        if happened is None:  # a tag of a model that is no prompt
+        if happened is None:  # a tag of a model that is not a prompt
             return
         for webhook_id, url, stored in subscribers:
             work = self._deliver(webhook_id, url, stored, happened, data)
@@ -107,7 +109,7 @@ class Deliveries:
     async def _deliver(
         self, webhook_id: str, url: str, stored: str | None, event: Event, data: Mapping[str, Any]
     ) -> None:
-        # A URL may carry a token in any part but its host.
+        # A URL may contain a token in any part except its host.
         where = f"webhook {webhook_id} at {urlsplit(url).hostname}"
         try:
             answer = await self.send(url, stored, event, data)
@@ -120,13 +122,12 @@ class Deliveries:
     async def send(
         self, url: str, stored: str | None, event: Event, data: Mapping[str, Any]
     ) -> Answer:
-        """Deliver one event, trying again; the last answer.
+        """Deliver one event, with retries, and return the last answer.
 
         Raises ApiError (address, package), OSError (no answer), Unreadable (secret).
         """
-        from headrace.api.registry.webhooks import (
-            sending,  # http.client takes as long to load as all of this
-        )
+        # Imported here to save start-up time: loading http.client takes as long as the rest.
+        from headrace.api.registry.webhooks import sending
 
         secret = secret_text.decrypted(stored, self._key) if stored else None
         body, headers = signed(event, data, secret)
@@ -148,9 +149,9 @@ class Deliveries:
         raise AssertionError("unreachable")
 
     async def close(self) -> None:
-        """Give deliveries a while to end; what is left then is lost, and logged."""
+        """Wait `CLOSE_TIMEOUT_S` for deliveries to end. The rest is dropped and logged."""
         deadline = time.monotonic() + CLOSE_TIMEOUT_S
-        while self._tasks and time.monotonic() < deadline:  # an event becomes deliveries
+        while self._tasks and time.monotonic() < deadline:  # the task of an event starts deliveries
             await asyncio.wait(self._tasks, timeout=deadline - time.monotonic())
         if self._tasks:
             log.error("%d deliveries to webhooks are given up: the server ends", len(self._tasks))
@@ -159,7 +160,7 @@ class Deliveries:
 
 
 def pause_s(failures: int) -> float:
-    """How long to wait after so many failures: not at all, then 2 s, 4 s, 8 s … and up to one more."""
+    """The seconds to wait after so many failures: 0, then 2, 4, 8 …, plus up to 1 at random."""
     if failures <= 1:
         return 0.0
     return min(LONGEST_PAUSE_S, 2.0 ** (failures - 1)) + random.random()
@@ -168,7 +169,7 @@ def pause_s(failures: int) -> float:
 def signed(
     event: Event, data: Mapping[str, Any], secret: str | None
 ) -> tuple[bytes, dict[str, str]]:
-    """The body of a delivery, and its headers: a receiver that knows the secret can check both."""
+    """The body and headers of a delivery. A secret adds a signature that the receiver can check."""
     entity, action = event
     now = datetime.now(UTC)
     body = json.dumps(
@@ -188,7 +189,7 @@ def signed(
 
 
 def reason(error: Exception) -> str:
-    """What kept a delivery from being made, in words."""
+    """The reason for a failed delivery, as text."""
     if isinstance(error, secret_text.Unreadable):
         return (
             "its secret was stored under another key. Set MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY to "

@@ -1,6 +1,6 @@
-"""What webhooks are told: the events of the model registry, and the data that each carries.
+"""The events of the model registry that webhooks receive, and the data of each.
 
-Field names and their order are MLflow's: receivers parse them.
+The names and order of the fields are MLflow's, because receivers parse them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _FIRST: Final = {"version": "1"}
 _ALIAS: Final = {"alias": "example_alias"}
 _TAGS: Final = {"tags": {"example_key": "example_value"}}
 
-# What a test delivers, for every event there is.
+# The data that a test delivers, for every event.
 EXAMPLES: Final[dict[Event, Data]] = {
     MODEL_CREATED: _MODEL | _TAGS | {"description": "An example registered model"},
     VERSION_CREATED: {
@@ -85,7 +85,7 @@ EXAMPLES: Final[dict[Event, Data]] = {
 
 
 def model_created(ctx: Context, req: CreateRegisteredModel) -> None:
-    """A registered model, or a prompt, is there."""
+    """Announce a new registered model or prompt."""
     tags, event = merged(req.tags), MODEL_CREATED
     if is_prompt(tags):
         event = PROMPT_CREATED
@@ -96,7 +96,7 @@ def model_created(ctx: Context, req: CreateRegisteredModel) -> None:
 def version_created(
     ctx: Context, name: str, version: str, source: str, run_id: str, tags: dict[str, str], text: str
 ) -> None:
-    """A version of a model, or of a prompt, is there; `text` is its description."""
+    """Announce a new version of a model or prompt; `text` is its description."""
     event, data = VERSION_CREATED, {"source": source, "run_id": run_id or None}
     if is_prompt(tags):
         event, data = PROMPT_VERSION_CREATED, {"template": tags.get(PROMPT_TEXT)}
@@ -107,33 +107,33 @@ def version_created(
 
 
 def model_tag_set(ctx: Context, name: str, key: str, value: str) -> None:
-    """Of a prompt; nobody is told of the tags of other models."""
+    """Announce a tag that was set on a prompt; there is no event for other models."""
     ctx.announce(None, {"name": name, "key": key, "value": value}, PROMPT_TAG_SET)
 
 
 def model_tag_deleted(ctx: Context, name: str, key: str) -> None:
-    """Of a prompt."""
+    """Announce a tag that was deleted from a prompt; there is no event for other models."""
     ctx.announce(None, {"name": name, "key": key}, PROMPT_TAG_DELETED)
 
 
 def version_tag_set(ctx: Context, name: str, version: str, key: str, value: str) -> None:
-    """A version has a tag."""
+    """Announce a tag that was set on a version."""
     data = {"name": name, "version": version, "key": key, "value": value}
     ctx.announce(VERSION_TAG_SET, data, PROMPT_VERSION_TAG_SET)
 
 
 def version_tag_deleted(ctx: Context, name: str, version: str, key: str) -> None:
-    """A version has lost a tag."""
+    """Announce a tag that was deleted from a version."""
     data = {"name": name, "version": version, "key": key}
     ctx.announce(VERSION_TAG_DELETED, data, PROMPT_VERSION_TAG_DELETED)
 
 
 def alias_set(ctx: Context, name: str, alias: str, version: str) -> None:
-    """An alias stands for a version."""
+    """Announce an alias that was set to a version."""
     data = {"name": name, "alias": alias, "version": version}
     ctx.announce(ALIAS_CREATED, data, PROMPT_ALIAS_CREATED)
 
 
 def alias_deleted(ctx: Context, name: str, alias: str) -> None:
-    """An alias is gone."""
+    """Announce an alias that was deleted."""
     ctx.announce(ALIAS_DELETED, {"name": name, "alias": alias}, PROMPT_ALIAS_DELETED)

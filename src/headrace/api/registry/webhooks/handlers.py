@@ -1,4 +1,4 @@
-"""What the webhook endpoints do. Times are milliseconds since the epoch."""
+"""Handlers of the webhook endpoints. Times are milliseconds since the epoch."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _ACTIONS: Final[dict[str, list[str]]] = {
 
 
 def deliveries(ctx: Context) -> Deliveries:
-    """Who delivers. Raises NOT_IMPLEMENTED where the database is of an MLflow without webhooks."""
+    """The deliveries of this process. Raises NOT_IMPLEMENTED if the database has no webhooks."""
     if not ctx.db.schema.has("webhooks"):
         raise ApiError(
             ErrorCode.NOT_IMPLEMENTED,
@@ -71,7 +71,7 @@ def check_name(name: str) -> None:
 
 
 def event_of(given: WebhookEvent) -> Event:
-    """An event of a request as the database has it. Raises INVALID_PARAMETER_VALUE."""
+    """An event of a request as the database stores it. Raises INVALID_PARAMETER_VALUE."""
     entity = given.entity or WebhookEntity.ENTITY_UNSPECIFIED
     action = given.action or WebhookAction.ACTION_UNSPECIFIED
     event = (entity.lower(), action.lower())
@@ -84,12 +84,12 @@ def event_of(given: WebhookEvent) -> Event:
 
 
 def events_of(given: Sequence[WebhookEvent]) -> list[Event]:
-    """The events of a request, each once."""
+    """The events of a request, without duplicates."""
     return list(dict.fromkeys(event_of(one) for one in given))
 
 
 def webhook(found: Whole) -> Webhook:
-    """A webhook as an answer shows it: never with its secret."""
+    """A webhook as answers show it: without its secret."""
     row = found.row
     return Webhook(
         webhook_id=row.webhook_id,
@@ -107,7 +107,7 @@ def webhook(found: Whole) -> Webhook:
 
 
 async def existing(tx: Tx, webhook_id: str) -> Whole:
-    """A webhook. Raises RESOURCE_DOES_NOT_EXIST."""
+    """The webhook with this id. Raises RESOURCE_DOES_NOT_EXIST."""
     found = await sql.find(tx, webhook_id)
     if found is None:
         raise not_found(f"Webhook with ID {webhook_id} not found.")
@@ -115,7 +115,7 @@ async def existing(tx: Tx, webhook_id: str) -> Whole:
 
 
 def stored(secret: str | None, ctx: Context) -> str | None:
-    """A secret as the database keeps it."""
+    """A secret as the database stores it: encrypted. None and "" stay as they are."""
     if not secret:
         return secret
     if not ctx.settings.webhook_secret_encryption_key:
@@ -134,7 +134,8 @@ async def _insert(tx: Tx, row: tuple[object, ...], events: list[Event]) -> Whole
 async def create(req: CreateWebhook, ctx: Context) -> WebhookAnswer:
     """POST /2.0/mlflow/webhooks
 
-    Errors: INVALID_PARAMETER_VALUE (name, URL, events), NOT_IMPLEMENTED (secret, without its package).
+    Errors: INVALID_PARAMETER_VALUE (name, URL, events), NOT_IMPLEMENTED (a secret, but the package
+    for encryption is not installed).
     """
     sender = deliveries(ctx)
     events = events_of(req.events)
@@ -149,7 +150,7 @@ async def create(req: CreateWebhook, ctx: Context) -> WebhookAnswer:
 
 
 async def list_webhooks(req: ListWebhooks, ctx: Context) -> WebhookPage:
-    """GET /2.0/mlflow/webhooks: the newest first. Cost: two statements."""
+    """GET /2.0/mlflow/webhooks: list webhooks, newest first. Cost: two statements."""
     deliveries(ctx)
     limit = req.max_results or LIST_WEBHOOKS_DEFAULT
     if not 1 <= limit <= LIST_MAX_WEBHOOKS:
@@ -187,8 +188,8 @@ async def _update(tx: Tx, req: UpdateWebhook, events: list[Event], secret: str |
 async def update(req: UpdateWebhook, ctx: Context) -> WebhookAnswer:
     """PATCH /2.0/mlflow/webhooks/{webhook_id}
 
-    What is not given stays; an empty secret ends the signing. Errors: RESOURCE_DOES_NOT_EXIST,
-    INVALID_PARAMETER_VALUE.
+    Omitted fields keep their values; an empty secret turns signing off. Errors:
+    RESOURCE_DOES_NOT_EXIST, INVALID_PARAMETER_VALUE.
     """
     sender = deliveries(ctx)
     events = events_of(req.events)
@@ -209,7 +210,8 @@ async def _delete(tx: Tx, webhook_id: str) -> None:
 async def delete(req: WebhookId, ctx: Context) -> Empty:
     """DELETE /2.0/mlflow/webhooks/{webhook_id}
 
-    Its row stays, marked; nothing shows it again. Errors: RESOURCE_DOES_NOT_EXIST.
+    The row is kept, marked as deleted, and no endpoint shows it again. Errors:
+    RESOURCE_DOES_NOT_EXIST.
     """
     deliveries(ctx)
     await ctx.db.write(_delete, req.webhook_id or "")
@@ -217,9 +219,9 @@ async def delete(req: WebhookId, ctx: Context) -> Empty:
 
 
 async def test(req: TestWebhook, ctx: Context) -> TestAnswer:
-    """POST /2.0/mlflow/webhooks/{webhook_id}/test: deliver an example of one of its events, now.
+    """POST /2.0/mlflow/webhooks/{webhook_id}/test: deliver an example of one of its events now.
 
-    A delivery that fails is a result, no error. Errors: RESOURCE_DOES_NOT_EXIST.
+    A failed delivery is reported in the result, not as an error. Errors: RESOURCE_DOES_NOT_EXIST.
     """
     sender = deliveries(ctx)
     event = event_of(req.event) if req.event is not None else None

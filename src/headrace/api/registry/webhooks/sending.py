@@ -1,4 +1,4 @@
-"""One POST to a webhook. Blocks: for worker threads."""
+"""Sends one POST to a webhook. The calls block, so they run in worker threads."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from urllib.parse import quote, unquote, urljoin
 from headrace.api.registry.webhooks.address import PORTS, Rules, Target, target
 from headrace.version import __version__
 
-MAX_ANSWER_BYTES: Final = 64 << 10  # of an answer's body that are read
+MAX_ANSWER_BYTES: Final = 64 << 10  # of an answer's body; the rest is not read
 MAX_REDIRECTS: Final = 5
-REDIRECTS: Final = frozenset({307, 308})  # those that mean "the same request, over there"
+REDIRECTS: Final = frozenset({307, 308})  # those that keep the method and the body
 _SAFE: Final = "/%:=&?~#+!$,;'@()*[]"  # characters of a URL that stay as they are
 
 
 class Answer(NamedTuple):
-    """What the receiver said; `body` is the beginning of it."""
+    """The receiver's answer; `body` is the beginning of its body."""
 
     status: int
     body: str
@@ -32,14 +32,14 @@ class Answer(NamedTuple):
 
 
 class Connection(HTTPConnection):
-    """A connection to addresses that were looked at before, and to no others."""
+    """A connection that uses only the checked addresses of a `Target`."""
 
     def __init__(self, there: Target, timeout_s: float) -> None:
         super().__init__(_ascii(there.host), there.port, timeout=timeout_s)
         self._addresses = there.addresses
         self._tls = there.parts.scheme == "https"
         self._timeout_s = timeout_s
-        self.default_port = PORTS.get(there.parts.scheme, 443)  # what the Host header leaves out
+        self.default_port = PORTS.get(there.parts.scheme, 443)  # which the Host header omits
 
     def connect(self) -> None:
         """Open the socket."""
@@ -50,7 +50,7 @@ class Connection(HTTPConnection):
 def post(
     url: str, body: bytes, headers: Mapping[str, str], rules: Rules, timeout_s: float
 ) -> Answer:
-    """Send a body; redirects that keep it are followed.
+    """Send a body, and follow redirects that keep it.
 
     Raises ApiError (an address that is not allowed) and OSError (no answer).
     """
@@ -86,7 +86,7 @@ def _post_once(
 
 
 def _beginning(response: HTTPResponse, timeout_s: float) -> bytes:
-    """The first bytes of a body: as many as are wanted, or come in time."""
+    """The first `MAX_ANSWER_BYTES` of a body, or fewer if the time is up before."""
     until = time.monotonic() + timeout_s
     found = b""
     while len(found) < MAX_ANSWER_BYTES and time.monotonic() < until:
@@ -125,7 +125,7 @@ def _credentials(there: Target) -> dict[str, str]:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """A Retry-After header in seconds from now, be it a number or a date."""
+    """A Retry-After header (a number or a date) as seconds from now."""
     if not retry_after:
         return None
     if retry_after.strip().isdecimal():

@@ -1,4 +1,4 @@
-"""SQL for webhooks and what they are told of. A deleted webhook keeps its row."""
+"""SQL for webhooks and their events. A deleted webhook keeps its row."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ INSERT = Sql(
     "INSERT INTO webhooks (webhook_id, name, description, url, status, secret, creation_timestamp,"
     " last_updated_timestamp) VALUES ($1, $2, $3, $4, $5, $6, $7, $7)"
 )
-UPDATE = Scoped(  # None leaves a column as it is
+UPDATE = Scoped(  # None keeps the value of a column
     "UPDATE webhooks SET name = COALESCE($2, name), description = COALESCE($3, description),"
     " url = COALESCE($4, url), status = COALESCE($5, status), secret = COALESCE($6, secret),"
     f" last_updated_timestamp = $7 WHERE {_LIVE} AND webhook_id = $1"
@@ -83,7 +83,7 @@ async def find(tx: Tx, webhook_id: str) -> Whole | None:
 
 
 async def page(tx: Tx, limit: int, offset: int) -> list[Whole]:
-    """Webhooks, the newest first."""
+    """A page of webhooks, newest first."""
     return await _with_events(tx, await tx.fetch(WEBHOOKS.of(tx), limit, offset))
 
 
@@ -96,7 +96,10 @@ async def insert(tx: Tx, row: Row, events: Sequence[Event]) -> None:
 async def subscribers(
     tx: Tx, event: Event | None, prompt_event: Event | None, name: str
 ) -> tuple[Event | None, list[Row]]:
-    """Who is to be told, and of which of the two: the second counts when the model `name` is a prompt."""
+    """The event to deliver, and the rows (webhook id, URL, secret) of its subscribers.
+
+    The event is `prompt_event` if that is set and the model `name` is a prompt, otherwise `event`.
+    """
     if prompt_event is not None:
         tags = {key: value or "" for _, key, value in await models_sql.tags(tx, [name])}
         event = prompt_event if is_prompt(tags) else event

@@ -1,4 +1,4 @@
-"""Threads for calls that block on strangers: they never hold up the end of the server."""
+"""Threads for calls that wait for foreign hosts. They do not delay the end of the server."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from typing import Final, TypeVar
 from headrace.contract.errors import ApiError
 
 T = TypeVar("T")
-FAILURES: Final = (ApiError, OSError, ValueError)  # what such a call may raise
+FAILURES: Final = (ApiError, OSError, ValueError)  # exceptions that such a call may raise
 
 
 class Threads:
-    """So many at a time. An executor's threads would be waited for at exit; these are daemons."""
+    """At most `most` threads at a time.
+
+    They are daemons: Python joins an executor's threads at exit.
+    """
 
     def __init__(self, most: int) -> None:
         self._turn = asyncio.Semaphore(most)
 
     async def run(self, call: Callable[..., T], *args: object) -> T:
-        """What the call returns. Its thread goes on when this is cancelled, and keeps its turn."""
+        """Return the result of the call. If cancelled, its thread continues and keeps its slot."""
         await self._turn.acquire()
         loop = asyncio.get_running_loop()
         outcome: Future[T] = Future()
@@ -36,7 +39,7 @@ class Threads:
             finally:
                 if not outcome.done():
                     outcome.set_exception(RuntimeError("see the traceback of the thread"))
-                with contextlib.suppress(RuntimeError):  # the loop is closed: the server has ended
+                with contextlib.suppress(RuntimeError):  # the loop is closed: the server stopped
                     loop.call_soon_threadsafe(self._turn.release)
 
         threading.Thread(target=work, name="webhooks", daemon=True).start()

@@ -12,14 +12,14 @@ from headrace.contract.scalars import CheckedStr, Int32, Message, OptionalStr, U
 
 
 class WebhookStatus(StrEnum):
-    """Whether a webhook is told anything."""
+    """Whether a webhook receives events."""
 
     ACTIVE = "ACTIVE"
     DISABLED = "DISABLED"
 
 
 class WebhookEntity(StrEnum):
-    """What something happened to; the database holds the name in small letters."""
+    """The kind of object that changed; the database stores the name in lower case."""
 
     __first_number__ = 0
 
@@ -37,7 +37,7 @@ class WebhookEntity(StrEnum):
 
 
 class WebhookAction(StrEnum):
-    """What happened to it."""
+    """The change of the object."""
 
     __first_number__ = 0
 
@@ -50,7 +50,7 @@ class WebhookAction(StrEnum):
 
 
 class WebhookEvent(Message):
-    """Something that a webhook can be told of."""
+    """An event that a webhook can subscribe to."""
 
     entity: WebhookEntity | None = None
     action: WebhookAction | None = None
@@ -79,13 +79,13 @@ class ListWebhooks(Message):
 
 
 class WebhookId(Message):
-    """GET and DELETE webhooks/{webhook_id}: all is in the path"""
+    """GET and DELETE webhooks/{webhook_id}: the id is in the path"""
 
     webhook_id: UncheckedStr = None
 
 
 class UpdateWebhook(Message):
-    """PATCH webhooks/{webhook_id}: what is not set stays"""
+    """PATCH webhooks/{webhook_id}: fields that are not set keep their values"""
 
     webhook_id: UncheckedStr = None
     name: OptionalStr = None
@@ -99,7 +99,7 @@ class UpdateWebhook(Message):
 class TestWebhook(Message):
     """POST webhooks/{webhook_id}/test"""
 
-    __test__ = False  # a request, whatever pytest makes of its name
+    __test__ = False  # a request, not a test class for pytest
 
     webhook_id: UncheckedStr = None
     event: WebhookEvent | None = None
@@ -128,14 +128,14 @@ class WebhookAnswer(Message):
 
 
 class WebhookPage(Message):
-    """One page of webhooks, the newest first; `next_page_token` only when there is more."""
+    """One page of webhooks, newest first; `next_page_token` only if there are more."""
 
     webhooks: list[Webhook] = []
     next_page_token: str | None = None
 
 
 class TestResult(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
-    """What came of a delivery: an answer (below 400 is a success), or the reason why there was none."""
+    """The result of a delivery: an answer (success below 400), or the reason why there is none."""
 
     __test__ = False
 

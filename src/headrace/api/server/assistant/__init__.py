@@ -1,1 +1,1 @@
-"""What the web page asks of MLflow's assistant and model gateway whenever it is opened."""
+"""Requests about MLflow's assistant and model gateway that the web page sends on every load."""

@@ -1,4 +1,7 @@
-"""Every page load asks for these, so they start stock MLflow only where there is something to say."""
+"""Handlers of requests that the web page sends on every load.
+
+They start stock MLflow only if the assistant or the gateway may be in use.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +16,23 @@ from headrace.api.server.assistant import sql
 from headrace.contract.scalars import PathOnly
 from headrace.db.base import Tx
 
-# What MLflow's assistant can talk to without being set up: these programs, on this machine.
+# Programs on this machine that MLflow's assistant can use without any configuration.
 PROGRAMS: Final = ("claude", "codex", "ollama")
-CONFIG: Final = Path(".mlflow", "assistant", "config.json")  # below the home directory
+CONFIG: Final = Path(".mlflow", "assistant", "config.json")  # relative to the home directory
 
 
 async def get_config(req: PathOnly, ctx: Context) -> Encoded:
-    """GET /ajax-api/3.0/mlflow/assistant/config: nothing is set up, or stock's answer."""
+    """GET /ajax-api/3.0/mlflow/assistant/config: an empty configuration, or stock's answer."""
     if await _may_be_used(ctx):
         raise NotNative
     return Encoded(b'{"providers":{},"projects":{},"remote_access_allowed":false}')
 
 
 async def get_providers(req: PathOnly, ctx: Context) -> Encoded:
-    """GET /ajax-api/3.0/mlflow/assistant/providers: none, or stock's answer.
+    """GET /ajax-api/3.0/mlflow/assistant/providers: an empty list, or stock's answer.
 
-    We differ: stock offers an Ollama that is not installed, and one of its processes for that.
+    We differ: stock also lists Ollama if it is not installed, but asking for the list would start
+    stock.
     """
     if await _may_be_used(ctx):
         raise NotNative
@@ -36,7 +40,7 @@ async def get_providers(req: PathOnly, ctx: Context) -> Encoded:
 
 
 async def gateway_proxy(req: PathOnly, ctx: Context) -> Encoded:
-    """GET, POST /ajax-api/2.0/mlflow/gateway-proxy: no endpoints, or what the gateway answers."""
+    """GET, POST /ajax-api/2.0/mlflow/gateway-proxy: no endpoints, or the gateway's answer."""
     if os.environ.get("MLFLOW_DEPLOYMENTS_TARGET"):
         raise NotNative
     return Encoded(b'{"endpoints":[]}\n')

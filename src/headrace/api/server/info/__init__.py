@@ -1,1 +1,1 @@
-"""What a server says about itself."""
+"""Information about the server for the web page."""

@@ -1,4 +1,4 @@
-"""server-info and ui-telemetry: the switches of the web page."""
+"""server-info and ui-telemetry: feature switches for the web page."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ async def server_info(req: PathOnly, ctx: Context) -> ServerInfo:
 
 
 async def ui_telemetry(req: PathOnly, ctx: Context) -> Encoded:
-    """GET /3.0/mlflow/ui-telemetry: the web page is to report nothing to anybody."""
+    """GET /3.0/mlflow/ui-telemetry: turn the web page's telemetry off."""
     return TELEMETRY_OFF
 
 
 async def drop_ui_telemetry(req: PathOnly, ctx: Context) -> Encoded:
-    """POST /3.0/mlflow/ui-telemetry: a report of the page is dropped."""
+    """POST /3.0/mlflow/ui-telemetry: drop a report of the web page."""
     return TELEMETRY_DROPPED

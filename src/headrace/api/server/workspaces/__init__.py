@@ -1,1 +1,1 @@
-"""Workspaces, which this server does not have: every row belongs to the one named `default`."""
+"""Workspaces, which this server does not support: every row belongs to the workspace `default`."""
