@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import pytest
-from tests.faults.test_slow_readers import forget_peak, peak_bytes
 from tests.fill import fill
+from tests.processes import peak_bytes, reset_peak
 
 if TYPE_CHECKING:
     from tests.fix_api import Api
@@ -47,7 +47,7 @@ class Grown:
 
     def __init__(self, api: Api) -> None:
         self._pid = api.server.process.pid
-        self._before = forget_peak(self._pid)
+        self._before = reset_peak(self._pid)
 
     def check(self, size: int) -> None:
         """Less than half of a large answer."""

@@ -70,7 +70,7 @@ def test_no_write_is_acknowledged_into_a_file_that_is_gone(
         get = f"/api/2.0/mlflow/runs/get?run_id={run_id}"
         eventually(lambda: wire.ask("GET", get).status == 429, 5)
         assert path.exists() == there
-        assert "not ready: the database is away: the database" in server.log()
+        assert "not ready: the database is unavailable: the database" in server.log()
 
 
 def test_service_goes_on_when_the_file_is_back(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.faults.load import Once, eventually
 from tests.faults.test_memory import GROWTH_BYTES, REFUSED, connect
-from tests.faults.test_slow_readers import forget_peak, peak_bytes
 from tests.fix_s3 import BUCKET
 from tests.fix_server import headrace
+from tests.processes import peak_bytes, reset_peak
 
 if TYPE_CHECKING:
     import socket
@@ -137,7 +137,7 @@ def test_files_that_do_not_end_stay_within_the_budget(
 ) -> None:
     """Those that are acknowledged when they end are stored, the others refused; then there is room again."""
     running, stored = server
-    idle = forget_peak(running.process.pid)
+    idle = reset_peak(running.process.pid)
     length, start, end = f"content-length: {size}", b"\r\n", b"x"
     if framing == "chunked":
         length, start = "transfer-encoding: chunked", f"\r\n{size:x}\r\n".encode()
@@ -170,7 +170,7 @@ def test_files_that_are_not_taken_stay_within_the_budget(
     running, _ = server
     with Once(running.url) as wire:
         assert wire.ask("PUT", f"{OBJECTS}large", bytes(32 << 20)).status == 200
-    idle = forget_peak(running.process.pid)
+    idle = reset_peak(running.process.pid)
     with (
         clients(running, READERS, lambda _: f"GET {OBJECTS}large HTTP/1.1") as crowd,
         Once(running.url) as wire,
@@ -195,7 +195,7 @@ def test_small_files_of_the_page_stay_within_the_budget(
     size = 9_900_000
     with Once(running.url) as wire:
         run_id = wire.new_run()
-    idle = forget_peak(running.process.pid)
+    idle = reset_peak(running.process.pid)
 
     def head(number: int) -> str:
         target = f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={run_id}&path=f{number}"

@@ -170,7 +170,7 @@ def test_a_server_with_a_wrong_setting_for_the_pooler_does_not_start(
         assert "gives each transaction another server" in said
         said = start_fails(uri, tmp_path, "--postgres-pooler", "none")
         assert "unsupported startup parameter" in said
-        assert "leave --postgres-pooler out" in said
+        assert "omit --postgres-pooler" in said
 
 
 def test_a_server_whose_parameters_the_pooler_refuses_does_not_start(
@@ -178,7 +178,7 @@ def test_a_server_whose_parameters_the_pooler_refuses_does_not_start(
 ) -> None:
     with pgbouncer(postgres_uri, "session") as uri:
         said = start_fails(f"{uri}?options=-csearch_path%3Dpublic", tmp_path)
-        assert "Take options= out of the URI" in said
+        assert "Remove options= from the URI" in said
 
 
 @pytest.mark.parametrize("option", ["statement_cache_size=0", "prepare_threshold=None"])

@@ -11,10 +11,12 @@ def sizes(table: str, owner: str, key: str, value: str, count: int) -> str:
     independently of the collation.
     """
     place, limit = f"${count + 1}", f"${count + 2}"
+    # An expression: SQLite would follow an index that begins with the key, through the rows of all owners.
+    order = f"({key} || '') {{bytewise}}"
     return (
         f"SELECT {key}, {{bytes {key}}} + coalesce({{bytes {value}}}, 0) FROM {table} WHERE {owner}"
-        f" AND (CAST({place} AS varchar) IS NULL OR {key} {{bytewise}} > {place})"
-        f" ORDER BY {key} {{bytewise}} LIMIT {limit}"
+        f" AND (CAST({place} AS varchar) IS NULL OR {order} > {place})"
+        f" ORDER BY {order} LIMIT {limit}"
     )
 
 
@@ -25,5 +27,5 @@ def rows(table: str, owner: str, key: str, value: str, count: int) -> str:
     """
     return (
         f"SELECT {key}, {value} FROM {table} WHERE {owner} AND {key} {{in ${count + 1} text}}"
-        f" ORDER BY {key} {{bytewise}}"
+        f" ORDER BY ({key} || '') {{bytewise}}"
     )

@@ -129,7 +129,7 @@ _TAGS_OF_ONE: Final = ("registered_model_tags", _OWNER, "key", "value", 1)
 _ALIASES_OF_ONE: Final = ("registered_model_aliases", _OWNER, "alias", "version", 1)
 TAG_SIZES = Scoped(keyed.sizes(*_TAGS_OF_ONE))
 TAGS_BY_KEY = Scoped(keyed.rows(*_TAGS_OF_ONE))
-ALIAS_SIZES = Scoped(keyed.sizes(*_ALIASES_OF_ONE))
+ALIAS_SIZES = Scoped(keyed.sizes("registered_model_aliases", _OWNER, "alias", "alias", 1))
 ALIASES_BY_KEY = Scoped(keyed.rows(*_ALIASES_OF_ONE))
 
 
