@@ -40,3 +40,9 @@ def reset_peak(pid: int) -> int:
 def descriptors(pid: int) -> int:
     """The number of open files and sockets of a process."""
     return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def has_open_file(pid: int, directory: Path) -> bool:
+    """Whether a process has a file below the directory open, with or without a name."""
+    targets = (str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir())
+    return any(target.startswith(f"{directory}/") for target in targets)

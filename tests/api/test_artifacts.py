@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.fix_server import base_environment, headrace
-from tests.processes import peak_bytes, resident_bytes
+from tests.processes import has_open_file, peak_bytes, resident_bytes
 from tests.waiting import eventually
 from tests.wire import Wire
 
@@ -118,7 +118,9 @@ def test_a_server_that_is_killed_leaves_nothing_visible(tmp_path: Path) -> None:
             wire.ask("PUT", f"{OBJECTS}/run/whole", b"whole")
         client = raw(server)
         client.sendall(head("run/half", 64 * MIB) + CHUNK * 8)
-        eventually(lambda: any(UNFINISHED in name for name in files_below(tmp_path)))
+        eventually(
+            lambda: has_open_file(server.process.pid, tmp_path / "mlartifacts"), ignored=(OSError,)
+        )
         os.kill(server.process.pid, signal.SIGKILL)
         client.close()
     visible = [n for n in files_below(tmp_path / "mlartifacts") if UNFINISHED not in n]
