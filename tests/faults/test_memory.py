@@ -111,7 +111,7 @@ def test_unread_answers_stay_within_the_budget(server: Server) -> None:
             wire.made("runs/log-batch", {"run_id": run_id, "tags": tags})
         search = post("runs/search", {"experiment_ids": ["0"], "max_results": 1000})
         before = resident_bytes(server.process.pid)
-        raws = [stack.enter_context(connect(server)) for _ in range(120)]
+        raws = [stack.enter_context(connect(server)) for _ in range(240)]
         statuses: Counter[int] = Counter()
         for raw in raws:
             raw.sendall(search)

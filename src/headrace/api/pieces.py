@@ -15,6 +15,8 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
+import msgspec
+
 from headrace.api.results import Beginning, Chunks, Encoded, TooLong, encode, encode_into
 from headrace.db.base import Database, Row, Tx
 from headrace.db.sql import Sql, statement
@@ -77,25 +79,42 @@ class Many(NamedTuple):
 async def in_pieces(
     db: Database, item: Any, args: Sequence[object], lists: Sequence[Many]
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the JSON of an item (a Struct without these lists) and the rows that `args` select."""
-    yield encode(item)[:-1]
-    for many in lists:
-        before = b',"%b":[' % many.field
-        place: str | None = None
-        found: list[Row] = []
-        while place is None or len(found) == MOST_ROWS:
-            found = await db.read(_fetch, many.sizes, (*args, place, MOST_ROWS))
-            if not found:
-                break
-            place = found[-1][0]
-            for keys in groups([row[0] for row in found], {row[0]: row[1] for row in found}):
-                rows = await db.read(_fetch_keys, many.rows, args, keys)
-                if rows:
-                    yield before + encode([many.show(row) for row in rows])[1:-1]
-                    before = b","
-        if before == b",":
-            yield b"]"
+    """Yield the JSON of an item (a Struct without these lists) and the rows that `args` select.
+
+    The lists stand where the Struct has them; the last part is the closing bracket.
+    """
+    of_field = {many.field.decode(): many for many in lists}
+    values = msgspec.to_builtins(item)
+    ready, comma = b"{", b""
+    for name in item.__struct_encode_fields__:
+        if name in of_field:
+            begin = ready + comma + b'"%b":[' % name.encode()
+            async with aclosing(_rows_in_pieces(db, args, of_field[name])) as found:
+                async for rows in found:
+                    yield begin + rows
+                    begin, ready, comma = b",", b"]", b","
+        elif name in values:
+            ready += comma + b'"%b":%b' % (name.encode(), encode(values[name]))
+            comma = b","
+    yield ready
     yield b"}"
+
+
+async def _rows_in_pieces(
+    db: Database, args: Sequence[object], many: Many
+) -> AsyncGenerator[bytes, None]:
+    """Yield the JSON of a list in parts, without the brackets."""
+    place: str | None = None
+    found: list[Row] = []
+    while place is None or len(found) == MOST_ROWS:
+        found = await db.read(_fetch, many.sizes, (*args, place, MOST_ROWS))
+        if not found:
+            break
+        place = found[-1][0]
+        for keys in groups([row[0] for row in found], {row[0]: row[1] for row in found}):
+            rows = await db.read(_fetch_keys, many.rows, args, keys)
+            if rows:
+                yield encode([many.show(row) for row in rows])[1:-1]
 
 
 async def answer_in_pieces(

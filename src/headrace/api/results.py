@@ -11,6 +11,7 @@ import msgspec
 _encoder: Final = msgspec.json.Encoder()
 encode: Final = _encoder.encode
 encode_into: Final = _encoder.encode_into
+HELD_BYTES: Final = 3 << 19  # measured: 1.6 MiB a client that does not read a search of 6 MiB
 
 
 class Encoded:
@@ -25,16 +26,25 @@ class Encoded:
 class Chunks:
     """An answer as JSON in pieces; `length` is the total number of bytes if it is known.
 
+    At most `held_bytes` of it are in memory at a time: a piece, and its copy on the way to the socket.
+
     The server asks the iterator for the next piece when the client has read the previous one, and
     closes it (`aclose`) when the client disconnects. The iterator must not hold a connection or a
     transaction between pieces.
     """
 
-    __slots__ = ("iterator", "length")
+    __slots__ = ("held_bytes", "iterator", "length")
 
-    def __init__(self, iterator: AsyncGenerator[bytes, None], length: int | None = None) -> None:
+    def __init__(
+        self,
+        iterator: AsyncGenerator[bytes, None],
+        length: int | None = None,
+        *,
+        held_bytes: int = HELD_BYTES,
+    ) -> None:
         self.iterator = iterator
         self.length = length
+        self.held_bytes = held_bytes
 
 
 class NotNative(Exception):

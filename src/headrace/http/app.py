@@ -211,7 +211,9 @@ class App:
         if isinstance(result, Encoded):
             return Response(result.body)
         if isinstance(result, Chunks):
-            return StreamingResponse(result.iterator, length=result.length)
+            return StreamingResponse(
+                result.iterator, length=result.length, held_bytes=result.held_bytes
+            )
         if isinstance(result, Response):
             return result
         return Response(self._encode(result))

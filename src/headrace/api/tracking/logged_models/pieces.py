@@ -49,9 +49,11 @@ async def parts(db: Database, model_id: str) -> AsyncGenerator[bytes, None]:
         comma, place = b",", (last[1], last[3], last[4], last[7])
     yield b"]"
     async with aclosing(in_pieces(db, LoggedModelData(), (model_id,), (PARAMS,))) as found:
-        async for part in found:  # the first part opens an object, which is already open here
-            if part != b"{":
+        async for part in found:
+            if not part.startswith(b"{"):
                 yield part
+            elif len(part) > 1:  # the object is open and has metrics
+                yield b"," + part[1:]
     yield b"}"
 
 
