@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from headrace.api.results import Beginning, Chunks, Encoded, TooLong, encode, encode_into
+from headrace.api.results import (
+    HELD_BYTES,
+    Beginning,
+    Chunks,
+    Encoded,
+    TooLong,
+    encode,
+    encode_into,
+)
 from headrace.db.base import Database, Row, Tx
 from headrace.db.sql import Sql, statement
 
@@ -196,6 +204,13 @@ async def long_page(db: Database, listing: Listing[K], page: Page) -> Chunks:
     """Return the answer for a page in pieces; `page` selects only the keys."""
     keys, token = await db.read(keys_of, page)
     return Chunks(pieces(db, listing, keys, token))
+
+
+def rest_of_page(db: Database, listing: Listing[K], begun: Beginning) -> Chunks:
+    """Return the answer for a page whose first items are encoded."""
+    held_bytes = max(HELD_BYTES, 2 * sum(map(len, begun.encoded)))
+    rest = pieces(db, listing, begun.keys, begun.token, begun.encoded)
+    return Chunks(rest, held_bytes=held_bytes)
 
 
 def whole_page(

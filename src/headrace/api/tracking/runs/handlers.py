@@ -7,9 +7,8 @@ from functools import partial
 from headrace import search
 from headrace.api.context import Context
 from headrace.api.nouns import KeyValue, ViewType
-from headrace.api.pieces import long_page, whole_page
-from headrace.api.pieces import pieces as pieces_of
-from headrace.api.results import HELD_BYTES, Chunks, Encoded, TooLong, encode
+from headrace.api.pieces import long_page, rest_of_page, whole_page
+from headrace.api.results import Chunks, Encoded, TooLong, encode
 from headrace.api.tracking.experiments.ids import parse_ids
 from headrace.api.tracking.runs import assessments_sql, batch, pieces, sql, transactions, view
 from headrace.api.tracking.runs import create as creation
@@ -220,9 +219,7 @@ async def search_runs(req: SearchRuns, ctx: Context) -> Encoded | Chunks:
         return await ctx.shared.get(key, partial(_small_page, ctx, page))
     except TooLong as long:
         if (begun := long.beginning) is not None:
-            rest = pieces_of(ctx.db, pieces.RUNS, begun.keys, begun.token, begun.encoded)
-            held_bytes = max(HELD_BYTES, 2 * sum(map(len, begun.encoded)))
-            return Chunks(rest, held_bytes=held_bytes)
+            return rest_of_page(ctx.db, pieces.RUNS, begun)
         return await long_page(ctx.db, pieces.RUNS, page_of(columns=("run_uuid",)))
 
 
