@@ -16,9 +16,8 @@ HELD_BYTES: Final = 256 << 20
 # A streamed body or answer counts as held for this much from its start, because hundreds may begin before the first
 # has moved a piece: one read of a socket (at most 256 kB) beside UNREAD_BYTES, or one piece of a file.
 STREAM_BYTES: Final = 320 << 10
-UNREAD_BYTES: Final = (
-    64 << 10
-)  # of a body that its route has not taken yet, beyond which nothing more is read
+# The server reads no more of a body while its route has left this much unread.
+UNREAD_BYTES: Final = 64 << 10
 TOO_MANY_LONG: Final = "Too many long requests at once. Please try again."
 
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import logging
 
 TRACKING_GROUP: Final = "mlflow.tracking_store"
-REGISTRY_GROUP: Final = "mlflow.model_registry_store"
 READ_REPLICA: Final = "_MLFLOW_SERVER_READ_REPLICA_BACKEND_STORE"  # `mlflow server` sets it
 
 

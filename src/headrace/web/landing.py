@@ -51,8 +51,8 @@ def listing_page(rows: Sequence[tuple[str, str, bool]]) -> Response:
         "headrace: routes",
         f"""<h1>Routes</h1>
 <p>headrace answers {own} of these {len(rows)} routes itself. For the others it starts MLflow, which
-must be installed beside it. What begins with <code>/api</code> is answered under
-<code>/ajax-api</code> too.</p>
+must be installed, too. Routes below <code>/api</code> are also served below
+<code>/ajax-api</code>.</p>
 <table>
 {lines}</table>
 """,

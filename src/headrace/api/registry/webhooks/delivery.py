@@ -78,7 +78,7 @@ class Deliveries:
         crowded = len(self._tasks) >= MAX_WAITING
         if crowded or self._characters + size > MAX_WAITING_CHARACTERS:
             work.close()
-            log.error("too many deliveries wait: webhooks are not told of %s", _shown(event))
+            log.error("too many webhook deliveries wait: %s is not delivered", _shown(event))
             return
         # A new context, so that the task's time is not counted as time of the current request.
         task = asyncio.get_running_loop().create_task(work, context=Context())
@@ -97,7 +97,7 @@ class Deliveries:
         try:
             found = await self._db.read(sql.subscribers, event, prompt_event, data["name"])
         except (ApiError, DatabaseError) as error:
-            log.error("webhooks are not told of %s: %s", _shown(event or prompt_event), error)
+            log.error("webhook event %s is not delivered: %s", _shown(event or prompt_event), error)
             return
         happened, subscribers = found
         if happened is None:  # a tag of a model that is not a prompt
