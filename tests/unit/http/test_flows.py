@@ -1,4 +1,4 @@
-"""How many calls of ours are between a client's bytes and SQL. The limits may only shrink."""
+"""The number of headrace calls between a client's bytes and SQL. The limits may only shrink."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-# A thread of its own runs the statements of SQLite: Worker.call, Worker._run, Worker._do, the job, run_to_end.
+# A separate thread runs the statements on SQLite: Worker.call, Worker._run, Worker._do, the job, run_to_end.
 MOST_TO_LOG_A_BATCH = 16
 MOST_TO_SEARCH = 15
 
