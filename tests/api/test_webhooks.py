@@ -240,9 +240,9 @@ async def test_the_queue_of_deliveries_is_bounded(
     long = {"name": "m", "description": "x" * (MAX_WAITING_CHARACTERS // 4)}
     for _ in range(5):
         sender.announce(("registered_model", "created"), long)
-    assert caplog.text.count("too many deliveries wait") == 2
+    assert caplog.text.count("too many webhook deliveries wait") == 2
     await sender.close()
     sender.announce(("registered_model", "created"), long)
-    assert caplog.text.count("too many deliveries wait") == 2
+    assert caplog.text.count("too many webhook deliveries wait") == 2
     await sender.close()
     await database.close()
