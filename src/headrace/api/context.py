@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from headrace.api.nouns import Event
+from headrace.auth.access import UNRESTRICTED, Access
 from headrace.commit.group import GroupCommit
 from headrace.commit.reads import BatchedReads, SharedReads
 from headrace.db.base import Database
@@ -36,8 +38,9 @@ class Webhooks(Protocol):
 class Context:
     """The process's database, its read and write queues, artifact stores, settings and counters.
 
-    `runs` reads runs by id in batches. Only a server has counters, webhooks and routes; the Python
-    API runs the same handlers without them.
+    A server with users passes each handler a copy with the `access` of the caller. `runs` reads
+    runs by id in batches. Only a server has counters, webhooks and routes; the Python API runs the
+    same handlers without them.
     """
 
     def __init__(
@@ -61,6 +64,13 @@ class Context:
         self.readiness = Readiness(db)
         self.shared = SharedReads()
         self._monitor = monitor
+        self.access: Access = UNRESTRICTED
+
+    def on_behalf_of(self, access: Access) -> Context:
+        """A copy of this context for one request of a caller."""
+        other = copy.copy(self)
+        other.access = access
+        return other
 
     @property
     def monitor(self) -> Monitor:

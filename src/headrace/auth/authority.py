@@ -1,38 +1,67 @@
-"""The interface between the route table's rules and a server's users. There are no users yet."""
+"""The interface between the route table's rules and a server's users."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from headrace.auth.access import Access
     from headrace.auth.rules import Rule
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """The sender of a request. `name` is None for one that has not logged in."""
+class Head(Protocol):
+    """The head of a request, as far as it says who sent it."""
 
-    name: str | None
+    method: str
+    path: str
+    headers: dict[str, str]  # lower-case names
+    client: str  # the address of the peer
+    scheme: str
+
+
+class Unauthenticated(Exception):
+    """401: the request has no valid credentials. `challenge` is the header WWW-Authenticate."""
+
+    def __init__(self, challenge: str = 'Basic realm="mlflow"') -> None:
+        super().__init__(challenge)
+        self.challenge = challenge
+
+
+class Denied(Exception):
+    """403: the caller may not make the request."""
+
+
+class Caller:
+    """The sender of a request, as far as its headers say. `name` is None without credentials."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str | None) -> None:
+        self.name = name
 
 
 class Authority(Protocol):
     """Knows the users and their grants."""
 
-    async def caller(self, headers: Mapping[str, str]) -> Caller:
-        """The sender of a request with these headers (lower-case names).
+    async def identify(self, rule: Rule, head: Head) -> Caller:
+        """The sender of a request, before its body is read.
 
-        Raises ApiError UNAUTHENTICATED for credentials that are not valid.
+        Raises `Unauthenticated` for credentials that are missing (unless the rule is `Open`) or
+        not valid, and ApiError for too many failed logins (429) and an overload (503).
         """
         ...
 
-    async def allow(self, rule: Rule, caller: Caller, req: Any) -> None:
-        """Return if the caller may make the request.
+    async def admit(self, rule: Rule, caller: Caller, req: Any) -> Access:
+        """The caller's access, if the caller may make the request.
 
         `req` is the argument of the handler: its Struct, or, for a raw route, a mapping of the
-        query (the first values) and the path. Raises ApiError UNAUTHENTICATED (401) or
-        PERMISSION_DENIED (403).
+        query (the first values) and the path. Raises `Denied`, `Unauthenticated` (the password
+        has changed since `identify`) or ApiError (400, 404).
         """
+        ...
+
+    def forwarded(self, caller: Caller) -> Mapping[str, str]:
+        """The headers that tell stock MLflow behind the bridge who the caller is."""
         ...

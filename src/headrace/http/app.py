@@ -17,6 +17,8 @@ from headrace.api.registry.webhooks.delivery import Deliveries
 from headrace.api.results import Chunks, Disabled, Encoded, NotNative
 from headrace.api.routes import ROUTES
 from headrace.api.tracking.runs import sql as runs_sql
+from headrace.auth.authority import Denied, Unauthenticated
+from headrace.auth.rules import ADMIN, ANYONE
 from headrace.commit.group import GroupCommit
 from headrace.commit.reads import BatchedReads
 from headrace.contract.errors import RETRY_AFTER_FROM_OUTAGE, ApiError, ErrorCode, overloaded
@@ -30,6 +32,7 @@ from headrace.http.ids import REQUEST_ID, is_sane
 from headrace.http.limits import HELD_BYTES, STREAM_BYTES, Budget
 from headrace.http.messages import JSON, Request, Response, StreamingResponse, html
 from headrace.http.outage import Outage
+from headrace.http.refusals import denied, unauthenticated
 from headrace.http.router import Router
 from headrace.http.security import Security
 from headrace.http.workspaces import WORKSPACE, check_workspace
@@ -195,7 +198,10 @@ class App:
                 request.cell = endpoint.cell
                 try:
                     message = await endpoint.read(request)
-                    response = self._to_response(await endpoint.handler(message, self.context))
+                    context = self.context
+                    if request.access is not None:
+                        context = context.on_behalf_of(request.access)
+                    response = self._to_response(await endpoint.handler(message, context))
                 except NotNative:
                     response = await self._forward(request) or html(404, *NOT_FOUND)
         except ConnectionResetError:
@@ -232,6 +238,10 @@ class App:
         """The answer to a request that raised."""
         if isinstance(error, ApiError):
             return self._refusal(error)
+        if isinstance(error, Unauthenticated):
+            return unauthenticated(error.challenge)
+        if isinstance(error, Denied):
+            return denied()
         if isinstance(error, Disabled):
             shape = request.path if request.endpoint is None else request.endpoint.route.path
             return disabled(error, shape, request.path, self._prefix)
@@ -271,6 +281,8 @@ class App:
             return Response(
                 status=308, content_type=None, headers=[("location", self._prefix + "/")]
             )
+        if self._authority is not None and request.method != "OPTIONS":
+            request.caller = await self._authority.identify(ANYONE, request)
         methods = self.router.methods(request.path)
         allow = ", ".join(sorted({*methods, "OPTIONS", *(["HEAD"] if "GET" in methods else [])}))
         if methods and request.method == "OPTIONS":
@@ -278,6 +290,8 @@ class App:
         answer = await self._forward(request)
         if answer is not None:
             return answer
+        if self._authority is not None and request.caller is not None:
+            await self._authority.admit(ADMIN, request.caller, {})
         if methods:
             refusal = html(405, "Method Not Allowed", WRONG_METHOD_TEXT)
             refusal.headers.append(("allow", allow))
@@ -288,9 +302,7 @@ class App:
         if self.settings.artifacts_only or sys.platform == "win32":
             return None
         if self._authority is not None:
-            raise ApiError(
-                ErrorCode.PERMISSION_DENIED, "On a server with users MLflow answers no request."
-            )
+            raise Denied
         if self._bridge is None:
             # Imported here to save start-up time: many servers never use the bridge.
             from headrace.bridge.bridge import Bridge

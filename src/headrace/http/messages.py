@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from io import BytesIO
 
+    from headrace.auth.access import Access
+    from headrace.auth.authority import Caller
     from headrace.http.limits import Account
     from headrace.http.router import Endpoint
 
@@ -35,12 +37,14 @@ class Request:
     `path` is percent-decoded once and has no static prefix; `target` is the raw request target
     (path and query, still encoded, with the prefix). `App.route` sets `endpoint` and `path_args`,
     the `{name}` parts of its path; without a route `endpoint` is None. A body that is collected
-    here is counted on `account`.
+    here is counted on `account`. A server with users sets `caller` and `access`.
     """
 
     __slots__ = (
         "_body",
+        "access",
         "account",
+        "caller",
         "cell",
         "client",
         "endpoint",
@@ -79,6 +83,8 @@ class Request:
         self.endpoint: Endpoint | None = None
         self.receive = receive
         self.account = account
+        self.caller: Caller | None = None
+        self.access: Access | None = None
         self._body: bytes | None = None
 
     def give_body(self, body: bytes) -> None:

@@ -92,11 +92,12 @@ class CheckedEndpoint(Endpoint):
         self._authority = authority
 
     async def read(self, request: Request) -> Any:
-        """As `Endpoint.read`. Raises ApiError for a caller who may not make the request."""
+        """As `Endpoint.read`. Also raises Unauthenticated and Denied."""
+        rule = self.route.rule
+        request.caller = await self._authority.identify(rule, request)
         message = await super().read(request)
         fields = request.fields() if message is request else message
-        caller = await self._authority.caller(request.headers)
-        await self._authority.allow(self.route.rule, caller, fields)
+        request.access = await self._authority.admit(rule, request.caller, fields)
         return message
 
 

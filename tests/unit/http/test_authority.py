@@ -9,9 +9,9 @@ import pytest
 
 from headrace.api.route import Raw, Route
 from headrace.api.routes import ROUTES
-from headrace.auth.authority import Caller
+from headrace.auth.access import UNRESTRICTED, Access
+from headrace.auth.authority import Caller, Denied, Head, Unauthenticated
 from headrace.auth.rules import OPEN, Rule, experiment, logged_model, needs, run
-from headrace.contract.errors import ApiError, ErrorCode
 from headrace.contract.scalars import Empty, Message, OptionalStr
 from headrace.http.app import App
 from headrace.http.messages import Request, Response
@@ -40,16 +40,32 @@ class Scripted:
         self.denied = set(denied)
         self.judged: list[tuple[str | None, list[str]]] = []
 
-    async def caller(self, headers: Mapping[str, str]) -> Caller:
+    async def identify(self, rule: Rule, head: Head) -> Caller:
         """The name in a header."""
-        return Caller(headers.get("x-user"))
+        name = head.headers.get("x-user")
+        if name is None and rule is not OPEN:
+            raise Unauthenticated
+        return Caller(name)
 
-    async def allow(self, rule: Rule, caller: Caller, req: Any) -> None:
+    async def admit(self, rule: Rule, caller: Caller, req: Any) -> Access:
         """Refuse the ids of `denied`."""
         ids = [demand.id for demand in rule.demands(req)]
         self.judged.append((caller.name, ids))
         if self.denied.intersection(ids):
-            raise ApiError(ErrorCode.PERMISSION_DENIED, "Permission denied")
+            raise Denied
+        return UNRESTRICTED
+
+    def forwarded(self, caller: Caller) -> Mapping[str, str]:
+        """Nothing is forwarded."""
+        return {}
+
+
+class NoContext:
+    """Stands for the context, which no handler here uses."""
+
+    def on_behalf_of(self, access: Access) -> NoContext:
+        """This context."""
+        return self
 
 
 class Served:
@@ -68,7 +84,7 @@ class Served:
             ),
             authority=authority,
         )
-        self.app.context = cast("Any", None)
+        self.app.context = cast("Any", NoContext())
 
     async def move(self, req: Move, ctx: Any) -> Empty:
         """Keep the request."""
@@ -118,7 +134,7 @@ async def test_a_request_that_is_denied_reaches_no_handler(
     served = Served(Scripted(denied))
     answer = await served.ask(method, path, query, body)
     assert answer.status == 403
-    assert json.loads(answer.body)["error_code"] == "PERMISSION_DENIED"
+    assert answer.body == b"Permission denied"
     assert not served.got
 
 
@@ -132,6 +148,17 @@ async def test_a_request_that_cannot_be_decoded_is_not_judged() -> None:
     authority = Scripted()
     served = Served(authority)
     assert (await served.ask("POST", "/models/m/move", "", {"run_id": 5})).status == 400
+    assert not authority.judged
+
+
+async def test_a_request_without_credentials_is_refused_before_its_body_is_read() -> None:
+    authority = Scripted()
+    served = Served(authority)
+    request = Request("GET", "/models/m", "", {"host": "localhost"})
+    served.app.route(request)
+    answer = await served.app.dispatch(request)
+    assert answer.status == 401
+    assert ("www-authenticate", 'Basic realm="mlflow"') in answer.headers
     assert not authority.judged
 
 

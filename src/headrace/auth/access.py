@@ -1,0 +1,70 @@
+"""What one caller may see: the part of a decision that handlers need. No I/O."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from headrace.auth.rules import Resource, Rule
+    from headrace.db.base import Tx
+
+
+class Scope(NamedTuple):
+    """The rows of one resource type that a caller may read: those of `ids`, or all but those."""
+
+    ids: Sequence[str]
+    only: bool  # True: only the rows of `ids`; False: all rows except those
+
+    def admits(self, id_: str) -> bool:
+        """Whether the row may be read."""
+        return (id_ in self.ids) is self.only
+
+
+class Access:
+    """The access of a caller to a server without users: everything.
+
+    A server with users passes its own subclass to handlers, as `ctx.access`.
+    """
+
+    __slots__ = ()
+
+    user_id: int | None = None
+    username: str | None = None
+
+    def scope(self, resource: Resource) -> Scope | None:
+        """The rows of this type that the caller may read; None: all rows.
+
+        Only for the types that the route's rule asks for.
+        """
+        return None
+
+    def hides(self, resource: Resource) -> bool:
+        """Whether a grant denies the whole type, so that answers must not show its ids."""
+        return False
+
+    async def admit(self, rule: Rule, req: Any) -> Access:
+        """The access of the same caller to another route (the fields of a GraphQL query).
+
+        Raises as `Authority.admit`.
+        """
+        return self
+
+    async def created(self, tx: Tx, resource: Resource, id_: str) -> None:
+        """Grant the caller MANAGE on a resource that the transaction creates."""
+
+    async def deleted(self, tx: Tx, resource: Resource, id_: str) -> None:
+        """Delete the users' own grants on a resource that the transaction deletes."""
+
+    async def renamed(self, tx: Tx, resource: Resource, id_: str, new_id: str) -> None:
+        """Move the users' own grants on a resource that the transaction renames."""
+
+    async def finish(self) -> None:
+        """Write what `created`, `deleted` and `renamed` could not write in their transaction.
+
+        Call it after the COMMIT. It writes something only where users have a database of their own.
+        """
+
+
+UNRESTRICTED: Final = Access()
