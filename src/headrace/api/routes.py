@@ -103,7 +103,7 @@ ROUTES: tuple[Route, ...] = (
     # runs
     Route("POST", "/api/2.0/mlflow/runs/create", runs.create, needs(experiment("update"), undenied("run"))),
     Route("GET", "/api/2.0/mlflow/runs/get", runs.get, needs(run("read"))),
-    Route("POST", "/api/2.0/mlflow/runs/search", runs.search_runs, scoped("experiment", undenied("run"))),
+    Route("POST", "/api/2.0/mlflow/runs/search", runs.search_runs, scoped("experiment")),
     Route("POST", "/api/2.0/mlflow/runs/update", runs.update, needs(run("update"))),
     Route("POST", "/api/2.0/mlflow/runs/delete", runs.delete, needs(run("delete"))),
     Route("POST", "/api/2.0/mlflow/runs/restore", runs.restore, needs(run("delete"))),
@@ -127,8 +127,7 @@ ROUTES: tuple[Route, ...] = (
     # logged models; {-}: the id in the path is ignored, the id in the body is used
     Route("POST", "/api/2.0/mlflow/logged-models", logged_models.create,
         needs(experiment("update"), undenied("logged_model"), run("read", "source_run_id"))),
-    Route("POST", "/api/2.0/mlflow/logged-models/search", logged_models.search_models,
-        scoped("experiment", undenied("logged_model"))),
+    Route("POST", "/api/2.0/mlflow/logged-models/search", logged_models.search_models, scoped("experiment")),
     Route("GET", "/api/2.0/mlflow/logged-models/{model_id}", logged_models.get, needs(logged_model("read"))),
     Route("PATCH", "/api/2.0/mlflow/logged-models/{-}", logged_models.finalize, needs(logged_model("update"))),
     Route("DELETE", "/api/2.0/mlflow/logged-models/{model_id}", logged_models.delete, needs(logged_model("delete"))),
@@ -171,8 +170,7 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", "/api/2.0/mlflow/model-versions/delete", model_versions.delete, needs(version("delete"))),
     Route("GET", "/api/2.0/mlflow/model-versions/get", model_versions.get,
         needs(model("read"), undenied("registered_model_version"))),
-    Route("GET", "/api/2.0/mlflow/model-versions/search", model_versions.search_versions,
-        scoped("registered_model", undenied("registered_model_version"))),
+    Route("GET", "/api/2.0/mlflow/model-versions/search", model_versions.search_versions, scoped("registered_model")),
     Route("GET", "/api/2.0/mlflow/model-versions/get-download-uri", model_versions.get_download_uri,
         needs(model("read"), undenied("registered_model_version"))),
     Route("POST", "/api/2.0/mlflow/model-versions/set-tag", model_versions.set_tag, needs(version("update"))),

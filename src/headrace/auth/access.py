@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from headrace.auth.rules import Resource, Rule
     from headrace.db.base import Tx
 
@@ -14,12 +12,15 @@ if TYPE_CHECKING:
 class Scope(NamedTuple):
     """The rows of one resource type that a caller may read: those of `ids`, or all but those."""
 
-    ids: Sequence[str]
+    ids: frozenset[str]
     only: bool  # True: only the rows of `ids`; False: all rows except those
 
     def admits(self, id_: str) -> bool:
         """Whether the row may be read."""
         return (id_ in self.ids) is self.only
+
+
+NOTHING: Final = Scope(frozenset(), only=True)
 
 
 class Access:
@@ -36,12 +37,18 @@ class Access:
     def scope(self, resource: Resource) -> Scope | None:
         """The rows of this type that the caller may read; None: all rows.
 
-        Only for the types that the route's rule asks for.
+        Only for the type that the route's rule `scoped` names; `prompt` too if that is
+        `registered_model`. A model is a prompt if its tag says so, and then only the scope of
+        prompts counts.
         """
         return None
 
     def hides(self, resource: Resource) -> bool:
-        """Whether a grant denies the whole type, so that answers must not show its ids."""
+        """Whether a grant denies the whole type, so that answers must not show its ids.
+
+        For `run`, `logged_model`, `registered_model_version`, `prompt_version` and `assessment`, on
+        every route. Always False for admins.
+        """
         return False
 
     async def admit(self, rule: Rule, req: Any) -> Access:

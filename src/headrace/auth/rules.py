@@ -30,7 +30,9 @@ Resource = Literal[
     "mcp_server",
     "mcp_server_version",
     "model_source",  # the run, logged model or registered model in the source URI of a version
-    "registered_model",  # or a prompt, according to its tag
+    "prompt",  # only for `Access`: rules say `registered_model`
+    "prompt_version",  # only for `Access`: rules say `registered_model_version`
+    "registered_model",  # in rules: or a prompt, according to its tag
     "registered_model_version",
     "review_queue",
     "run",
@@ -125,7 +127,8 @@ class Needs(Rule):
 class Scoped(Needs):
     """Users for whom every condition holds; the answer contains only rows that the caller may read.
 
-    The query filters the rows by the grants for the resource type `rows`, so pages are full.
+    The query filters the rows by the grants for the resource type `rows`, so pages are full. It
+    finds nothing, and is not refused, if a grant denies the type of the rows (`Access.hides`).
     """
 
     __slots__ = ("rows",)
