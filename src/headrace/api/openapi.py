@@ -83,11 +83,17 @@ def _types(route: Route) -> tuple[Any, Any]:
     hints = typing.get_type_hints(route.handler)
     answers = [
         part
-        for part in (typing.get_args(hints["return"]) or (hints["return"],))
+        for part in _parts(hints["return"])
         if isinstance(part, type) and issubclass(part, msgspec.Struct)
     ]
     wanted = None if issubclass(hints["req"], PathOnly) else hints["req"]
     return wanted, answers[0] if answers else None
+
+
+def _parts(kind: Any) -> list[Any]:
+    """Return the types in a union, and those in `Line[…]`."""
+    inner = typing.get_args(kind)
+    return [part for one in inner for part in _parts(one)] if inner else [kind]
 
 
 def _schemas(routes: tuple[Route, ...]) -> tuple[dict[Any, Object], Object]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 Object = dict[str, Any]  # JSON
+UNREAD: Final = "has_json"  # of `Loose`: not part of the request
 _WHOLE: Final = {"type": "string", "pattern": r"^[+-]?[0-9]+(\.0*)?$"}
 _POSITIVE: Final = {"type": "string", "pattern": r"^\+?0*[1-9][0-9]*(\.0*)?$"}
 _DECIMAL: Final = {"type": "string", "minLength": 1}
@@ -53,7 +54,7 @@ class Requests:
                 "schema": self._value(field.type, in_query=True),
             }
             for field in info.fields
-            if field.encode_name not in arguments
+            if field.encode_name not in (*arguments, UNREAD)
         ]
 
     def _struct(self, info: mi.StructType) -> Object:
@@ -65,7 +66,11 @@ class Requests:
             self.components[name] = made  # before its fields, which may refer to it
             if info.cls.__doc__:
                 made["description"] = " ".join(info.cls.__doc__.split())
-            made["properties"] = {field.encode_name: self._field(field) for field in info.fields}
+            made["properties"] = {
+                field.encode_name: self._field(field)
+                for field in info.fields
+                if field.encode_name != UNREAD
+            }
             required = [field.encode_name for field in info.fields if is_required(field)]
             if required:
                 made["required"] = required
@@ -113,6 +118,8 @@ class Requests:
             return {"anyOf": [*names, numbers, _WHOLE]}
         if isinstance(kind, mi.DictType):
             return {"type": "object", "additionalProperties": self._value(kind.value_type)}
+        if isinstance(kind, mi.AnyType):
+            return {}
         assert isinstance(kind, mi.BoolType), f"no schema for {kind}"
         if in_query:
             return {"type": "string", "pattern": "^([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee])$"}

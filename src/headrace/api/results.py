@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 _encoder: Final = msgspec.json.Encoder()
 encode: Final = _encoder.encode
@@ -21,6 +23,15 @@ class Encoded:
 
     def __init__(self, body: bytes) -> None:
         self.body = body
+
+
+class Line(Encoded, Generic[T]):
+    """An answer as JSON with a final newline, as Flask sends it."""
+
+    __slots__ = ()
+
+    def __init__(self, answer: T) -> None:
+        super().__init__(encode(answer) + b"\n")
 
 
 class Chunks:
@@ -45,6 +56,10 @@ class Chunks:
         self.iterator = iterator
         self.length = length
         self.held_bytes = held_bytes
+
+
+class TextRefusal(Exception):
+    """400 with a text instead of MLflow's JSON."""
 
 
 class NotNative(Exception):

@@ -33,6 +33,8 @@ class Access:
 
     user_id: int | None = None
     username: str | None = None
+    is_admin: bool = False
+    default_permission: str = "READ"  # for a resource without any grant
 
     def scope(self, resource: Resource) -> Scope | None:
         """The rows of this type that the caller may read; None: all rows.

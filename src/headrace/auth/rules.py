@@ -11,9 +11,16 @@ the type, the grant for the experiment or registered model decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+if TYPE_CHECKING:
+    from headrace.auth.access import Access
+    from headrace.db.base import Tx
+
+    # Whether the caller may make the request. Runs in a read of the users' database.
+    Judge = Callable[[Tx, Access, Any], Awaitable[bool]]
 
 Resource = Literal[
     "artifact",  # a path of the artifact store; belongs to the resource that the path names
@@ -136,6 +143,19 @@ class Scoped(Needs):
     def __init__(self, rows: Resource, *needs: Need) -> None:
         self.needs = needs
         self.rows = rows
+
+
+class Judged(Rule):
+    """Users whom `judge(tx, access, req)` admits: the routes of users, roles and grants.
+
+    `tx` is a read of the database that has the users. The judge may raise ApiError. Admins are
+    admitted without it.
+    """
+
+    __slots__ = ("judge",)
+
+    def __init__(self, judge: Judge) -> None:
+        self.judge = judge
 
 
 OPEN: Final = Open()

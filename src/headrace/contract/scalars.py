@@ -7,7 +7,7 @@ words. `checks` names MLflow's validators of a field, in MLflow's order.
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
@@ -66,3 +66,20 @@ Int32 = Annotated[int, Meta(ge=INT32_MIN, le=INT32_MAX)]
 OptionalInt64 = Annotated[Int64 | None, Meta(extra={"checks": ("intlike",)})]
 OptionalMillis = Annotated[Millis | None, Meta(extra={"checks": ("intlike",)})]
 OptionalInt32 = Annotated[Int32 | None, Meta(extra={"checks": ("intlike",)})]
+
+
+class Loose(msgspec.Struct, kw_only=True, gc=False):
+    """A request that is read without checks: its handler checks each field itself.
+
+    A field that the request does not have is UNSET. `has_json` says whether its Content-Type is
+    JSON; other bodies are not read.
+    """
+
+    has_json: bool = False
+
+
+# Fields of a `Loose`; the types are for /openapi.json only.
+LooseText = Annotated[Any, Meta(extra=DEMANDED, extra_json_schema={"type": "string"})]
+LooseOptionalText = Annotated[Any, Meta(extra_json_schema={"type": "string"})]
+LooseInt = Annotated[Any, Meta(extra=DEMANDED, extra_json_schema={"type": ["integer", "string"]})]
+LooseBool = Annotated[Any, Meta(extra=DEMANDED, extra_json_schema={"type": "boolean"})]

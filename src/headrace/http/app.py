@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from headrace.api.context import Context
 from headrace.api.modes import served, stays_unprefixed
 from headrace.api.registry.webhooks.delivery import Deliveries
-from headrace.api.results import Chunks, Disabled, Encoded, NotNative
+from headrace.api.results import Chunks, Disabled, Encoded, NotNative, TextRefusal
 from headrace.api.routes import ROUTES
 from headrace.api.tracking.runs import sql as runs_sql
 from headrace.auth.authority import Denied, Unauthenticated
@@ -32,7 +32,7 @@ from headrace.http.ids import REQUEST_ID, is_sane
 from headrace.http.limits import HELD_BYTES, STREAM_BYTES, Budget
 from headrace.http.messages import JSON, Request, Response, StreamingResponse, html
 from headrace.http.outage import Outage
-from headrace.http.refusals import denied, unauthenticated
+from headrace.http.refusals import denied, text_refusal, unauthenticated
 from headrace.http.router import Router
 from headrace.http.security import Security
 from headrace.http.workspaces import WORKSPACE, check_workspace
@@ -242,6 +242,8 @@ class App:
             return unauthenticated(error.challenge)
         if isinstance(error, Denied):
             return denied()
+        if isinstance(error, TextRefusal):
+            return text_refusal(str(error))
         if isinstance(error, Disabled):
             shape = request.path if request.endpoint is None else request.endpoint.route.path
             return disabled(error, shape, request.path, self._prefix)

@@ -1,4 +1,4 @@
-"""The answers to requests without valid credentials or permission, as MLflow's basic-auth app words them."""
+"""The answers to requests that MLflow's basic-auth app refuses with a text, in its words."""
 
 from __future__ import annotations
 
@@ -23,3 +23,8 @@ def unauthenticated(challenge: str) -> Response:
 def denied() -> Response:
     """403."""
     return Response(b"Permission denied", status=403, content_type=PAGE)
+
+
+def text_refusal(text: str) -> Response:
+    """400."""
+    return Response(text.encode(), status=400, content_type=PAGE)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from headrace.contract.scalars import PathOnly
+from headrace.contract.limits import MAX_ACCOUNT_BYTES
+from headrace.contract.scalars import Loose, PathOnly
 from headrace.contract.texts import refuse_nul
-from headrace.http import codec
+from headrace.http import codec, loose
 from headrace.http.messages import MAX_BODY_BYTES
 from headrace.http.value_count import UNCOUNTED_BYTES, check_value_count
 
@@ -51,6 +52,8 @@ class Endpoint:
         if route.raw:
             return
         self.request_type = cls = typing.get_type_hints(route.handler)["req"]
+        if issubclass(cls, Loose):
+            self.max_bytes = MAX_ACCOUNT_BYTES
         if not issubclass(cls, PathOnly):
             self.decoder = codec.PartialDecoder(cls) if route.partial else codec.Decoder(cls)
 
@@ -85,17 +88,22 @@ class CheckedEndpoint(Endpoint):
     Its rule is checked on the decoded request, before the handler runs.
     """
 
-    __slots__ = ("_authority",)
+    __slots__ = ("_authority", "_loose_type")
 
     def __init__(self, route: Route, authority: Authority) -> None:
         super().__init__(route)
         self._authority = authority
+        cls = self.request_type
+        self._loose_type = cls if cls is not None and issubclass(cls, Loose) else None
 
     async def read(self, request: Request) -> Any:
         """As `Endpoint.read`. Also raises Unauthenticated and Denied."""
         rule = self.route.rule
         request.caller = await self._authority.identify(rule, request)
-        message = await super().read(request)
+        if self._loose_type is None:
+            message = await super().read(request)
+        else:
+            message = await loose.read(self._loose_type, request)
         fields = request.fields() if message is request else message
         request.access = await self._authority.admit(rule, request.caller, fields)
         return message
