@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from headrace.auth.access import Access
     from headrace.auth.rules import Rule
 
@@ -60,8 +58,4 @@ class Authority(Protocol):
         query (the first values) and the path. Raises `Denied`, `Unauthenticated` (the password
         has changed since `identify`) or ApiError (400, 404).
         """
-        ...
-
-    def forwarded(self, caller: Caller) -> Mapping[str, str]:
-        """The headers that tell stock MLflow behind the bridge who the caller is."""
         ...

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
+from headrace.auth.rules import ADMIN, ANYONE, OPEN
 from headrace.bridge.client import Pool
 from headrace.bridge.exchange import BridgedExchange
 from headrace.bridge.package import incompatibility, installed
@@ -18,7 +19,9 @@ from headrace.http.messages import Request, Response, html
 from headrace.http.security import CROSS_ORIGIN
 
 if TYPE_CHECKING:
+    from headrace.auth.rules import Rule
     from headrace.bridge.package import Package
+    from headrace.bridge.users import AuthDatabase
     from headrace.settings.table import Settings
 
 log = logging.getLogger(__name__)
@@ -28,20 +31,46 @@ WRONG_METHOD: Final = "The method is not allowed for the requested URL."
 
 
 class Bridge:
-    """The connection of one process to stock MLflow. `head` is the database's schema revision."""
+    """The connection of one process to stock MLflow. `head` is the database's schema revision.
 
-    def __init__(self, settings: Settings, head: str, states: SharedStates | None = None) -> None:
+    On a server with users, `users` is their database and `users_head` its schema revision.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        head: str,
+        states: SharedStates | None = None,
+        users: AuthDatabase | None = None,
+        users_head: str | None = None,
+    ) -> None:
         self._settings = settings
         self._head = head
+        self._users_head = users_head
         self._states = states or SharedStates()
         self._table = Table()
-        self._plain = StockProcess(settings, self._states.plain, with_jobs=False)
-        self._jobs = StockProcess(settings, self._states.jobs, with_jobs=True)
+        self._plain = StockProcess(settings, self._states.plain, users, with_jobs=False)
+        self._jobs = StockProcess(settings, self._states.jobs, users, with_jobs=True)
         self._pools: dict[int, Pool] = {}
         self._turn = asyncio.Semaphore(MAX_IN_FLIGHT)
 
+    def rule(self, request: Request) -> Rule | None:
+        """The rule to check before the request is forwarded; None when MLflow has no such route.
+
+        A rule on the resources of a request is left to MLflow, which checks it too.
+        """
+        row = self._table.find(request.path)
+        if row is None:
+            return None
+        method = "GET" if request.method == "HEAD" else request.method
+        if method not in row.methods:
+            return OPEN if method == "OPTIONS" else ADMIN
+        return ADMIN if row.rules.get(method) is ADMIN else ANYONE
+
     async def forward(self, request: Request, *, foreign: bool = False) -> Response | None:
         """The answer of stock MLflow; None when it has no such route.
+
+        On a server with users, the request's caller has been checked.
 
         `foreign`: the request comes from a page of another origin. It gets 403, because otherwise
         an image on any page could start MLflow.
@@ -59,7 +88,7 @@ class Bridge:
             log.warning("rejected a %s from a page of another origin", request.method)
             return Response(CROSS_ORIGIN, status=403, content_type="text/plain")
         package = await asyncio.to_thread(installed)
-        reason = incompatibility(package, self._head)
+        reason = incompatibility(package, self._head, self._users_head)
         if not self._settings.bridge:
             reason = "MLflow itself serves this route, and headrace runs with --no-bridge."
         if package is None or reason is not None:

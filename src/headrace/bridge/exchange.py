@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from headrace.bridge.gate import HEADER
+from headrace.bridge.signature import signed
 from headrace.contract.errors import ApiError, ErrorCode
 from headrace.http.messages import Request, Response, StreamingResponse
 
@@ -119,7 +120,11 @@ class BridgedExchange:
             headers["x-forwarded-proto"] = request.scheme
         else:
             headers.setdefault("x-forwarded-proto", request.scheme)
+        # A client's own copy of this header is replaced.
         headers[HEADER] = self._secret
+        if request.caller is not None:
+            user = request.caller.name or ""
+            headers[HEADER] = signed(self._secret, user, request.method, request.target)
         lines += [f"{name}: {value}" for name, value in headers.items()]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 

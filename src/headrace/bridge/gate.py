@@ -1,7 +1,8 @@
 """Runs inside the MLflow process: admits only requests with the secret, and enforces the artifact roots.
 
 Every user of the machine, and every web page that such a user opens, can connect to a loopback
-port. MLflow has no users here, and relies on headrace for the checks of Host and Origin.
+port. MLflow relies on headrace for the checks of Host and Origin. On a server with users the gate is
+`users.UsersGate` instead.
 
 The bridge imports this module for its constants only, so MLflow is imported inside functions.
 """
@@ -18,9 +19,14 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
+    from headrace.bridge.users import UsersGate
+
 HEADER: Final = "x-headrace-bridge"
 USER: Final = "headrace"  # for MLflow's job processes, whose clients support only user and password
 SECRET_VARIABLE: Final = "HEADRACE_BRIDGE_SECRET"
+USERS_VARIABLE: Final = "HEADRACE_BRIDGE_USERS"  # an AuthDatabase (users.py) as JSON
+# MLflow's jobs send this as the password of the user who started them, to its AI gateway only.
+JOB_TOKEN_VARIABLE: Final = "_MLFLOW_INTERNAL_GATEWAY_AUTH_TOKEN"
 ROOTS_VARIABLE: Final = "HEADRACE_BRIDGE_ARTIFACT_ROOTS"  # a JSON list of directories
 REFUSAL: Final = b"Only headrace may use this port."
 
@@ -61,7 +67,9 @@ class AsgiGate:
         if self._secret.is_in(
             headers.get(HEADER.encode(), b""), headers.get(b"authorization", b"")
         ):
-            await self._app(scope, receive, send)
+            # MLflow's AI gateway sends the headers of a request to the provider.
+            rest = [(n, v) for n, v in scope["headers"] if n != HEADER.encode()]
+            await self._app({**scope, "headers": rest}, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         else:
@@ -79,7 +87,7 @@ class WsgiGate:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """WSGI 1."""
-        header = environ.get("HTTP_" + HEADER.upper().replace("-", "_"), "")
+        header = environ.pop("HTTP_" + HEADER.upper().replace("-", "_"), "")
         authorization = environ.get("HTTP_AUTHORIZATION", "")
         if self._secret.is_in(header.encode("latin-1"), authorization.encode("latin-1")):
             answer: Iterable[bytes] = self._app(environ, start_response)
@@ -88,10 +96,14 @@ class WsgiGate:
         return [REFUSAL]
 
 
-def factory() -> AsgiGate | WsgiGate:
+def factory() -> AsgiGate | WsgiGate | UsersGate:
     """MLflow's application behind its gate, configured by the environment of the process."""
     secret = os.environ[SECRET_VARIABLE]
     restrict_to(json.loads(os.environ[ROOTS_VARIABLE]))
+    if USERS_VARIABLE in os.environ:
+        from headrace.bridge.users import application
+
+        return application()
     if find_spec("mlflow.server.fastapi_app") is None:
         from mlflow.server import app as flask_app
 

@@ -19,11 +19,15 @@ _REVISION: Final = re.compile(r'^(down_)?revision(?:: \S+)? = "(\w+)"', re.MULTI
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """The installed mlflow package: its version and the schema it requires."""
+    """The installed mlflow package: its version and the schemas it requires.
+
+    `auth_head` is that of the database of users; "" for a package without it.
+    """
 
     version: str
     head: str
     known_heads: frozenset[str]
+    auth_head: str
     has_asgi_app: bool
 
 
@@ -40,21 +44,34 @@ def installed() -> Package | None:
         return None
     root = Path(places[0])
     revisions, superseded = _revisions(root / "store" / "db_migrations" / "versions")
-    heads = revisions - superseded
+    auth_directory = root / "server" / "auth" / "db" / "migrations" / "versions"
     return Package(
         version=release,
-        head=heads.pop() if len(heads) == 1 else "",
+        head=_head(revisions, superseded),
         known_heads=frozenset(revisions),
+        auth_head=_head(*_revisions(auth_directory)),
         has_asgi_app=(root / "server" / "fastapi_app.py").exists(),
     )
 
 
-def incompatibility(package: Package | None, database_head: str) -> str | None:
-    """Why stock MLflow cannot serve this database, and what to do; None when it can."""
+def incompatibility(
+    package: Package | None, database_head: str, auth_head: str | None = None
+) -> str | None:
+    """Why stock MLflow cannot serve this database, and what to do; None when it can.
+
+    `auth_head` is the schema of the database of users; None on a server without users.
+    """
     if package is None:
         return (
             "MLflow itself serves this route, and it is not installed together with headrace: "
             f"{INSTALL}, then restart headrace."
+        )
+    if package.head == database_head and auth_head not in (None, package.auth_head):
+        # At its start MLflow would migrate the database of users to its own schema.
+        return (
+            f"MLflow itself serves this route, but the installed version {package.version} requires "
+            f"schema {package.auth_head or 'none'} of the database of users, which is at "
+            f"{auth_head}: install a release with that schema, then restart headrace."
         )
     if package.head == database_head:
         return None
@@ -69,6 +86,11 @@ def incompatibility(package: Package | None, database_head: str) -> str | None:
         f"know the database's schema {database_head}: install the release that created it, then "
         "restart headrace."
     )
+
+
+def _head(revisions: set[str], superseded: set[str]) -> str:
+    heads = revisions - superseded
+    return heads.pop() if len(heads) == 1 else ""
 
 
 def _revisions(directory: Path) -> tuple[set[str], set[str]]:

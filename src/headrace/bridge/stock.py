@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from headrace.storage.locations import local_roots
 if TYPE_CHECKING:
     from headrace.bridge.package import Package
     from headrace.bridge.shared_state import SharedState
+    from headrace.bridge.users import AuthDatabase
     from headrace.settings.table import Settings
 
 log = logging.getLogger(__name__)
@@ -49,6 +51,8 @@ FRONT_DOOR: Final = (
     "UVICORN_",
     "WEB_CONCURRENCY",
 )
+# Variables from which anyone who can read the environment of a job could become another user.
+OWN_SECRETS: Final = ("MLFLOW_AUTH_", "MLFLOW_FLASK_SERVER_SECRET_KEY")
 APP_NAME: Final = "headrace-bridge"  # an entry point in pyproject.toml: bridge/gate.py
 FAILED: Final = (
     "MLflow itself serves this route, but it did not start or ended soon after. Its output is "
@@ -60,8 +64,16 @@ SERVER_OPTIONS: Final = f"--log-level warning --timeout-keep-alive {KEEP_ALIVE_S
 class StockProcess:
     """The process of one kind of stock MLflow (with or without job runners), shared by all workers."""
 
-    def __init__(self, settings: Settings, state: SharedState, *, with_jobs: bool) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        state: SharedState,
+        users: AuthDatabase | None = None,
+        *,
+        with_jobs: bool,
+    ) -> None:
         self._settings = settings
+        self._users = users
         self._state = state
         self._with_jobs = with_jobs
         self._tick_s = min(LONGEST_TICK_S, settings.bridge_idle_timeout_s / 4)
@@ -142,7 +154,9 @@ class StockProcess:
         return subprocess.Popen(
             [*watchdog, idle_s, jobs_url, *mlflow],
             pass_fds=(state_fd,),
-            env=environment(self._settings, self._state.secret, with_jobs=self._with_jobs),
+            env=environment(
+                self._settings, self._state.secret, self._users, with_jobs=self._with_jobs
+            ),
             stdin=self._state.watchdog_end,
             start_new_session=True,  # Ctrl+C in a terminal must reach only headrace
         )
@@ -162,9 +176,12 @@ def command(package: Package, port: int, *, with_jobs: bool) -> list[str]:
     return [*server, "--uvicorn-opts", SERVER_OPTIONS] if package.has_asgi_app else server
 
 
-def environment(settings: Settings, secret: str, *, with_jobs: bool) -> dict[str, str]:
+def environment(
+    settings: Settings, secret: str, users: AuthDatabase | None = None, *, with_jobs: bool
+) -> dict[str, str]:
     """The environment of the MLflow process: that of headrace, and the settings of both."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("HEADRACE_", *FRONT_DOOR))}
+    omitted = ("HEADRACE_", *FRONT_DOOR, *OWN_SECRETS)
+    env = {k: v for k, v in os.environ.items() if not k.startswith(omitted)}
     uri = for_sqlalchemy(settings.backend_store_uri)
     registry = for_sqlalchemy(settings.registry_store_uri)
     shared = {
@@ -197,9 +214,24 @@ def environment(settings: Settings, secret: str, *, with_jobs: bool) -> dict[str
         gate.SECRET_VARIABLE: secret,
         gate.ROOTS_VARIABLE: json.dumps(local_roots(settings)),
     }
-    if with_jobs:  # jobs are clients of this MLflow
+    if users is not None:
+        shared |= _users_environment(users, with_jobs=with_jobs)
+    elif with_jobs:  # jobs are clients of this MLflow
         shared |= {"MLFLOW_TRACKING_USERNAME": gate.USER, "MLFLOW_TRACKING_PASSWORD": secret}
     return {name: value for name, value in {**env, **shared}.items() if value}
+
+
+def _users_environment(users: AuthDatabase, *, with_jobs: bool) -> dict[str, str]:
+    found = users._replace(database_uri=for_sqlalchemy(users.database_uri))
+    return {
+        gate.USERS_VARIABLE: json.dumps(found),
+        # headrace has migrated the database and created the admin.
+        "_MLFLOW_AUTH_ADMIN_BOOTSTRAPPED": "true",
+        "_MLFLOW_SGI_NAME": "uvicorn",
+        # MLflow requires a key, for a form that headrace serves. headrace signs tokens with its own.
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(32),
+        gate.JOB_TOKEN_VARIABLE: secrets.token_hex(32) if with_jobs else "",
+    }
 
 
 def for_sqlalchemy(uri: str) -> str:

@@ -18,7 +18,7 @@ from headrace.api.results import Chunks, Disabled, Encoded, NotNative, TextRefus
 from headrace.api.routes import ROUTES
 from headrace.api.tracking.runs import sql as runs_sql
 from headrace.auth.authority import Denied, Unauthenticated
-from headrace.auth.rules import ADMIN, ANYONE
+from headrace.auth.rules import ADMIN, ANYONE, OPEN
 from headrace.commit.group import GroupCommit
 from headrace.commit.reads import BatchedReads
 from headrace.contract.errors import RETRY_AFTER_FROM_OUTAGE, ApiError, ErrorCode, overloaded
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from headrace.api.route import Route
     from headrace.auth.authority import Authority
+    from headrace.auth.rules import Rule
     from headrace.bridge.bridge import Bridge
     from headrace.bridge.shared_state import SharedStates
     from headrace.db.base import Database
@@ -75,10 +76,7 @@ class App:
         counters: CounterTable | None = None,
         authority: Authority | None = None,
     ) -> None:
-        """An `authority` checks the rules of routes.
-
-        Requests for stock MLflow are then refused, because it checks no rules.
-        """
+        """An `authority` checks the rules of routes."""
         self._authority = authority
         self.settings = settings
         self._routes = tuple(routes)
@@ -303,20 +301,30 @@ class App:
     async def _forward(self, request: Request) -> Response | None:
         if self.settings.artifacts_only or sys.platform == "win32":
             return None
-        if self._authority is not None:
-            raise Denied
         if self._bridge is None:
             # Imported here to save start-up time: many servers never use the bridge.
             from headrace.bridge.bridge import Bridge
 
             self._bridge = Bridge(self.settings, self.context.db.schema.head, self._bridge_state)
             self.monitor.watch_bridge = self._bridge.running
+        if self._authority is not None:
+            rule = self._bridge.rule(request)
+            if rule is None:
+                return None
+            await self._check(rule, request, self._authority)
         cell, request.cell = request.cell, BRIDGED_CELL
         foreign = self.security.is_foreign(request.headers)
         answer = await self._bridge.forward(request, foreign=foreign)
         if answer is None:
             request.cell = cell
         return answer
+
+    async def _check(self, rule: Rule, request: Request, authority: Authority) -> None:
+        """Raise as `Authority.admit`, before a request is forwarded."""
+        if request.caller is not None:
+            await authority.admit(rule, request.caller, request.fields())
+        elif rule is not OPEN:
+            raise Unauthenticated
 
 
 def create_app(

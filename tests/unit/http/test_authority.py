@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -18,9 +19,6 @@ from headrace.http.messages import Request, Response
 from headrace.http.router import Endpoint, Router
 from headrace.monitor.monitor import layout_of
 from headrace.settings.load import load
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 JSON = {"host": "localhost", "content-type": "application/json", "x-user": "ann"}
 
@@ -55,13 +53,19 @@ class Scripted:
             raise Denied
         return UNRESTRICTED
 
-    def forwarded(self, caller: Caller) -> Mapping[str, str]:
-        """Nothing is forwarded."""
-        return {}
+
+class Denying(Scripted):
+    """Admits nobody."""
+
+    async def admit(self, rule: Rule, caller: Caller, req: Any) -> Access:
+        """Refuse."""
+        raise Denied
 
 
 class NoContext:
-    """Stands for the context, which no handler here uses."""
+    """Stands for the context, of which only the schema of the database is used here."""
+
+    db = SimpleNamespace(schema=SimpleNamespace(head=""))
 
     def on_behalf_of(self, access: Access) -> NoContext:
         """This context."""
@@ -168,9 +172,24 @@ async def test_every_route_is_judged_even_an_open_one() -> None:
     assert authority.judged == [("ann", [])]
 
 
-async def test_no_request_goes_to_stock_unchecked() -> None:
-    answer = await Served(Scripted()).ask("GET", "/api/3.0/mlflow/traces/t-1")
-    assert answer.status == 403
+@pytest.mark.parametrize(
+    ("path", "status"), [("/api/3.0/mlflow/traces/t-1", 403), ("/no/such/path", 403)]
+)
+async def test_no_request_goes_to_stock_unchecked(path: str, status: int) -> None:
+    assert (await Served(Denying()).ask("GET", path)).status == status
+
+
+async def test_no_anonymous_request_goes_to_stock() -> None:
+    served = Served(Scripted())
+    for method, path in (
+        ("GET", "/api/3.0/mlflow/traces/t-1"),
+        ("POST", "/gateway/mlflow/v1/chat/completions"),
+        ("HEAD", "/ajax-api/3.0/jobs/j-1"),
+        ("PUT", "/ajax-api/3.0/jobs/j-1"),
+    ):
+        request = Request(method, path, "", {"host": "localhost"})
+        served.app.route(request)
+        assert (await served.app.dispatch(request)).status == 401
 
 
 async def test_without_users_nothing_is_judged() -> None:
