@@ -24,6 +24,7 @@ from headrace.artifacts import handlers as files
 from headrace.auth.rules import (
     ADMIN,
     ANYONE,
+    METRICS,
     OPEN,
     Need,
     artifact,
@@ -63,7 +64,7 @@ ROUTES: tuple[Route, ...] = (
     Raw("GET", "/version", probes.version, ANYONE),
     Raw("GET", "/livez", probes.livez, OPEN),
     Raw("GET", "/readyz", probes.readyz, OPEN),
-    Raw("GET", "/metrics", probes.metrics, ANYONE),
+    Raw("GET", "/metrics", probes.metrics, METRICS),
     Raw("GET", "/openapi.json", web.openapi, ANYONE),
     Route("GET", "/api/3.0/mlflow/server-info", info.server_info, OPEN),
     Route("GET", "/api/3.0/mlflow/workspaces", workspaces.refuse_all, scoped("workspace")),

@@ -106,6 +106,12 @@ class Anyone(Rule):
     __slots__ = ()
 
 
+class Metrics(Anyone):
+    """Every logged-in user, and whoever sends the token for `/metrics`."""
+
+    __slots__ = ()
+
+
 class Admin(Rule):
     """Only admins."""
 
@@ -160,6 +166,7 @@ class Judged(Rule):
 
 OPEN: Final = Open()
 ANYONE: Final = Anyone()
+METRICS: Final = Metrics()
 ADMIN: Final = Admin()
 
 

@@ -234,6 +234,8 @@ class App:
 
     def _error_response(self, request: Request, error: Exception) -> Response:
         """The answer to a request that raised."""
+        if self._authority is not None:
+            self._authority.refused(request, self._route_of(request), request.caller, error)
         if isinstance(error, ApiError):
             return self._refusal(error)
         if isinstance(error, Unauthenticated):
@@ -259,9 +261,13 @@ class App:
 
     def log_failure(self, request: Request, error: Exception, when: str = "") -> None:
         """Log an unexpected error: route and traceback, without values of the request."""
-        cells = self.monitor.layout.cells
-        route = next(path for (_, path), cell in cells.items() if cell == request.cell)
+        route = self._route_of(request)
         log.error("%s %s failed%s", request.method, route, when, exc_info=redacted(error))
+
+    def _route_of(self, request: Request) -> str:
+        """The path of the route table that the request is counted under."""
+        cells = self.monitor.layout.cells
+        return next(path for (_, path), cell in cells.items() if cell == request.cell)
 
     def _refusal(self, error: ApiError) -> Response:
         retry_after_s = error.retry_after_s
@@ -317,6 +323,8 @@ class App:
         answer = await self._bridge.forward(request, foreign=foreign)
         if answer is None:
             request.cell = cell
+        elif answer.status == Denied.status and self._authority is not None:
+            self._authority.refused(request, self._route_of(request), request.caller, Denied())
         return answer
 
     async def _check(self, rule: Rule, request: Request, authority: Authority) -> None:

@@ -32,7 +32,8 @@ class TooLong(ApiError):
 
 
 class Request:
-    """One HTTP request. `headers` has lower-case names, and the first value of a repeated header.
+    """One HTTP request. `headers` has lower-case names, and the first value of a repeated header
+    (as `Repeated`).
 
     `path` is percent-decoded once and has no static prefix; `target` is the raw request target
     (path and query, still encoded, with the prefix). `App.route` sets `endpoint` and `path_args`,

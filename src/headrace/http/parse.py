@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import httptools
 
+from headrace.auth.authority import Repeated
 from headrace.contract.errors import ApiError
 from headrace.http.messages import Request
 
@@ -72,11 +73,16 @@ def lower(name: bytes) -> str:
 
 
 def add_header(headers: dict[str, str], name: str, value: str) -> None:
-    """Add a header with a lower-case name; the first value counts. Raises RejectedRequest for a second Host."""
+    """Add a header with a lower-case name; of further values only their existence is kept.
+
+    Raises RejectedRequest for a second Host.
+    """
     if name not in headers:
         headers[name] = value
     elif name == "host":
         raise RejectedRequest(400, "The request has more than one Host header.")
+    else:
+        headers[name] = Repeated(headers[name])
 
 
 class Parser:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import time
 from typing import Final
 
 TEXT_FORMAT: Final = "%(asctime)s.%(msecs)03dZ %(levelname)-7s %(name)s: %(message)s"
+_PLAIN: Final = re.compile(r"[!#-<>-~]*", re.ASCII)  # no space, quote or equals sign
 TIME_FORMAT: Final = "%Y-%m-%dT%H:%M:%S"
 
 
@@ -22,7 +24,9 @@ class TextLines(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Format the line without its traceback."""
         fields: dict[str, object] = getattr(record, "fields", {})
-        return super().formatMessage(record) + "".join(f" {k}={v}" for k, v in fields.items())
+        return super().formatMessage(record) + "".join(
+            f" {name}={_shown(value)}" for name, value in fields.items()
+        )
 
 
 class JsonLines(TextLines):
@@ -41,6 +45,12 @@ class JsonLines(TextLines):
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)
+
+
+def _shown(value: object) -> str:
+    """A value of a field, in quotes if it could be taken for several fields or lines."""
+    text = str(value)
+    return text if _PLAIN.fullmatch(text) else json.dumps(text)
 
 
 def configure(level: str, style: str) -> None:

@@ -37,6 +37,7 @@ class Scripted:
     def __init__(self, *denied: str) -> None:
         self.denied = set(denied)
         self.judged: list[tuple[str | None, list[str]]] = []
+        self.refusals: list[tuple[str, str | None, type[Exception]]] = []
 
     async def identify(self, rule: Rule, head: Head) -> Caller:
         """The name in a header."""
@@ -52,6 +53,10 @@ class Scripted:
         if self.denied.intersection(ids):
             raise Denied
         return UNRESTRICTED
+
+    def refused(self, head: Head, route: str, caller: Caller | None, error: Exception) -> None:
+        """Keep what would be logged."""
+        self.refusals.append((route, None if caller is None else caller.name, type(error)))
 
 
 class Denying(Scripted):
@@ -164,6 +169,19 @@ async def test_a_request_without_credentials_is_refused_before_its_body_is_read(
     assert answer.status == 401
     assert ("www-authenticate", 'Basic realm="mlflow"') in answer.headers
     assert not authority.judged
+
+
+async def test_refused_requests_are_logged_with_their_route_and_caller() -> None:
+    authority = Scripted("m-path")
+    served = Served(authority)
+    await served.ask("POST", "/models/m-path/move", "", {})
+    anonymous = Request("GET", "/models/m-path", "", {"host": "localhost"})
+    served.app.route(anonymous)
+    await served.app.dispatch(anonymous)
+    assert authority.refusals == [
+        ("/models/{model_id}/move", "ann", Denied),
+        ("/models/{model_id}", None, Unauthenticated),
+    ]
 
 
 async def test_every_route_is_judged_even_an_open_one() -> None:

@@ -1,0 +1,246 @@
+"""Login: who sends a request, by its headers. Passwords are verified, remembered and limited here."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hmac
+import secrets
+from typing import TYPE_CHECKING, Final, Protocol
+
+from headrace.auth.authority import Caller, Unauthenticated
+from headrace.auth.failures import Failures, TooManyFailures
+from headrace.auth.passwords import Remembered
+from headrace.auth.rules import METRICS, OPEN
+from headrace.auth.tokens import PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from headrace.auth.authority import Account, Head
+    from headrace.auth.origins import Origins
+    from headrace.auth.passwords import Passwords
+    from headrace.auth.rules import Rule
+    from headrace.auth.tokens import Tokens
+
+NOBODY: Final = Caller(None)
+GATEWAY: Final = "/gateway/"
+# On the gateway's routes, Authorization may be the key of the provider behind it.
+GATEWAY_HEADER: Final = "x-mlflow-authorization"
+# The password of MLflow's admins until 3.16.0. It is public, so no admin may use it.
+PUBLISHED_PASSWORD: Final = "password1234"
+
+
+class Method(Protocol):
+    """One kind of credentials."""
+
+    async def identify(self, head: Head) -> Caller | None:
+        """The sender, or None if the head has no credentials of this kind.
+
+        Raises Unauthenticated for credentials that are not valid, ApiError as
+        `Authority.identify`.
+        """
+
+
+class Login:
+    """Identifies the sender of a request by the first of several methods that applies."""
+
+    def __init__(self, methods: Sequence[Method], metrics_token: str = "") -> None:
+        self._methods = tuple(methods)
+        self._metrics_token = metrics_token
+
+    async def identify(self, rule: Rule, head: Head) -> Caller:
+        """See `Authority.identify`."""
+        if rule is OPEN:
+            return NOBODY
+        if rule is METRICS and has_token(head, self._metrics_token):
+            return NOBODY
+        for method in self._methods:
+            caller = await method.identify(head)
+            if caller is not None:
+                return caller
+        raise Unauthenticated
+
+
+def has_token(head: Head, expected: str) -> bool:
+    """Whether the request has this bearer token. An empty one is in no request."""
+    kind, value = split(head.headers.get("authorization", ""))
+    return bool(
+        kind == "bearer" and expected and hmac.compare_digest(value.encode(), expected.encode())
+    )
+
+
+def split(authorization: str) -> tuple[str, str]:
+    """The scheme of a header in lower case, and the rest."""
+    scheme, _, rest = authorization.partition(" ")
+    return scheme.lower(), rest.strip(" \t")
+
+
+class Authorization:
+    """Reads the header Authorization: a password (Basic) or a token (Bearer)."""
+
+    def __init__(
+        self,
+        passwords: PasswordLogin,
+        tokens: Tokens,
+        foreign_token: Callable[[str], Awaitable[Caller]] | None = None,
+    ) -> None:
+        """`foreign_token` reads bearer tokens that are not ours, and raises as `Method.identify`."""
+        self._passwords = passwords
+        self._tokens = tokens
+        self._foreign_token = foreign_token
+
+    async def identify(self, head: Head) -> Caller | None:
+        """See `Method.identify`."""
+        headers = head.headers
+        value = headers.get("authorization", "")
+        if head.path.startswith(GATEWAY):
+            value = headers.get(GATEWAY_HEADER) or value
+        if not value:
+            return None
+        scheme, credentials = split(value)
+        if scheme == "basic":
+            return await self._passwords.identify(credentials, head)
+        if scheme != "bearer":
+            raise Unauthenticated("unknown scheme of Authorization")
+        if credentials.startswith(PREFIX):
+            return self._tokens.read(credentials)
+        if self._foreign_token is None:
+            raise Unauthenticated("unknown token")
+        return await self._foreign_token(credentials)
+
+
+class PasswordLogin:
+    """Verifies names and passwords."""
+
+    def __init__(
+        self,
+        read_account: Callable[[str], Awaitable[Account | None]],
+        passwords: Passwords,
+        origins: Origins,
+        failures: Failures | None = None,
+    ) -> None:
+        """`read_account` reads the row of a user by name."""
+        self._read_account = read_account
+        self._passwords = passwords
+        self._origins = origins
+        self._failures = failures or Failures()
+        self._key = secrets.token_bytes(32)
+        self._right = Remembered()
+        # Wrong passwords are remembered too: a client that repeats one learns nothing, so it
+        # neither costs a hash nor counts as another guess.
+        self._wrong = Remembered()
+        self._existing = Remembered()  # names of users, for the log
+        self._checks: dict[bytes, asyncio.Task[str]] = {}
+
+    async def identify(self, credentials: str, head: Head) -> Caller:
+        """The sender of a request with these credentials in base64. Raises as `Method.identify`."""
+        try:
+            content = base64.b64decode(credentials, validate=True)
+            name, _, password = content.decode().partition(":")
+        except ValueError:
+            raise Unauthenticated("malformed Basic credentials") from None
+        key = hmac.digest(self._key, content, "sha256")
+        stored = self._right.get(key)
+        if stored is None:
+            address = self._origins.address(head)
+            stored = await self._shared_check(key, name, password, address)
+        return PasswordCaller(name, password, key, stored, head, self)
+
+    async def confirm(self, caller: PasswordCaller, account: Account | None) -> None:
+        """Check credentials whose account is not as it was when they were verified."""
+        if self._right.get(caller.key) == caller.stored and (
+            account is None or account.password_hash != caller.stored
+        ):
+            self._right.forget(caller.key)
+        if account is None:
+            raise Unauthenticated("unknown user")
+        if account.is_admin and caller.password == PUBLISHED_PASSWORD:
+            raise Unauthenticated("the published default password of admins", caller.name)
+        if self._right.get(caller.key) != account.password_hash:
+            address = self._origins.address(caller.head)
+            await self._shared_check(caller.key, caller.name or "", caller.password, address)
+
+    async def _shared_check(self, key: bytes, name: str, password: str, address: str) -> str:
+        """As `_check`; requests with equal credentials share one check."""
+        task = self._checks.get(key)
+        if task is None:
+            check = self._check(key, name, password, address)
+            task = self._checks[key] = asyncio.get_running_loop().create_task(check)
+            task.add_done_callback(lambda done: self._end(key, done))
+        # The task goes on for the others when one of the clients leaves.
+        return await asyncio.shield(task)
+
+    def _end(self, key: bytes, task: asyncio.Task[str]) -> None:
+        del self._checks[key]
+        if not task.cancelled():
+            task.exception()  # nobody may be left to receive it
+
+    async def _check(self, key: bytes, name: str, password: str, address: str) -> str:
+        """Verify credentials that are not remembered; returns the stored hash that they match."""
+        if key in self._wrong:
+            stored = await self._stored(name)
+            if stored == self._wrong.get(key):
+                raise self._failure(name, stored)
+        try:
+            self._failures.begin(name, address)
+        except TooManyFailures as refusal:
+            refusal.name = name if _key(name) in self._existing else None
+            raise
+        matches = True  # so that it does not count if the database or a thread fails
+        try:
+            stored = await self._stored(name)
+            matches = await self._passwords.matches(stored, password)
+        finally:
+            if matches:
+                self._failures.succeed(name, address)
+        if not matches or stored is None:
+            self._wrong.put(key, stored)
+            raise self._failure(name, stored)
+        self._right.put(key, stored)
+        return stored
+
+    async def _stored(self, name: str) -> str | None:
+        """The stored hash of a user; None if there is no such user."""
+        if "\0" in name:
+            return None  # PostgreSQL cannot even be asked for it
+        account = await self._read_account(name)
+        if account is None:
+            return None
+        self._existing.put(_key(name), "")
+        return account.password_hash or ""
+
+    @staticmethod
+    def _failure(name: str, stored: str | None) -> Unauthenticated:
+        if stored is None:
+            return Unauthenticated("unknown user")
+        return Unauthenticated("wrong password", name)
+
+
+def _key(name: str) -> bytes:
+    return name[:255].encode()
+
+
+class PasswordCaller(Caller):
+    """The sender of a request with a password that was verified against the hash `stored`."""
+
+    __slots__ = ("_login", "head", "key", "password", "stored")
+
+    def __init__(
+        self, name: str, password: str, key: bytes, stored: str, head: Head, login: PasswordLogin
+    ) -> None:
+        super().__init__(name)
+        self.head = head
+        self.password = password
+        self.key = key
+        self.stored = stored
+        self._login = login
+
+    async def confirm(self, account: Account | None) -> None:
+        """Verify the password again if the stored hash has changed. See `Caller.confirm`."""
+        if (
+            account is None
+            or account.password_hash != self.stored
+            or (account.is_admin and self.password == PUBLISHED_PASSWORD)
+        ):
+            await self._login.confirm(self, account)
