@@ -26,6 +26,8 @@ TABLE = (
 VARIABLE = re.compile(r"(MLFLOW|HEADRACE)_[A-Z_]+")
 OTHER_VARIABLES = {
     "MLFLOW_WORKSPACE",  # of clients; headrace refuses it
+    "MLFLOW_AUTH_ADMIN_USERNAME",  # replace keys of the configuration of users, even when empty
+    "MLFLOW_AUTH_ADMIN_PASSWORD",
     "HEADRACE_TEST_",  # the prefix of the test suite's variables
     "HEADRACE_UPGRADE_URI",  # passes a URI to a child process
     "MLFLOW_ENABLE_REMOTE_ASSISTANT",  # stock MLflow reads it; the bridge starts stock only if it is set

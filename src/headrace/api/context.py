@@ -17,6 +17,7 @@ from headrace.storage.locations import Locations
 
 if TYPE_CHECKING:
     from headrace.api.route import Route
+    from headrace.auth.open import Accounts
     from headrace.monitor.monitor import Monitor
 
 
@@ -53,6 +54,7 @@ class Context:
         monitor: Monitor | None = None,
         webhooks: Webhooks | None = None,
         routes: tuple[Route, ...] = (),
+        accounts: Accounts | None = None,
     ) -> None:
         self.db = db
         self.writer = writer
@@ -64,6 +66,7 @@ class Context:
         self.readiness = Readiness(db)
         self.shared = SharedReads()
         self._monitor = monitor
+        self._accounts = accounts
         self.access: Access = UNRESTRICTED
 
     def on_behalf_of(self, access: Access) -> Context:
@@ -78,6 +81,12 @@ class Context:
         assert self._monitor is not None, "only a server has counters"
         return self._monitor
 
+    @property
+    def accounts(self) -> Accounts:
+        """The database of users. Only a server with users has it."""
+        assert self._accounts is not None, "a server without users"
+        return self._accounts
+
     def announce(
         self, event: Event | None, data: Mapping[str, Any], prompt_event: Event | None = None
     ) -> None:
@@ -91,4 +100,6 @@ class Context:
             await self.webhooks.close()
         await self.writer.close()
         await self.db.close()
+        if self._accounts is not None:
+            await self._accounts.close()
         self.artifacts.close()

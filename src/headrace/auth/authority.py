@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
+    from headrace.api.context import Context
     from headrace.auth.access import Access
     from headrace.auth.rules import Rule
 
@@ -90,6 +91,10 @@ class Caller:
 
 class Authority(Protocol):
     """Knows the users and their grants."""
+
+    def start(self, ctx: Context) -> None:
+        """Take the databases (`ctx.accounts`, `ctx.db`), which are open now. Called once."""
+        ...
 
     async def identify(self, rule: Rule, head: Head) -> Caller:
         """The sender of a request, before its body is read; to be confirmed by `admit`.

@@ -5,15 +5,20 @@ Imports inside functions keep the other commands, such as `headrace --version`, 
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from headrace.commands.options import SettingsCommand, resolve
 from headrace.commands.output import print_table
-from headrace.settings.kinds import shown
+from headrace.settings.kinds import SettingError, shown
 from headrace.settings.table import SETTINGS
+from headrace.settings.validate import validate_server
+
+if TYPE_CHECKING:
+    from headrace.settings.auth import AuthSettings
 
 
 @click.command(cls=SettingsCommand)
@@ -30,6 +35,10 @@ def server(**flags: Any) -> None:
     resolution = resolve(flags)
     for note in resolution.notes:
         click.echo(f"headrace: {note}", err=True)
+    try:
+        validate_server(resolution.settings)
+    except SettingError as exc:
+        raise click.UsageError(str(exc)) from exc
     from headrace.commands import start
     from headrace.server.listening import CannotStart
 
@@ -52,9 +61,19 @@ def show_config(**flags: Any) -> None:
         value = getattr(resolution.settings, setting.name)
         text = setting.default_text if value is None and setting.default_text else shown(value)
         rows.append((setting.name, text, resolution.sources[setting.name]))
+    rows += _auth_rows(resolution.settings.auth)
     print_table(("setting", "value", "from"), rows)
     for note in resolution.notes:
         click.echo(f"headrace: {note}", err=True)
+
+
+def _auth_rows(auth: AuthSettings | None) -> list[tuple[str, str, str]]:
+    """The values of the configuration of users."""
+    if auth is None:
+        return []
+    keys = [f.name for f in dataclasses.fields(auth) if f.name not in ("source", "notes")]
+    origin = auth.source or "default"
+    return [(f"auth.{key}", shown(getattr(auth, key)), origin) for key in keys]
 
 
 @click.command()

@@ -9,7 +9,7 @@ import logging
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from headrace.db import uri
 from headrace.db.schema import sqlite as sqlite_schema
@@ -18,11 +18,13 @@ from headrace.db.sqlite.connection import connect
 
 if TYPE_CHECKING:
     from headrace.db.base import Database, Schema
+    from headrace.db.schema.auth import AuthFacts
     from headrace.db.sqlite.direct import DirectSqlite
     from headrace.settings.table import Settings
 
 
 log = logging.getLogger(__name__)
+USERS_CONNECTIONS: Final = 2  # for lists, to a PostgreSQL database of users only
 
 
 def default_location(settings: Settings) -> str:
@@ -51,6 +53,67 @@ def open_direct(settings: Settings) -> DirectSqlite:
     target = uri.parse(settings.backend_store_uri)
     synchronous = settings.sqlite_synchronous.upper()
     return DirectSqlite(target.path, _prepare_sqlite(settings, target), synchronous=synchronous)
+
+
+async def open_users(
+    settings: Settings, users_uri: str, tracking: Database
+) -> tuple[Database, AuthFacts]:
+    """The database with the tables of users, which are made if it has none.
+
+    It is `tracking` if the URI names the same database, in whatever spelling. Raises
+    `UnusableDatabase` or `UriError` when it cannot be served.
+    """
+    target = uri.parse(users_uri)
+    if target.dialect == "sqlite":
+        return _open_sqlite_users(settings, target, tracking)
+    return await _open_postgres_users(settings, target, tracking)
+
+
+def _open_sqlite_users(
+    settings: Settings, target: uri.Target, tracking: Database
+) -> tuple[Database, AuthFacts]:
+    path = target.path
+    synchronous = settings.sqlite_synchronous.upper()
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)  # as stock MLflow does
+        with closing(connect(path, read_only=False, synchronous=synchronous)) as connection:
+            facts = sqlite_schema.prepare_users(connection, target.shown)
+            journal.start_wal(connection, path)
+    except sqlite3.Error as error:
+        raise sqlite_schema.explained(error, target.shown) from error
+    ours = uri.parse(settings.backend_store_uri)
+    if ours.dialect == "sqlite" and Path(ours.path).samefile(path):
+        return tracking, facts
+    from headrace.db.sqlite.database import SqliteDatabase
+
+    return SqliteDatabase(path, facts, readers=1, synchronous=synchronous), facts
+
+
+async def _open_postgres_users(
+    settings: Settings, target: uri.Target, tracking: Database
+) -> tuple[Database, AuthFacts]:
+    from headrace.db.postgres import database as postgres
+    from headrace.db.postgres.connection import first_connection
+    from headrace.db.schema import postgres as schema
+
+    limit_s = postgres.STATEMENT_TIMEOUT_S
+    async with (
+        schema.explained(target.shown),
+        first_connection(target, settings.postgres_pooler, limit_s) as (connector, connection),
+    ):
+        facts = await schema.prepare_users(connection, target.shown)
+        theirs = await schema.identity(connection)
+    ours = uri.parse(settings.backend_store_uri)
+    if ours.dialect == "postgres":
+        if ours.connect_args == target.connect_args:
+            return tracking, facts
+        async with (
+            schema.explained(ours.shown),
+            first_connection(ours, settings.postgres_pooler, limit_s) as (_, connection),
+        ):
+            if theirs is not None and await schema.identity(connection) == theirs:
+                return tracking, facts
+    return postgres.PostgresDatabase(connector, facts, pool_size=USERS_CONNECTIONS), facts
 
 
 def _open_sqlite(settings: Settings, target: uri.Target) -> Database:

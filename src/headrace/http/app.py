@@ -39,6 +39,7 @@ from headrace.http.workspaces import WORKSPACE, check_workspace
 from headrace.monitor.layout import BRIDGED_CELL, REFUSED_CELL
 from headrace.monitor.monitor import Monitor, counter_table_for, layout_of
 from headrace.monitor.redacted import redacted
+from headrace.settings.kinds import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -119,6 +120,12 @@ class App:
             db, writer = request_log.timed(db, writer)
             self._encode = request_log.encode
             self.dispatch = request_log.dispatch
+        accounts = None
+        if self.settings.auth is not None:
+            # Imported here to save start-up time: many servers have no users.
+            from headrace.auth.open import open_accounts
+
+            accounts = await open_accounts(self.settings, db)
         self.context = Context(
             db,
             writer,
@@ -127,7 +134,10 @@ class App:
             monitor=self.monitor,
             webhooks=Deliveries(db, self.settings),
             routes=self._routes,
+            accounts=accounts,
         )
+        if self._authority is not None:
+            self._authority.start(self.context)
         if request_log is not None:
             request_log.time_reads(self.context)
         self.monitor.start(db, writer)
@@ -344,7 +354,20 @@ def create_app(
 
     The forked processes of one server share `bridge_state` and `counters`.
     """
-    return App(settings, ROUTES, bridge_state=bridge_state, counters=counters)
+    return App(
+        settings,
+        ROUTES,
+        bridge_state=bridge_state,
+        counters=counters,
+        authority=_authority_of(settings),
+    )
+
+
+def _authority_of(settings: Settings) -> Authority | None:
+    """The authority of a server with users, whose database `App.start` opens."""
+    if settings.auth is None:
+        return None
+    raise SettingError("--app-name basic-auth is not complete yet: everyone would have access.")
 
 
 def error_response(error: ApiError, retry_after_s: int | None = None) -> Response:

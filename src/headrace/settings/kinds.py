@@ -248,11 +248,10 @@ def json_object(value: str) -> str:
 
 def application(value: str) -> str:
     """Check the name of the application. Any other one may exist to authenticate users."""
-    if value != "headrace":
+    if value not in ("headrace", "basic-auth"):
         raise ValueError(
-            f"headrace does not run the application '{value}'. Without an application such as "
-            "basic-auth, everyone would have access. Put an authenticating proxy in front of "
-            "headrace, or use `mlflow server --app-name`"
+            f"headrace does not run the application '{value}': without it, everyone might have "
+            "access. Use --app-name basic-auth, or `mlflow server --app-name`"
         )
     return value
 

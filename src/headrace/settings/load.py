@@ -9,9 +9,10 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from headrace.contract.file_names import from_native
+from headrace.settings.auth import CONFIG_PATH, read_auth
 from headrace.settings.defaults import default_uri
 from headrace.settings.table import SETTINGS, Settings
-from headrace.settings.validate import validate, warnings
+from headrace.settings.validate import BASIC_AUTH_APP, validate, validate_server, warnings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +60,8 @@ def resolve(flags: Mapping[str, str | bool | None], environ: Mapping[str, str]) 
             sources[setting.name] = "default"
     if sources["backend_store_uri"] == "default" and not values.get("artifacts_only"):
         values["backend_store_uri"] = default_uri()
+    if values.get("app_name") == BASIC_AUTH_APP:
+        values["auth"] = read_auth(values.get("auth_config_path"), environ)
     settings = Settings(**values)
     validate(settings, environ)
     return Resolution(settings, sources, tuple(warnings(settings, sources, environ)))
@@ -68,13 +71,18 @@ def load_handed_over(environ: Mapping[str, str]) -> Settings:
     """Return the settings of an application that another server runs.
 
     `mlflow server --app-name headrace` passes its resolved options in variables of its own and
-    omits those of switches that are off. Under any other server this is `load` without flags.
+    omits those of switches that are off. Under any other server there are no flags. A configuration
+    of users (MLFLOW_AUTH_CONFIG_PATH) switches users on.
     """
-    if "_MLFLOW_SERVER_FILE_STORE" not in environ:
-        return load({}, environ)
     flags: dict[str, str | bool | None] = {}
-    for setting in SETTINGS:
-        if setting.handed_over:
-            text = environ.get(setting.handed_over)
-            flags[setting.name] = text == "true" if setting.kind.is_switch else text
-    return load(flags, environ)
+    if "_MLFLOW_SERVER_FILE_STORE" in environ:
+        for setting in SETTINGS:
+            if setting.handed_over:
+                text = environ.get(setting.handed_over)
+                flags[setting.name] = text == "true" if setting.kind.is_switch else text
+    if environ.get(CONFIG_PATH) and not environ.get("HEADRACE_APP_NAME"):
+        # The command line has no place for it: its --app-name is headrace.
+        flags["app_name"] = BASIC_AUTH_APP
+    settings = load(flags, environ)
+    validate_server(settings)
+    return settings

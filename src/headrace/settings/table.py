@@ -7,7 +7,7 @@ of settings end in their unit. `load` makes a `Settings` from flags and environm
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from headrace.settings.defaults import DEFAULT_URI, absolute, default_artifact_root
 from headrace.settings.kinds import (
@@ -28,7 +28,11 @@ from headrace.settings.kinds import (
 )
 from headrace.settings.rules import RULES, RuleSettings
 from headrace.settings.unsupported import UNSUPPORTED
+from headrace.settings.users import USERS
 from headrace.settings.webhooks import WEBHOOKS
+
+if TYPE_CHECKING:
+    from headrace.settings.auth import AuthSettings
 
 STORAGE: Final = "Storage"
 NETWORK: Final = "Network"
@@ -42,6 +46,9 @@ class Settings(RuleSettings):
 
     Empty values of `registry_store_uri` and `default_artifact_root` are replaced by their defaults.
     """
+
+    # The configuration of users; None in a server without users. No row: `load` sets it.
+    auth: AuthSettings | None = None
 
     # Storage
     backend_store_uri: str = row(
@@ -405,7 +412,7 @@ class Settings(RuleSettings):
 
 
 # Inherited fields come first in a dataclass, but these topics belong at the end of every list.
-_LAST_TOPICS: Final = (RULES, WEBHOOKS, UNSUPPORTED)
+_LAST_TOPICS: Final = (USERS, RULES, WEBHOOKS, UNSUPPORTED)
 
 
 def _rank(field: dataclasses.Field[Any]) -> int:
@@ -415,5 +422,5 @@ def _rank(field: dataclasses.Field[Any]) -> int:
 
 SETTINGS: Final = tuple(
     Setting(name=field.name, default=field.default, **field.metadata)
-    for field in sorted(dataclasses.fields(Settings), key=_rank)
+    for field in sorted((f for f in dataclasses.fields(Settings) if f.metadata), key=_rank)
 )

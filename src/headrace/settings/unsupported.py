@@ -13,7 +13,6 @@ from headrace.settings.kinds import (
     TEXT,
     URI,
     Kind,
-    application,
     existing_file,
     integer,
     row,
@@ -103,13 +102,6 @@ class UnsupportedSettings:
         flags="--enable-workspaces/--disable-workspaces",
         env="MLFLOW_ENABLE_WORKSPACES",
         help="Separate tenants by workspace. Refused, because headrace would show all data to all users.",
-    )
-    app_name: str | None = row(
-        UNSUPPORTED,
-        None,
-        Kind("NAME", application),
-        flags="--app-name",
-        help="Another application, such as basic-auth. Refused, because everyone would have access.",
     )
     sqlalchemy_pool_size: str | None = row(
         UNSUPPORTED,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from headrace.db.uri import parse
+from headrace.settings.auth import CONFIG_PATH
 from headrace.settings.defaults import DEFAULT_URI, FILE_STORE, dialect_of, same_database
 from headrace.settings.kinds import SettingError
 from headrace.settings.masking import masked
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 TLS_OPTIONS: Final = ("--ssl", "--certfile", "--keyfile")  # of uvicorn and gunicorn
 TEST_VARIABLES: Final = "HEADRACE_TEST_"  # read by the test suite, not by the server
+BASIC_AUTH_APP: Final = "basic-auth"
 ANY_PAGE: Final = "any web page that a user opens can read and change this server's data"
 
 
@@ -49,6 +51,21 @@ def validate(settings: Settings, environ: Mapping[str, str]) -> None:
         )
 
 
+def validate_server(settings: Settings) -> None:
+    """Raise SettingError if a server with these settings must not start. Other commands may run."""
+    if settings.app_name is not None and settings.dev:
+        raise SettingError("'--dev' cannot be used with '--app-name'.")
+    if settings.auth is None:
+        return
+    if not settings.secret_key:
+        raise SettingError(
+            "A server with users needs a secret key, which signs its forms, cookies and tokens. Set "
+            "MLFLOW_FLASK_SERVER_SECRET_KEY to a long random text, the same for all servers of "
+            "the database."
+        )
+    parse(settings.auth.database_uri)
+
+
 def warnings(
     settings: Settings, sources: Mapping[str, str], environ: Mapping[str, str]
 ) -> Iterator[str]:
@@ -74,6 +91,7 @@ def warnings(
             f"{sources['workers']} {settings.workers} has no effect: one process serves a SQLite "
             "file. It takes effect on PostgreSQL."
         )
+    yield from _user_warnings(settings)
     if settings.disable_security_middleware:
         yield f"security checks are off: {ANY_PAGE}."
     elif _lists_all(settings.allowed_hosts):
@@ -90,6 +108,15 @@ def warnings(
             and not name.startswith(TEST_VARIABLES)
         ):
             yield f"{name} is not a setting; `headrace config` lists the settings."
+
+
+def _user_warnings(settings: Settings) -> Iterator[str]:
+    if settings.auth is not None:
+        yield from settings.auth.notes
+    elif settings.auth_config_path is not None:
+        yield (
+            f"{CONFIG_PATH} has no effect without --app-name basic-auth: everyone may do everything."
+        )
 
 
 def uri_warnings(settings: Settings) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -19,6 +19,9 @@ from headrace.http.messages import Request, Response
 from headrace.http.router import Endpoint, Router
 from headrace.monitor.monitor import layout_of
 from headrace.settings.load import load
+
+if TYPE_CHECKING:
+    from headrace.api.context import Context
 
 JSON = {"host": "localhost", "content-type": "application/json", "x-user": "ann"}
 
@@ -38,6 +41,9 @@ class Scripted:
         self.denied = set(denied)
         self.judged: list[tuple[str | None, list[str]]] = []
         self.refusals: list[tuple[str, str | None, type[Exception]]] = []
+
+    def start(self, ctx: Context) -> None:
+        """Needs no database."""
 
     async def identify(self, rule: Rule, head: Head) -> Caller:
         """The name in a header."""

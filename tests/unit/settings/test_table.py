@@ -53,6 +53,7 @@ def two_values(setting: Setting) -> tuple[str, str]:
         ("8MiB", "9437184"),
         (__file__, defaults.__file__),
         PREFIXES,
+        ("headrace", "basic-auth"),
     )
     for pair in pairs:
         try:
@@ -113,7 +114,7 @@ def test_a_variable_set_to_nothing_is_not_set(setting: Setting) -> None:
         ("sqlite_readers", "0", "0 is not in the range"),
         ("secrets_cache_ttl_s", "5", "5 is not in the range 10 to 300"),
         ("trace_archival_config", "nowhere.yaml", "the file 'nowhere.yaml' does not exist"),
-        ("app_name", "basic-auth", "everyone would have access"),
+        ("app_name", "sso", "everyone might have access"),
     ],
 )
 def test_a_wrong_flag_is_reported_with_its_name(name: str, text: str, says: str) -> None:

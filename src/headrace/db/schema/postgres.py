@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 import asyncpg
 from asyncpg import exceptions as pg
 
-from headrace.db.schema import heads, seed
+from headrace.db.schema import auth, heads, seed
+from headrace.db.schema.auth import AuthFacts
 from headrace.db.schema.facts import (
     STAMP,
     Columns,
@@ -40,6 +41,10 @@ _COLUMNS: Final = """
                       WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
                         AND d.deptype = 'e')"""
 
+_IDENTITY: Final = """
+    SELECT system_identifier::text, pg_postmaster_start_time()::text, current_database(),
+           current_schemas(false)::text, current_user::text FROM pg_control_system()"""
+
 
 async def prepare(connection: Connection, uri: str, default_location: str) -> Facts:
     """The facts of a database that can be served; creates MLflow's tables in one without them.
@@ -65,19 +70,59 @@ async def inspect(connection: Connection, uri: str) -> Facts | None:
         return check_schema(revisions, columns, uri)
 
 
-def script() -> str:
-    """The text of postgres.sql, for one execution."""
-    return resources.files(__package__).joinpath("postgres.sql").read_text("utf-8")
+async def prepare_users(connection: Connection, uri: str) -> AuthFacts:
+    """As `prepare`, for the tables of users, which other tables do not concern."""
+    async with explained(uri):
+        revisions, columns = await read_tables(connection, auth.STAMP)
+        if not auth.can_create(revisions, columns):
+            return auth.check_schema(revisions, columns, uri)
+        async with connection.transaction():
+            # A second process waits here, and then finds the tables of the first.
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", CREATION_LOCK)
+            revisions, columns = await read_tables(connection, auth.STAMP)
+            if not auth.can_create(revisions, columns):
+                return auth.check_schema(revisions, columns, uri)
+            if auth.STAMP in columns:
+                await connection.execute(f"DROP TABLE {auth.STAMP}")
+            await connection.execute(script("auth_postgres.sql"))
+            await connection.execute(auth.STAMP_HEAD.postgres)
+            _, columns = await read_tables(connection, auth.STAMP)
+        return AuthFacts(auth.HEAD, columns, created=True)
 
 
-async def read_tables(connection: Connection) -> tuple[list[str], Columns]:
-    """The rows of alembic_version, and the columns of every table. Driver errors pass through."""
+async def inspect_users(connection: Connection, uri: str) -> AuthFacts | None:
+    """As `prepare_users`, but writes nothing; None when the tables can be created."""
+    async with explained(uri):
+        revisions, columns = await read_tables(connection, auth.STAMP)
+        if auth.can_create(revisions, columns):
+            return None
+        return auth.check_schema(revisions, columns, uri)
+
+
+async def identity(connection: Connection) -> tuple[object, ...] | None:
+    """The server, database, schemas and user of a connection; None if the engine does not tell.
+
+    Two connections with equal identities read and write the same tables.
+    """
+    try:
+        return tuple(await connection.fetchrow(_IDENTITY))
+    except (asyncpg.PostgresError, asyncpg.InterfaceError):
+        return None
+
+
+def script(file: str = "postgres.sql") -> str:
+    """The text of a file of this folder, for one execution."""
+    return resources.files(__package__).joinpath(file).read_text("utf-8")
+
+
+async def read_tables(connection: Connection, stamp: str = STAMP) -> tuple[list[str], Columns]:
+    """The rows of `stamp`, Alembic's table, and the columns of every table. Driver errors pass through."""
     columns: dict[str, dict[str, bool]] = {}
     for table, column, required in await connection.fetch(_COLUMNS):
         columns.setdefault(table, {})[column] = required
     revisions: list[str] = []
-    if "version_num" in columns.get(STAMP, ()):
-        revisions = [row[0] for row in await connection.fetch(f"SELECT version_num FROM {STAMP}")]
+    if "version_num" in columns.get(stamp, ()):
+        revisions = [row[0] for row in await connection.fetch(f"SELECT version_num FROM {stamp}")]
     return revisions, columns
 
 

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
-from headrace.db.schema import heads, seed
+from headrace.db.schema import auth, heads, seed
+from headrace.db.schema.auth import AuthFacts
 from headrace.db.schema.facts import (
     STAMP,
     Columns,
@@ -56,11 +57,40 @@ def inspect(connection: sqlite3.Connection, uri: str) -> Facts | None:
         return check_schema(revisions, columns, uri)
 
 
-def statements() -> list[str]:
-    """The statements of sqlite.sql, in order."""
+def prepare_users(connection: sqlite3.Connection, uri: str) -> AuthFacts:
+    """As `prepare`, for the tables of users, which other tables do not concern."""
+    with _explained(uri):
+        revisions, columns = read_tables(connection, auth.STAMP)
+        if not auth.can_create(revisions, columns):
+            return auth.check_schema(revisions, columns, uri)
+        # A second process waits here, and then finds the tables of the first.
+        with _transaction(connection):
+            revisions, columns = read_tables(connection, auth.STAMP)
+            if not auth.can_create(revisions, columns):
+                return auth.check_schema(revisions, columns, uri)
+            if auth.STAMP in columns:
+                connection.execute(f"DROP TABLE {auth.STAMP}")
+            for statement in statements("auth_sqlite.sql"):
+                connection.execute(statement)
+            connection.execute(auth.STAMP_HEAD.sqlite)
+            _, columns = read_tables(connection, auth.STAMP)
+        return AuthFacts(auth.HEAD, columns, created=True)
+
+
+def inspect_users(connection: sqlite3.Connection, uri: str) -> AuthFacts | None:
+    """As `prepare_users`, but writes nothing; None when the tables can be created."""
+    with _explained(uri):
+        revisions, columns = read_tables(connection, auth.STAMP)
+        if auth.can_create(revisions, columns):
+            return None
+        return auth.check_schema(revisions, columns, uri)
+
+
+def statements(file: str = "sqlite.sql") -> list[str]:
+    """The statements of a file of this folder, in order."""
     found: list[str] = []
     text = ""
-    source = resources.files(__package__).joinpath("sqlite.sql").read_text("utf-8")
+    source = resources.files(__package__).joinpath(file).read_text("utf-8")
     for line in source.splitlines(keepends=True):
         if line.startswith("--"):
             continue
@@ -68,12 +98,12 @@ def statements() -> list[str]:
         if sqlite3.complete_statement(text):
             found.append(text.strip())
             text = ""
-    assert not text.strip(), "sqlite.sql ends inside a statement"
+    assert not text.strip(), f"{file} ends inside a statement"
     return found
 
 
-def read_tables(connection: sqlite3.Connection) -> tuple[list[str], Columns]:
-    """The rows of alembic_version, and the columns of every table. Driver errors pass through."""
+def read_tables(connection: sqlite3.Connection, stamp: str = STAMP) -> tuple[list[str], Columns]:
+    """The rows of `stamp`, Alembic's table, and the columns of every table. Driver errors pass through."""
     columns: dict[str, dict[str, bool]] = {}
     rows = connection.execute(
         'SELECT m.name, c.name, c."notnull" AND c.dflt_value IS NULL AND c.hidden = 0'
@@ -84,10 +114,8 @@ def read_tables(connection: sqlite3.Connection) -> tuple[list[str], Columns]:
     for table, column, required in rows:
         columns.setdefault(table, {})[column] = bool(required)
     revisions: list[str] = []
-    if "version_num" in columns.get(STAMP, ()):
-        revisions = [
-            row[0] for row in connection.execute("SELECT version_num FROM alembic_version")
-        ]
+    if "version_num" in columns.get(stamp, ()):
+        revisions = [row[0] for row in connection.execute(f"SELECT version_num FROM {stamp}")]
     return revisions, columns
 
 

@@ -10,12 +10,13 @@ from typing import Final
 Tables = dict[str, frozenset[str]]
 
 
-def _tables(**columns: str) -> Tables:
+def tables(**columns: str) -> Tables:
+    """Tables with their columns, which are separated by blanks."""
     return {table: frozenset(names.split()) for table, names in columns.items()}
 
 
 # Present at every head since MLflow 2.9; headrace serves no database without one of these.
-REQUIRED: Final[Tables] = _tables(
+REQUIRED: Final[Tables] = tables(
     alembic_version="version_num",
     experiments=(
         "experiment_id name artifact_location lifecycle_stage creation_time last_update_time"
@@ -46,7 +47,7 @@ REQUIRED: Final[Tables] = _tables(
 )
 
 # Added by later releases: without one of these, headrace serves the features that do not need it.
-OPTIONAL: Final[Tables] = _tables(
+OPTIONAL: Final[Tables] = tables(
     assessments="assessment_id assessment_metadata",
     experiments="workspace",
     inputs="step",

@@ -32,7 +32,7 @@ T = TypeVar("T")
 # A stock search of 100 runs takes 5 to 15 ms, so the last read of a full queue waits about half a
 # second.
 MAX_WAITING: Final = 40  # reads queued for one reader thread; further ones get 429 immediately
-PING: Final = "SELECT version_num FROM alembic_version"
+PING: Final = "SELECT count(*) FROM sqlite_master"
 READ_LIMIT_S: Final = 60.0  # as for PostgreSQL: slow searches must not occupy all threads
 
 
