@@ -17,6 +17,7 @@ from headrace.api.tracking.experiments.view import experiment
 from headrace.api.tracking.metrics import sql as metrics_sql
 from headrace.api.tracking.runs import batch, create, sql, transactions, update, view
 from headrace.api.tracking.runs.types import CreateRun, MetricIn, ParamIn, Run, RunStatus, TagIn
+from headrace.auth.redactions import NOTHING_HIDDEN
 from headrace.client import engine
 from headrace.contract.clock import now_ms
 from headrace.contract.errors import invalid, missing_parameter, run_not_found
@@ -147,7 +148,7 @@ class Connection:
         if found is None:
             raise run_not_found(run_id)
         row, logged = found
-        return view.runs([row], logged)[0]
+        return view.runs([row], logged, NOTHING_HIDDEN)[0]
 
     def search_runs(
         self,
@@ -169,7 +170,7 @@ class Connection:
             columns=sql.COLUMNS,
         )
         rows, logged, token = self._engine().read(transactions.search, page)
-        return view.runs(rows, logged), token
+        return view.runs(rows, logged, NOTHING_HIDDEN), token
 
     def metric_history(self, run_id: str, key: str) -> list[Point]:
         """Return every point of a metric by time. NaN is a float."""

@@ -17,13 +17,16 @@ from headrace.search.logged_models import (
     ModelDataset,
     ModelSort,
     logged_models_page,
+    selects_source_run,
 )
 from headrace.search.pages import offset_of, page_token
 from headrace.search.registry import (
     MODEL_VERSION_COLUMNS,
     REGISTERED_MODEL_COLUMNS,
+    Scopes,
     model_versions_page,
     registered_models_page,
+    selects_run,
 )
 from headrace.search.runs import RUN_COLUMNS, runs_page
 
@@ -36,6 +39,7 @@ __all__ = [
     "ModelDataset",
     "ModelSort",
     "Page",
+    "Scopes",
     "experiments_page",
     "logged_models_page",
     "model_versions_page",
@@ -43,4 +47,6 @@ __all__ = [
     "page_token",
     "registered_models_page",
     "runs_page",
+    "selects_run",
+    "selects_source_run",
 ]

@@ -17,6 +17,7 @@ from headrace.search.pages import page_token
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from headrace.auth.access import Scope
     from headrace.db.base import Dialect, Row
     from headrace.search.tree import Value
 
@@ -88,6 +89,21 @@ class Parameters:
         word = "<> ALL" if negate else "= ANY"
         return f"{column} {word} ({self.add(list(values))}::{array}[])"
 
+    def readable(
+        self, column: str, scope: Scope, *, array: Literal["text", "bigint"] = "text"
+    ) -> str:
+        """The condition that the caller may read the row with this id; one parameter for any scope.
+
+        Unlike `= ANY` and `<> ALL`, a subquery is hashed in a generic plan of PostgreSQL, too: 9
+        instead of 300 ms for 5,000 of 10,000 rows (docs/decisions).
+        """
+        values = _numbers(scope.ids) if array == "bigint" else list(scope.ids)
+        word = "IN" if scope.only else "NOT IN"
+        if self.dialect == "sqlite":
+            placeholder = self.add(dumps(values, ensure_ascii=False))
+            return f"{column} {word} (SELECT value FROM json_each({placeholder}))"
+        return f"{column} {word} (SELECT unnest({self.add(values)}::{array}[]))"
+
     def compares(self, column: str, operator: str, value: Value) -> str:
         """`column operator value` for a text or double column."""
         if isinstance(value, tuple):
@@ -156,3 +172,16 @@ def integer_comparison(operator: str, value: float) -> tuple[str, int]:
 def storable(numbers: Iterable[int]) -> list[int]:
     """The `numbers` that fit into a 64-bit column; no row has any other."""
     return [number for number in numbers if -MAX_BIGINT - 1 <= number <= MAX_BIGINT]
+
+
+def _numbers(ids: Iterable[str]) -> list[int]:
+    """The ids that are numbers as the database writes them; grants may have any other text."""
+    numbers = []
+    for id_ in ids:
+        try:
+            number = int(id_)
+        except ValueError:
+            continue
+        if str(number) == id_:
+            numbers.append(number)
+    return storable(numbers)

@@ -14,6 +14,7 @@ from headrace.search.tree import Condition, SortKey, Value
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from headrace.auth.access import Scope
     from headrace.db.base import Dialect
 
 EXPERIMENT_COLUMNS: Final = (
@@ -44,16 +45,20 @@ def experiments_page(
     page_token: str | None,
     dialect: Dialect,
     columns: Sequence[str] = EXPERIMENT_COLUMNS,
+    readable: Scope | None = None,
 ) -> Page:
     """The page of experiments that a search requests, as one statement that returns `columns`.
 
-    `stages` are lifecycle stages ("active", "deleted"). Errors: INVALID_PARAMETER_VALUE, in
+    `stages` are lifecycle stages ("active", "deleted"); `readable` has the experiments that the
+    caller may read (None: all). Errors: INVALID_PARAMETER_VALUE, in
     MLflow's order: the filter's form, its operators, the order_by, the page token.
     """
     conditions = parse_filter(filter)
     parameters = Parameters(dialect)
     where = [_condition(condition, parameters) for condition in conditions]
     where.append(parameters.is_in("e.lifecycle_stage", stages))
+    if readable is not None:
+        where.append(parameters.readable("e.experiment_id", readable, array="bigint"))
     keys = parse_order_by(order_by)
     offset = offset_of(page_token)
     order = ", ".join(f"e.{key.key}{'' if key.ascending else ' DESC'}" for key in keys)

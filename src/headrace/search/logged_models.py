@@ -25,6 +25,7 @@ from headrace.search.tree import Condition
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from headrace.auth.access import Scope
     from headrace.db.base import Dialect
 
 LOGGED_MODEL_COLUMNS: Final = (
@@ -94,9 +95,12 @@ def logged_models_page(
     page_token: str | None,
     dialect: Dialect,
     columns: Sequence[str] = LOGGED_MODEL_COLUMNS,
+    readable: Scope | None = None,
 ) -> Page:
     """The page of logged models that a search requests, as one statement; deleted ones are excluded.
 
+    `readable` has the experiments that the caller may read (None: all). It has no effect on the
+    page token, so that a token says nothing about it.
     Errors, in MLflow's order: a dataset without a name, the page token (which must be of the same
     request), the filter, the experiment ids, the order_by.
     """
@@ -116,6 +120,8 @@ def logged_models_page(
     if datasets and not metrics:
         where.append(_metric_exists("", _of_datasets(datasets, parameters), parameters))
     ids = storable(map(parser.experiment_id, experiment_ids))
+    if readable is not None:
+        ids = [number for number in ids if readable.admits(str(number))]
     where.append("m.lifecycle_stage <> 'deleted'")
     where.append(parameters.is_in("m.experiment_id", ids, array="bigint"))
     order = ", ".join(_order(order_by, parameters))
@@ -185,6 +191,15 @@ def parse_filter(text: str | None) -> tuple[Condition, ...]:
                 "'AND' (e.g. 'metrics.loss > 0.1 AND params.lr = 0.01')."
             )
     return tuple(conditions)
+
+
+def selects_source_run(filter: str | None) -> bool:
+    """Whether a filter has a condition on the source run, or cannot be parsed."""
+    try:
+        conditions = parse_filter(filter)
+    except ApiError:
+        return True
+    return any((one.entity, one.key) == ("attributes", "source_run_id") for one in conditions)
 
 
 def _parse_condition(node: Node) -> Condition:

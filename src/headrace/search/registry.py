@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from headrace.contract.errors import invalid
+from headrace.auth.access import Scope
+from headrace.contract.errors import ApiError, invalid
 from headrace.search import parser
 from headrace.search.compile import Page, Parameters
 from headrace.search.lexer import Kind, Node
@@ -35,6 +36,8 @@ MODEL_VERSION_COLUMNS: Final = (
     "run_link",
     "storage_location",
 )
+# The registered models and the prompts that a caller may read; None: all of them.
+Scopes = tuple[Scope | None, Scope | None]
 _PROMPT: Final = "mlflow.prompt.is_prompt"
 _TAG_OPERATORS: Final = ("=", "!=", "LIKE", "ILIKE")
 _TEXT_OPERATORS: Final = (*_TAG_OPERATORS, "IN", "NOT IN")
@@ -74,10 +77,12 @@ def registered_models_page(
     dialect: Dialect,
     columns: Sequence[str] = REGISTERED_MODEL_COLUMNS,
     has_workspaces: bool = True,
+    readable: Scopes = (None, None),
 ) -> Page:
     """The page of registered models that a search requests, as one statement.
 
     `has_workspaces`: whether the tables of this database have that column (from MLflow 3.10 on).
+    `readable` has the models and the prompts that the caller may read.
     Errors, in MLflow's order: the filter's form, the order_by (INTERNAL_ERROR when a field is named
     twice), the page token, the filter's operators.
     """
@@ -94,6 +99,7 @@ def registered_models_page(
             _check_operator(condition, _TAG_OPERATORS, "tag")
     tags = _TagTable("registered_model_tags", ("workspace", "name"), has_workspaces)
     where += tags.conditions(conditions, parameters)
+    where += _readable(readable, has_workspaces, parameters)
     text = (
         f"SELECT {', '.join(f'm.{column}' for column in columns)} FROM registered_models m"
         f" WHERE {' AND '.join(where)} ORDER BY {order}"
@@ -110,10 +116,12 @@ def model_versions_page(
     dialect: Dialect,
     columns: Sequence[str] = MODEL_VERSION_COLUMNS,
     has_workspaces: bool = True,
+    readable: Scopes = (None, None),
 ) -> Page:
     """The page of model versions that a search requests, as one statement; deleted ones are excluded.
 
-    `has_workspaces` and the errors are as for registered models, but operators come before order_by.
+    `has_workspaces`, `readable` and the errors are as for registered models, but operators come
+    before order_by. The tags of the model decide whether a version belongs to a prompt.
     """
     conditions = parse_versions_filter(filter)
     parameters = Parameters(dialect)
@@ -126,6 +134,7 @@ def model_versions_page(
             _check_operator(condition, _TAG_OPERATORS, "tag")
     tags = _TagTable("model_version_tags", ("workspace", "name", "version"), has_workspaces)
     where += tags.conditions(conditions, parameters)
+    where += _readable(readable, has_workspaces, parameters)
     order = _version_order(order_by or _VERSION_DEFAULT_ORDER)
     offset = offset_of(page_token)
     text = (
@@ -143,6 +152,15 @@ def parse_models_filter(text: str | None) -> tuple[Condition, ...]:
 def parse_versions_filter(text: str | None) -> tuple[Condition, ...]:
     """The conditions of a model-versions filter; operators are checked when it is compiled."""
     return _parse_filter(text, tuple(_VERSION_COLUMNS), _version_value)
+
+
+def selects_run(filter: str | None) -> bool:
+    """Whether a model-versions filter has a condition on the run, or cannot be parsed."""
+    try:
+        conditions = parse_versions_filter(filter)
+    except ApiError:
+        return True
+    return any((one.entity, one.key) == ("attribute", "run_id") for one in conditions)
 
 
 def _parse_filter(
@@ -257,6 +275,37 @@ def _asks_for_prompts(tags: Iterable[Condition]) -> bool:
             wanted = str(tag.value).lower()
             return (tag.operator, wanted) in (("=", "true"), ("!=", "false"))
     return False
+
+
+def _readable(scopes: Scopes, has_workspaces: bool, parameters: Parameters) -> list[str]:
+    """SQL for the rows `m` whose registered model the caller may read.
+
+    The tag is looked up only for names on which the scopes may differ.
+    """
+    models, prompts = scopes
+    if models == prompts:
+        return [] if models is None else [parameters.readable("m.name", models)]
+    by_tag = _readable_by_tag(models, prompts, has_workspaces, parameters)
+    if models is None or prompts is None or models.only != prompts.only:
+        return [by_tag]
+    either = Scope(models.ids | prompts.ids, models.only)
+    word = "AND" if either.only else "OR"
+    return [f"({parameters.readable('m.name', either)} {word} {by_tag})"]
+
+
+def _readable_by_tag(
+    models: Scope | None, prompts: Scope | None, has_workspaces: bool, parameters: Parameters
+) -> str:
+    same = "t.workspace = m.workspace AND " if has_workspaces else ""
+    is_prompt = parameters.exists(
+        f"registered_model_tags t WHERE {same}t.name = m.name AND t.key = '{_PROMPT}'"
+        " AND lower(t.value) = 'true'"
+    )
+    of_prompts, of_models = (
+        "true" if scope is None else parameters.readable("m.name", scope)
+        for scope in (prompts, models)
+    )
+    return f"CASE WHEN {is_prompt} THEN {of_prompts} ELSE {of_models} END"
 
 
 def _model_order(order_by: Sequence[str]) -> str:

@@ -10,7 +10,6 @@ from headrace.api.context import Context
 from headrace.api.pieces import MOST_OF_ONE, answer_in_pieces, long_page
 from headrace.api.registry.models import pieces, sql, transactions
 from headrace.api.registry.models.lookup import (
-    IS_PROMPT,
     check_alias,
     check_settable,
     check_tag,
@@ -18,6 +17,7 @@ from headrace.api.registry.models.lookup import (
     merged,
     model_not_found,
 )
+from headrace.api.registry.models.sql import IS_PROMPT
 from headrace.api.registry.models.transactions import Belongings
 from headrace.api.registry.models.types import (
     AliasKey,
@@ -44,6 +44,7 @@ from headrace.api.registry.versions.types import ModelVersionAnswer, ModelVersio
 from headrace.api.registry.versions.view import model_version
 from headrace.api.registry.webhooks import events
 from headrace.api.results import Chunks, TooLong
+from headrace.auth.redactions import hidden
 from headrace.contract.clock import now_ms
 from headrace.contract.errors import ApiError, ErrorCode
 from headrace.contract.limits import SEARCH_REGISTERED_MODELS_DEFAULT
@@ -65,7 +66,7 @@ async def create(req: CreateRegisteredModel, ctx: Context) -> RegisteredModelAns
     for tag in req.tags:  # every tag, also one that a later tag with the same key replaces
         check_tag(tag.key or "", tag.value or "")
     new = NewModel(req.name, req.description or "", merged(req.tags))
-    (made,) = models(*await insert(new, ctx))
+    (made,) = models(*await insert(new, ctx), hidden(ctx.access))
     events.model_created(ctx, req)
     return RegisteredModelAnswer(registered_model=made)
 
@@ -117,9 +118,11 @@ async def get(req: RegisteredModelName, ctx: Context) -> RegisteredModelAnswer |
     """
     check_model_name(req.name)
     try:
-        (found,) = models(*await ctx.db.read_point(transactions.whole, req.name, MOST_OF_ONE))
+        whole = await ctx.db.read_point(transactions.whole, req.name, MOST_OF_ONE)
     except TooLong:
-        return Chunks(answer_in_pieces(b"registered_model", pieces.parts(ctx.db, req.name)))
+        parts = pieces.parts(hidden(ctx.access), ctx.db, req.name)
+        return Chunks(answer_in_pieces(b"registered_model", parts))
+    (found,) = models(*whole, hidden(ctx.access))
     return RegisteredModelAnswer(registered_model=found)
 
 
@@ -138,13 +141,16 @@ async def search_models(req: SearchRegisteredModels, ctx: Context) -> Registered
         page_token=req.page_token,
         dialect=ctx.db.dialect,
         has_workspaces=sql.has_workspaces(ctx.db.schema),
+        readable=(ctx.access.scope("registered_model"), ctx.access.scope("prompt")),
     )
+    listing = pieces.listing(hidden(ctx.access))
     page = page_of(columns=sql.COLUMNS)
     try:
         rows, belongings, token = await ctx.db.read(transactions.small_page, page)
     except TooLong:
-        return await long_page(ctx.db, pieces.MODELS, page_of(columns=("name",)))
-    return RegisteredModelPage(registered_models=models(rows, belongings), next_page_token=token)
+        return await long_page(ctx.db, listing, page_of(columns=("name",)))
+    found = listing.show((rows, belongings))
+    return RegisteredModelPage(registered_models=found, next_page_token=token)
 
 
 async def get_latest_versions(req: GetLatestVersions, ctx: Context) -> ModelVersions:
@@ -155,7 +161,8 @@ async def get_latest_versions(req: GetLatestVersions, ctx: Context) -> ModelVers
     """
     check_model_name(req.name)
     found = await ctx.db.read_point(latest_versions, req.name, req.stages)
-    return ModelVersions(model_versions=[model_version(one) for one in found])
+    withheld = hidden(ctx.access)
+    return ModelVersions(model_versions=[model_version(one, withheld) for one in found])
 
 
 async def describe(tx: Tx, name: str, description: str | None) -> transactions.Found:
@@ -171,7 +178,8 @@ async def update(req: UpdateRegisteredModel, ctx: Context) -> RegisteredModelAns
     A request without a description removes the old one. Errors: RESOURCE_DOES_NOT_EXIST.
     """
     check_model_name(req.name)
-    (found,) = models(*await ctx.db.write(describe, req.name, req.description or ""))
+    described = await ctx.db.write(describe, req.name, req.description or "")
+    (found,) = models(*described, hidden(ctx.access))
     return RegisteredModelAnswer(registered_model=found)
 
 
@@ -189,7 +197,7 @@ async def rename(req: RenameRegisteredModel, ctx: Context) -> RegisteredModelAns
     The model keeps its versions, tags and aliases. Errors: RESOURCE_ALREADY_EXISTS,
     RESOURCE_DOES_NOT_EXIST.
     """
-    (found,) = models(*await renamed(req, ctx))
+    (found,) = models(*await renamed(req, ctx), hidden(ctx.access))
     return RegisteredModelAnswer(registered_model=found)
 
 
@@ -303,4 +311,4 @@ async def get_by_alias(req: AliasKey, ctx: Context) -> ModelVersionAnswer:
     check_model_name(req.name)
     check_alias(req.alias)
     found = await ctx.db.read_point(version_by_alias, req.name, req.alias)
-    return ModelVersionAnswer(model_version=model_version(found))
+    return ModelVersionAnswer(model_version=model_version(found, hidden(ctx.access)))

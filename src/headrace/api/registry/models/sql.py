@@ -15,6 +15,7 @@ from headrace.db import keyed
 from headrace.db.base import Row, Schema, Tx
 from headrace.db.sql import Bulk, Sql
 
+IS_PROMPT: Final = "mlflow.prompt.is_prompt"
 _WORKSPACE: Final = re.compile(r"(?:\w+\.)?workspace(?: = 'default' AND|,) ")
 
 
@@ -136,6 +137,12 @@ ALIASES_BY_KEY = Scoped(keyed.rows(*_ALIASES_OF_ONE))
 async def tags(tx: Tx, names: Sequence[str], most: int = ALL_ROWS) -> list[Row]:
     """(name, key, value) of the tags of some models. Raises `TooLong` for more than `most` tags."""
     return at_most(await tx.fetch(TAGS.of(tx), tx.array(names), most + 1), most)
+
+
+async def prompt_tag(tx: Tx, name: str) -> dict[str, str]:
+    """The tag that makes a model a prompt, if the model has it."""
+    rows = await tx.fetch(TAGS_BY_KEY.of(tx), name, tx.array([IS_PROMPT]))
+    return {key: value or "" for key, value in rows}
 
 
 async def aliases(tx: Tx, names: Sequence[str], most: int = ALL_ROWS) -> list[Row]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from functools import partial
 
 from headrace import search
@@ -26,7 +25,6 @@ from headrace.api.registry.versions.types import (
     DeleteModelVersionTag,
     DownloadUri,
     DownloadUriKey,
-    ModelVersion,
     ModelVersionAnswer,
     ModelVersionKey,
     ModelVersions,
@@ -38,6 +36,9 @@ from headrace.api.registry.versions.types import (
 from headrace.api.registry.versions.view import model_version
 from headrace.api.registry.webhooks import events
 from headrace.api.results import Chunks, TooLong
+from headrace.auth.access import NOTHING, Access
+from headrace.auth.authority import Denied
+from headrace.auth.redactions import hidden
 from headrace.contract.clock import now_ms
 from headrace.contract.errors import ApiError, ErrorCode, invalid
 from headrace.contract.limits import SEARCH_MAX_MODEL_VERSIONS
@@ -80,7 +81,7 @@ async def create(req: CreateModelVersion, ctx: Context) -> ModelVersionAnswer:
     events.version_created(
         ctx, new.name, str(made.row.version), new.source, run_id, new.tags, new.description or ""
     )
-    return ModelVersionAnswer(model_version=model_version(made))
+    return ModelVersionAnswer(model_version=model_version(made, hidden(ctx.access)))
 
 
 async def insert(new: creation.NewVersion, ctx: Context) -> Whole:
@@ -104,8 +105,9 @@ async def get(req: ModelVersionKey, ctx: Context) -> ModelVersionAnswer | Chunks
     try:
         found = await ctx.db.read_point(whole_version, *key, MOST_OF_ONE)
     except TooLong:
-        return Chunks(answer_in_pieces(b"model_version", pieces.parts(ctx.db, key)))
-    return ModelVersionAnswer(model_version=model_version(found))
+        parts = pieces.parts(hidden(ctx.access), ctx.db, key)
+        return Chunks(answer_in_pieces(b"model_version", parts))
+    return ModelVersionAnswer(model_version=model_version(found, hidden(ctx.access)))
 
 
 async def get_download_uri(req: DownloadUriKey, ctx: Context) -> DownloadUri:
@@ -123,6 +125,8 @@ async def search_versions(req: SearchModelVersions, ctx: Context) -> ModelVersio
     Prompts are omitted unless the filter asks for them. Cost: two statements for a page of any
     size.
     """
+    if ctx.access.hides("run") and search.selects_run(req.filter):
+        raise Denied
     limit = SEARCH_MAX_MODEL_VERSIONS if req.max_results is None else req.max_results
     if limit < 1:
         raise invalid(
@@ -136,16 +140,22 @@ async def search_versions(req: SearchModelVersions, ctx: Context) -> ModelVersio
         page_token=req.page_token,
         dialect=ctx.db.dialect,
         has_workspaces=models_sql.has_workspaces(ctx.db.schema),
+        readable=_readable(ctx.access),
     )
+    listing = pieces.listing(hidden(ctx.access))
     try:
         found, token = await ctx.db.read(sql.small_page, page_of(columns=sql.COLUMNS))
     except TooLong:
-        return await long_page(ctx.db, pieces.VERSIONS, page_of(columns=("name", "version")))
-    return ModelVersions(model_versions=_shown(found), next_page_token=token)
+        return await long_page(ctx.db, listing, page_of(columns=("name", "version")))
+    return ModelVersions(model_versions=listing.show(found), next_page_token=token)
 
 
-def _shown(found: Sequence[sql.Whole]) -> list[ModelVersion]:
-    return [model_version(one) for one in found]
+def _readable(access: Access) -> search.Scopes:
+    """The models and the prompts whose versions the caller may list."""
+    return (
+        NOTHING if access.hides("registered_model_version") else access.scope("registered_model"),
+        NOTHING if access.hides("prompt_version") else access.scope("prompt"),
+    )
 
 
 async def describe(tx: Tx, name: str, number: int, description: str | None) -> Whole:
@@ -161,7 +171,7 @@ async def update(req: UpdateModelVersion, ctx: Context) -> ModelVersionAnswer:
     A request without a description removes the old one. Errors: RESOURCE_DOES_NOT_EXIST.
     """
     found = await ctx.db.write(describe, *key_of(req.name, req.version), req.description)
-    return ModelVersionAnswer(model_version=model_version(found))
+    return ModelVersionAnswer(model_version=model_version(found, hidden(ctx.access)))
 
 
 async def _transition(tx: Tx, name: str, number: int, stage: str, archive: bool) -> Whole:
@@ -180,7 +190,8 @@ async def transition_stage(req: TransitionStage, ctx: Context) -> ModelVersionAn
 
     Errors: INVALID_PARAMETER_VALUE (stage), RESOURCE_DOES_NOT_EXIST.
     """
-    return ModelVersionAnswer(model_version=model_version(await transitioned(req, ctx)))
+    found = await transitioned(req, ctx)
+    return ModelVersionAnswer(model_version=model_version(found, hidden(ctx.access)))
 
 
 async def transitioned(req: TransitionStage, ctx: Context) -> Whole:

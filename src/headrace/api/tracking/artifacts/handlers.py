@@ -42,7 +42,8 @@ async def list_files(req: ListFiles, ctx: Context) -> Files | Chunks:
     """GET /2.0/mlflow-artifacts/artifacts: the names in a directory, sorted."""
     path = paths.safe(req.path) if req.path is not None else ""
     location = ArtifactPath(ctx.artifacts.destination, path, "", proxied=True)
-    files, rest = await listing(location)
+    without_runs = ctx.access.hides("run") and roots.is_of_experiment(path)
+    files, rest = await listing(location, without_runs=without_runs)
     return streamed({}, files, rest) if rest else Files(files=files)
 
 
@@ -79,10 +80,13 @@ async def list_below(root: str, path: str | None, ctx: Context) -> Artifacts | C
 
 
 async def listing(
-    location: ArtifactPath,
+    location: ArtifactPath, *, without_runs: bool = False
 ) -> tuple[list[FileInfo], AsyncIterator[list[FileInfo]] | None]:
-    """Return the first entries of a directory, and an iterator of the remaining batches or None."""
-    batches = _shown(location, location.store.listing(location.path))
+    """Return the first entries of a directory, and an iterator of the remaining batches or None.
+
+    `without_runs` omits the directories that are named after runs.
+    """
+    batches = _shown(location, location.store.listing(location.path), without_runs)
     files: list[FileInfo] = await anext(batches, [])
     following = await anext(batches, None)
     if following is None:
@@ -91,7 +95,7 @@ async def listing(
 
 
 async def _shown(
-    location: ArtifactPath, batches: AsyncIterator[list[Entry]]
+    location: ArtifactPath, batches: AsyncIterator[list[Entry]], without_runs: bool
 ) -> AsyncIterator[list[FileInfo]]:
     async for batch in batches:
         yield [
@@ -101,6 +105,7 @@ async def _shown(
                 file_size=entry.size or None,
             )
             for entry in batch
+            if not (without_runs and roots.RUN_ID.fullmatch(entry.name))
         ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from headrace.api.context import Context
@@ -10,9 +11,17 @@ from headrace.contract import errors
 from headrace.contract.artifact_uri import append_path
 from headrace.contract.errors import invalid, not_found
 from headrace.contract.scalars import INT32_MAX
+from headrace.storage import paths
 
 # A version's source may refer to a run or another version; more references than this are a cycle.
 MAX_HOPS: Final = 5
+RUN_ID: Final = re.compile(r"[0-9a-f]{32}")
+_OF_EXPERIMENT: Final = re.compile(r"/*(?:workspaces/[^/]+/)?\d+")
+
+
+def is_of_experiment(path: str) -> bool:
+    """Whether a safe path is the directory of an experiment, which has one entry per run."""
+    return _OF_EXPERIMENT.fullmatch(paths.normal(path)) is not None
 
 
 async def of_run(run_id: str, ctx: Context) -> str:

@@ -107,8 +107,9 @@ async def search_experiments(req: SearchExperiments, ctx: Context) -> Encoded | 
         max_results=check_max_results(req.max_results or 0),
         page_token=req.page_token,
         dialect=ctx.db.dialect,
+        readable=ctx.access.scope("experiment"),
     )
-    key = ("experiments/search", encode(req))
+    key = ("experiments/search", encode(req), page_of.keywords["readable"])
     try:
         return await ctx.shared.get(key, partial(_small_page, ctx, page_of()))
     except TooLong:

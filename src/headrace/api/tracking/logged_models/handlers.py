@@ -32,6 +32,9 @@ from headrace.api.tracking.logged_models.types import (
 )
 from headrace.api.tracking.logged_models.view import models
 from headrace.api.tracking.runs.random_name import random_name
+from headrace.auth.access import NOTHING
+from headrace.auth.authority import Denied
+from headrace.auth.redactions import NOTHING_HIDDEN, hidden
 from headrace.contract import errors
 from headrace.contract.artifact_uri import append_path
 from headrace.contract.clock import now_ms
@@ -101,7 +104,8 @@ async def _create(
         model_id, experiment_id, name, location, now, now, PENDING, "active", kind, run, None
     )
     logged = Logged([(model_id, *one) for one in params], [(model_id, *one) for one in tags], [])
-    return LoggedModelAnswer(models([row], logged)[0])
+    # The caller may read the run that the request names.
+    return LoggedModelAnswer(models([row], logged, NOTHING_HIDDEN)[0])
 
 
 async def create(req: CreateLoggedModel, ctx: Context) -> LoggedModelAnswer:
@@ -130,11 +134,13 @@ async def get(req: GetLoggedModel, ctx: Context) -> LoggedModelAnswer | Chunks:
         model = await ctx.db.read_point(sql.row_of, model_id)
         if model is None or (model.lifecycle_stage == "deleted" and not with_deleted):
             raise model_not_found(model_id) from None
-        return Chunks(answer_in_pieces(b"model", pieces.parts(ctx.db, model_id)))
+        return Chunks(
+            answer_in_pieces(b"model", pieces.parts(hidden(ctx.access), ctx.db, model_id))
+        )
     if found is None or (found[0].lifecycle_stage == "deleted" and not with_deleted):
         raise model_not_found(model_id)
     row, logged = found
-    return LoggedModelAnswer(models([row], logged)[0])
+    return LoggedModelAnswer(models([row], logged, hidden(ctx.access))[0])
 
 
 async def _finalize(tx: Tx, model_id: str, status: int) -> tuple[ModelRow, Logged]:
@@ -150,7 +156,7 @@ async def finalize(req: FinalizeLoggedModel, ctx: Context) -> LoggedModelAnswer:
     """
     check_served(ctx.db.schema)
     row, logged = await ctx.db.write(_finalize, req.model_id, STATUSES.index(req.status))
-    return LoggedModelAnswer(models([row], logged)[0])
+    return LoggedModelAnswer(models([row], logged, hidden(ctx.access))[0])
 
 
 async def _delete(tx: Tx, model_id: str) -> None:
@@ -225,6 +231,9 @@ async def search_models(req: SearchLoggedModels, ctx: Context) -> LoggedModelPag
     Cost: four statements for a page of any size that is read at once.
     """
     check_served(ctx.db.schema)
+    access = ctx.access
+    if access.hides("run") and search.selects_source_run(req.filter):
+        raise Denied
     page_of = partial(
         search.logged_models_page,
         experiment_ids=req.experiment_ids,
@@ -245,9 +254,12 @@ async def search_models(req: SearchLoggedModels, ctx: Context) -> LoggedModelPag
         max_results=req.max_results or SEARCH_LOGGED_MODELS_DEFAULT,
         page_token=req.page_token,
         dialect=ctx.db.dialect,
+        readable=NOTHING if access.hides("logged_model") else access.scope("experiment"),
     )
     try:
         rows, logged, token = await ctx.db.read(sql.small_page, page_of(columns=sql.COLUMNS))
     except TooLong:
-        return await long_page(ctx.db, pieces.MODELS, page_of(columns=("model_id",)))
-    return LoggedModelPage(models=models(rows, logged), next_page_token=token)
+        listing = pieces.listing(hidden(ctx.access))
+        return await long_page(ctx.db, listing, page_of(columns=("model_id",)))
+    shown = models(rows, logged, hidden(ctx.access))
+    return LoggedModelPage(models=shown, next_page_token=token)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import cache, partial
 from typing import Final
 
 from headrace.api.nouns import KeyValue
@@ -13,6 +14,7 @@ from headrace.api.tracking.logged_models import sql
 from headrace.api.tracking.logged_models.sql import Logged
 from headrace.api.tracking.logged_models.types import LoggedModelData
 from headrace.api.tracking.logged_models.view import models
+from headrace.auth.redactions import Hidden
 from headrace.db.base import Database
 
 TAGS: Final = Many(
@@ -29,12 +31,12 @@ PARAMS: Final = Many(
 )
 
 
-async def parts(db: Database, model_id: str) -> AsyncGenerator[bytes, None]:
+async def parts(hidden: Hidden, db: Database, model_id: str) -> AsyncGenerator[bytes, None]:
     """Yield the JSON of one model; nothing if there is no such model."""
     row = await db.read(sql.row_of, model_id)
     if row is None:
         return
-    (shown,) = models([row], Logged([], [], []))
+    (shown,) = models([row], Logged([], [], []), hidden)
     yield b'{"info":'
     async with aclosing(in_pieces(db, shown.info, (model_id,), (TAGS,))) as found:
         async for part in found:
@@ -43,7 +45,7 @@ async def parts(db: Database, model_id: str) -> AsyncGenerator[bytes, None]:
     place: tuple[object, ...] = (None,) * 4
     comma = b""
     while points := await db.read(sql.metrics_part, model_id, place, MOST_VALUES):
-        (some,) = models([row], Logged([], [], points))
+        (some,) = models([row], Logged([], [], points), hidden)
         yield comma + encode(some.data.metrics)[1:-1]
         last = points[-1]
         comma, place = b",", (last[1], last[3], last[4], last[7])
@@ -57,6 +59,13 @@ async def parts(db: Database, model_id: str) -> AsyncGenerator[bytes, None]:
     yield b"}"
 
 
-MODELS: Final[Listing[str]] = Listing(
-    b"models", sql.weigh, sql.read, lambda found: models(*found), parts
-)
+@cache
+def listing(hidden: Hidden) -> Listing[str]:
+    """Return the functions that read logged models for a caller."""
+    return Listing(
+        b"models",
+        sql.weigh,
+        sql.read,
+        lambda found: models(found[0], found[1], hidden),
+        partial(parts, hidden),
+    )

@@ -33,6 +33,8 @@ from headrace.api.tracking.runs.types import (
     TagIn,
     UpdateRun,
 )
+from headrace.auth.access import Access
+from headrace.auth.redactions import Hidden, hidden
 from headrace.contract import errors
 from headrace.contract.clock import now_ms
 from headrace.contract.errors import ApiError, invalid
@@ -70,8 +72,8 @@ async def get(req: GetRun, ctx: Context) -> RunAnswer | Chunks:
         raise errors.run_not_found(req.run_id)
     row, logged = found
     if logged is None:
-        return Chunks(pieces.answer(ctx.db, req.run_id))
-    return RunAnswer(view.runs([row], logged)[0])
+        return Chunks(pieces.answer(ctx.db, req.run_id, hidden(ctx.access)))
+    return RunAnswer(view.runs([row], logged, hidden(ctx.access))[0])
 
 
 async def update(req: UpdateRun, ctx: Context) -> RunInfoAnswer:
@@ -188,15 +190,10 @@ async def search_runs(req: SearchRuns, ctx: Context) -> Encoded | Chunks:
     searches that arrive at the same time (every open page polls) share them. A page larger than
     2 MB is read in pieces.
     """
-    limit = SEARCH_MAX_RESULTS_DEFAULT if req.max_results is None else req.max_results
-    if limit < 1:
-        raise invalid(
-            f"Invalid value {limit} for parameter 'max_results' supplied. "
-            "It must be a positive integer"
-        )
+    limit = _page_size(req)
     ids, wrong_id = [], None
     try:
-        ids = parse_ids(req.experiment_ids)
+        ids = _readable(parse_ids(req.experiment_ids), ctx.access)
     except ApiError as error:  # raised only if the rest of the request is valid
         wrong_id = error
     page_of = partial(
@@ -214,15 +211,35 @@ async def search_runs(req: SearchRuns, ctx: Context) -> Encoded | Chunks:
         raise wrong_id
     if not ids:
         return Encoded(b"{}")
-    key = ("runs/search", encode(req))
+    withheld = hidden(ctx.access)
+    key = ("runs/search", encode(req), tuple(ids), withheld)
     try:
-        return await ctx.shared.get(key, partial(_small_page, ctx, page))
+        return await ctx.shared.get(key, partial(_small_page, ctx, page, withheld))
     except TooLong as long:
         if (begun := long.beginning) is not None:
-            return rest_of_page(ctx.db, pieces.RUNS, begun)
-        return await long_page(ctx.db, pieces.RUNS, page_of(columns=("run_uuid",)))
+            return rest_of_page(ctx.db, pieces.listing(withheld), begun)
+        return await long_page(ctx.db, pieces.listing(withheld), page_of(columns=("run_uuid",)))
 
 
-async def _small_page(ctx: Context, page: search.Page) -> Encoded:
+def _page_size(req: SearchRuns) -> int:
+    limit = SEARCH_MAX_RESULTS_DEFAULT if req.max_results is None else req.max_results
+    if limit < 1:
+        raise invalid(
+            f"Invalid value {limit} for parameter 'max_results' supplied. "
+            "It must be a positive integer"
+        )
+    return limit
+
+
+def _readable(ids: list[int], access: Access) -> list[int]:
+    """Return the experiments of a search in which the caller may read the runs."""
+    if access.hides("run"):
+        return []
+    scope = access.scope("experiment")
+    return ids if scope is None else [number for number in ids if scope.admits(str(number))]
+
+
+async def _small_page(ctx: Context, page: search.Page, withheld: Hidden) -> Encoded:
     rows, logged, token = await ctx.db.read(transactions.small_page, page)
-    return whole_page(pieces.RUNS, view.runs(rows, logged), [row[0] for row in rows], token)
+    shown = view.runs(rows, logged, withheld)
+    return whole_page(pieces.listing(withheld), shown, [row[0] for row in rows], token)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import cache, partial
 from typing import Any, Final
 
 from headrace.api.pieces import MOST_ROWS, MOST_VALUES, Listing
 from headrace.api.results import encode
 from headrace.api.tracking.runs import pieces_sql, view
 from headrace.api.tracking.runs.types import ModelInput, ModelOutput, RunInputs, RunOutputs
+from headrace.auth.redactions import Hidden
 from headrace.db.base import Database
 
 # The lists of `data`: name, statement, rows per read, and the function that converts a row to a
@@ -21,17 +23,17 @@ DATA: Final = (
 )
 
 
-async def answer(db: Database, run_id: str) -> AsyncGenerator[bytes, None]:
+async def answer(db: Database, run_id: str, hidden: Hidden) -> AsyncGenerator[bytes, None]:
     """Yield the JSON of an answer of runs/get."""
     yield b'{"run":'
-    async with aclosing(parts(db, run_id, inputs_of_models=True)) as found:
+    async with aclosing(parts(hidden, db, run_id, inputs_of_models=True)) as found:
         async for part in found:
             yield part
     yield b"}"
 
 
 async def parts(
-    db: Database, run_id: str, inputs_of_models: bool = False
+    hidden: Hidden, db: Database, run_id: str, inputs_of_models: bool = False
 ) -> AsyncGenerator[bytes, None]:
     """Yield the JSON of one run; nothing if there is no such run. Its lists are read in parts."""
     row = await db.read(pieces_sql.row_of, run_id)
@@ -58,21 +60,27 @@ async def parts(
         for _, dataset in view.datasets(await db.read(pieces_sql.dataset, input_id)):
             yield before + encode(dataset)
             before = b","
-    models = await db.read(pieces_sql.models, run_id, inputs_of_models)
     read, written = RunInputs(), RunOutputs()
-    read.model_inputs = [ModelInput(model_id=row[1]) for row in models.models_in]
-    written.model_outputs = [ModelOutput(model_id=row[1], step=row[2]) for row in models.models_out]
+    if not hidden.logged_models:
+        models = await db.read(pieces_sql.models, run_id, inputs_of_models)
+        read.model_inputs = [ModelInput(model_id=row[1]) for row in models.models_in]
+        written.model_outputs = [
+            ModelOutput(model_id=row[1], step=row[2]) for row in models.models_out
+        ]
     end = encode(read)[1:-1]
     if before == b",":
         end = b"]" + (b"," + end if end else b"")
     yield end + b'},"outputs":' + encode(written) + b"}"
 
 
-RUNS: Final[Listing[str]] = Listing(
-    b"runs",
-    pieces_sql.weigh,
-    pieces_sql.read,
-    lambda found: view.runs(*found),
-    parts,
-    pieces_sql.read_few,
-)
+@cache
+def listing(hidden: Hidden) -> Listing[str]:
+    """Return the functions that read runs for a caller."""
+    return Listing(
+        b"runs",
+        pieces_sql.weigh,
+        pieces_sql.read,
+        lambda found: view.runs(found[0], found[1], hidden),
+        partial(parts, hidden),
+        pieces_sql.read_few,
+    )

@@ -19,6 +19,7 @@ from headrace.api.tracking.runs.types import (
     RunInputs,
     RunOutputs,
 )
+from headrace.auth.redactions import Hidden
 from headrace.db.base import Row
 
 
@@ -51,8 +52,8 @@ def info(row: Row) -> RunInfo | RunInfoOpen:
     )
 
 
-def runs(rows: Sequence[Row], logged: Logged) -> list[Run]:
-    """Return the runs in the order of `rows`, with the data logged to them."""
+def runs(rows: Sequence[Row], logged: Logged, hidden: Hidden) -> list[Run]:
+    """Return the runs in the order of `rows`, with the data logged to them that is not hidden."""
     data = {row[0]: RunData([], [], []) for row in rows}
     inputs = {row[0]: RunInputs([], []) for row in rows}
     outputs = {row[0]: RunOutputs([]) for row in rows}
@@ -64,10 +65,11 @@ def runs(rows: Sequence[Row], logged: Logged) -> list[Run]:
         data[run_id].tags.append(KeyValue(key, value or ""))
     for run_id, found in datasets(logged):
         inputs[run_id].dataset_inputs.append(found)
-    for run_id, model_id, _ in logged.models_in:
-        inputs[run_id].model_inputs.append(ModelInput(model_id=model_id))
-    for run_id, model_id, step in logged.models_out:
-        outputs[run_id].model_outputs.append(ModelOutput(model_id=model_id, step=step))
+    if not hidden.logged_models:
+        for run_id, model_id, _ in logged.models_in:
+            inputs[run_id].model_inputs.append(ModelInput(model_id=model_id))
+        for run_id, model_id, step in logged.models_out:
+            outputs[run_id].model_outputs.append(ModelOutput(model_id=model_id, step=step))
     return [
         Run(info(row), data[run_id], inputs[run_id], outputs[run_id])
         for row in rows
