@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from headrace.api.nouns import Event
@@ -74,6 +74,18 @@ class Context:
         other = copy.copy(self)
         other.access = access
         return other
+
+    async def finish(self, undo: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Write the grants of a creator, after the COMMIT that creates a resource.
+
+        If that fails, `undo(tx, *args)` deletes the resource again, unless somebody uses it already:
+        its creator could not manage it, and could not create it again either.
+        """
+        try:
+            await self.access.finish()
+        except Exception:
+            await self.db.write(undo, *args)
+            raise
 
     @property
     def monitor(self) -> Monitor:

@@ -61,10 +61,16 @@ class Access:
         return self
 
     async def created(self, tx: Tx, resource: Resource, id_: str) -> None:
-        """Grant the caller MANAGE on a resource that the transaction creates."""
+        """Grant the caller MANAGE on a resource that the transaction creates.
+
+        A new model is of the type `prompt` if its tag says so.
+        """
 
     async def deleted(self, tx: Tx, resource: Resource, id_: str) -> None:
-        """Delete the users' own grants on a resource that the transaction deletes."""
+        """Delete the users' own grants on a resource that the transaction deletes.
+
+        `registered_model` stands for prompts too, also in `renamed`.
+        """
 
     async def renamed(self, tx: Tx, resource: Resource, id_: str, new_id: str) -> None:
         """Move the users' own grants on a resource that the transaction renames."""
@@ -72,7 +78,8 @@ class Access:
     async def finish(self) -> None:
         """Write what `created`, `deleted` and `renamed` could not write in their transaction.
 
-        Call it after the COMMIT. It writes something only where users have a database of their own.
+        Call it after the COMMIT. It writes something only where users have a database of their own,
+        and raises a DatabaseError if it fails.
         """
 
 

@@ -135,7 +135,7 @@ class RegistryStore(SqlAlchemyStore):
     def create_registered_model(
         self, name: str, tags: Any = None, description: Any = None, deployment_job_id: Any = None
     ) -> RegisteredModel:
-        new = models.NewModel(
+        new = transactions.NewModel(
             arguments.text(name), arguments.optional_text(description), arguments.tags(tags)
         )
         return registered_models(*self._headrace.handle(models.insert, new))[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
 
 from headrace import search
 from headrace.api.context import Context
@@ -18,7 +17,7 @@ from headrace.api.registry.models.lookup import (
     model_not_found,
 )
 from headrace.api.registry.models.sql import IS_PROMPT
-from headrace.api.registry.models.transactions import Belongings
+from headrace.api.registry.models.transactions import Belongings, NewModel
 from headrace.api.registry.models.types import (
     AliasKey,
     CreateRegisteredModel,
@@ -71,14 +70,6 @@ async def create(req: CreateRegisteredModel, ctx: Context) -> RegisteredModelAns
     return RegisteredModelAnswer(registered_model=made)
 
 
-class NewModel(NamedTuple):
-    """A model to be created."""
-
-    name: str
-    description: str | None
-    tags: dict[str, str]
-
-
 async def insert(new: NewModel, ctx: Context) -> transactions.Found:
     """Create a model. Errors: as for `create`."""
     check_model_name(new.name)
@@ -86,13 +77,14 @@ async def insert(new: NewModel, ctx: Context) -> transactions.Found:
         check_tag(key, value)
     now = now_ms()
     try:
-        await ctx.db.write(sql.insert, new.name, now, new.description, list(new.tags.items()))
+        await ctx.db.write(transactions.create, ctx.access, new, now)
     except UniqueViolation as error:
         if error.table != "registered_models":
             raise
         taken = await ctx.db.read(sql.tags, [new.name])
         is_prompt = any(key == IS_PROMPT for _, key, _ in taken)
         raise _name_taken(new.name, is_prompt, IS_PROMPT in new.tags) from error
+    await ctx.finish(transactions.undo_create, new.name, now)
     belongings = Belongings([(new.name, *tag) for tag in new.tags.items()], (), ())
     return [(new.name, now, now, new.description)], belongings
 
@@ -183,14 +175,6 @@ async def update(req: UpdateRegisteredModel, ctx: Context) -> RegisteredModelAns
     return RegisteredModelAnswer(registered_model=found)
 
 
-async def _rename(tx: Tx, name: str, new_name: str) -> transactions.Found:
-    now = now_ms()
-    if not await tx.execute(sql.RENAME.of(tx), name, new_name, now):
-        raise model_not_found(name)
-    await tx.execute(sql.RENAME_VERSIONS.of(tx), new_name, now)
-    return await transactions.whole(tx, new_name)
-
-
 async def rename(req: RenameRegisteredModel, ctx: Context) -> RegisteredModelAnswer:
     """POST /2.0/mlflow/registered-models/rename
 
@@ -206,7 +190,7 @@ async def renamed(req: RenameRegisteredModel, ctx: Context) -> transactions.Foun
     check_model_name(req.new_name, "new_name")
     check_model_name(req.name)
     try:
-        return await ctx.db.write(_rename, req.name, req.new_name)
+        found = await ctx.db.write(transactions.rename, ctx.access, req.name, req.new_name)
     except UniqueViolation as error:
         if error.table != "registered_models":
             raise
@@ -214,11 +198,8 @@ async def renamed(req: RenameRegisteredModel, ctx: Context) -> transactions.Foun
             ErrorCode.RESOURCE_ALREADY_EXISTS,
             f"Registered Model (name={req.new_name}) already exists. Error: {sentence(error)}",
         ) from error
-
-
-async def _delete(tx: Tx, name: str) -> None:
-    if not await sql.delete(tx, name):
-        raise model_not_found(name)
+    await ctx.access.finish()
+    return found
 
 
 async def delete(req: RegisteredModelName, ctx: Context) -> Empty:
@@ -227,7 +208,8 @@ async def delete(req: RegisteredModelName, ctx: Context) -> Empty:
     Also deletes its versions, tags and aliases. Errors: RESOURCE_DOES_NOT_EXIST.
     """
     check_model_name(req.name)
-    await ctx.db.write(_delete, req.name)
+    await ctx.db.write(transactions.delete, ctx.access, req.name)
+    await ctx.access.finish()
     return EMPTY
 
 

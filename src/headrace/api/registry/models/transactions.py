@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from headrace.api.pieces import ALL_ROWS, MOST_LARGE_ROWS, at_once, first_rows
 from headrace.api.registry.models import sql
-from headrace.api.registry.models.lookup import existing
+from headrace.api.registry.models.lookup import existing, is_prompt, model_not_found
 from headrace.api.registry.versions import sql as versions_sql
+from headrace.auth.access import Access
+from headrace.contract.clock import now_ms
 from headrace.db.base import Row, Tx
 from headrace.db.sql import statement
 
 if TYPE_CHECKING:
     from headrace.search import Page
+
+
+class NewModel(NamedTuple):
+    """A model to be created."""
+
+    name: str
+    description: str | None
+    tags: dict[str, str]
 
 
 class Belongings:
@@ -34,6 +44,37 @@ class Belongings:
 
 
 Found = tuple[Sequence[Row], Belongings]
+
+
+async def create(tx: Tx, access: Access, new: NewModel, created_ms: int) -> None:
+    """Insert a model or prompt that the caller manages."""
+    await sql.insert(tx, new.name, created_ms, new.description, list(new.tags.items()))
+    await access.created(tx, "prompt" if is_prompt(new.tags) else "registered_model", new.name)
+
+
+async def undo_create(tx: Tx, name: str, created_ms: int) -> None:
+    """Delete a model that was created at that time, if it has not been changed since."""
+    await tx.fetchrow(sql.LOCK.of(tx), name)
+    row = await tx.fetchrow(sql.MODEL.of(tx), name)
+    if row is not None and (row[1], row[2]) == (created_ms, created_ms):
+        await sql.delete(tx, name)
+
+
+async def delete(tx: Tx, access: Access, name: str) -> None:
+    """Delete a model and the users' own grants on it. Raises RESOURCE_DOES_NOT_EXIST."""
+    if not await sql.delete(tx, name):
+        raise model_not_found(name)
+    await access.deleted(tx, "registered_model", name)
+
+
+async def rename(tx: Tx, access: Access, name: str, new_name: str) -> Found:
+    """Rename a model in the users' own grants too. Raises RESOURCE_DOES_NOT_EXIST."""
+    now = now_ms()
+    if not await tx.execute(sql.RENAME.of(tx), name, new_name, now):
+        raise model_not_found(name)
+    await tx.execute(sql.RENAME_VERSIONS.of(tx), new_name, now)
+    await access.renamed(tx, "registered_model", name, new_name)
+    return await whole(tx, new_name)
 
 
 async def belongings(tx: Tx, names: Sequence[str], most: int = ALL_ROWS) -> Belongings:

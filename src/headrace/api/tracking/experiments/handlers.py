@@ -50,7 +50,8 @@ async def create(req: CreateExperiment, ctx: Context) -> CreatedExperiment:
         tag_rules.check_tag(key, value)
     try:
         number = await ctx.db.write(
-            sql.create,
+            transactions.create,
+            ctx.access,
             req.name,
             where,
             ctx.settings.default_artifact_root.rstrip("/") or "/",
@@ -59,6 +60,7 @@ async def create(req: CreateExperiment, ctx: Context) -> CreatedExperiment:
         )
     except UniqueViolation as error:
         raise transactions.not_created(req.name, error) from error
+    await ctx.finish(transactions.undo_create, number)
     return CreatedExperiment(experiment_id=str(number))
 
 

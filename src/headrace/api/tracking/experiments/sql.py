@@ -63,6 +63,14 @@ SET_STAGE = Sql(
     "UPDATE experiments SET lifecycle_stage = $2, last_update_time = $3"
     " WHERE experiment_id = $1 AND lifecycle_stage <> $2"
 )
+LOCK_TO_DELETE = Sql("SELECT 1 FROM experiments WHERE experiment_id = $1 {for delete}")
+# One statement per table whose rows would be deleted together with their experiment, or prevent it.
+HAS_CONTENTS = {
+    table: Sql(f"SELECT 1 FROM {table} WHERE experiment_id = $1 LIMIT 1")
+    for table in ("runs", "logged_models", "trace_info", "datasets")
+}
+DELETE_TAGS = Sql("DELETE FROM experiment_tags WHERE experiment_id = $1")
+DELETE = Sql("DELETE FROM experiments WHERE experiment_id = $1")
 DELETE_RUNS = Sql(
     "UPDATE runs SET lifecycle_stage = 'deleted', deleted_time = $2"
     " WHERE experiment_id = $1 AND lifecycle_stage = 'active'"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from headrace.api.tracking.experiments import sql, tag_rules
 from headrace.api.tracking.experiments.ids import not_active
 from headrace.api.tracking.runs import assessments_sql
+from headrace.auth.access import Access
 from headrace.contract import errors
 from headrace.contract.clock import now_ms
 from headrace.contract.errors import ApiError, ErrorCode
@@ -22,6 +25,23 @@ def not_created(name: str, error: UniqueViolation) -> ApiError:
     if error.table == "experiment_tags":
         return ApiError(ErrorCode.BAD_REQUEST, "Each tag of an experiment must have another key.")
     return api_error(error)
+
+
+async def create(tx: Tx, access: Access, *args: Any) -> int:
+    """Create an experiment (`sql.create`) that the caller manages. Return its id."""
+    number = await sql.create(tx, *args)
+    await access.created(tx, "experiment", str(number))
+    return number
+
+
+async def undo_create(tx: Tx, number: int) -> None:
+    """Delete an experiment that has just been created, if nothing has been created in it."""
+    await tx.fetchrow(sql.LOCK_TO_DELETE, number)
+    for table, statement in sql.HAS_CONTENTS.items():
+        if tx.schema.has(table) and await tx.fetchrow(statement, number):
+            return
+    await tx.execute(sql.DELETE_TAGS, number)
+    await tx.execute(sql.DELETE, number)
 
 
 async def _check_active(tx: Tx, number: int) -> None:
