@@ -18,6 +18,7 @@ from headrace.storage.locations import Locations
 if TYPE_CHECKING:
     from headrace.api.route import Route
     from headrace.auth.open import Accounts
+    from headrace.db.schema.auth import AuthFacts
     from headrace.monitor.monitor import Monitor
 
 
@@ -63,7 +64,8 @@ class Context:
         self.webhooks = webhooks
         self.routes = routes
         self.artifacts = Locations(settings)
-        self.readiness = Readiness(db)
+        others = [] if accounts is None or accounts.in_tracking else [accounts.db]
+        self.readiness = Readiness(db, *others)
         self.shared = SharedReads()
         self._monitor = monitor
         self._accounts = accounts
@@ -98,6 +100,11 @@ class Context:
         """The database of users. Only a server with users has it."""
         assert self._accounts is not None, "a server without users"
         return self._accounts
+
+    @property
+    def user_facts(self) -> AuthFacts | None:
+        """The facts about the tables of users, in a server with users."""
+        return None if self._accounts is None else self._accounts.facts
 
     def announce(
         self, event: Event | None, data: Mapping[str, Any], prompt_event: Event | None = None

@@ -81,8 +81,8 @@ def _open_sqlite_users(
             journal.start_wal(connection, path)
     except sqlite3.Error as error:
         raise sqlite_schema.explained(error, target.shown) from error
-    ours = uri.parse(settings.backend_store_uri)
-    if ours.dialect == "sqlite" and Path(ours.path).samefile(path):
+    ours = None if settings.artifacts_only else uri.parse(settings.backend_store_uri)
+    if ours is not None and ours.dialect == "sqlite" and Path(ours.path).samefile(path):
         return tracking, facts
     from headrace.db.sqlite.database import SqliteDatabase
 
@@ -103,8 +103,8 @@ async def _open_postgres_users(
     ):
         facts = await schema.prepare_users(connection, target.shown)
         theirs = await schema.identity(connection)
-    ours = uri.parse(settings.backend_store_uri)
-    if ours.dialect == "postgres":
+    ours = None if settings.artifacts_only else uri.parse(settings.backend_store_uri)
+    if ours is not None and ours.dialect == "postgres":
         if ours.connect_args == target.connect_args:
             return tracking, facts
         async with (

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from headrace.api.route import Route
     from headrace.auth.authority import Authority
+    from headrace.auth.open import Accounts
     from headrace.auth.rules import Rule
     from headrace.bridge.bridge import Bridge
     from headrace.bridge.shared_state import SharedStates
@@ -99,13 +100,12 @@ class App:
         self._bridge: Bridge | None = None
         self._prefix = settings.static_prefix or ""
 
-    async def start(self) -> None:
-        """Open the database, unless only artifacts are served. Raises if it cannot be served."""
-        db: Database
-        if self.settings.artifacts_only:
-            db = cast("Database", NoDatabase())
-        else:
-            db = await open_database(self.settings)
+    async def start(self, *, bootstrap: bool = True) -> None:
+        """Open the database, unless only artifacts are served, and that of users.
+
+        `bootstrap`: make the first admin. Raises if a database cannot be served.
+        """
+        db, accounts = await open_databases(self.settings, bootstrap=bootstrap)
         writer = GroupCommit(
             db,
             max_ops=self.settings.write_queue_operations,
@@ -120,12 +120,8 @@ class App:
             db, writer = request_log.timed(db, writer)
             self._encode = request_log.encode
             self.dispatch = request_log.dispatch
-        accounts = None
-        if self.settings.auth is not None:
-            # Imported here to save start-up time: many servers have no users.
-            from headrace.auth.open import open_accounts
-
-            accounts = await open_accounts(self.settings, db)
+            if accounts is not None and accounts.in_tracking:
+                accounts.db = db
         self.context = Context(
             db,
             writer,
@@ -343,6 +339,33 @@ class App:
             await authority.admit(rule, request.caller, request.fields())
         elif rule is not OPEN:
             raise Unauthenticated
+
+
+async def open_databases(
+    settings: Settings, *, bootstrap: bool
+) -> tuple[Database, Accounts | None]:
+    """The tracking database, and the one of users in a server with users.
+
+    `bootstrap`: make the first admin. Raises UnusableDatabase and SettingError.
+    """
+    if settings.artifacts_only:
+        db = cast("Database", NoDatabase())
+    else:
+        db = await open_database(settings)
+    if settings.auth is None:
+        return db, None
+    # Imported here to save start-up time: many servers have no users.
+    from headrace.auth.bootstrap import bootstrap as make_admin
+    from headrace.auth.open import open_accounts
+
+    try:
+        accounts = await open_accounts(settings, db)
+        if bootstrap:
+            await make_admin(accounts, settings.auth)
+    except BaseException:
+        await db.close()
+        raise
+    return db, accounts
 
 
 def create_app(

@@ -1,4 +1,4 @@
-"""Readiness: whether the database answers. At most one check runs at a time."""
+"""Readiness: whether the databases answer. At most one check runs at a time."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ TIMEOUT_S: Final = PING_TIMEOUT_S + 0.25
 
 
 class Readiness:
-    """Calls `Database.ping`. Concurrent callers share one check.
+    """Calls `Database.ping` of each database. Concurrent callers share one check.
 
     A check that takes longer than TIMEOUT_S waits for a new connection, which may take seconds; until it
     ends, the previous result holds. The first result is True, because a server starts with an open database.
     """
 
-    def __init__(self, db: Database) -> None:
-        self._db = db
+    def __init__(self, *databases: Database) -> None:
+        self._databases = databases
         self._check: asyncio.Task[bool] | None = None
         self._was_ready = True
 
     async def is_ready(self) -> bool:
-        """Whether the database answers. Returns after TIMEOUT_S at the latest."""
+        """Whether the databases answer. Returns after TIMEOUT_S at the latest."""
         if self._check is None or self._check.done():
             self._check = asyncio.create_task(self._ping())
         check = self._check
@@ -40,7 +40,8 @@ class Readiness:
     async def _ping(self) -> bool:
         reason = ""
         try:
-            await self._db.ping()
+            for db in self._databases:
+                await db.ping()
         except (DatabaseError, OSError) as error:
             reason = str(error)
         if reason and self._was_ready:

@@ -12,18 +12,19 @@ import sys
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, cast
 
-from headrace.db.open import open_database
 from headrace.db.schema.facts import Facts, UnusableDatabase
 from headrace.http import limits
-from headrace.http.app import create_app
+from headrace.http.app import create_app, open_databases
 from headrace.http.server import Server
 from headrace.server.listening import CannotStart
+from headrace.settings.kinds import SettingError
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable
 
     from headrace.bridge.shared_state import SharedStates
+    from headrace.db.schema.auth import AuthFacts
     from headrace.http.app import App
     from headrace.monitor.counter_table import CounterTable
     from headrace.settings.table import Settings
@@ -62,11 +63,19 @@ def run(
 
 
 async def check_database(settings: Settings) -> Facts | None:
-    """Open and close the database; return the facts about it. Raises CannotStart."""
+    """Open and close the databases; return the facts about the tracking database.
+
+    In a server with users this makes the first admin. Raises CannotStart.
+    """
+    if settings.artifacts_only and settings.auth is None:
+        return None
+    db, accounts = await _retry_start(lambda: open_databases(settings, bootstrap=True))
+    await db.close()
+    if accounts is not None:
+        await accounts.close()
+        warn(accounts.facts)
     if settings.artifacts_only:
         return None
-    db = await _retry_start(lambda: open_database(settings))
-    await db.close()
     found = cast("Facts", db.schema)
     warn(found)
     return found
@@ -90,7 +99,8 @@ async def _serve(
 ) -> None:
     stop = asyncio.Event()
     app = create_app(settings, bridge_state, counters)
-    await _retry_start(app.start)
+    # Before the supervisor forked, it has made the admin.
+    await _retry_start(lambda: app.start(bootstrap=supervisor_fd is None))
     try:
         server = Server(
             app,
@@ -107,6 +117,7 @@ async def _serve(
         found = facts(app)
         if supervisor_fd is None:
             warn(found)
+            warn(app.context.user_facts)
         ready(found)
         _tune_collector()
         _return_large_blocks()
@@ -138,7 +149,7 @@ def _return_large_blocks() -> None:
             allocator.mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
 
 
-def warn(found: Facts | None) -> None:
+def warn(found: Facts | AuthFacts | None) -> None:
     """Log the warnings about a database."""
     for warning in found.warnings if found else ():
         log.warning("%s", warning)
@@ -159,6 +170,8 @@ async def _retry_start(start: Callable[[], Awaitable[T]]) -> T:
     while True:
         try:
             return await start()
+        except SettingError as exc:
+            raise CannotStart(str(exc)) from exc
         except UnusableDatabase as exc:
             if not exc.transient or monotonic() + pause_s > deadline:
                 raise CannotStart(str(exc)) from exc
