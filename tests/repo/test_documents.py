@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TABLE = (
     "src/headrace/settings/table.py",
     "src/headrace/settings/rules.py",
+    "src/headrace/settings/login.py",
     "src/headrace/settings/webhooks.py",
     "src/headrace/settings/unsupported.py",
 )

@@ -9,6 +9,7 @@ import secrets
 from typing import TYPE_CHECKING, Final, Protocol
 
 from headrace.auth.authority import Caller, Unauthenticated
+from headrace.auth.bearer import has_token, split
 from headrace.auth.failures import Failures, TooManyFailures
 from headrace.auth.passwords import Remembered
 from headrace.auth.rules import METRICS, OPEN
@@ -53,27 +54,13 @@ class Login:
         """See `Authority.identify`."""
         if rule is OPEN:
             return NOBODY
-        if rule is METRICS and has_token(head, self._metrics_token):
+        if rule is METRICS and has_token(head.headers, self._metrics_token):
             return NOBODY
         for method in self._methods:
             caller = await method.identify(head)
             if caller is not None:
                 return caller
         raise Unauthenticated
-
-
-def has_token(head: Head, expected: str) -> bool:
-    """Whether the request has this bearer token. An empty one is in no request."""
-    kind, value = split(head.headers.get("authorization", ""))
-    return bool(
-        kind == "bearer" and expected and hmac.compare_digest(value.encode(), expected.encode())
-    )
-
-
-def split(authorization: str) -> tuple[str, str]:
-    """The scheme of a header in lower case, and the rest."""
-    scheme, _, rest = authorization.partition(" ")
-    return scheme.lower(), rest.strip(" \t")
 
 
 class Authorization:

@@ -10,6 +10,7 @@ from headrace.auth.authority import Repeated
 
 if TYPE_CHECKING:
     from headrace.auth.authority import Head
+    from headrace.settings.table import Settings
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 FORWARDED_FOR: Final = "x-forwarded-for"
@@ -55,6 +56,12 @@ class Origins:
             if not self.trusts(address):
                 return address
         return head.client
+
+
+def origins_of(settings: Settings) -> Origins:
+    """The trusted proxies of a server."""
+    networks = settings.auth_proxy_networks
+    return Origins(() if networks is None else parse_networks(networks))
 
 
 def _is_address(text: str) -> bool:

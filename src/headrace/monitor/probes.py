@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from headrace.auth.access import UNRESTRICTED
+from headrace.auth.authority import Unauthenticated
+from headrace.auth.bearer import has_token, scrape_token
 from headrace.http.messages import Request, Response, text
 
 if TYPE_CHECKING:
@@ -41,8 +44,12 @@ async def metrics(request: Request, ctx: Context) -> Response:
     """GET /metrics
 
     The metrics of all processes of this server, in Prometheus's text format or, on request, OpenMetrics.
-    Sampled figures are at most one second old.
+    Sampled figures are at most one second old. Raises Unauthenticated without users, if the server has a
+    token for this route and the request has not.
     """
+    token = scrape_token(ctx.settings)
+    if token and ctx.access is UNRESTRICTED and not has_token(request.headers, token):
+        raise Unauthenticated
     from headrace.monitor import exposition  # start-up cost: prometheus_client
 
     ctx.monitor.publish()

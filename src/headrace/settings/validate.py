@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from headrace.auth.origins import parse_networks
 from headrace.db.uri import parse
 from headrace.settings.auth import CONFIG_PATH
 from headrace.settings.defaults import DEFAULT_URI, FILE_STORE, dialect_of, same_database
@@ -56,6 +57,11 @@ def validate_server(settings: Settings) -> None:
     if settings.app_name is not None and settings.dev:
         raise SettingError("'--dev' cannot be used with '--app-name'.")
     if settings.auth is None:
+        if settings.auth_proxy_header is not None:
+            raise SettingError(
+                "'--auth-proxy-header' needs users, because otherwise everyone has access. Start with "
+                "--app-name basic-auth."
+            )
         return
     if not settings.secret_key:
         raise SettingError(
@@ -64,6 +70,13 @@ def validate_server(settings: Settings) -> None:
             "the database."
         )
     parse(settings.auth.database_uri)
+    if settings.auth_proxy_header is not None and settings.auth_proxy_networks is None:
+        raise SettingError(
+            "'--auth-proxy-header' needs --auth-proxy-networks with the addresses of the proxy: "
+            "otherwise every client could name any user in this header."
+        )
+    if settings.auth_proxy_groups_header is not None and settings.auth_proxy_header is None:
+        raise SettingError("'--auth-proxy-groups-header' needs --auth-proxy-header.")
 
 
 def warnings(
@@ -75,6 +88,7 @@ def warnings(
         if setting.note and sources[setting.name] != "default" and value is not False:
             yield f"{sources[setting.name]} has no effect: {setting.note}."
     yield from uri_warnings(settings)
+    yield from _proxy_warnings(settings, sources["auth_proxy_networks"])
     if not settings.artifacts_only and not same_database(
         settings.backend_store_uri, settings.registry_store_uri
     ):
@@ -117,6 +131,13 @@ def _user_warnings(settings: Settings) -> Iterator[str]:
         yield (
             f"{CONFIG_PATH} has no effect without --app-name basic-auth: everyone may do everything."
         )
+
+
+def _proxy_warnings(settings: Settings, source: str) -> Iterator[str]:
+    networks = settings.auth_proxy_networks
+    for network in parse_networks(networks) if networks is not None else ():
+        if network.prefixlen == 0:
+            yield f"{source} {network} trusts every address: every client can name any user."
 
 
 def uri_warnings(settings: Settings) -> Iterator[str]:

@@ -8,7 +8,7 @@ import dataclasses
 from typing import Final
 
 from headrace.settings.kinds import SWITCH, TEXT, Kind, Secret, integer, row, seconds
-from headrace.settings.users import UserSettings
+from headrace.settings.login import LoginSettings
 
 WEBHOOKS: Final = "Webhooks"
 KEY_BYTES: Final = 32
@@ -27,7 +27,7 @@ def key(value: str) -> Secret:
 
 
 @dataclasses.dataclass(frozen=True)
-class WebhookSettings(UserSettings):
+class WebhookSettings(LoginSettings):
     """The rows of webhooks; see `table` for the others."""
 
     webhook_secret_encryption_key: str = row(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,8 +18,6 @@ from headrace.settings.masking import masked
 from headrace.settings.table import SETTINGS, Settings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from headrace.settings.kinds import Setting
 
 PARSED = [setting for setting in SETTINGS if not setting.kind.is_switch]
@@ -47,8 +46,14 @@ def two_values(setting: Setting) -> tuple[str, str]:
     if "|" in setting.kind.metavar:
         other, usual = sorted(setting.kind.metavar.split("|")[:2], key=setting.default.__eq__)
         return other.lower(), usual.upper()
+    if setting.name == "metrics_token_file":
+        for name in ("one", "two"):
+            Path(name).write_text(f"the token in file {name}\n")
+        return "one", "two"
     pairs = (
         ("7", "11"),
+        ("10.0.0.0/8", "::1"),
+        ("a=b", "a=w/b"),
         ("16", "32"),
         ("8MiB", "9437184"),
         (__file__, defaults.__file__),
