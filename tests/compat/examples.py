@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FILE: Final = Path(__file__).with_name("examples.jsonl")
 UNORDERED: Final = ("tags", "params", "metrics")
-_PLACEHOLDER = re.compile(r"\{\{([A-Z]+)(\d*)\}\}")
+PLACEHOLDER = re.compile(r"\{\{(RFC3339|[A-Z]+)(\d*)\}\}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+")
 _REPEATED_TEXT = re.compile(r"<(\d+) times (.)>")
 _REPEATED_ITEMS = re.compile(r"<(\d+) items ?(.*)>", re.DOTALL)
@@ -49,11 +49,11 @@ class Example:
         return f"{self.number} {self.label}"
 
 
-def load(areas: tuple[str, ...]) -> list[Example]:
+def load(areas: tuple[str, ...], file: Path = FILE) -> list[Example]:
     """The examples of those areas, in the order recorded."""
     examples = [
         Example(row["n"], row["area"], row["label"], row["request"], row["response"])
-        for row in map(json.loads, FILE.read_text().splitlines())
+        for row in map(json.loads, file.read_text().splitlines())
     ]
     return [example for example in examples if example.area in areas]
 
@@ -85,7 +85,7 @@ class Replay:
     def filled(self, value: Any) -> Any:
         """The value with placeholders replaced by what they are bound to."""
         if isinstance(value, str):
-            return _PLACEHOLDER.sub(lambda m: self.bound.get(m[0], m[0]), value)
+            return PLACEHOLDER.sub(lambda m: self.bound.get(m[0], m[0]), value)
         if isinstance(value, list):
             return [self.filled(item) for item in value]
         if isinstance(value, dict):
@@ -142,7 +142,7 @@ class Replay:
         new: list[str] = []
         pattern = ""
         last = 0
-        for place in _PLACEHOLDER.finditer(expected):
+        for place in PLACEHOLDER.finditer(expected):
             pattern += re.escape(expected[last : place.start()])
             last = place.end()
             if place[0] in self.bound:

@@ -158,14 +158,16 @@ def is_now(number: int) -> bool:
 
 
 def sort_lists(value: Any, names: tuple[str, ...]) -> Any:
-    """The JSON value with the lists under those keys sorted by their text."""
+    """The JSON value with the lists and objects under those keys sorted by their text."""
     if isinstance(value, dict):
-        return {
-            k: sorted((sort_lists(item, names) for item in v), key=json.dumps)
-            if k in names and isinstance(v, list)
-            else sort_lists(v, names)
-            for k, v in value.items()
-        }
+        shown: dict[str, Any] = {}
+        for k, v in value.items():
+            shown[k] = sort_lists(v, names)
+            if k in names and isinstance(v, list):
+                shown[k] = sorted(shown[k], key=json.dumps)
+            elif k in names and isinstance(v, dict):
+                shown[k] = dict(sorted(shown[k].items()))
+        return shown
     if isinstance(value, list):
         return [sort_lists(item, names) for item in value]
     return value

@@ -33,6 +33,7 @@ OTHER_VARIABLES = {
     "HEADRACE_UPGRADE_URI",  # passes a URI to a child process
     "MLFLOW_ENABLE_REMOTE_ASSISTANT",  # stock MLflow reads it; the bridge starts stock only if it is set
     "MLFLOW_DEPLOYMENTS_TARGET",  # the same
+    "MLFLOW_EXPERIMENT",  # a kind of place of a trace
 }
 SETTINGS_OBJECT = re.compile(r"(.*\.)?_?settings")
 

@@ -81,7 +81,9 @@ class Many(NamedTuple):
     field: bytes  # the name of the item's field, as JSON
     sizes: Callable[[Tx], Sql]  # see `db.keyed`
     rows: Callable[[Tx], Sql]
-    show: Callable[[Row], Any]  # converts a row to a Struct
+    show: Callable[[Row], Any]  # converts a row to a Struct, or to key and value of an object
+    is_object: bool = False  # the field is a JSON object, not a list
+    begun: bytes = b""  # JSON of the field's first values
 
 
 async def in_pieces(
@@ -96,11 +98,16 @@ async def in_pieces(
     ready, comma = b"{", b""
     for name in item.__struct_encode_fields__:
         if name in of_field:
-            begin = ready + comma + b'"%b":[' % name.encode()
-            async with aclosing(_rows_in_pieces(db, args, of_field[name])) as found:
+            many = of_field[name]
+            begin = ready + comma + b'"%b":' % name.encode() + (b"{" if many.is_object else b"[")
+            end = b"}" if many.is_object else b"]"
+            if many.begun:
+                yield begin + many.begun
+                begin, ready, comma = b",", end, b","
+            async with aclosing(_rows_in_pieces(db, args, many)) as found:
                 async for rows in found:
                     yield begin + rows
-                    begin, ready, comma = b",", b"]", b","
+                    begin, ready, comma = b",", end, b","
         elif name in values:
             ready += comma + b'"%b":%b' % (name.encode(), encode(values[name]))
             comma = b","
@@ -122,7 +129,8 @@ async def _rows_in_pieces(
         for keys in groups([row[0] for row in found], {row[0]: row[1] for row in found}):
             rows = await db.read(_fetch_keys, many.rows, args, keys)
             if rows:
-                yield encode([many.show(row) for row in rows])[1:-1]
+                shown = map(many.show, rows)
+                yield encode(dict(shown) if many.is_object else list(shown))[1:-1]
 
 
 async def answer_in_pieces(
@@ -182,12 +190,14 @@ async def at_once(
     return await read(every)
 
 
-def groups(keys: Sequence[K], weights: Mapping[K, int]) -> Iterator[Sequence[K]]:
+def groups(
+    keys: Sequence[K], weights: Mapping[K, int], piece_bytes: int = PIECE_BYTES
+) -> Iterator[Sequence[K]]:
     """Yield the keys in order, in groups that fit in a piece; a larger item is a group alone."""
     start = size = 0
     for end, key in enumerate(keys):
         weight = ITEM_BYTES + weights.get(key, 0)
-        if size and size + weight > PIECE_BYTES:
+        if size and size + weight > piece_bytes:
             yield keys[start:end]
             start, size = end, 0
         size += weight

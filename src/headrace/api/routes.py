@@ -13,6 +13,9 @@ from headrace.api.route import Partial, Raw, Route
 from headrace.api.server.assistant import handlers as assistant
 from headrace.api.server.info import handlers as info
 from headrace.api.server.workspaces import handlers as workspaces
+from headrace.api.traces.assessments import reads as assessment_reads
+from headrace.api.traces.traces import reads as trace_reads
+from headrace.api.traces.traces import whole as whole_traces
 from headrace.api.tracking.artifacts import handlers as artifacts
 from headrace.api.tracking.artifacts import multipart
 from headrace.api.tracking.experiments import handlers as experiments
@@ -21,6 +24,7 @@ from headrace.api.tracking.metrics import handlers as metrics
 from headrace.api.tracking.runs import handlers as runs
 from headrace.api.tracking.runs import inputs
 from headrace.artifacts import handlers as files
+from headrace.artifacts import traces as trace_files
 from headrace.auth.rules import (
     ADMIN,
     ANYONE,
@@ -28,6 +32,7 @@ from headrace.auth.rules import (
     OPEN,
     Need,
     artifact,
+    assessment,
     create,
     every,
     experiment,
@@ -36,6 +41,7 @@ from headrace.auth.rules import (
     needs,
     run,
     scoped,
+    trace,
     undenied,
     version,
 )
@@ -138,6 +144,19 @@ ROUTES: tuple[Route, ...] = (
         needs(logged_model("update"))),
     Route("DELETE", "/api/2.0/mlflow/logged-models/{model_id}/tags/{tag_key}", logged_models.delete_tag,
         needs(logged_model("delete"))),
+    # traces
+    Route("GET", "/api/3.0/mlflow/traces/get", whole_traces.get, needs(trace("read"))),
+    Route("GET", "/api/3.0/mlflow/traces/batchGet", whole_traces.batch_get, needs(trace("read", "trace_ids[]"))),
+    Route("POST", "/api/3.0/mlflow/traces/batchGetInfos", trace_reads.batch_get_infos,
+        needs(trace("read", "trace_ids[]"))),
+    Route("GET", "/api/3.0/mlflow/traces/{trace_id}", trace_reads.get_info, needs(trace("read"))),
+    Route("GET", "/api/2.0/mlflow/traces/{request_id}/info", trace_reads.get_info_v2, needs(trace("read"))),
+    Raw("GET", "/ajax-api/2.0/mlflow/get-trace-artifact", trace_files.get_trace_artifact, needs(trace("read")),
+        query=("request_id",)),
+    Raw("GET", "/ajax-api/3.0/mlflow/get-trace-artifact", trace_files.get_trace_artifact, needs(trace("read")),
+        query=("request_id",)),
+    Route("GET", "/api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id}", assessment_reads.get,
+        needs(trace("read"), assessment("read"))),
     # registered models
     Route("POST", "/api/2.0/mlflow/registered-models/create", registered_models.create,
         needs(create("registered_model"), model("undenied"))),

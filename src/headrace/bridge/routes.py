@@ -111,29 +111,29 @@ DELETE GET PATCH /api/2.0/mlflow/webhooks/{webhook_id}
 POST /api/2.0/mlflow/webhooks/{webhook_id}/test
 # traces and assessments
 GET /api/2.0/mlflow/get-online-trace-details trace.read
-GET /ajax-api/2.0/mlflow/get-trace-artifact trace.read
+GET /ajax-api/2.0/mlflow/get-trace-artifact
 GET /api/2.0/mlflow/traces traces.of-experiments
 POST /api/2.0/mlflow/traces trace.start
 POST /api/2.0/mlflow/traces/delete-traces traces.delete
 POST /api/2.0/mlflow/traces/link-prompts trace.update
 POST /api/2.0/mlflow/traces/link-to-run traces.link
 PATCH /api/2.0/mlflow/traces/{request_id} trace.update
-GET /api/2.0/mlflow/traces/{request_id}/info trace.read
+GET /api/2.0/mlflow/traces/{request_id}/info
 DELETE PATCH /api/2.0/mlflow/traces/{request_id}/tags trace.update
 GET /api/2.0/mlflow/unified-traces traces.of-experiments
-GET /ajax-api/3.0/mlflow/get-trace-artifact trace.read
+GET /ajax-api/3.0/mlflow/get-trace-artifact
 POST /api/3.0/mlflow/traces trace.start-v3
-GET /api/3.0/mlflow/traces/batchGet traces.read
-POST /api/3.0/mlflow/traces/batchGetInfos traces.read
+GET /api/3.0/mlflow/traces/batchGet
+POST /api/3.0/mlflow/traces/batchGetInfos
 POST /api/3.0/mlflow/traces/calculate-filter-correlation traces.of-experiments
 POST /api/3.0/mlflow/traces/delete-traces traces.delete
-GET /api/3.0/mlflow/traces/get trace.read
+GET /api/3.0/mlflow/traces/get
 POST /api/3.0/mlflow/traces/metrics traces.of-experiments
 POST /api/3.0/mlflow/traces/search traces.search
-GET /api/3.0/mlflow/traces/{trace_id} trace.read
+GET /api/3.0/mlflow/traces/{trace_id}
 POST /api/3.0/mlflow/traces/{trace_id}/assessments assessment.create
 DELETE /api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id} assessment.delete
-GET /api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id} assessment.read
+GET /api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id}
 PATCH /api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id} assessment.update
 DELETE PATCH /api/3.0/mlflow/traces/{trace_id}/tags trace.update
 POST /v1/traces trace.start

@@ -43,7 +43,14 @@ SEARCH_MAX_MODEL_VERSIONS: Final = 200_000  # model versions per page, and the d
 LIST_WEBHOOKS_DEFAULT: Final = 100  # webhooks per page
 LIST_MAX_WEBHOOKS: Final = 1000  # webhooks per page
 
+# mlflow/tracing/constant.py
+MAX_SHOWN_METADATA: Final = 250  # characters of keys and values of a trace's metadata in answers
+MAX_SHOWN_TRACE_TAG_KEY: Final = 250  # characters in answers
+MAX_SHOWN_TRACE_TAG_VALUE: Final = 4096  # characters in answers
+
 # mlflow/server/handlers.py
+MAX_SEARCH_TRACES: Final = 500  # traces per page
+SEARCH_TRACES_DEFAULT: Final = 100  # traces per page
 MAX_HISTORY_BULK_RUNS: Final = 100  # run ids per get-history-bulk and -bulk-interval
 MAX_HISTORY_BULK_ROWS: Final = 25000  # points per get-history-bulk
 MAX_HISTORY_INTERVAL_ROWS: Final = 2500  # points per run of get-history-bulk-interval

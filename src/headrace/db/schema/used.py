@@ -48,7 +48,11 @@ REQUIRED: Final[Tables] = tables(
 
 # Added by later releases: without one of these, headrace serves the features that do not need it.
 OPTIONAL: Final[Tables] = tables(
-    assessments="assessment_id assessment_metadata",
+    assessments=(
+        "assessment_id trace_id name assessment_type value error created_timestamp"
+        " last_updated_timestamp source_type source_id run_id span_id rationale overrides valid"
+        " assessment_metadata"
+    ),
     experiments="workspace",
     inputs="step",
     logged_models=(
@@ -61,6 +65,15 @@ OPTIONAL: Final[Tables] = tables(
         "model_id metric_name metric_timestamp_ms metric_step metric_value experiment_id run_id"
         " dataset_uuid dataset_name dataset_digest"
     ),
+    spans="trace_id span_id parent_span_id start_time_unix_nano content",
+    trace_info=(
+        "request_id experiment_id timestamp_ms execution_time_ms status client_request_id"
+        " request_preview response_preview trace_name session_id input_tokens output_tokens"
+        " total_tokens cache_read_input_tokens cache_creation_input_tokens"
+        " cache_creation_input_tokens_above_1hr input_cost output_cost total_cost"
+    ),
+    trace_request_metadata="request_id key value",
+    trace_tags="request_id key value",
     registered_models="workspace",
     registered_model_tags="workspace",
     registered_model_aliases="workspace",

@@ -1,0 +1,1 @@
+"""Traces of GenAI applications: traces, their spans, their assessments, and metrics of them."""

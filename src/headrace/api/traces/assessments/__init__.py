@@ -1,0 +1,1 @@
+"""Assessments of traces: feedback, expectations, references to issues."""

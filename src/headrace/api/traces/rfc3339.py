@@ -1,0 +1,29 @@
+"""Times and durations in protobuf's JSON form."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+_MIN_S: Final = -62_135_596_800  # 0001-01-01
+_MAX_S: Final = 253_402_300_799  # 9999-12-31
+
+
+def timestamp(ms: int) -> str:
+    """Return a time in milliseconds since the epoch as RFC 3339, such as 2025-10-09T08:53:20.010Z.
+
+    A time outside of the years 1 to 9999, which the form cannot express, becomes its first or last
+    second.
+    """
+    seconds, rest = divmod(ms, 1000)
+    if not _MIN_S <= seconds <= _MAX_S:
+        seconds, rest = (_MIN_S if seconds < 0 else _MAX_S), 0
+    text = datetime.fromtimestamp(seconds, UTC).isoformat()[:-6]
+    return f"{text}.{rest:03d}Z" if rest else f"{text}Z"
+
+
+def duration(ms: int) -> str:
+    """Return a duration in milliseconds as seconds, such as 1.500s or 2s."""
+    seconds, rest = divmod(abs(ms), 1000)
+    sign = "-" if ms < 0 else ""
+    return f"{sign}{seconds}.{rest:03d}s" if rest else f"{sign}{seconds}s"

@@ -1,0 +1,1 @@
+"""Spans of traces, as stored and as OpenTelemetry shows them."""

@@ -1,0 +1,164 @@
+"""Converts the stored form of spans to OpenTelemetry's JSON, as MLflow's clients read it.
+
+The stored form has the values of attributes as JSON texts; the answer has typed values.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from headrace.api.results import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    Json = dict[str, Any]
+
+_decode: Final = msgspec.json.Decoder().decode
+_INT64: Final = 2**63
+_TRUE: Final[Json] = {"bool_value": True}
+_FALSE: Final[Json] = {"bool_value": False}
+_NULL: Final[Json] = {}
+
+
+def any_value(value: Any) -> Json:
+    """Return a plain value as an AnyValue."""
+    if isinstance(value, str):
+        return {"string_value": value}
+    if value is None:
+        return _NULL
+    if value is True:
+        return _TRUE
+    if value is False:
+        return _FALSE
+    if isinstance(value, int):
+        if -_INT64 <= value < _INT64:
+            return {"int_value": value}
+        return {"double_value": float(value)}
+    if isinstance(value, float):
+        return {"double_value": value if math.isfinite(value) else str(_NAMES[str(value)])}
+    if isinstance(value, list):
+        items = [any_value(item) for item in value]
+        return {"array_value": {"values": items} if items else {}}
+    pairs = [{"key": key, "value": any_value(item)} for key, item in value.items()]
+    return {"kvlist_value": {"values": pairs} if pairs else {}}
+
+
+_NAMES: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+
+
+def attribute_value(text: Any) -> Json:
+    """Return the JSON text of an attribute as an AnyValue; a text that is not JSON as a string."""
+    if not isinstance(text, str):
+        return any_value(text)
+    if not text:
+        return _NULL
+    try:
+        value = _decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        try:
+            value = json.loads(text)  # accepts NaN
+        except (ValueError, RecursionError):
+            value = text
+    return any_value(value)
+
+
+def _plain_attributes(found: Json | None) -> list[Json]:
+    return [{"key": key, "value": any_value(value)} for key, value in (found or {}).items()]
+
+
+def _event(event: Json) -> Json:
+    shown: Json = {}
+    if event.get("time_unix_nano"):
+        shown["time_unix_nano"] = int(event["time_unix_nano"])
+    if event.get("name"):
+        shown["name"] = event["name"]
+    if event.get("attributes"):
+        shown["attributes"] = _plain_attributes(event["attributes"])
+    return shown
+
+
+def _id(text: str, size: int) -> str | None:
+    """Return an id in hex as base64 of `size` bytes; None for an id that is too long."""
+    try:
+        return base64.b64encode(int(text or "0", 16).to_bytes(size, "big")).decode()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _link(link: Json) -> Json | None:
+    trace_id = _id(str(link.get("trace_id", "")).rpartition("/")[2].removeprefix("tr-"), 16)
+    span_id = _id(str(link.get("span_id", "")), 8)
+    if trace_id is None or span_id is None:
+        return None  # OTLP has no place for it; MLflow leaves it out too
+    shown: Json = {"trace_id": trace_id, "span_id": span_id}
+    if link.get("attributes"):
+        shown["attributes"] = _plain_attributes(link["attributes"])
+    return shown
+
+
+def _stored_id(text: str | None, size: int) -> str:
+    """Return an id in base64: MLflow 3.5 stored hex, with `tr-` before the id of a trace."""
+    if not text or text.endswith("="):
+        return text or ""
+    return _id(text.rpartition("/")[2].removeprefix("tr-"), size) or text
+
+
+def span(content: str) -> Json:
+    """Return a stored span in OpenTelemetry's JSON. Raises ValueError for content that is not JSON."""
+    stored = json_object(content)
+    shown: Json = {
+        "trace_id": _stored_id(stored.get("trace_id"), 16),
+        "span_id": _stored_id(stored.get("span_id"), 8),
+    }
+    if stored.get("parent_span_id"):
+        shown["parent_span_id"] = _stored_id(stored["parent_span_id"], 8)
+    if stored.get("name"):
+        shown["name"] = stored["name"]
+    if stored.get("kind") and stored["kind"] != "SPAN_KIND_UNSPECIFIED":
+        shown["kind"] = stored["kind"]
+    for field in ("start_time_unix_nano", "end_time_unix_nano"):
+        if stored.get(field):
+            shown[field] = int(stored[field])
+    attributes = stored.get("attributes")
+    if attributes:
+        shown["attributes"] = [
+            {"key": key, "value": attribute_value(text)} for key, text in attributes.items()
+        ]
+    if stored.get("events"):
+        shown["events"] = [_event(event) for event in stored["events"]]
+    if stored.get("links"):
+        links = [link for link in map(_link, stored["links"]) if link is not None]
+        if links:
+            shown["links"] = links
+    shown["status"] = _status(stored.get("status") or {})
+    return shown
+
+
+def _status(stored: Json) -> Json:
+    shown: Json = {}
+    if stored.get("message"):
+        shown["message"] = stored["message"]
+    code = str(stored.get("code") or "UNSET").removeprefix("STATUS_CODE_")
+    if code != "UNSET":
+        shown["code"] = f"STATUS_CODE_{code}"
+    return shown
+
+
+def json_object(content: str) -> Json:
+    """Decode the content of a span. Raises ValueError."""
+    try:
+        found: Json = _decode(content)
+    except msgspec.DecodeError:
+        found = json.loads(content)
+    return found
+
+
+def spans_json(contents: Iterable[str]) -> bytes:
+    """Return the JSON of spans in OpenTelemetry's form, without brackets."""
+    return encode([span(content) for content in contents])[1:-1]

@@ -1,0 +1,1 @@
+"""Traces: their columns, tags and metadata."""

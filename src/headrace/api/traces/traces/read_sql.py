@@ -1,0 +1,259 @@
+"""SQL that reads traces with their tags and metadata.
+
+Since the head of MLflow 3.17, the name, session, tokens and costs of a trace are columns. Answers
+show them as the tags and metadata that they replace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from headrace.api.pieces import PAIR_BYTES
+from headrace.api.results import NotNative, TooLong
+from headrace.api.traces.assessments import read_sql as assessments_sql
+from headrace.contract.limits import (
+    MAX_SHOWN_METADATA,
+    MAX_SHOWN_TRACE_TAG_KEY,
+    MAX_SHOWN_TRACE_TAG_VALUE,
+)
+from headrace.db import keyed
+from headrace.db.sql import Sql
+
+if TYPE_CHECKING:
+    from headrace.api.traces.assessments.read_sql import AssessmentRow
+    from headrace.db.base import Schema, Tx
+
+NAME: Final = "mlflow.traceName"
+SESSION: Final = "mlflow.trace.session"
+USAGE: Final = "mlflow.trace.tokenUsage"
+COST: Final = "mlflow.trace.cost"
+SPANS_LOCATION: Final = "mlflow.trace.spansLocation"  # tag
+ARTIFACT_LOCATION: Final = "mlflow.artifactLocation"  # tag
+SIZE_STATS: Final = "mlflow.trace.sizeStats"  # metadata
+# Rows with these keys have been replaced by columns; older rows are not shown.
+_PROMOTED: Final = f"('{SESSION}', '{USAGE}', '{COST}')"
+TOKEN_COLUMNS: Final = (
+    "input_tokens",
+    "output_tokens",
+    "total_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+    "cache_creation_input_tokens_above_1hr",
+)
+COST_COLUMNS: Final = ("input_cost", "output_cost", "total_cost")
+# Tags and metadata of one trace that a read takes without having weighed them. Clients write about
+# 15 rows; 100 traces with the maximum are 17 MB.
+FEW_TAGS: Final = 40
+FEW_METADATA: Final = 60
+FEW_ASSESSMENTS: Final = 1000  # of all traces of a page
+TOO_MANY: Final = "null"  # in place of the JSON of tags or metadata
+ALL: Final = 2**31
+
+
+class Place(NamedTuple):
+    """Where a trace's spans and artifacts are, as its tags say."""
+
+    spans: str | None
+    artifacts: str | None  # URI
+
+
+class InfoRow(NamedTuple):
+    """A row of `trace_info`, and the JSON of its tags and metadata.
+
+    Times are in milliseconds. The JSON is None without rows, and `TOO_MANY` for too many of them.
+    """
+
+    request_id: str
+    experiment_id: int
+    timestamp_ms: int  # since the epoch
+    execution_time_ms: int | None
+    status: str
+    client_request_id: str | None
+    request_preview: str | None
+    response_preview: str | None
+    trace_name: str | None
+    session_id: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    total_tokens: int | None
+    cache_read_input_tokens: int | None
+    cache_creation_input_tokens: int | None
+    cache_creation_input_tokens_above_1hr: int | None
+    input_cost: float | None
+    output_cost: float | None
+    total_cost: float | None
+    tags: str | None
+    metadata: str | None
+
+
+class Found(NamedTuple):
+    """Some traces: their rows, and all their assessments."""
+
+    rows: Sequence[InfoRow]
+    assessments: Sequence[AssessmentRow]
+
+
+COLUMNS: Final = InfoRow._fields[:-2]
+
+
+def _object(make: str, cast: str, table: str, most: str, key: int, value: int, where: str) -> str:
+    """SQL for the JSON object of the rows of a trace `t`; made by the database, so that a page of
+    100 traces is 100 rows and not 1,500."""
+    limit = f"CAST({most} AS bigint)"
+    return (
+        f"(SELECT CASE WHEN count(*) <= {limit} THEN {make}(y.k, y.v) ELSE '{TOO_MANY}'{cast} END FROM"
+        f" (SELECT substr(x.key, 1, {key}) AS k, substr(coalesce(x.value, ''), 1, {value}) AS v"
+        f" FROM {table} x WHERE x.request_id = t.request_id AND {where} LIMIT {limit} + 1) y)"
+    )
+
+
+def _infos(make: str, cast: str) -> str:
+    tags = _object(
+        *(make, cast, "trace_tags", "$2"),
+        *(MAX_SHOWN_TRACE_TAG_KEY, MAX_SHOWN_TRACE_TAG_VALUE, f"x.key <> '{NAME}'"),
+    )
+    metadata = _object(
+        *(make, cast, "trace_request_metadata", "$3"),
+        *(MAX_SHOWN_METADATA, MAX_SHOWN_METADATA, f"x.key NOT IN {_PROMOTED}"),
+    )
+    columns = ", ".join(f"t.{column}" for column in COLUMNS)
+    return (
+        f"SELECT {columns}, {tags}, {metadata} FROM trace_info t WHERE t.request_id {{in $1 text}}"
+    )
+
+
+_TEXTS: Final = (_infos("json_object_agg", "::json"), _infos("json_group_object", ""))
+# $1: ids, $2 and $3: maximum numbers of tags and metadata of one trace
+INFOS = Sql(postgres=_TEXTS[0], sqlite=_TEXTS[1])
+_SCOPE: Final = " AND t.experiment_id {in $4 int}"
+INFOS_IN = Sql(postgres=_TEXTS[0] + _SCOPE, sqlite=_TEXTS[1] + _SCOPE)
+WITHIN = Sql(
+    "SELECT request_id FROM trace_info WHERE request_id {in $1 text} AND experiment_id {in $2 int}"
+)
+ANY_ARCHIVED = Sql(
+    f"SELECT 1 FROM trace_tags WHERE request_id {{in $1 text}} AND key = '{SPANS_LOCATION}'"
+    " AND value = 'ARCHIVE_REPO' LIMIT 1"
+)
+PLACE = Sql(
+    f"SELECT (SELECT value FROM trace_tags WHERE request_id = $1 AND key = '{SPANS_LOCATION}'),"
+    f" (SELECT value FROM trace_tags WHERE request_id = $1 AND key = '{ARTIFACT_LOCATION}')"
+    " FROM trace_info WHERE request_id = $1"
+)
+FACTS = Sql(
+    f"SELECT (SELECT value FROM trace_tags WHERE request_id = $1 AND key = '{SPANS_LOCATION}'),"
+    f" (SELECT value FROM trace_request_metadata WHERE request_id = $1 AND key = '{SIZE_STATS}')"
+)
+# (request_id, bytes) of tags, metadata and previews
+WEIGHTS = Sql(
+    "SELECT t.request_id, coalesce({bytes t.request_preview}, 0) + coalesce({bytes t.response_preview}, 0)"
+    f" + coalesce((SELECT sum({{bytes x.key}} + coalesce({{bytes x.value}}, 0) + {PAIR_BYTES})"
+    " FROM trace_tags x WHERE x.request_id = t.request_id), 0)"
+    f" + coalesce((SELECT sum({{bytes x.key}} + coalesce({{bytes x.value}}, 0) + {PAIR_BYTES})"
+    " FROM trace_request_metadata x WHERE x.request_id = t.request_id), 0)"
+    " FROM trace_info t WHERE t.request_id {in $1 text}"
+)
+TAG_SIZES = Sql(
+    keyed.sizes("trace_tags", f"request_id = $1 AND key <> '{NAME}'", "key", "value", 1)
+)
+TAGS_BY_KEY = Sql(keyed.rows("trace_tags", "request_id = $1", "key", "value", 1))
+METADATA_SIZES = Sql(
+    keyed.sizes(
+        "trace_request_metadata",
+        f"request_id = $1 AND key NOT IN {_PROMOTED}",
+        *("key", "value", 1),
+    )
+)
+METADATA_BY_KEY = Sql(keyed.rows("trace_request_metadata", "request_id = $1", "key", "value", 1))
+
+
+def check_served(schema: Schema) -> None:
+    """Leave the request to stock MLflow if the database is older than MLflow 3.17."""
+    if not schema.has("trace_info", "trace_name"):
+        raise NotNative
+
+
+async def _rows(
+    tx: Tx,
+    ids: Sequence[str],
+    experiments: Sequence[int] | None,
+    most_tags: int,
+    most_metadata: int,
+) -> list[InfoRow]:
+    args = (tx.array(ids), most_tags, most_metadata)
+    if experiments is None:
+        rows = await tx.fetch(INFOS, *args)
+    else:
+        rows = await tx.fetch(INFOS_IN, *args, tx.array(experiments))
+    by_id: dict[str, Any] = {row[0]: row for row in rows}
+    return [by_id[id_] for id_ in dict.fromkeys(ids) if id_ in by_id]
+
+
+async def read_few(tx: Tx, ids: Sequence[str], experiments: Sequence[int] | None = None) -> Found:
+    """Return the traces with these ids that exist, in this order.
+
+    `experiments` leaves out the traces of other experiments. Raises `TooLong` for a trace or
+    traces with too many tags, metadata or assessments.
+    """
+    rows = await _rows(tx, ids, experiments, FEW_TAGS, FEW_METADATA)
+    if any(TOO_MANY in row[-2:] for row in rows):
+        raise TooLong
+    found = await assessments_sql.of_traces(tx, [row[0] for row in rows], FEW_ASSESSMENTS)
+    if len(found) > FEW_ASSESSMENTS:
+        raise TooLong
+    return Found(rows, found)
+
+
+async def read(tx: Tx, ids: Sequence[str]) -> Found:
+    """As `read_few`, for traces that have been weighed."""
+    rows = await _rows(tx, ids, None, ALL, ALL)
+    return Found(rows, await assessments_sql.of_traces(tx, [row[0] for row in rows], ALL))
+
+
+async def read_columns(tx: Tx, trace_id: str) -> InfoRow | None:
+    """Return a trace without its tags and metadata, other than those that are columns."""
+    rows = await _rows(tx, [trace_id], None, -1, -1)
+    return InfoRow(*rows[0][:-2], None, None) if rows else None
+
+
+async def weigh(tx: Tx, ids: Sequence[str]) -> Mapping[str, int]:
+    """Return the number of bytes of each trace, without its spans."""
+    weights: dict[str, int] = {}
+    for statement in (WEIGHTS, assessments_sql.WEIGHTS):
+        for id_, size in await tx.fetch(statement, tx.array(ids)):
+            weights[id_] = weights.get(id_, 0) + int(size)
+    return weights
+
+
+async def within(tx: Tx, ids: Sequence[str], experiments: Sequence[int]) -> list[str]:
+    """Return those of the ids whose traces belong to these experiments, in order."""
+    known = {row[0] for row in await tx.fetch(WITHIN, tx.array(ids), tx.array(experiments))}
+    return [id_ for id_ in ids if id_ in known]
+
+
+async def any_archived(tx: Tx, ids: Sequence[str]) -> bool:
+    """Whether the spans of one of the traces have been archived."""
+    return await tx.fetchrow(ANY_ARCHIVED, tx.array(ids)) is not None
+
+
+async def place(tx: Tx, trace_id: str) -> Place | None:
+    """Return where a trace's spans and artifacts are; None if there is no such trace."""
+    row = await tx.fetchrow(PLACE, trace_id)
+    return None if row is None else Place(*row)
+
+
+def announced_spans(stats: str | None) -> int:
+    """Return the number of spans in the JSON of the metadata SIZE_STATS; 0 if it has none."""
+    try:
+        return int(msgspec.json.decode(stats or "{}").get("num_spans", 0))
+    except (msgspec.DecodeError, AttributeError, TypeError, ValueError):
+        return 0
+
+
+async def facts(tx: Tx, trace_id: str) -> tuple[str | None, int]:
+    """Return where the spans of a trace are, and the number of spans that the client announced."""
+    row = await tx.fetchrow(FACTS, trace_id)
+    assert row is not None, "it has no FROM"
+    return row[0], announced_spans(row[1])

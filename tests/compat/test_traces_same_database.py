@@ -1,0 +1,161 @@
+"""headrace and stock read the same traces from one database and give the same answers.
+
+Stock writes them: the recorded requests of examples-genai.jsonl. The readers are asked afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.compat.examples import PLACEHOLDER, Example, Replay, load
+from tests.compat.normalise import Twins, compared
+from tests.fix_database import empty_database
+from tests.fix_server import headrace, stock
+from tests.wire import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.wire import Answer
+
+pytestmark = pytest.mark.compat
+FILE = Path(__file__).with_name("examples-genai.jsonl")
+AREAS = ("otlp", "traces", "assessments", "trace-search", "trace-metrics", "datasets")
+UNORDERED = ("trace_metadata", "tags", "request_metadata", "assessments", "metadata", "data_points")
+JSON = {"Content-Type": "application/json"}
+A3 = "/api/3.0/mlflow/"
+AJAX = "/ajax-api/3.0/mlflow/"
+# The stored spans of a trace are streamed, without ranges.
+INTENDED = ("-accept-ranges: bytes",)
+# The requests that delete what the others read.
+LAST_WRITE = 552
+
+
+@dataclass(frozen=True)
+class Readers:
+    """Two servers on one database, and the ids of its traces."""
+
+    stock: Wire
+    ours: Wire
+    replay: Replay
+    trace_ids: list[str]
+
+    def both(
+        self, method: str, target: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> tuple[Answer, Answer]:
+        """The answers of stock and of headrace."""
+        sent = None if body is None else json.dumps(body).encode()
+        headers = headers if headers is not None else (JSON if method == "POST" else {})
+        answers = [wire.ask(method, target, sent, headers) for wire in (self.stock, self.ours)]
+        return answers[0], answers[1]
+
+    def differences(self, method: str, target: str, body: Any = None) -> list[str]:
+        """The differences of the answers, apart from lists and objects without an order."""
+        twins = Twins({}, {})
+        found = compared(*self.both(method, target, body), twins, UNORDERED)
+        found = [line for line in found if line not in INTENDED]
+        return [f"{method} {target} {body}", *found] if found else []
+
+
+def is_write(example: Example) -> bool:
+    """Whether the request changes the database."""
+    method, path = example.request["method"], example.request["path"]
+    last = path.partition("?")[0].rpartition("/")[2]
+    reading = ("search", "metrics", "batchGetInfos", "calculate-filter-correlation")
+    return method != "GET" and last not in reading
+
+
+@pytest.fixture(scope="module")
+def readers(
+    database: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Readers]:
+    """Stock and headrace on a database with what the examples write."""
+    directory = tmp_path_factory.mktemp(f"traces-{database}")
+    with ExitStack() as stack:
+        uri = stack.enter_context(empty_database(database, request, directory))
+        theirs = stack.enter_context(stock(uri, directory))
+        wire = stack.enter_context(Wire(theirs.url))
+        replay = Replay(wire)
+        for example in load(AREAS, FILE):
+            if example.number <= LAST_WRITE and not example.label.startswith("over"):
+                replay.play(example) if is_write(example) else None
+        ours = stack.enter_context(
+            headrace(uri, directory, environment={"HEADRACE_BRIDGE": "off"})
+        )
+        found = wire.ask(
+            "POST",
+            f"{A3}traces/search",
+            json.dumps({"locations": locations("1", "2"), "max_results": 500}).encode(),
+            JSON,
+        )
+        ids = [trace["trace_id"] for trace in found.json()["traces"]]
+        yield Readers(wire, stack.enter_context(Wire(ours.url)), replay, ids)
+
+
+def locations(*experiments: str) -> list[dict[str, Any]]:
+    """The places of a search."""
+    return [
+        {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": id_}}
+        for id_ in experiments
+    ]
+
+
+def test_every_trace_is_read_as_stock_reads_it(readers: Readers) -> None:
+    wrong: list[str] = []
+    assert len(readers.trace_ids) > 25
+    for id_ in filter(None, readers.trace_ids):
+        wrong += readers.differences("GET", f"{A3}traces/{id_}")
+        wrong += readers.differences("GET", f"/api/2.0/mlflow/traces/{id_}/info")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_whole_trace_is_read_as_stock_reads_it(readers: Readers) -> None:
+    wrong: list[str] = []
+    for id_ in filter(None, readers.trace_ids):
+        for partial in ("", "&allow_partial=true"):
+            wrong += readers.differences("GET", f"{A3}traces/get?trace_id={id_}{partial}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_batches_are_read_as_stock_reads_them(readers: Readers) -> None:
+    ids = [id_ for id_ in readers.trace_ids if id_]
+    wrong = readers.differences("POST", f"{A3}traces/batchGetInfos", {"trace_ids": ids[::-1]})
+    for body in ({"trace_ids": []}, {"trace_ids": [*ids[:3], "no", ids[0]], "experiment_ids": ["1"]}):
+        wrong += readers.differences("POST", f"{A3}traces/batchGetInfos", body)
+    for body in ({}, {"trace_ids": ids, "experiment_ids": ["abc"]}):
+        wrong += readers.differences("POST", f"{A3}traces/batchGetInfos", body)
+    stored = [
+        id_
+        for id_ in ids
+        if readers.stock.ask("GET", f"{A3}traces/get?trace_id={id_}").status == 200
+    ]
+    assert len(stored) > 15
+    query = "&".join(f"trace_ids={id_}" for id_ in stored[::-1])
+    wrong += readers.differences("GET", f"{A3}traces/batchGet?{query}")
+    wrong += readers.differences("GET", f"{A3}traces/batchGet?{query}&experiment_ids=2")
+    wrong += readers.differences("GET", f"{A3}traces/batchGet")
+    assert not wrong, "\n".join(wrong)
+
+
+def recorded_reads(area: str) -> list[Example]:
+    """The recorded requests of an area that change nothing."""
+    return [e for e in load((area,), FILE) if not is_write(e)]
+
+
+@pytest.mark.parametrize("area", ["otlp", "traces", "assessments"])
+def test_recorded_reads_are_answered_as_stock_answers_them(readers: Readers, area: str) -> None:
+    wrong: list[str] = []
+    reads = recorded_reads(area)
+    assert len(reads) >= 3
+    for example in reads:
+        target = readers.replay.filled(example.request["path"])
+        if PLACEHOLDER.search(target) or "batchGet" in target or target == "/v1/traces":
+            continue
+        body = readers.replay.filled(example.request.get("body"))
+        wrong += readers.differences(example.request["method"], target, body)
+    assert not wrong, "\n".join(wrong)
