@@ -84,9 +84,7 @@ def readers(
         for example in load(AREAS, FILE):
             if example.number <= LAST_WRITE and not example.label.startswith("over"):
                 replay.play(example) if is_write(example) else None
-        ours = stack.enter_context(
-            headrace(uri, directory, environment={"HEADRACE_BRIDGE": "off"})
-        )
+        ours = stack.enter_context(headrace(uri, directory, environment={"HEADRACE_BRIDGE": "off"}))
         found = wire.ask(
             "POST",
             f"{A3}traces/search",
@@ -125,7 +123,10 @@ def test_every_whole_trace_is_read_as_stock_reads_it(readers: Readers) -> None:
 def test_batches_are_read_as_stock_reads_them(readers: Readers) -> None:
     ids = [id_ for id_ in readers.trace_ids if id_]
     wrong = readers.differences("POST", f"{A3}traces/batchGetInfos", {"trace_ids": ids[::-1]})
-    for body in ({"trace_ids": []}, {"trace_ids": [*ids[:3], "no", ids[0]], "experiment_ids": ["1"]}):
+    for body in (
+        {"trace_ids": []},
+        {"trace_ids": [*ids[:3], "no", ids[0]], "experiment_ids": ["1"]},
+    ):
         wrong += readers.differences("POST", f"{A3}traces/batchGetInfos", body)
     for body in ({}, {"trace_ids": ids, "experiment_ids": ["abc"]}):
         wrong += readers.differences("POST", f"{A3}traces/batchGetInfos", body)

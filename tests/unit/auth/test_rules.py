@@ -27,7 +27,7 @@ from headrace.auth.rules import (
 )
 
 # Fields that raw handlers read from the query string (MLflow's contract), besides arguments of the path.
-QUERY_FIELDS = {"run_id", "run_uuid", "name", "path"}
+QUERY_FIELDS = {"run_id", "run_uuid", "name", "path", "request_id"}
 
 
 async def handler(req: Any, ctx: Any) -> None:
