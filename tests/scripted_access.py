@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from headrace.api.routes import ROUTES
 from headrace.auth.access import Access, Scope
-from headrace.auth.authority import Caller, Head
+from headrace.auth.authority import Authority, Caller, Head
 from headrace.http.app import App
 from headrace.http.messages import Request, StreamingResponse
 from headrace.settings.load import load
@@ -58,8 +58,8 @@ class Granted(Access):
         self.changes.append(("finished",))
 
 
-class Written:
-    """The authority: the name in a header, and the access that the test wrote for it."""
+class Written(Authority):
+    """The name in a header, and the access that the test wrote for it; the rest does nothing."""
 
     def __init__(self, users: Mapping[str, Access]) -> None:
         self.users = users
@@ -91,8 +91,9 @@ class Answer:
 class Ask:
     """Sends requests of users to the app."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, users: dict[str, Access]) -> None:
         self.app = app
+        self.users = users
 
     async def __call__(self, user: str, method: str, path: str, /, **fields: Any) -> Answer:
         """Ask a route under /api/2.0/mlflow/ (or an absolute path)."""
@@ -114,9 +115,10 @@ class Ask:
 async def users_of(uri: str, root: str = "/nowhere", **users: Access) -> AsyncIterator[Ask]:
     """The app on a database, for these users; `admin` may do everything. Artifacts are in `root`."""
     settings = load({"backend_store_uri": uri, "artifacts_destination": root}, {})
-    app = App(settings, ROUTES, authority=Written({"admin": Granted(), **users}))
+    users = {"admin": Granted(), **users}
+    app = App(settings, ROUTES, authority=Written(users))
     await app.start()
     try:
-        yield Ask(app)
+        yield Ask(app, users)
     finally:
         await app.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,7 +11,9 @@ from headrace.api.nouns import Event
 from headrace.auth.access import UNRESTRICTED, Access
 from headrace.commit.group import GroupCommit
 from headrace.commit.reads import BatchedReads, SharedReads
+from headrace.contract.errors import unavailable
 from headrace.db.base import Database
+from headrace.db.errors import DatabaseError
 from headrace.monitor.readiness import Readiness
 from headrace.settings.table import Settings
 from headrace.storage.locations import Locations
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
     from headrace.auth.open import Accounts
     from headrace.db.schema.auth import AuthFacts
     from headrace.monitor.monitor import Monitor
+
+
+log = logging.getLogger(__name__)
 
 
 class Webhooks(Protocol):
@@ -77,17 +83,28 @@ class Context:
         other.access = access
         return other
 
-    async def finish(self, undo: Callable[..., Awaitable[None]], *args: Any) -> None:
-        """Write the grants of a creator, after the COMMIT that creates a resource.
+    async def finish(self, undo: Callable[..., Awaitable[bool]] | None = None, *args: Any) -> None:
+        """Write the grants that follow from a committed change, see `Access.finish`.
 
-        If that fails, `undo(tx, *args)` deletes the resource again, unless somebody uses it already:
-        its creator could not manage it, and could not create it again either.
+        If that fails, `undo(tx, *args)` takes the change back and returns True, or leaves it if
+        somebody uses it already. Raises 503 for a change that stays without its grants.
         """
         try:
             await self.access.finish()
-        except Exception:
-            await self.db.write(undo, *args)
+        except Exception as error:
+            if undo is None or not await self._undone(undo, *args):
+                raise unavailable(
+                    "The change is stored, but the users' permissions on it are not, because their "
+                    "database did not answer."
+                ) from error
             raise
+
+    async def _undone(self, undo: Callable[..., Awaitable[bool]], *args: Any) -> bool:
+        try:
+            return await self.db.write(undo, *args)
+        except DatabaseError as error:
+            log.error("a change without its grants could not be taken back: %s", error.kind)
+            return False
 
     @property
     def monitor(self) -> Monitor:

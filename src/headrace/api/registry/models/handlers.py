@@ -198,7 +198,7 @@ async def renamed(req: RenameRegisteredModel, ctx: Context) -> transactions.Foun
             ErrorCode.RESOURCE_ALREADY_EXISTS,
             f"Registered Model (name={req.new_name}) already exists. Error: {sentence(error)}",
         ) from error
-    await ctx.access.finish()
+    await ctx.finish()
     return found
 
 
@@ -209,7 +209,7 @@ async def delete(req: RegisteredModelName, ctx: Context) -> Empty:
     """
     check_model_name(req.name)
     await ctx.db.write(transactions.delete, ctx.access, req.name)
-    await ctx.access.finish()
+    await ctx.finish()
     return EMPTY
 
 

@@ -52,12 +52,14 @@ async def create(tx: Tx, access: Access, new: NewModel, created_ms: int) -> None
     await access.created(tx, "prompt" if is_prompt(new.tags) else "registered_model", new.name)
 
 
-async def undo_create(tx: Tx, name: str, created_ms: int) -> None:
-    """Delete a model that was created at that time, if it has not been changed since."""
+async def undo_create(tx: Tx, name: str, created_ms: int) -> bool:
+    """Delete a model that was created at that time. False if it has been changed since."""
     await tx.fetchrow(sql.LOCK.of(tx), name)
     row = await tx.fetchrow(sql.MODEL.of(tx), name)
-    if row is not None and (row[1], row[2]) == (created_ms, created_ms):
-        await sql.delete(tx, name)
+    if row is None or (row[1], row[2]) != (created_ms, created_ms):
+        return False
+    await sql.delete(tx, name)
+    return True
 
 
 async def delete(tx: Tx, access: Access, name: str) -> None:

@@ -34,14 +34,15 @@ async def create(tx: Tx, access: Access, *args: Any) -> int:
     return number
 
 
-async def undo_create(tx: Tx, number: int) -> None:
-    """Delete an experiment that has just been created, if nothing has been created in it."""
+async def undo_create(tx: Tx, number: int) -> bool:
+    """Delete an experiment that has just been created. False if something is in it already."""
     await tx.fetchrow(sql.LOCK_TO_DELETE, number)
     for table, statement in sql.HAS_CONTENTS.items():
         if tx.schema.has(table) and await tx.fetchrow(statement, number):
-            return
+            return False
     await tx.execute(sql.DELETE_TAGS, number)
     await tx.execute(sql.DELETE, number)
+    return True
 
 
 async def _check_active(tx: Tx, number: int) -> None:

@@ -1,0 +1,92 @@
+"""The grants that follow from a request: those of a creator, of a deleted and of a renamed resource.
+
+They are written in the transaction of the request if the users' tables are in the same database.
+Otherwise they are written right after its COMMIT, again and again for a while if that fails. Each
+of these changes may be repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from headrace.auth import grants
+from headrace.auth.access import Access
+from headrace.auth.authority import Unauthenticated
+from headrace.db.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from headrace.auth.rules import Resource
+    from headrace.db.base import Database, Tx
+
+    Change = Callable[..., Awaitable[None]]
+
+log = logging.getLogger(__name__)
+# How long a change of grants in a database of its own is tried again: the client waits meanwhile.
+RETRY_S: Final = 5.0
+PAUSE_S: Final = 0.25
+LEVEL: Final = "MANAGE"
+
+
+class KeepsGrants(Access):
+    """The access of a user whose requests also change grants. See `Access` for the methods."""
+
+    __slots__ = ("_in_tracking", "_later", "_users", "user_id")
+    user_id: int
+
+    def __init__(self, user_id: int, users: Database, *, in_tracking: bool) -> None:
+        """`in_tracking`: the users' tables are in the database of experiments and models."""
+        self.user_id = user_id
+        self._users = users
+        self._in_tracking = in_tracking
+        self._later: tuple[Change, tuple[object, ...]] | None = None
+
+    async def created(self, tx: Tx, resource: Resource, id_: str) -> None:
+        """Raises `Unauthenticated` if the user has been deleted."""
+        await self._change(tx, _give, self.user_id, resource, id_)
+
+    async def deleted(self, tx: Tx, resource: Resource, id_: str) -> None:
+        """Names can be used again; a new model must not inherit the grants of the old one."""
+        await self._change(tx, grants.sweep, _types(resource), id_)
+
+    async def renamed(self, tx: Tx, resource: Resource, id_: str, new_id: str) -> None:
+        """The grants that admins gave to roles keep the old id."""
+        await self._change(tx, grants.rename, _types(resource), id_, new_id)
+
+    async def _change(self, tx: Tx, change: Change, *args: object) -> None:
+        if self._in_tracking:
+            await change(tx, *args)
+        else:
+            # A request has one such change. A repeated transaction replaces that of the previous
+            # attempt, whose id may be another one.
+            self._later = (change, args)
+
+    async def finish(self) -> None:
+        """Raises Unavailable if the database of users did not write the change, or may not have."""
+        later, self._later = self._later, None
+        if later is None:
+            return None
+        change, args = later
+        give_up = monotonic() + RETRY_S
+        while True:
+            try:
+                return await self._users.write(change, *args)
+            except Unavailable as error:
+                if monotonic() > give_up:
+                    log.error("a request succeeded, but its grants are not written: %s", error.kind)
+                    raise
+            await asyncio.sleep(PAUSE_S)
+
+
+async def _give(tx: Tx, user_id: int, resource: Resource, id_: str) -> None:
+    if not await grants.give(tx, user_id, resource, id_, LEVEL):
+        raise Unauthenticated
+
+
+def _types(resource: Resource) -> tuple[Resource, ...]:
+    """The types of the grants on a name: it is the name of a model or of a prompt."""
+    return ("registered_model", "prompt") if resource == "registered_model" else (resource,)

@@ -1,0 +1,246 @@
+"""Creators manage what they create; deletions and renames take the users' own grants along.
+
+The users' tables are in the tracking database or in one of their own, which may be away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.fix_proxy import Proxy, address_of
+from tests.scripted_access import users_of
+
+from headrace.auth import effects, grants, users
+from headrace.auth.effects import KeepsGrants
+from headrace.auth.open import open_accounts
+from headrace.db.sql import Sql
+from headrace.settings.auth import AuthSettings
+from headrace.settings.table import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from tests.scripted_access import Ask
+
+    from headrace.auth.open import Accounts
+    from headrace.db.base import Row, Tx
+
+PROMPT = {"key": "mlflow.prompt.is_prompt", "value": "True"}
+OWN_GRANTS = Sql(
+    "SELECT r.name, p.resource_type, p.resource_pattern, p.permission FROM role_permissions p"
+    " JOIN roles r ON r.id = p.role_id ORDER BY r.name, p.resource_type, p.resource_pattern"
+)
+PLACES = ("in the tracking database", "in another database")
+
+
+class Team:
+    """Two users on a server, and the database that holds them."""
+
+    def __init__(self, ask: Ask, accounts: Accounts, proxy: Proxy | None, ids: list[int]) -> None:
+        self.ask = ask
+        self.accounts = accounts
+        self.proxy = proxy
+        self.ids = ids
+
+    async def post(self, path: str, **fields: Any) -> Any:
+        """The answer to a request of ann."""
+        return await self.ask("ann", "POST", path, **fields)
+
+    async def grants(self) -> list[tuple[str, ...]]:
+        """(user, resource type, id, level) of every grant of a user's own."""
+        names = {f"__user_{n}__": name for n, name in zip(self.ids, ("ann", "bob"), strict=True)}
+
+        async def read(tx: Tx) -> list[Row]:
+            return await tx.fetch(OWN_GRANTS)
+
+        rows = await self.accounts.db.read(read)
+        return [(names.get(row[0], row[0]), *row[1:]) for row in rows]
+
+
+@pytest.fixture
+def proxy(postgres_empty_uri: str) -> Iterator[Proxy]:
+    """The way to a database of users."""
+    with Proxy(*address_of(postgres_empty_uri)) as made:
+        yield made
+
+
+@asynccontextmanager
+async def team_on(tracking: str, users_uri: str, proxy: Proxy | None = None) -> AsyncIterator[Team]:
+    """Ann and bob on a tracking database."""
+    async with users_of(tracking) as ask:
+        settings = Settings(backend_store_uri=tracking, auth=AuthSettings("READ", users_uri))
+        accounts = await open_accounts(settings, ask.app.context.db)
+        assert accounts.in_tracking is (proxy is None)
+        ids = []
+        for name in ("ann", "bob"):
+            user = await accounts.db.write(users.create, name, "!")
+            access = KeepsGrants(user.id, accounts.db, in_tracking=accounts.in_tracking)
+            ask.users[name] = access
+            ids.append(user.id)
+        try:
+            yield Team(ask, accounts, proxy, ids)
+        finally:
+            await accounts.close()
+
+
+@pytest.fixture(params=PLACES)
+async def team(
+    request: pytest.FixtureRequest, uri: str, postgres_empty_uri: str, proxy: Proxy
+) -> AsyncIterator[Team]:
+    """The users' tables at each place."""
+    if request.param == PLACES[0]:
+        async with team_on(uri, uri) as made:
+            yield made
+    else:
+        async with elsewhere(uri, postgres_empty_uri, proxy) as made:
+            yield made
+
+
+@asynccontextmanager
+async def elsewhere(uri: str, users_uri: str, proxy: Proxy) -> AsyncIterator[Team]:
+    """A team whose tables are in a database of their own, behind a proxy."""
+    host, port = address_of(users_uri)
+    through = users_uri.replace(f"{host}:{port}", f"127.0.0.1:{proxy.port}")
+    assert through != users_uri
+    async with team_on(uri, through, proxy) as made:
+        yield made
+
+
+async def test_a_creator_manages_the_new_resource(team: Team) -> None:
+    """Of the type that its tags say."""
+    new = await team.post("experiments/create", name="mine")
+    await team.post("registered-models/create", name="m")
+    await team.post("registered-models/create", name="p", tags=[PROMPT])
+    await team.ask("bob", "POST", "registered-models/create", name="of bob")
+    assert await team.grants() == [
+        ("ann", "experiment", new.json["experiment_id"], "MANAGE"),
+        ("ann", "prompt", "p", "MANAGE"),
+        ("ann", "registered_model", "m", "MANAGE"),
+        ("bob", "registered_model", "of bob", "MANAGE"),
+    ]
+
+
+async def test_a_create_that_fails_grants_nothing(team: Team) -> None:
+    await team.post("experiments/create", name="mine")
+    await team.post("registered-models/create", name="m")
+    before = await team.grants()
+    for path, name in (("experiments/create", "mine"), ("registered-models/create", "m")):
+        refused = await team.ask("bob", "POST", path, name=name)
+        assert refused.status == 400
+        assert b"RESOURCE_ALREADY_EXISTS" in refused.body
+    assert await team.grants() == before
+
+
+async def test_a_creator_whose_grant_exists_manages_again(team: Team) -> None:
+    """A grant that was given before the resource existed is replaced."""
+    await team.accounts.db.write(grants.grant, "ann", "registered_model", "m", "READ")
+    await team.post("registered-models/create", name="m")
+    assert await team.grants() == [("ann", "registered_model", "m", "MANAGE")]
+
+
+async def test_a_deleted_model_leaves_no_grant_and_a_renamed_one_takes_them_along(
+    team: Team,
+) -> None:
+    """Those of all users and both types; not those of other names."""
+    for name in ("m", "n", "other"):
+        await team.post("registered-models/create", name=name)
+    for resource in ("registered_model", "prompt"):
+        for name in ("m", "n"):
+            await team.accounts.db.write(grants.grant, "bob", resource, name, "DENY")
+    assert (await team.ask("ann", "DELETE", "registered-models/delete", name="m")).status == 200
+    await team.post("registered-models/rename", name="n", new_name="N 2")
+    assert await team.grants() == [
+        ("ann", "registered_model", "N 2", "MANAGE"),
+        ("ann", "registered_model", "other", "MANAGE"),
+        ("bob", "prompt", "N 2", "DENY"),
+        ("bob", "registered_model", "N 2", "DENY"),
+    ]
+    missing = await team.ask("ann", "DELETE", "registered-models/delete", name="m")
+    assert missing.status == 404
+
+
+async def test_a_deleted_experiment_keeps_its_grants(team: Team) -> None:
+    """It can be restored."""
+    new = await team.post("experiments/create", name="mine")
+    number = new.json["experiment_id"]
+    await team.post("experiments/delete", experiment_id=number)
+    assert await team.grants() == [("ann", "experiment", number, "MANAGE")]
+
+
+async def test_a_user_who_is_deleted_meanwhile_creates_nothing(team: Team) -> None:
+    await team.accounts.db.write(users.delete, "ann", team.accounts.facts.dead)
+    assert (await team.post("experiments/create", name="mine")).status == 401
+    assert (await team.post("registered-models/create", name="m")).status == 401
+    assert (await team.ask("bob", "POST", "experiments/create", name="mine")).status == 200
+    assert (await team.ask("bob", "POST", "registered-models/create", name="m")).status == 200
+
+
+async def test_without_the_users_database_nothing_is_created(
+    uri: str, postgres_empty_uri: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is 429, which says that nothing is written; the names are free again."""
+    monkeypatch.setattr(effects, "RETRY_S", 0.5)
+    async with elsewhere(uri, postgres_empty_uri, proxy) as team:
+        proxy.cut()
+        assert (await team.post("experiments/create", name="mine")).status == 429
+        assert (await team.post("registered-models/create", name="m")).status == 429
+        proxy.restore()
+        new = await team.post("experiments/create", name="mine")
+        assert (await team.post("registered-models/create", name="m")).status == 200
+        assert await team.grants() == [
+            ("ann", "experiment", new.json["experiment_id"], "MANAGE"),
+            ("ann", "registered_model", "m", "MANAGE"),
+        ]
+
+
+async def test_a_short_outage_of_the_users_database_only_delays_a_create(
+    uri: str, postgres_empty_uri: str, proxy: Proxy
+) -> None:
+    async with elsewhere(uri, postgres_empty_uri, proxy) as team:
+        proxy.cut()
+        creating = asyncio.create_task(team.post("experiments/create", name="mine"))
+        await exists(team, "mine")
+        proxy.restore()
+        number = (await creating).json["experiment_id"]
+        assert await team.grants() == [("ann", "experiment", number, "MANAGE")]
+
+
+async def test_what_others_use_already_is_not_undone(
+    uri: str, postgres_empty_uri: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(effects, "RETRY_S", 2.0)
+    async with elsewhere(uri, postgres_empty_uri, proxy) as team:
+        proxy.cut()
+        creating = asyncio.create_task(team.post("experiments/create", name="mine"))
+        number = await exists(team, "mine")
+        run = await team.ask("admin", "POST", "runs/create", experiment_id=number)
+        assert run.status == 200
+        assert (await creating).status == 503
+        assert await exists(team, "mine") == number
+
+
+async def test_a_deletion_and_a_rename_say_that_grants_are_left(
+    uri: str, postgres_empty_uri: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(effects, "RETRY_S", 0.2)
+    async with elsewhere(uri, postgres_empty_uri, proxy) as team:
+        for name in ("m", "n"):
+            await team.post("registered-models/create", name=name)
+        proxy.cut()
+        renamed = await team.post("registered-models/rename", name="m", new_name="M")
+        deleted = await team.ask("ann", "DELETE", "registered-models/delete", name="n")
+        for answer in (renamed, deleted):
+            assert answer.status == 503
+            assert b"The change is stored" in answer.body
+
+
+async def exists(team: Team, name: str) -> str:
+    """The id of an experiment, as soon as it exists."""
+    while True:
+        found = await team.ask("admin", "GET", "experiments/get-by-name", experiment_name=name)
+        if found.status == 200:
+            return str(found.json["experiment"]["experiment_id"])
+        await asyncio.sleep(0.02)
