@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from headrace import search
 from headrace.api.nouns import Tag, ViewType
 from headrace.api.tracking.experiments import sql as experiments_sql
-from headrace.api.tracking.experiments.ids import parse_id
 from headrace.api.tracking.experiments.view import experiment
 from headrace.api.tracking.metrics import sql as metrics_sql
 from headrace.api.tracking.runs import batch, create, sql, transactions, update, view
@@ -21,6 +20,7 @@ from headrace.auth.redactions import NOTHING_HIDDEN
 from headrace.client import engine
 from headrace.contract.clock import now_ms
 from headrace.contract.errors import invalid, missing_parameter, run_not_found
+from headrace.contract.experiment_ids import parse_id
 from headrace.contract.limits import MAX_EXPERIMENT_NAME, SEARCH_MAX_RESULTS
 from headrace.contract.names import check_length
 from headrace.contract.scalars import INT64_MAX

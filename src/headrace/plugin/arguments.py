@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from mlflow.entities import LifecycleStage
 
 from headrace.api.nouns import Tag
-from headrace.api.tracking.experiments.ids import parse_id
 from headrace.api.tracking.runs.batch import RUN_ID, Batch, from_parts
 from headrace.api.tracking.runs.types import Dataset, DatasetInput
+from headrace.contract.experiment_ids import parse_id
 from headrace.contract.limits import SEARCH_MAX_RESULTS
 from headrace.contract.scalars import INT32_MAX, INT64_MAX
 from headrace.plugin.fallback import Unsupported

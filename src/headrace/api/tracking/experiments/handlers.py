@@ -10,7 +10,6 @@ from headrace.api.nouns import ViewType
 from headrace.api.pieces import MOST_OF_ONE, answer_in_pieces, long_page
 from headrace.api.results import Chunks, Encoded, TooLong, encode
 from headrace.api.tracking.experiments import location, pieces, sql, tag_rules, transactions
-from headrace.api.tracking.experiments.ids import parse_id
 from headrace.api.tracking.experiments.types import (
     CreatedExperiment,
     CreateExperiment,
@@ -28,6 +27,7 @@ from headrace.api.tracking.runs import assessments_sql
 from headrace.contract import errors
 from headrace.contract.clock import now_ms
 from headrace.contract.errors import invalid
+from headrace.contract.experiment_ids import parse_id
 from headrace.contract.limits import MAX_EXPERIMENT_NAME, SEARCH_MAX_RESULTS
 from headrace.contract.names import check_length
 from headrace.contract.scalars import Empty

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from headrace.api.tracking.experiments import sql, tag_rules
-from headrace.api.tracking.experiments.ids import not_active
 from headrace.api.tracking.runs import assessments_sql
 from headrace.auth.access import Access
 from headrace.contract import errors
 from headrace.contract.clock import now_ms
 from headrace.contract.errors import ApiError, ErrorCode
+from headrace.contract.experiment_ids import not_active
 from headrace.contract.limits import MAX_CUSTOM_VIEWS
 from headrace.db.api_errors import api_error, sentence
 from headrace.db.base import Tx

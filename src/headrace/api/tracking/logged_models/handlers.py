@@ -13,7 +13,6 @@ from headrace.api.nouns import Tag
 from headrace.api.pieces import MOST_OF_ONE, answer_in_pieces, long_page
 from headrace.api.results import Chunks, TooLong
 from headrace.api.tracking.experiments import sql as experiments_sql
-from headrace.api.tracking.experiments.ids import not_active, parse_id
 from headrace.api.tracking.logged_models import pieces, sql
 from headrace.api.tracking.logged_models.sql import Logged, ModelRow
 from headrace.api.tracking.logged_models.types import (
@@ -39,6 +38,7 @@ from headrace.contract import errors
 from headrace.contract.artifact_uri import append_path
 from headrace.contract.clock import now_ms
 from headrace.contract.errors import ApiError, ErrorCode, invalid, not_found
+from headrace.contract.experiment_ids import not_active, parse_id
 from headrace.contract.limits import SEARCH_LOGGED_MODELS_DEFAULT
 from headrace.contract.scalars import Empty
 from headrace.db.base import Schema, Tx

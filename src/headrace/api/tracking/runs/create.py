@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import uuid4
 
-from headrace.api.tracking.experiments.ids import not_active, parse_id
 from headrace.api.tracking.runs import sql
 from headrace.api.tracking.runs.batch import RUN_NAME
 from headrace.api.tracking.runs.random_name import random_name
@@ -15,6 +14,7 @@ from headrace.commit.kinds import Kind, bytes_of
 from headrace.contract import errors
 from headrace.contract.artifact_uri import append_path
 from headrace.contract.errors import ApiError, ErrorCode, invalid
+from headrace.contract.experiment_ids import not_active, parse_id
 from headrace.contract.texts import refuse_nul
 from headrace.db.base import Tx
 

@@ -9,7 +9,6 @@ from headrace.api.context import Context
 from headrace.api.nouns import KeyValue, ViewType
 from headrace.api.pieces import long_page, rest_of_page, whole_page
 from headrace.api.results import Chunks, Encoded, TooLong, encode
-from headrace.api.tracking.experiments.ids import parse_ids
 from headrace.api.tracking.runs import assessments_sql, batch, pieces, sql, transactions, view
 from headrace.api.tracking.runs import create as creation
 from headrace.api.tracking.runs import update as updating
@@ -38,6 +37,7 @@ from headrace.auth.redactions import Hidden, hidden
 from headrace.contract import errors
 from headrace.contract.clock import now_ms
 from headrace.contract.errors import ApiError, invalid
+from headrace.contract.experiment_ids import parse_ids
 from headrace.contract.limits import SEARCH_MAX_RESULTS_DEFAULT
 from headrace.contract.scalars import Empty
 from headrace.db.base import Row

@@ -11,7 +11,6 @@ from uuid import uuid4
 from msgspec import Meta
 
 from headrace.api.context import Context
-from headrace.api.tracking.experiments.ids import parse_ids
 from headrace.api.tracking.runs import input_ids, inputs_sql, sql
 from headrace.api.tracking.runs.batch import RUN_ID
 from headrace.api.tracking.runs.transactions import check_active
@@ -25,6 +24,7 @@ from headrace.api.tracking.runs.types import (
     ModelOutput,
 )
 from headrace.contract.errors import ApiError, ErrorCode, invalid
+from headrace.contract.experiment_ids import parse_ids
 from headrace.contract.limits import (
     MAX_DATASET_DIGEST,
     MAX_DATASET_NAME,

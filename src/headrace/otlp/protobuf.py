@@ -1,0 +1,363 @@
+"""Reads an ExportTraceServiceRequest from its protobuf bytes.
+
+Written by hand: the messages are few, and each value becomes the text that is stored, without an
+object in between. Source: opentelemetry/proto/{collector/trace,trace,common}/v1; the wire format of
+protobuf 3. Unknown fields are skipped; the last value of a repeated scalar field counts.
+"""
+
+from __future__ import annotations
+
+import base64
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Final
+
+from headrace.otlp.span import Event, Link, Malformed, RawSpan
+from headrace.otlp.values import dump, of_text, quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_DEPTH: Final = 100  # protobuf's limit of nested messages
+_double: Final = Struct("<d").unpack_from
+_fixed64: Final = Struct("<Q").unpack_from
+_VARINT, _FIXED64, _BYTES, _GROUP, _END_GROUP, _FIXED32 = range(6)
+# Tags: number of the field << 3 | wire type.
+_F1, _F2, _F3, _F4, _F5, _F7, _F8, _F9, _F11, _F13, _F15 = (
+    number << 3 | _BYTES for number in (1, 2, 3, 4, 5, 7, 8, 9, 11, 13, 15)
+)
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """The number at a place of 10 bytes at most, and the place after it."""
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & 0xFFFF_FFFF_FFFF_FFFF, at
+        shift += 7
+        if shift > 63:
+            raise Malformed
+
+
+def _length(data: bytes, at: int, end: int) -> tuple[int, int]:
+    """The place where the field of a length begins, and where it ends."""
+    size = data[at]
+    at += 1
+    if size > 0x7F:
+        size, at = _varint(data, at - 1)
+    stop = at + size
+    if stop > end:
+        raise Malformed
+    return at, stop
+
+
+def _skip(data: bytes, at: int, end: int, tag: int, depth: int = 0) -> int:
+    """The place after a field of no interest."""
+    kind = tag & 7
+    if tag < 8 or depth > MAX_DEPTH:  # fields are numbered from 1
+        raise Malformed
+    if kind == _VARINT:
+        at = _varint(data, at)[1]
+    elif kind == _FIXED64:
+        at += 8
+    elif kind == _BYTES:
+        at = _length(data, at, end)[1]
+    elif kind == _FIXED32:
+        at += 4
+    elif kind == _GROUP:
+        while True:
+            inner, at = _varint(data, at)
+            if inner & 7 == _END_GROUP:
+                if inner >> 3 != tag >> 3:
+                    raise Malformed
+                break
+            at = _skip(data, at, end, inner, depth + 1)
+    else:
+        raise Malformed
+    if at > end:
+        raise Malformed
+    return at
+
+
+def _any_value(data: bytes, at: int, end: int, depth: int, value: Any = None) -> Any:
+    """The Python value of an AnyValue; `value` is that of an earlier part of the same message."""
+    if depth > MAX_DEPTH:
+        raise Malformed
+    while at < end:
+        tag, at = _varint(data, at)
+        if tag == 10:  # string_value
+            at, stop = _length(data, at, end)
+            value = str(data[at:stop], "utf-8")
+            at = stop
+        elif tag == 16:  # bool_value
+            number, at = _varint(data, at)
+            value = number != 0
+        elif tag == 24:  # int_value
+            number, at = _varint(data, at)
+            value = number - (1 << 64) if number >> 63 else number
+        elif tag == 33:  # double_value
+            if at + 8 > end:
+                raise Malformed
+            value = _double(data, at)[0]
+            at += 8
+        elif tag == 42:  # array_value: parts of one message are joined
+            at, stop = _length(data, at, end)
+            value = value if isinstance(value, list) else []
+            _array(data, at, stop, depth + 1, value)
+            at = stop
+        elif tag == 50:  # kvlist_value
+            at, stop = _length(data, at, end)
+            value = value if isinstance(value, dict) else {}
+            _key_values(data, at, stop, depth + 1, value)
+            at = stop
+        elif tag == 58:  # bytes_value
+            at, stop = _length(data, at, end)
+            value = data[at:stop]
+            at = stop
+        else:
+            at = _skip(data, at, end, tag)
+    if at != end:
+        raise Malformed
+    return value
+
+
+def _array(data: bytes, at: int, end: int, depth: int, values: list[Any]) -> None:
+    while at < end:
+        tag, at = _varint(data, at)
+        if tag == _F1:
+            at, stop = _length(data, at, end)
+            values.append(_any_value(data, at, stop, depth + 1))
+            at = stop
+        else:
+            at = _skip(data, at, end, tag)
+    if at != end:
+        raise Malformed
+
+
+def _key_values(data: bytes, at: int, end: int, depth: int, values: dict[str, Any]) -> None:
+    while at < end:
+        tag, at = _varint(data, at)
+        if tag == _F1:
+            at, stop = _length(data, at, end)
+            key, value = _key_value(data, at, stop, depth + 1)
+            values[key] = value
+            at = stop
+        else:
+            at = _skip(data, at, end, tag)
+    if at != end:
+        raise Malformed
+
+
+def _key_value(data: bytes, at: int, end: int, depth: int) -> tuple[str, Any]:
+    key, value = "", None
+    while at < end:
+        tag = data[at]
+        at += 1
+        if tag == _F1:
+            at, stop = _length(data, at, end)
+            key = str(data[at:stop], "utf-8")
+            at = stop
+        elif tag == _F2:
+            at, stop = _length(data, at, end)
+            value = _any_value(data, at, stop, depth + 1, value)
+            at = stop
+        else:
+            tag, at = _varint(data, at - 1)
+            at = _skip(data, at, end, tag)
+    if at != end:
+        raise Malformed
+    return key, value
+
+
+def _attribute(data: bytes, at: int, end: int, texts: dict[str, str]) -> None:
+    """Add the stored text of an attribute. Strings, the most frequent values, take a short path."""
+    start = at
+    if end - at > 4 and data[at] == _F1 and data[at + 1] < 0x80:
+        key_at = at + 2
+        at = key_at + data[at + 1]
+        # The value: a message that has only a string, both shorter than 128 bytes or of two bytes.
+        if at + 4 <= end and data[at] == _F2:
+            at, stop = _length(data, at + 1, end)
+            if stop == end and at < end and data[at] == 10:
+                text_at, text_end = _length(data, at + 1, end)
+                if text_end == end:
+                    key = str(data[key_at : key_at + data[start + 1]], "utf-8")
+                    texts[key] = of_text(str(data[text_at:end], "utf-8"))
+                    return
+    key, value = _key_value(data, start, end, 4)
+    texts[key] = text_of(value)
+
+
+def text_of(value: Any) -> str:
+    """The stored text of an attribute's value."""
+    if isinstance(value, str):
+        return of_text(value)
+    if isinstance(value, bytes):
+        return quote(str(value))
+    return dump(value)
+
+
+def _event(data: bytes, at: int, end: int) -> Event:
+    time_ns, name = 0, ""
+    attributes: dict[str, Any] = {}
+    while at < end:
+        tag, at = _varint(data, at)
+        if tag == 9:  # time_unix_nano
+            time_ns = _fixed64(data, at)[0]
+            at += 8
+        elif tag == _F2:
+            at, stop = _length(data, at, end)
+            name = str(data[at:stop], "utf-8")
+            at = stop
+        elif tag == _F3:
+            at, stop = _length(data, at, end)
+            key, attributes_value = _key_value(data, at, stop, 5)
+            attributes[key] = attributes_value
+            at = stop
+        else:
+            at = _skip(data, at, end, tag)
+    if at != end:
+        raise Malformed
+    return Event(name, time_ns, attributes)
+
+
+def _link(data: bytes, at: int, end: int) -> Link:
+    trace_id = span_id = b""
+    attributes: dict[str, Any] = {}
+    while at < end:
+        tag, at = _varint(data, at)
+        if tag in (_F1, _F2):
+            at, stop = _length(data, at, end)
+            if tag == _F1:
+                trace_id = data[at:stop]
+            else:
+                span_id = data[at:stop]
+            at = stop
+        elif tag == _F3:  # trace_state, a string
+            at, stop = _length(data, at, end)
+            str(data[at:stop], "utf-8")
+            at = stop
+        elif tag == _F4:
+            at, stop = _length(data, at, end)
+            key, value = _key_value(data, at, stop, 5)
+            is_bytes = isinstance(value, bytes)
+            attributes[key] = base64.b64encode(value).decode() if is_bytes else value
+            at = stop
+        else:
+            at = _skip(data, at, end, tag)
+    if at != end:
+        raise Malformed
+    return Link(trace_id, span_id, attributes)
+
+
+def _status(data: bytes, at: int, end: int, code: int, message: str) -> tuple[int, str]:
+    while at < end:
+        tag, at = _varint(data, at)
+        if tag == _F2:
+            at, stop = _length(data, at, end)
+            message = str(data[at:stop], "utf-8")
+            at = stop
+        elif tag == 24:
+            code, at = _varint(data, at)
+        else:
+            at = _skip(data, at, end, tag)
+    if at != end:
+        raise Malformed
+    return code, message
+
+
+def read_span(data: bytes, at: int, end: int) -> RawSpan:  # noqa: C901 one branch per field
+    """The span between two places. Raises Malformed."""
+    span = RawSpan()
+    texts = span.attributes
+    try:
+        while at < end:
+            tag = data[at]
+            at += 1
+            if tag > 0x7F:
+                tag, at = _varint(data, at - 1)
+            if tag & 7 == _BYTES:
+                at, stop = _length(data, at, end)
+                if tag == _F9:
+                    _attribute(data, at, stop, texts)
+                elif tag == _F1:
+                    span.trace_id = data[at:stop]
+                elif tag == _F2:
+                    span.span_id = data[at:stop]
+                elif tag == _F4:
+                    span.parent_id = data[at:stop]
+                elif tag == _F5:
+                    span.name = str(data[at:stop], "utf-8")
+                elif tag == _F11:
+                    span.events.append(_event(data, at, stop))
+                elif tag == _F13:
+                    span.links.append(_link(data, at, stop))
+                elif tag == _F15:
+                    span.code, span.message = _status(data, at, stop, span.code, span.message)
+                elif tag == _F3:  # trace_state, a string
+                    str(data[at:stop], "utf-8")
+                elif tag < 8:
+                    raise Malformed
+                at = stop
+            elif tag == 57:  # start_time_unix_nano
+                span.start_ns = _fixed64(data, at)[0]
+                at += 8
+            elif tag == 65:  # end_time_unix_nano
+                span.end_ns = _fixed64(data, at)[0]
+                at += 8
+            else:
+                at = _skip(data, at, end, tag)
+    except (IndexError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise Malformed from error
+    if at != end:
+        raise Malformed
+    return span
+
+
+def _parts(data: bytes, at: int, end: int, number: int) -> Iterator[tuple[int, int, int]]:
+    """The tag and the place of each field with bytes, those of `number` and lower; others are skipped."""
+    try:
+        while at < end:
+            tag, at = _varint(data, at)
+            if tag & 7 == _BYTES and tag >> 3 <= number:
+                at, stop = _length(data, at, end)
+                if tag < 8:
+                    raise Malformed
+                yield tag, at, stop
+                at = stop
+            else:
+                at = _skip(data, at, end, tag)
+    except IndexError as error:
+        raise Malformed from error
+    if at != end:
+        raise Malformed
+
+
+def _resource(data: bytes, at: int, end: int, attributes: dict[str, Any]) -> None:
+    try:
+        for tag, start, stop in _parts(data, at, end, 1):
+            if tag == _F1:
+                key, value = _key_value(data, start, stop, 4)
+                attributes[key] = value
+    except (IndexError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise Malformed from error
+
+
+def resources(data: bytes) -> Iterator[tuple[dict[str, Any], list[tuple[int, int]]]]:
+    """For each ResourceSpans: the attributes of its resource, and the places of its spans.
+
+    Raises Malformed.
+    """
+    for tag, start, stop in _parts(data, 0, len(data), 1):
+        if tag != _F1:
+            continue
+        attributes: dict[str, Any] = {}
+        places: list[tuple[int, int]] = []
+        for inner, at, end in _parts(data, start, stop, 2):
+            if inner == _F1:
+                _resource(data, at, end, attributes)
+            elif inner == _F2:
+                places += [(a, b) for t, a, b in _parts(data, at, end, 2) if t == _F2]
+        yield attributes, places
