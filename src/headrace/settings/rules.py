@@ -77,6 +77,14 @@ class RuleSettings(WebhookSettings):
         help="Validity of a link for downloading an artifact directly from the store.",
     )
 
+    model_catalog_uri: str | None = row(
+        RULES,
+        None,
+        TEXT,
+        env="MLFLOW_MODEL_CATALOG_URI",
+        help="A directory (file://) with files of models' prices, <provider>.json, that come before "
+        "those of the mlflow package. headrace never asks another server for prices.",
+    )
     s3_endpoint_url: str | None = row(
         RULES,
         None,

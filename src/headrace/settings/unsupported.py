@@ -103,6 +103,14 @@ class UnsupportedSettings:
         env="MLFLOW_ENABLE_WORKSPACES",
         help="Separate tenants by workspace. Refused, because headrace would show all data to all users.",
     )
+    sql_trace_rollups_enabled: bool = row(
+        UNSUPPORTED,
+        False,
+        SWITCH,
+        env="MLFLOW_SQL_TRACE_ROLLUPS_ENABLED",
+        help="Daily sums of trace metrics in tables of their own. Refused, because headrace does not "
+        "note which days its writes change, so that MLflow would show old sums.",
+    )
     sqlalchemy_pool_size: str | None = row(
         UNSUPPORTED,
         None,

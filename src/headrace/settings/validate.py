@@ -37,6 +37,11 @@ def validate(settings: Settings, environ: Mapping[str, str]) -> None:
             "Use `mlflow server` for this database, or start without --enable-workspaces "
             "(MLFLOW_ENABLE_WORKSPACES)."
         )
+    if settings.sql_trace_rollups_enabled:
+        raise SettingError(
+            "headrace does not support daily sums of trace metrics: MLflow would show old sums. Unset "
+            "MLFLOW_SQL_TRACE_ROLLUPS_ENABLED, here and for every MLflow server of this database."
+        )
     for options in (settings.uvicorn_opts, settings.gunicorn_opts):
         if options and any(name in options for name in TLS_OPTIONS):
             raise SettingError(

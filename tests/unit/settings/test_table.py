@@ -173,6 +173,7 @@ def test_the_registry_is_in_the_same_database_unless_named() -> None:
     ("flags", "environ", "says"),
     [
         ({"enable_workspaces": True}, {}, "does not support workspaces"),
+        ({}, {"MLFLOW_SQL_TRACE_ROLLUPS_ENABLED": "true"}, "does not support daily sums"),
         ({}, {"MLFLOW_ENABLE_WORKSPACES": "true"}, "does not support workspaces"),
         ({}, {"MLFLOW_WORKSPACE": "team"}, "MLFLOW_WORKSPACE is a setting of clients"),
         ({"uvicorn_opts": "--ssl-keyfile k.pem --ssl-certfile c.pem"}, {}, "TLS"),
