@@ -7,7 +7,7 @@ BIN := .venv/bin
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[mlflow]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[mlflow,oidc]' --group dev
 	touch $@
 
 install: .venv/.installed
