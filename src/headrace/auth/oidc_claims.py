@@ -40,7 +40,12 @@ def is_name(value: str) -> bool:
 
 
 def groups(claims: Mapping[str, Any], claim: str) -> frozenset[str] | None:
-    """The groups in a claim, a list or one text. A dotted name is a path (`realm_access.roles`)."""
+    """The groups in a claim, a list or one text. A dotted name is a path (`realm_access.roles`).
+
+    None without such a claim, or if no claim has groups (`claim` is empty).
+    """
+    if not claim:
+        return None
     found: Any = claims.get(claim)
     if found is None:
         found = claims

@@ -32,15 +32,24 @@ _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]+")
 class Tokens:
     """Makes and reads the tokens of a secret key, which all servers of a database share."""
 
-    def __init__(self, secret_key: str, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        secret_key: str,
+        now: Callable[[], float] = time.time,
+        purpose: bytes = b"headrace access token 1",
+    ) -> None:
         # Derived, because the secret key signs other things too.
-        self._key = hmac.digest(secret_key.encode(), b"headrace access token 1", "sha256")
+        self._key = hmac.digest(secret_key.encode(), purpose, "sha256")
         self._now = now
 
     def issue(self, name: str, account: Account, days: int) -> str:
         """A token of the user for 1 to MAX_DAYS days."""
         assert 1 <= days <= MAX_DAYS, "the caller checks the days"
-        expiry = int(self._now()) + days * DAY_S
+        return self.issue_for(name, account, days * DAY_S)
+
+    def issue_for(self, name: str, account: Account, lifetime_s: int) -> str:
+        """A token of the user for some seconds."""
+        expiry = int(self._now()) + lifetime_s
         signed = expiry.to_bytes(EXPIRY_BYTES, "big") + self._account(account) + name.encode()
         token = base64.urlsafe_b64encode(signed + self._sign(signed)).decode().rstrip("=")
         return PREFIX + token
