@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import os
 import sqlite3
@@ -24,9 +25,9 @@ from headrace.bridge.gate import HEADER, REFUSAL
 from headrace.bridge.package import installed
 from headrace.bridge.shared_state import SharedStates
 from headrace.bridge.signature import signed
-from headrace.bridge.users import AuthDatabase
 from headrace.contract.errors import ApiError
 from headrace.http.messages import Request, Response
+from headrace.settings.auth import AuthSettings
 from headrace.settings.load import load
 
 if TYPE_CHECKING:
@@ -77,8 +78,9 @@ class Stock:
     def new_bridge(self, users_head: str) -> Bridge:
         """A bridge to this MLflow."""
         settings = load({"backend_store_uri": self.tracking}, {})
-        users = AuthDatabase(self.users, "READ")
-        return Bridge(settings, self.head, self.states, users, users_head)
+        auth = AuthSettings("READ", self.users)
+        settings = dataclasses.replace(settings, auth=auth)
+        return Bridge(settings, self.head, self.states, users_head)
 
     @property
     def secret(self) -> str:

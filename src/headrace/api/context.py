@@ -20,6 +20,7 @@ from headrace.storage.locations import Locations
 
 if TYPE_CHECKING:
     from headrace.api.route import Route
+    from headrace.auth.oidc import Oidc
     from headrace.auth.open import Accounts
     from headrace.db.schema.auth import AuthFacts
     from headrace.monitor.monitor import Monitor
@@ -76,6 +77,7 @@ class Context:
         self._monitor = monitor
         self._accounts = accounts
         self.access: Access = UNRESTRICTED
+        self.oidc: Oidc | None = None  # set by the authority of a server with an OpenID provider
 
     def on_behalf_of(self, access: Access) -> Context:
         """A copy of this context for one request of a caller."""
@@ -136,6 +138,8 @@ class Context:
             await self.webhooks.close()
         await self.writer.close()
         await self.db.close()
+        if self.oidc is not None:
+            await self.oidc.close()
         if self._accounts is not None:
             await self._accounts.close()
         self.artifacts.close()

@@ -38,6 +38,7 @@ ALWAYS: Final = frozenset(
         "/ajax-api/3.0/mlflow/ui-telemetry",
     }
 )
+OIDC: Final = "/oidc/"
 REGISTRY: Final = (
     "/api/2.0/mlflow/registered-models/",
     "/api/2.0/mlflow/model-versions/",
@@ -68,6 +69,8 @@ def served(routes: Iterable[Route], settings: Settings) -> Iterator[Route]:
     native = tuple(routes)
     if not (settings.metrics or settings.expose_prometheus):
         native = tuple(route for route in native if route.path != "/metrics")
+    if not settings.has_page_login:
+        native = tuple(route for route in native if not route.path.startswith(OIDC))
     if registry_apart(settings):
         native = tuple(route for route in native if not route.path.startswith(REGISTRY))
     for route in native:

@@ -49,6 +49,7 @@ from headrace.contract.limits import MAX_GRAPHQL_BYTES
 from headrace.graphql import handlers as graphql
 from headrace.monitor import probes
 from headrace.web import handlers as web
+from headrace.web import login
 
 # Deleting or restoring an experiment also deletes or restores everything in it.
 EXPERIMENT_WITH_CONTENTS = needs(
@@ -83,6 +84,9 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/ajax-api/3.0/mlflow/ui-telemetry", info.ui_telemetry, ANYONE),
     Route("POST", "/ajax-api/3.0/mlflow/ui-telemetry", info.drop_ui_telemetry, ANYONE),
     Raw("GET", "/", web.index, ANYONE),
+    Raw("GET", "/oidc/login", login.login, OPEN),
+    Raw("GET", "/oidc/callback", login.callback, OPEN),
+    Raw("GET", "/oidc/logout", login.logout, OPEN),
     Raw("GET", "/static-files/{path:path}", web.static_file, OPEN),
     Raw("GET", "/build/{path:path}", web.build_file, ADMIN),
     Raw("GET", "/headrace/api", web.api_listing, ANYONE),

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from headrace.auth.authority import Unauthenticated
 from headrace.auth.oidc_claims import Identity, identity
 from headrace.auth.oidc_keys import Provider
-from headrace.auth.oidc_login import Begun, CodeFlow, LoginFailed
+from headrace.auth.oidc_login import Begun, CodeFlow
 from headrace.auth.oidc_tokens import InvalidToken, TokenVerifier
-from headrace.auth.sessions import Sessions
+from headrace.auth.sessions import LoginFailed, Sessions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

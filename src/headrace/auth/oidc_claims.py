@@ -27,7 +27,7 @@ def identity(
     """
     for claim in name_claims:
         value = claims.get(claim)
-        if claim == "email" and claims.get("email_verified") is False:
+        if claim == "email" and claims.get("email_verified", True) not in (True, "true"):
             continue
         if isinstance(value, str) and is_name(value):
             return Identity(value, groups(claims, groups_claim))

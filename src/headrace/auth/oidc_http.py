@@ -12,7 +12,7 @@ import httpx2
 from authlib.integrations.base_client import OAuthError
 from authlib.integrations.httpx_client import AsyncOAuth2Client
 
-from headrace.auth.oidc_login import LoginFailed
+from headrace.auth.sessions import LoginFailed
 from headrace.contract.errors import overloaded, unavailable
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ import contextlib
 import logging
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey, import_key
 
+from headrace.auth.secure_url import is_secure
 from headrace.contract.errors import unavailable
 
 if TYPE_CHECKING:
@@ -31,20 +31,11 @@ MIN_PAUSE_WITHOUT_KEYS_S: Final = 2.0
 MAX_KEYS: Final = 100
 # Shorter RSA keys than 2048 bits are unsafe, longer ones than 8192 slow. 6 bits in a character.
 RSA_CHARACTERS: Final = range(342, 1367)
-LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 PublicKey = RSAKey | ECKey | OKPKey
 
 
 class InvalidProvider(Exception):
     """A document of the provider that cannot be used. The message is for the log."""
-
-
-def is_secure(url: str) -> bool:
-    """Whether nobody on the network can change what this URL answers: HTTPS, or this machine."""
-    with contextlib.suppress(ValueError):
-        parts = urlsplit(url)
-        return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
-    return False
 
 
 class Provider:

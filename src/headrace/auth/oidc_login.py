@@ -15,6 +15,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from headrace.auth.oidc_tokens import InvalidToken
+from headrace.auth.sessions import LoginFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,10 +30,6 @@ VALID_S: Final = 600  # from the redirection to the return
 MAX_CODE_CHARACTERS: Final = 4096
 MAX_USED: Final = 10_000  # states that have been used, of one process
 MAX_NEXT_CHARACTERS: Final = 1024
-
-
-class LoginFailed(Exception):
-    """A login that is refused. The message is for the log and contains no value of the request."""
 
 
 class Http(Protocol):

@@ -7,7 +7,6 @@ this server's own page makes, and when a link or the address bar opens the page.
 
 from __future__ import annotations
 
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -26,6 +25,10 @@ SECURE_NAME: Final = "__Host-headrace_session"
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 OWN_SITES: Final = frozenset({"same-origin", "none"})  # `none`: the user typed the address
 MAX_COOKIE_CHARACTERS: Final = 16_384
+
+
+class LoginFailed(Exception):
+    """A login that is refused. The message is for the log and contains no value of the request."""
 
 
 class Sessions:
@@ -82,14 +85,12 @@ def is_https(head: Head) -> bool:
 
 
 def cookies(head: Head) -> Mapping[str, str]:
-    """The cookies of a request; none if their header is malformed."""
+    """The cookies of a request, as they are sent: ours need no quotes. None if there are too many."""
     text = head.headers.get("cookie", "")
     if len(text) > MAX_COOKIE_CHARACTERS:
         return {}
-    try:
-        return {name: morsel.value for name, morsel in SimpleCookie(text).items()}
-    except CookieError:
-        return {}
+    pairs = (part.strip().partition("=") for part in text.split(";"))
+    return {name: value for name, _, value in pairs}
 
 
 def set_cookie(name: str, value: str, max_age_s: int, *, secure: bool) -> str:

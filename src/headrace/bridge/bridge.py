@@ -21,7 +21,6 @@ from headrace.http.security import CROSS_ORIGIN
 if TYPE_CHECKING:
     from headrace.auth.rules import Rule
     from headrace.bridge.package import Package
-    from headrace.bridge.users import AuthDatabase
     from headrace.settings.table import Settings
 
 log = logging.getLogger(__name__)
@@ -33,7 +32,7 @@ WRONG_METHOD: Final = "The method is not allowed for the requested URL."
 class Bridge:
     """The connection of one process to stock MLflow. `head` is the database's schema revision.
 
-    On a server with users, `users` is their database and `users_head` its schema revision.
+    On a server with users, `users_head` is the revision of their database.
     """
 
     def __init__(
@@ -41,7 +40,6 @@ class Bridge:
         settings: Settings,
         head: str,
         states: SharedStates | None = None,
-        users: AuthDatabase | None = None,
         users_head: str | None = None,
     ) -> None:
         self._settings = settings
@@ -49,8 +47,8 @@ class Bridge:
         self._users_head = users_head
         self._states = states or SharedStates()
         self._table = Table()
-        self._plain = StockProcess(settings, self._states.plain, users, with_jobs=False)
-        self._jobs = StockProcess(settings, self._states.jobs, users, with_jobs=True)
+        self._plain = StockProcess(settings, self._states.plain, with_jobs=False)
+        self._jobs = StockProcess(settings, self._states.jobs, with_jobs=True)
         self._pools: dict[int, Pool] = {}
         self._turn = asyncio.Semaphore(MAX_IN_FLIGHT)
 

@@ -14,7 +14,7 @@ import hmac
 import json
 import os
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -24,11 +24,19 @@ if TYPE_CHECKING:
 HEADER: Final = "x-headrace-bridge"
 USER: Final = "headrace"  # for MLflow's job processes, whose clients support only user and password
 SECRET_VARIABLE: Final = "HEADRACE_BRIDGE_SECRET"
-USERS_VARIABLE: Final = "HEADRACE_BRIDGE_USERS"  # an AuthDatabase (users.py) as JSON
+USERS_VARIABLE: Final = "HEADRACE_BRIDGE_USERS"  # an AuthDatabase as JSON
 # MLflow's jobs send this as the password of the user who started them, to its AI gateway only.
 JOB_TOKEN_VARIABLE: Final = "_MLFLOW_INTERNAL_GATEWAY_AUTH_TOKEN"
 ROOTS_VARIABLE: Final = "HEADRACE_BRIDGE_ARTIFACT_ROOTS"  # a JSON list of directories
 REFUSAL: Final = b"Only headrace may use this port."
+
+
+class AuthDatabase(NamedTuple):
+    """What MLflow must know of the users: fields of its own configuration file."""
+
+    database_uri: str
+    default_permission: str
+    grant_default_workspace_access: bool = False
 
 
 class Secret:

@@ -29,7 +29,7 @@ from headrace.storage.locations import local_roots
 if TYPE_CHECKING:
     from headrace.bridge.package import Package
     from headrace.bridge.shared_state import SharedState
-    from headrace.bridge.users import AuthDatabase
+    from headrace.settings.auth import AuthSettings
     from headrace.settings.table import Settings
 
 log = logging.getLogger(__name__)
@@ -68,12 +68,10 @@ class StockProcess:
         self,
         settings: Settings,
         state: SharedState,
-        users: AuthDatabase | None = None,
         *,
         with_jobs: bool,
     ) -> None:
         self._settings = settings
-        self._users = users
         self._state = state
         self._with_jobs = with_jobs
         self._tick_s = min(LONGEST_TICK_S, settings.bridge_idle_timeout_s / 4)
@@ -154,9 +152,7 @@ class StockProcess:
         return subprocess.Popen(
             [*watchdog, idle_s, jobs_url, *mlflow],
             pass_fds=(state_fd,),
-            env=environment(
-                self._settings, self._state.secret, self._users, with_jobs=self._with_jobs
-            ),
+            env=environment(self._settings, self._state.secret, with_jobs=self._with_jobs),
             stdin=self._state.watchdog_end,
             start_new_session=True,  # Ctrl+C in a terminal must reach only headrace
         )
@@ -176,9 +172,7 @@ def command(package: Package, port: int, *, with_jobs: bool) -> list[str]:
     return [*server, "--uvicorn-opts", SERVER_OPTIONS] if package.has_asgi_app else server
 
 
-def environment(
-    settings: Settings, secret: str, users: AuthDatabase | None = None, *, with_jobs: bool
-) -> dict[str, str]:
+def environment(settings: Settings, secret: str, *, with_jobs: bool) -> dict[str, str]:
     """The environment of the MLflow process: that of headrace, and the settings of both."""
     omitted = ("HEADRACE_", *FRONT_DOOR, *OWN_SECRETS)
     env = {k: v for k, v in os.environ.items() if not k.startswith(omitted)}
@@ -214,17 +208,18 @@ def environment(
         gate.SECRET_VARIABLE: secret,
         gate.ROOTS_VARIABLE: json.dumps(local_roots(settings)),
     }
-    if users is not None:
-        shared |= _users_environment(users, with_jobs=with_jobs)
+    if settings.auth is not None:
+        shared |= _users_environment(settings.auth, with_jobs=with_jobs)
     elif with_jobs:  # jobs are clients of this MLflow
         shared |= {"MLFLOW_TRACKING_USERNAME": gate.USER, "MLFLOW_TRACKING_PASSWORD": secret}
     return {name: value for name, value in {**env, **shared}.items() if value}
 
 
-def _users_environment(users: AuthDatabase, *, with_jobs: bool) -> dict[str, str]:
-    found = users._replace(database_uri=for_sqlalchemy(users.database_uri))
+def _users_environment(auth: AuthSettings, *, with_jobs: bool) -> dict[str, str]:
+    uri = for_sqlalchemy(auth.database_uri)
+    users = gate.AuthDatabase(uri, auth.default_permission, auth.grant_default_workspace_access)
     return {
-        gate.USERS_VARIABLE: json.dumps(found),
+        gate.USERS_VARIABLE: json.dumps(users),
         # headrace has migrated the database and created the admin.
         "_MLFLOW_AUTH_ADMIN_BOOTSTRAPPED": "true",
         "_MLFLOW_SGI_NAME": "uvicorn",

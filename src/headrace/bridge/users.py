@@ -15,7 +15,7 @@ import hmac
 import json
 import os
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from headrace.bridge import signature
 from headrace.bridge.gate import (
@@ -24,6 +24,7 @@ from headrace.bridge.gate import (
     REFUSAL,
     SECRET_VARIABLE,
     USERS_VARIABLE,
+    AuthDatabase,
 )
 from headrace.bridge.routes import JOBS_SEARCH
 
@@ -34,14 +35,6 @@ GATEWAY: Final = "/gateway/"
 TICKET_VALID_S: Final = 600.0
 CREDENTIALS: Final = frozenset({b"authorization", b"cookie", b"x-mlflow-authorization"})
 _caller: ContextVar[str | None] = ContextVar("caller", default=None)
-
-
-class AuthDatabase(NamedTuple):
-    """What MLflow must know of the users: fields of its own configuration file."""
-
-    database_uri: str
-    default_permission: str
-    grant_default_workspace_access: bool = False
 
 
 class UsersGate:

@@ -32,7 +32,7 @@ from headrace.http.ids import REQUEST_ID, is_sane
 from headrace.http.limits import HELD_BYTES, STREAM_BYTES, Budget
 from headrace.http.messages import JSON, Request, Response, StreamingResponse, html
 from headrace.http.outage import Outage
-from headrace.http.refusals import denied, text_refusal, unauthenticated
+from headrace.http.refusals import denied, login_needed, text_refusal, unauthenticated
 from headrace.http.router import Router
 from headrace.http.security import Security
 from headrace.http.workspaces import WORKSPACE, check_workspace
@@ -245,6 +245,8 @@ class App:
         if isinstance(error, ApiError):
             return self._refusal(error)
         if isinstance(error, Unauthenticated):
+            if self.settings.has_page_login:
+                return login_needed(request, self._prefix, error.challenge)
             return unauthenticated(error.challenge)
         if isinstance(error, Denied):
             return denied()
@@ -317,7 +319,9 @@ class App:
             # Imported here to save start-up time: many servers never use the bridge.
             from headrace.bridge.bridge import Bridge
 
-            self._bridge = Bridge(self.settings, self.context.db.schema.head, self._bridge_state)
+            head = self.context.db.schema.head
+            users_head = self.context.accounts.facts.head if self.settings.auth else None
+            self._bridge = Bridge(self.settings, head, self._bridge_state, users_head)
             self.monitor.watch_bridge = self._bridge.running
         if self._authority is not None:
             rule = self._bridge.rule(request)

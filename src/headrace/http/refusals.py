@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import quote
 
-from headrace.http.messages import Response
+from headrace.http.messages import Request, Response
 
 PAGE: Final = "text/html; charset=utf-8"
 NOT_AUTHENTICATED: Final = (
@@ -18,6 +19,20 @@ def unauthenticated(challenge: str) -> Response:
     """401, with the value of WWW-Authenticate."""
     headers = [("www-authenticate", challenge)]
     return Response(NOT_AUTHENTICATED, status=401, content_type=PAGE, headers=headers)
+
+
+def login_needed(request: Request, prefix: str, challenge: str) -> Response:
+    """401 on a server where browsers log in at a provider; opening a page leads there.
+
+    The challenge for scripts of a page is not Basic, because the browser would ask for a password.
+    """
+    headers = request.headers
+    opens = request.method == "GET" and headers.get("sec-fetch-mode", "navigate") == "navigate"
+    if opens and "text/html" in headers.get("accept", "") and "authorization" not in headers:
+        url = f"{prefix}/oidc/login?next={quote(request.target, safe='/')}"
+        found = [("location", url), ("cache-control", "no-store")]
+        return Response(status=302, content_type=None, headers=found)
+    return unauthenticated('Bearer realm="mlflow"' if "sec-fetch-mode" in headers else challenge)
 
 
 def denied() -> Response:

@@ -14,6 +14,7 @@ from headrace.settings.auth import CONFIG_PATH
 from headrace.settings.defaults import DEFAULT_URI, FILE_STORE, dialect_of, same_database
 from headrace.settings.kinds import SettingError
 from headrace.settings.masking import masked
+from headrace.settings.oidc import check_oidc
 from headrace.settings.table import SETTINGS, Settings
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def validate(settings: Settings, environ: Mapping[str, str]) -> None:
                 f"'{masked(options)}' asks for TLS, which headrace does not support: it would serve "
                 "unencrypted HTTP. Put a proxy that terminates TLS in front of it."
             )
+    check_oidc(settings, has_users=settings.auth is not None)
     if not settings.artifacts_only:
         dialect_of(settings.backend_store_uri)
         dialect_of(settings.registry_store_uri)

@@ -24,7 +24,7 @@ DATABASES: Final = {"postgres": "PostgreSQL", "sqlite": "SQLite"}
 
 def landing_page(db: Database) -> Response:
     """The page at / when MLflow's page is not installed."""
-    return _page(
+    return page(
         "headrace",
         f"""<h1>headrace {escape(__version__)}</h1>
 <p>This tracking server is running. MLflow clients may use it now: set
@@ -47,7 +47,7 @@ def listing_page(rows: Sequence[tuple[str, str, bool]]) -> Response:
         for method, path, native in rows
     )
     own = sum(native for _, _, native in rows)
-    return _page(
+    return page(
         "headrace: routes",
         f"""<h1>Routes</h1>
 <p>headrace answers {own} of these {len(rows)} routes itself. For the others it starts MLflow, which
@@ -59,7 +59,7 @@ must be installed, too. Routes below <code>/api</code> are also served below
     )
 
 
-def _page(title: str, body: str) -> Response:
+def page(title: str, body: str) -> Response:
     text = (
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{title}</title>\n'
         f"<style>{STYLE}</style>\n{body}</html>\n"

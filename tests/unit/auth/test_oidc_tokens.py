@@ -18,7 +18,6 @@ from headrace.auth.oidc_keys import (
     MAX_AGE_S,
     MIN_PAUSE_S,
     Provider,
-    is_secure,
     parse_keys,
 )
 from headrace.auth.oidc_tokens import (
@@ -28,6 +27,7 @@ from headrace.auth.oidc_tokens import (
     InvalidToken,
     TokenVerifier,
 )
+from headrace.auth.secure_url import is_secure
 from headrace.contract.errors import ApiError
 
 ISSUER = "https://id.example.com/realms/team"
