@@ -21,6 +21,7 @@ class Head(Protocol):
 
     method: str
     path: str
+    target: str  # path and query as they were sent
     headers: dict[str, str]  # lower-case names; `Repeated` if there are further values
     client: str  # the address of the peer
     scheme: str
@@ -65,6 +66,16 @@ class Denied(Exception):
     """403: the caller may not make the request."""
 
     status: Final = 403
+
+
+class Answered(Exception):
+    """A custom authorization_function answers the request itself. `headers` has lower-case names."""
+
+    def __init__(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        super().__init__(status)
+        self.status = status
+        self.headers = headers
+        self.body = body
 
 
 class Caller:

@@ -17,7 +17,7 @@ from headrace.api.registry.webhooks.delivery import Deliveries
 from headrace.api.results import Chunks, Disabled, Encoded, NotNative, TextRefusal
 from headrace.api.routes import ROUTES
 from headrace.api.tracking.runs import sql as runs_sql
-from headrace.auth.authority import Denied, Unauthenticated
+from headrace.auth.authority import Answered, Denied, Unauthenticated
 from headrace.auth.rules import ADMIN, ANYONE, OPEN
 from headrace.commit.group import GroupCommit
 from headrace.commit.reads import BatchedReads
@@ -250,6 +250,10 @@ class App:
             return unauthenticated(error.challenge)
         if isinstance(error, Denied):
             return denied()
+        if isinstance(error, Answered):
+            return Response(
+                error.body, status=error.status, content_type=None, headers=error.headers
+            )
         if isinstance(error, TextRefusal):
             return text_refusal(str(error))
         if isinstance(error, Disabled):
