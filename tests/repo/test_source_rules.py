@@ -34,6 +34,7 @@ URL = re.compile(r"/(ajax-)?api/\d\.0/|\d\.0/mlflow/")
 # Broad handlers that do not raise again, by file: answers that must be sent and loops that must continue after
 # any error.
 BROAD_EXCEPTS = {
+    "src/headrace/auth/custom.py": 1,  # a thread passes every exception of the function to its caller
     "src/headrace/commit/group.py": 1,  # the loop that commits groups
     "src/headrace/commit/reads.py": 2,  # every waiting caller gets the exception
     "src/headrace/db/sqlite/worker.py": 1,  # a thread passes every exception to its caller

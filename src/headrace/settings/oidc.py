@@ -9,9 +9,9 @@ from typing import Final
 
 from headrace.auth.secure_url import is_secure
 from headrace.settings.kinds import Kind, Secret, SettingError, integer, row
-from headrace.settings.unsupported import UnsupportedSettings
+from headrace.settings.login import LoginSettings
+from headrace.settings.users import USERS
 
-USERS: Final = "Users"
 PACKAGES: Final = ("authlib", "httpx2", "joserfc")
 CALLBACK: Final = "/oidc/callback"
 HOUR_S: Final = 3600
@@ -59,7 +59,7 @@ def secret_file(value: str) -> Secret:
 
 
 @dataclasses.dataclass(frozen=True)
-class OidcSettings(UnsupportedSettings):
+class OidcSettings(LoginSettings):
     """The rows of OpenID; see `table` for the others."""
 
     oidc_issuer: str | None = row(

@@ -6,13 +6,13 @@ import dataclasses
 from typing import Final
 
 from headrace.settings.kinds import SWITCH, Kind, Secret, application, row
-from headrace.settings.oidc import OidcSettings
+from headrace.settings.unsupported import UnsupportedSettings
 
 USERS: Final = "Users"
 
 
 @dataclasses.dataclass(frozen=True)
-class UserSettings(OidcSettings):
+class UserSettings(UnsupportedSettings):
     """The rows of users; see `table` for the others."""
 
     app_name: str | None = row(

@@ -8,7 +8,7 @@ import dataclasses
 from typing import Final
 
 from headrace.settings.kinds import SWITCH, TEXT, Kind, Secret, integer, row, seconds
-from headrace.settings.login import LoginSettings
+from headrace.settings.oidc import OidcSettings
 
 WEBHOOKS: Final = "Webhooks"
 KEY_BYTES: Final = 32
@@ -27,7 +27,7 @@ def key(value: str) -> Secret:
 
 
 @dataclasses.dataclass(frozen=True)
-class WebhookSettings(LoginSettings):
+class WebhookSettings(OidcSettings):
     """The rows of webhooks; see `table` for the others."""
 
     webhook_secret_encryption_key: str = row(

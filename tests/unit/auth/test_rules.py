@@ -119,6 +119,9 @@ def test_only_probes_and_static_files_are_open() -> None:
     assert {route.path for route in ROUTES if route.rule is OPEN} == {
         "/health",
         "/livez",
+        "/oidc/callback",
+        "/oidc/login",
+        "/oidc/logout",
         "/readyz",
         "/static-files/{path:path}",
         "/api/3.0/mlflow/server-info",

@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 PARSED = [setting for setting in SETTINGS if not setting.kind.is_switch]
 # enable_workspaces is refused wherever it comes from: see test_what_is_refused.
 PREFIXES = ("/a", "/b")
+# Settings that need others.
+OF_PROVIDERS = {
+    "HEADRACE_APP_NAME": "basic-auth",
+    "MLFLOW_FLASK_SERVER_SECRET_KEY": "a secret key of the server",
+    "HEADRACE_OIDC_ISSUER": "https://id.example.com",
+    "HEADRACE_OIDC_AUDIENCE": "headrace",
+}
 WITH_BOTH = [s for s in SETTINGS if s.flags and s.env and s.name != "enable_workspaces"]
 
 
@@ -46,7 +53,7 @@ def two_values(setting: Setting) -> tuple[str, str]:
     if "|" in setting.kind.metavar:
         other, usual = sorted(setting.kind.metavar.split("|")[:2], key=setting.default.__eq__)
         return other.lower(), usual.upper()
-    if setting.name == "metrics_token_file":
+    if setting.name in ("metrics_token_file", "oidc_client_secret_file"):
         for name in ("one", "two"):
             Path(name).write_text(f"the token in file {name}\n")
         return "one", "two"
@@ -55,6 +62,7 @@ def two_values(setting: Setting) -> tuple[str, str]:
         ("10.0.0.0/8", "::1"),
         ("a=b", "a=w/b"),
         ("16", "32"),
+        ("https://a.example.com/oidc/callback", "https://b.example.com/oidc/callback"),
         ("8MiB", "9437184"),
         (__file__, defaults.__file__),
         PREFIXES,
@@ -83,11 +91,12 @@ def test_a_flag_wins_over_a_variable_and_a_variable_over_the_default(setting: Se
     """For every setting that has both."""
     one, two = two_values(setting)
     name, variable = setting.name, setting.env[0]
-    by_variable = resolve({variable: one})
+    others = OF_PROVIDERS if name.startswith("oidc_") else {}
+    by_variable = resolve({**others, variable: one})
     assert getattr(by_variable.settings, name) == setting.kind.parse(one)
     assert by_variable.sources[name] == variable
     flag: str | bool = two == "true" if setting.kind.is_switch else two
-    by_flag = resolve({variable: one}, **{name: flag})
+    by_flag = resolve({**others, variable: one}, **{name: flag})
     assert getattr(by_flag.settings, name) == setting.kind.parse(two)
     assert by_flag.sources[name].startswith("--")
 
