@@ -5,9 +5,11 @@ from __future__ import annotations
 import click
 
 from headrace import __version__
+from headrace.commands.auth import auth
 from headrace.commands.database import db
 from headrace.commands.server import routes, server, show_config
 from headrace.commands.upkeep import backup, doctor, gc, restore
+from headrace.commands.whoami import whoami
 
 
 @click.group(context_settings={"max_content_width": 100})
@@ -16,8 +18,9 @@ def cli() -> None:
     """A fast tracking server for MLflow's clients, on MLflow's own database tables."""
 
 
-for command in (server, show_config, routes, db, doctor, gc, backup, restore):
+for command in (server, show_config, routes, db, auth, doctor, gc, backup, restore):
     cli.add_command(command)
+auth.add_command(whoami)
 
 
 def main() -> None:

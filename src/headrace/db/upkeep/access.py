@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from headrace.db.base import Database
+    from headrace.db.schema.auth import AuthFacts
     from headrace.db.schema.facts import Facts
 
 STATEMENT_TIMEOUT_S: Final = 600.0
@@ -31,6 +32,54 @@ async def opened(database_uri: str) -> AsyncIterator[Database]:
         yield db
     finally:
         await db.close()
+
+
+@asynccontextmanager
+async def opened_users(database_uri: str) -> AsyncIterator[tuple[Database, AuthFacts]]:
+    """A database that has the tables of users. Raises UriError, UnusableDatabase."""
+    target = uri.parse(database_uri)
+    facts = await inspect_users(target)
+    if facts is None:
+        raise UnusableDatabase(
+            f"{target.shown} has no tables of users yet. The server makes them when it starts with "
+            "--app-name basic-auth; a relative file is looked for in the working directory."
+        )
+    db: Database
+    if target.dialect == "sqlite":
+        from headrace.db.sqlite.database import SqliteDatabase
+
+        db = SqliteDatabase(target.path, facts, readers=1, synchronous="FULL")
+    else:
+        from headrace.db.postgres import database as postgres
+        from headrace.db.postgres.connection import first_connection
+        from headrace.db.schema.postgres import explained
+
+        async with explained(target.shown), first_connection(target) as (connector, _):
+            db = postgres.PostgresDatabase(connector, facts, pool_size=1)
+    try:
+        yield db, facts
+    finally:
+        await db.close()
+
+
+async def inspect_users(target: uri.Target) -> AuthFacts | None:
+    """The facts about the tables of users; None without them. Raises UnusableDatabase."""
+    if target.dialect == "sqlite":
+        from headrace.db.schema import sqlite as schema
+        from headrace.db.sqlite.connection import connect
+
+        if not Path(target.path).exists():
+            return None
+        try:
+            with closing(connect(target.path, read_only=True, synchronous="FULL")) as file:
+                return schema.inspect_users(file, target.shown)
+        except sqlite3.Error as error:
+            raise schema.explained(error, target.shown) from error
+    from headrace.db.postgres.connection import first_connection
+    from headrace.db.schema import postgres
+
+    async with postgres.explained(target.shown), first_connection(target) as (_, connection):
+        return await postgres.inspect_users(connection, target.shown)
 
 
 def file_of(database_uri: str, command: str) -> Path:
