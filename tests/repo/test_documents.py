@@ -29,6 +29,10 @@ OTHER_VARIABLES = {
     "MLFLOW_WORKSPACE",  # of clients; headrace refuses it
     "MLFLOW_AUTH_ADMIN_USERNAME",  # replace keys of the configuration of users, even when empty
     "MLFLOW_AUTH_ADMIN_PASSWORD",
+    "MLFLOW_TRACKING_PASSWORD",  # of clients: named in messages, read by `headrace auth whoami`
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_TRACKING_USERNAME",
     "HEADRACE_TEST_",  # the prefix of the test suite's variables
     "HEADRACE_UPGRADE_URI",  # passes a URI to a child process
     "MLFLOW_ENABLE_REMOTE_ASSISTANT",  # stock MLflow reads it; the bridge starts stock only if it is set

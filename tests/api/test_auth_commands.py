@@ -1,0 +1,178 @@
+"""`headrace auth`: real processes on the database of users, and stock MLflow's store on the same rows."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.fix_server import base_environment, stock_uri
+from tests.fix_users import accounts_in
+
+from headrace.auth import grants, roles, users
+from headrace.auth.authority import Unauthenticated
+from headrace.auth.tokens import Tokens
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from headrace.auth.roles import Permission
+
+PASSWORD = "a right long password"
+KEY = "the key of the servers"
+# Prints whether stock MLflow accepts a user with a password, and whether the user is an admin.
+_ASK_STOCK = """
+import sys
+from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
+store = SqlAlchemyStore()
+store.init_db(sys.argv[1])
+print(store.authenticate_user(*sys.argv[2:]), store.get_user(sys.argv[2]).is_admin)
+"""
+
+
+class Auth:
+    """Runs `headrace auth` on a database."""
+
+    def __init__(self, uri: str, directory: Path) -> None:
+        self.uri = uri
+        self.directory = directory
+
+    def run(self, *words: str, stdin: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "headrace", "auth", *words, "--database-uri", self.uri],
+            cwd=self.directory,
+            env=base_environment() | environ,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def ok(self, *words: str, stdin: str = "", **environ: str) -> str:
+        """The output of a command that succeeds; it never repeats the password."""
+        done = self.run(*words, stdin=stdin, **environ)
+        assert done.returncode == 0, done.stderr
+        assert PASSWORD not in done.stdout + done.stderr
+        return done.stdout
+
+    def fails(self, *words: str, stdin: str = "", **environ: str) -> str:
+        """The error of a command that fails."""
+        done = self.run(*words, stdin=stdin, **environ)
+        assert done.returncode in (1, 2) and done.stdout == ""
+        assert "Traceback" not in done.stderr
+        return " ".join(done.stderr.split())
+
+
+@pytest.fixture
+def auth(uri: str, tmp_path: Path) -> Auth:
+    """The command on a database that a server with users has opened before."""
+
+    async def make() -> None:
+        async with accounts_in(uri):
+            pass
+
+    asyncio.run(make())
+    return Auth(uri, tmp_path)
+
+
+def test_users_are_added_listed_and_deleted(auth: Auth) -> None:
+    """Stock MLflow accepts their passwords."""
+    assert auth.ok("user", "add", "ann", stdin=PASSWORD + "\n") == "added the user ann\n"
+    auth.ok("user", "add", "root", "--admin", stdin=PASSWORD)
+    assert "already exists" in auth.fails("user", "add", "ann", stdin=PASSWORD)
+    assert "at least 12 characters" in auth.fails("user", "add", "bob", stdin="short\n")
+
+    def ask_stock(name: str, password: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", _ASK_STOCK, stock_uri(auth.uri), name, password],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=100,
+        ).stdout.strip()
+
+    assert ask_stock("ann", PASSWORD) == "True False"
+    assert ask_stock("root", PASSWORD) == "True True"
+    auth.ok("user", "set-password", "ann", stdin="another long password\n")
+    assert ask_stock("ann", PASSWORD) == "False False"
+    assert ask_stock("ann", "another long password") == "True False"
+    auth.ok("grant", "ann", "experiment", "1", "EDIT")
+    listed = [line.split() for line in auth.ok("user", "list").splitlines()]
+    assert listed == [["user", "admin", "roles"], ["ann"], ["root", "yes"]]
+    auth.ok("user", "delete", "ann")
+    assert "User with username=ann not found" in auth.fails("user", "delete", "ann")
+    assert "ann" not in auth.ok("user", "list")
+
+
+def test_grants(auth: Auth) -> None:
+    auth.ok("user", "add", "ann", stdin=PASSWORD)
+    auth.ok("grant", "ann", "registered_model", "*", "READ")
+    auth.ok("grant", "ann", "experiment", "12", "EDIT")
+    assert "already exists" in auth.fails("grant", "ann", "experiment", "12", "READ")
+    assert "Invalid permission 'ALL'" in auth.fails("grant", "ann", "experiment", "1", "ALL")
+    auth.ok("revoke", "ann", "experiment", "12")
+    assert "not found" in auth.fails("revoke", "ann", "experiment", "12")
+
+    async def read() -> list[Permission]:
+        async with accounts_in(auth.uri) as accounts:
+            ann = await accounts.db.read(users.get, "ann")
+            role_id = await accounts.db.read(grants.own_role_id, ann)
+            assert role_id is not None
+            return await accounts.db.read(roles.permissions, [role_id], (0, 0), 9)
+
+    (only,) = asyncio.run(read())
+    assert (only.resource_type, only.resource_pattern, only.permission) == (
+        "registered_model",
+        "*",
+        "READ",
+    )
+
+
+def test_a_token_is_the_users_until_the_password_changes(auth: Auth) -> None:
+    """It needs the key of the servers."""
+    auth.ok("user", "add", "ann", stdin=PASSWORD)
+    words = ("token", "ann", "--days", "30")
+    assert "MLFLOW_FLASK_SERVER_SECRET_KEY" in auth.fails(*words)
+    token = auth.ok(*words, MLFLOW_FLASK_SERVER_SECRET_KEY=KEY).strip()
+    assert auth.fails("token", "zoe", "--days", "1", MLFLOW_FLASK_SERVER_SECRET_KEY=KEY)
+    assert auth.fails("token", "ann", "--days", "0", MLFLOW_FLASK_SERVER_SECRET_KEY=KEY)
+
+    async def confirm() -> None:
+        async with accounts_in(auth.uri) as accounts:
+            caller = Tokens(KEY).read(token)
+            assert caller.name == "ann"
+            await caller.confirm(await accounts.db.read(users.find, "ann"))
+
+    asyncio.run(confirm())
+    auth.ok("user", "set-password", "ann", stdin="another long password")
+    with pytest.raises(Unauthenticated):
+        asyncio.run(confirm())
+
+
+def test_check_reports_the_schema(auth: Auth, tmp_path: Path) -> None:
+    assert "f1a2b3c4d5e6" in auth.ok("db", "check")
+    nowhere = Auth(f"sqlite:///{tmp_path}/nowhere.db", tmp_path)
+    assert "no tables of users yet" in nowhere.ok("db", "check")
+    assert "no tables of users yet" in nowhere.fails("user", "list")
+    assert not (tmp_path / "nowhere.db").exists()
+
+
+def test_the_database_is_that_of_the_configuration(auth: Auth, tmp_path: Path) -> None:
+    """So that one file configures servers and commands."""
+    auth.ok("user", "add", "ann", stdin=PASSWORD)
+    path = tmp_path / "auth.ini"
+    uri = auth.uri.replace("%", "%%")
+    path.write_text(f"[mlflow]\ndefault_permission = READ\ndatabase_uri = {uri}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "headrace", "auth", "user", "list"],
+        env=base_environment() | {"MLFLOW_AUTH_CONFIG_PATH": str(path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.splitlines()[1:] == ["ann"]
