@@ -7,7 +7,9 @@ annotation once, at import.
 from __future__ import annotations
 
 from headrace.api.registry.models import handlers as registered_models
+from headrace.api.registry.models import rules as models_rules
 from headrace.api.registry.versions import handlers as model_versions
+from headrace.api.registry.versions import rules as versions_rules
 from headrace.api.registry.webhooks import handlers as webhooks
 from headrace.api.route import Partial, Raw, Route
 from headrace.api.server.assistant import handlers as assistant
@@ -20,6 +22,7 @@ from headrace.api.tracking.artifacts import handlers as artifacts
 from headrace.api.tracking.artifacts import multipart
 from headrace.api.tracking.experiments import handlers as experiments
 from headrace.api.tracking.logged_models import handlers as logged_models
+from headrace.api.tracking.logged_models import rules as logged_models_rules
 from headrace.api.tracking.metrics import handlers as metrics
 from headrace.api.tracking.runs import handlers as runs
 from headrace.api.tracking.runs import inputs
@@ -30,6 +33,7 @@ from headrace.auth.rules import (
     ANYONE,
     METRICS,
     OPEN,
+    UNRULED,
     Need,
     artifact,
     assessment,
@@ -43,7 +47,9 @@ from headrace.auth.rules import (
     scoped,
     trace,
     undenied,
+    undenied_name,
     version,
+    versions_undenied,
 )
 from headrace.contract.limits import MAX_GRAPHQL_BYTES
 from headrace.graphql import handlers as graphql
@@ -63,6 +69,38 @@ EXPERIMENT_WITH_CONTENTS = needs(
     every("scorer_version", "delete", "experiment", "experiment_id"),
 )
 
+
+# The files of a version, as stock judges them: grants for prompts do not give access to them.
+FILE_OF_VERSION = needs(
+    Need(
+        "registered_model",
+        "read",
+        "name",
+        named="model_name",
+        missing="Request must specify name parameter",
+    ),
+    Need(
+        "registered_model_version",
+        "undenied",
+        "name",
+        instead="registered_model",
+        named="registered_model",
+    ),
+)
+FILE_OF_RUN = Need(
+    "run",
+    "read",
+    "run_id|run_uuid",
+    "experiment",
+    missing="Request must specify run_id or run_uuid parameter",
+)
+
+
+def runs_of_histories(ids: str) -> Need:
+    """The runs whose metrics a request reads; one that does not exist is a 404."""
+    return Need("run", "read", ids, "experiment", tells_unknown=True)
+
+
 # The formatter would split each row into five lines.
 # fmt: off
 ROUTES: tuple[Route, ...] = (
@@ -76,8 +114,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/3.0/mlflow/server-info", info.server_info, OPEN),
     Route("GET", "/api/3.0/mlflow/workspaces", workspaces.refuse_all, scoped("workspace")),
     Route("POST", "/api/3.0/mlflow/workspaces", workspaces.refuse_all, ADMIN),
-    Route("GET", "/api/3.0/mlflow/workspaces/{workspace_name}", workspaces.refuse,
-        needs(Need("workspace", "read", "workspace_name"))),
+    Route("GET", "/api/3.0/mlflow/workspaces/{workspace_name}", workspaces.refuse, ANYONE),
     Route("PATCH", "/api/3.0/mlflow/workspaces/{workspace_name}", workspaces.refuse, ADMIN),
     Route("DELETE", "/api/3.0/mlflow/workspaces/{workspace_name}", workspaces.refuse, ADMIN),
     # the web page
@@ -88,7 +125,7 @@ ROUTES: tuple[Route, ...] = (
     Raw("GET", "/oidc/callback", login.callback, OPEN),
     Raw("GET", "/oidc/logout", login.logout, OPEN),
     Raw("GET", "/static-files/{path:path}", web.static_file, OPEN),
-    Raw("GET", "/build/{path:path}", web.build_file, ADMIN),
+    Raw("GET", "/build/{path:path}", web.build_file, UNRULED),
     Raw("GET", "/headrace/api", web.api_listing, ANYONE),
     Partial("POST", "/graphql", graphql.execute, ANYONE, max_bytes=MAX_GRAPHQL_BYTES),
     Partial("GET", "/ajax-api/3.0/mlflow/assistant/config", assistant.get_config, ANYONE),
@@ -102,7 +139,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/api/2.0/mlflow/experiments/search", experiments.search_experiments, scoped("experiment")),
     Route("GET", "/api/2.0/mlflow/experiments/get", experiments.get, needs(experiment("read"))),
     Route("GET", "/api/2.0/mlflow/experiments/get-by-name", experiments.get_by_name,
-        needs(experiment("read", "experiment_name"))),
+        needs(Need("experiment", "read", "experiment_name", named="experiment_name"))),
     Route("POST", "/api/2.0/mlflow/experiments/update", experiments.update, needs(experiment("update"))),
     Route("POST", "/api/2.0/mlflow/experiments/delete", experiments.delete, EXPERIMENT_WITH_CONTENTS),
     Route("POST", "/api/2.0/mlflow/experiments/restore", experiments.restore, EXPERIMENT_WITH_CONTENTS),
@@ -132,13 +169,14 @@ ROUTES: tuple[Route, ...] = (
     # metric histories
     Route("GET", "/api/2.0/mlflow/metrics/get-history", metrics.get_history, needs(run("read"))),
     Route("GET", "/ajax-api/2.0/mlflow/metrics/get-history-bulk", metrics.get_history_bulk,
-        needs(run("read", "run_id[]"))),
+        needs(runs_of_histories("run_id[]"))),
     Route("GET", "/api/2.0/mlflow/metrics/get-history-bulk-interval", metrics.get_history_interval,
-        needs(run("read", "run_ids[]"))),
+        needs(runs_of_histories("run_ids[]"))),
     # logged models; {-}: the id in the path is ignored, the id in the body is used
     Route("POST", "/api/2.0/mlflow/logged-models", logged_models.create,
         needs(experiment("update"), undenied("logged_model"), run("read", "source_run_id"))),
-    Route("POST", "/api/2.0/mlflow/logged-models/search", logged_models.search_models, scoped("experiment")),
+    Route("POST", "/api/2.0/mlflow/logged-models/search", logged_models.search_models,
+        scoped("experiment", undenied("run", logged_models_rules.filters_by_run))),
     Route("GET", "/api/2.0/mlflow/logged-models/{model_id}", logged_models.get, needs(logged_model("read"))),
     Route("PATCH", "/api/2.0/mlflow/logged-models/{-}", logged_models.finalize, needs(logged_model("update"))),
     Route("DELETE", "/api/2.0/mlflow/logged-models/{model_id}", logged_models.delete, needs(logged_model("delete"))),
@@ -163,7 +201,8 @@ ROUTES: tuple[Route, ...] = (
         needs(trace("read"), assessment("read"))),
     # registered models
     Route("POST", "/api/2.0/mlflow/registered-models/create", registered_models.create,
-        needs(create("registered_model"), model("undenied"))),
+        needs(create("registered_model"), undenied_name("prompt", models_rules.creates_prompt),
+              undenied_name("registered_model", models_rules.creates_model))),
     Route("POST", "/api/2.0/mlflow/registered-models/rename", registered_models.rename, needs(model("update"))),
     Route("PATCH", "/api/2.0/mlflow/registered-models/update", registered_models.update, needs(model("update"))),
     Route("DELETE", "/api/2.0/mlflow/registered-models/delete", registered_models.delete,
@@ -172,9 +211,9 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/2.0/mlflow/registered-models/search", registered_models.search_models,
         scoped("registered_model")),
     Route("GET", "/api/2.0/mlflow/registered-models/get-latest-versions", registered_models.get_latest_versions,
-        needs(model("read"), undenied("registered_model_version"))),
+        needs(model("read"), versions_undenied())),
     Route("POST", "/api/2.0/mlflow/registered-models/get-latest-versions", registered_models.get_latest_versions,
-        needs(model("read"), undenied("registered_model_version"))),
+        needs(model("read"), versions_undenied())),
     Route("POST", "/api/2.0/mlflow/registered-models/set-tag", registered_models.set_tag, needs(model("update"))),
     Route("DELETE", "/api/2.0/mlflow/registered-models/delete-tag", registered_models.delete_tag,
         needs(model("update"))),
@@ -183,20 +222,20 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", "/api/2.0/mlflow/registered-models/alias", registered_models.delete_alias,
         needs(model("delete"), version("read"))),
     Route("GET", "/api/2.0/mlflow/registered-models/alias", registered_models.get_by_alias,
-        needs(model("read"), undenied("registered_model_version"))),
+        needs(model("read"), versions_undenied())),
     # model versions
     Route("POST", "/api/2.0/mlflow/model-versions/create", model_versions.create,
-        needs(model("update"), undenied("registered_model_version"), Need("model_source", "read", "source"),
-              run("read", "run_id"), logged_model("read"))),
+        versions_rules.CreatesVersion()),
     Route("PATCH", "/api/2.0/mlflow/model-versions/update", model_versions.update, needs(version("update"))),
     Route("POST", "/api/2.0/mlflow/model-versions/transition-stage", model_versions.transition_stage,
         needs(version("update"))),
     Route("DELETE", "/api/2.0/mlflow/model-versions/delete", model_versions.delete, needs(version("delete"))),
     Route("GET", "/api/2.0/mlflow/model-versions/get", model_versions.get,
-        needs(model("read"), undenied("registered_model_version"))),
-    Route("GET", "/api/2.0/mlflow/model-versions/search", model_versions.search_versions, scoped("registered_model")),
+        needs(model("read"), versions_undenied())),
+    Route("GET", "/api/2.0/mlflow/model-versions/search", model_versions.search_versions,
+        scoped("registered_model", undenied("run", versions_rules.filters_by_run))),
     Route("GET", "/api/2.0/mlflow/model-versions/get-download-uri", model_versions.get_download_uri,
-        needs(model("read"), undenied("registered_model_version"))),
+        needs(model("read"), versions_undenied())),
     Route("POST", "/api/2.0/mlflow/model-versions/set-tag", model_versions.set_tag, needs(version("update"))),
     Route("DELETE", "/api/2.0/mlflow/model-versions/delete-tag", model_versions.delete_tag, needs(version("delete"))),
     # webhooks
@@ -208,8 +247,8 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/api/2.0/mlflow/webhooks/{webhook_id}/test", webhooks.test, ADMIN),
     # artifacts of runs, model versions and logged models
     Route("GET", "/api/2.0/mlflow/artifacts/list", artifacts.list_artifacts, needs(run("read"))),
-    Raw("GET", "/get-artifact", files.get_artifact, needs(run("read")), query=("run_id", "path")),
-    Raw("GET", "/model-versions/get-artifact", files.get_model_version_artifact, needs(version("read")),
+    Raw("GET", "/get-artifact", files.get_artifact, needs(FILE_OF_RUN), query=("run_id", "path")),
+    Raw("GET", "/model-versions/get-artifact", files.get_model_version_artifact, FILE_OF_VERSION,
         query=("name", "version", "path")),
     Raw("POST", "/ajax-api/2.0/mlflow/upload-artifact", files.upload_artifact, needs(run("update", "run_uuid")),
         query=("run_uuid", "path")),
@@ -231,11 +270,11 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", "/api/2.0/mlflow-artifacts/artifacts/{artifact_path:path}", artifacts.delete,
         needs(artifact("manage"))),
     Route("POST", "/api/2.0/mlflow-artifacts/mpu/create/{artifact_path:path}", multipart.create,
-        needs(artifact("update"))),
+        needs(artifact("update", multipart.destination))),
     Route("POST", "/api/2.0/mlflow-artifacts/mpu/complete/{artifact_path:path}", multipart.complete,
-        needs(artifact("update"))),
+        needs(artifact("update", multipart.destination))),
     Route("POST", "/api/2.0/mlflow-artifacts/mpu/abort/{artifact_path:path}", multipart.abort,
-        needs(artifact("update"))),
+        needs(artifact("update", multipart.destination))),
     Route("GET", "/api/2.0/mlflow-artifacts/presigned/{artifact_path:path}", multipart.presigned,
         needs(artifact("read"))),
 )

@@ -11,9 +11,11 @@ the type, the grant for the experiment or registered model decides.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
+
+from headrace.contract.errors import invalid
 
 if TYPE_CHECKING:
     from headrace.auth.access import Access
@@ -36,11 +38,10 @@ Resource = Literal[
     "logged_model",
     "mcp_server",
     "mcp_server_version",
-    "model_source",  # the run, logged model or registered model in the source URI of a version
     "prompt",  # only for `Access`: rules say `registered_model`
     "prompt_version",  # only for `Access`: rules say `registered_model_version`
-    "registered_model",  # in rules: or a prompt, according to its tag
-    "registered_model_version",
+    "registered_model",  # in rules: or a prompt, according to its stored tag
+    "registered_model_version",  # in rules: or a version of a prompt
     "review_queue",
     "run",
     "scorer",
@@ -49,6 +50,15 @@ Resource = Literal[
     "webhook",
     "workspace",
 ]
+# What the ids of a condition name, if not a resource of its own type.
+Named = (
+    Resource
+    | Literal[
+        "experiment_name",
+        "existing_model",  # a registered model or prompt; one that does not exist is refused
+        "model_name",  # grants for `resource` decide, whether the model is a prompt or not
+    ]
+)
 # `own`: the caller created it. `undenied`: no grant denies the type; no grant at all is enough.
 Action = Literal["read", "use", "update", "delete", "manage", "create", "undenied", "own"]
 
@@ -59,26 +69,66 @@ class Need:
 
     `ids` is the path of their ids in the request: a field, the first set one of several fields
     (`run_id|run_uuid`), a field of each item (`metrics[].model_id`) or each item
-    (`experiment_ids[]`). None stands for the whole type. If the caller has no grant for `resource`,
-    the grant for the type `instead` must allow `instead_action`, by default the same action.
+    (`experiment_ids[]`). None stands for the whole type. The ids name resources of the type
+    `named`, by default `resource`. If the caller has no grant for `resource`, the grant for the
+    type `instead` must allow `instead_action`, by default the same action.
+
+    `ids` may also be a function of the request. A request without ids has no condition, unless
+    `default` is its id or `missing` is the message of its error. `when` tells from a request
+    whether the condition applies. `tells_unknown`: an id that does not exist is a 404 instead of a
+    403.
     """
 
     resource: Resource
     action: Action
-    ids: str | None = None
+    ids: str | Callable[[Any], Iterable[str]] | None = None
     instead: Resource | None = None
     instead_action: Action | None = None
+    named: Named | None = None
+    when: Callable[[Any], bool] | None = None
+    default: str | None = None
+    missing: str | None = None
+    tells_unknown: bool = False
+
+    def demands(self, *sources: Any) -> Iterator[Demand]:
+        """Yield the conditions of one request. Raises INVALID_PARAMETER_VALUE (`missing`)."""
+        if self.when is not None and not self.when(sources[0]):
+            return
+        if self.ids is None:
+            yield self.demand(None)
+            return
+        ids = self.ids(sources[0]) if callable(self.ids) else values(self.ids, *sources)
+        found = list(ids)
+        if not found and self.missing is not None:
+            raise invalid(self.missing)
+        if not found and self.default is not None:
+            found = [self.default]
+        yield from map(self.demand, found)
+
+    def demand(self, id_: str | None) -> Demand:
+        """The condition for one id, or for the whole type."""
+        return Demand(
+            self.resource,
+            self.action,
+            id_,
+            self.instead,
+            self.instead_action,
+            self.named or self.resource,
+            self.tells_unknown,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """A condition with the id from one request. `id` is `*` for the whole type."""
+    """A condition with the id from one request. `id` is None for the whole type."""
 
     resource: Resource
     action: Action
-    id: str
-    instead: Resource | None = None
-    instead_action: Action | None = None
+    id: str | None
+    instead: Resource | None
+    instead_action: Action | None
+    named: Named
+    tells_unknown: bool = False
 
 
 class Rule:
@@ -89,7 +139,7 @@ class Rule:
     def demands(self, *sources: Any) -> Iterator[Demand]:
         """Yield the conditions of one request, which must all hold.
 
-        `sources` are its Struct, or mappings of its fields.
+        `sources` are its Struct, or mappings of its fields. Raises INVALID_PARAMETER_VALUE.
         """
         return iter(())
 
@@ -118,6 +168,12 @@ class Admin(Rule):
     __slots__ = ()
 
 
+class Unruled(Rule):
+    """Only admins, unless the server is told to allow what MLflow has no rule for."""
+
+    __slots__ = ()
+
+
 class Needs(Rule):
     """Users for whom every condition holds."""
 
@@ -130,11 +186,7 @@ class Needs(Rule):
     def demands(self, *sources: Any) -> Iterator[Demand]:
         """See `Rule.demands`."""
         for need in self.needs:
-            if need.ids is None:
-                yield Demand(need.resource, need.action, "*", need.instead, need.instead_action)
-                continue
-            for id_ in values(need.ids, *sources):
-                yield Demand(need.resource, need.action, id_, need.instead, need.instead_action)
+            yield from need.demands(*sources)
 
 
 class Scoped(Needs):
@@ -168,6 +220,7 @@ OPEN: Final = Open()
 ANYONE: Final = Anyone()
 METRICS: Final = Metrics()
 ADMIN: Final = Admin()
+UNRULED: Final = Unruled()
 
 
 def needs(*conditions: Need) -> Needs:
@@ -202,7 +255,7 @@ def trace(action: Action, ids: str = "trace_id|request_id") -> Need:
 
 def assessment(action: Action, instead_action: Action | None = None) -> Need:
     """Require reading the trace's experiment, and the action on assessments or else on that."""
-    return Need("assessment", action, "trace_id", "experiment", instead_action)
+    return Need("assessment", action, "trace_id", "experiment", instead_action, named="trace")
 
 
 def model(action: Action, ids: str = "name") -> Need:
@@ -211,27 +264,41 @@ def model(action: Action, ids: str = "name") -> Need:
 
 
 def version(action: Action, ids: str = "name") -> Need:
-    """Require reading the model, and the action on its versions or else on the model."""
-    return Need("registered_model_version", action, ids, "registered_model")
+    """Require reading the model, and the action on its versions or else on the model.
 
-
-def artifact(action: Action, ids: str = "artifact_path") -> Need:
-    """Require the action on the owner of a path in the artifact store.
-
-    The id is the path as the client sent it. To parse it like the handlers, use
-    `storage.paths.of_object`.
+    A model that does not exist is refused. The type is prompt_version for a prompt.
     """
-    return Need("artifact", action, ids)
+    return Need(
+        "registered_model_version", action, ids, "registered_model", named="registered_model"
+    )
+
+
+def versions_undenied(ids: str = "name") -> Need:
+    """Require that the model exists, and that no grant denies the type of its versions."""
+    return Need("registered_model_version", "undenied", ids, named="registered_model")
+
+
+def artifact(action: Action, ids: str | Callable[[Any], Iterable[str]] = "artifact_path") -> Need:
+    """Require the action on the owner of a path in the artifact store, by default of its root.
+
+    The id is the path as the client sent it; it is decoded as the handlers do it.
+    """
+    return Need("artifact", action, ids, default="")
 
 
 def every(resource: Resource, action: Action, instead: Resource, ids: str) -> Need:
     """Require the action on the whole type, or else on the resources `ids` of type `instead`."""
-    return Need(resource, action, ids, instead)
+    return Need(resource, action, ids, instead, named=instead)
 
 
-def undenied(resource: Resource) -> Need:
-    """Require that no grant denies the type."""
-    return Need(resource, "undenied")
+def undenied(resource: Resource, when: Callable[[Any], bool] | None = None) -> Need:
+    """Require that no grant denies the type, for the requests for which `when` is true."""
+    return Need(resource, "undenied", when=when)
+
+
+def undenied_name(resource: Resource, when: Callable[[Any], bool]) -> Need:
+    """Require that no grant denies the type or the name of a model that the request creates."""
+    return Need(resource, "undenied", "name", named="model_name", when=when)
 
 
 def create(resource: Resource) -> Need:

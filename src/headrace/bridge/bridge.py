@@ -7,7 +7,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
-from headrace.auth.rules import ADMIN, ANYONE, OPEN
+from headrace.auth.rules import ADMIN, ANYONE, OPEN, UNRULED
 from headrace.bridge.client import Pool
 from headrace.bridge.exchange import BridgedExchange
 from headrace.bridge.package import incompatibility, installed
@@ -62,7 +62,7 @@ class Bridge:
             return None
         method = "GET" if request.method == "HEAD" else request.method
         if method not in row.methods:
-            return OPEN if method == "OPTIONS" else ADMIN
+            return OPEN if method == "OPTIONS" else UNRULED
         return ADMIN if row.rules.get(method) is ADMIN else ANYONE
 
     async def forward(self, request: Request, *, foreign: bool = False) -> Response | None:

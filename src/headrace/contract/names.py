@@ -1,4 +1,4 @@
-"""Checks of the names of metrics, params, tags and models, with MLflow's messages."""
+"""Names with a meaning, and checks of the names of metrics, params, tags and models."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Final
 from headrace.contract.errors import invalid, too_long
 from headrace.contract.limits import MAX_ENTITY_KEY
 
+# The tag of a registered model, or of a version, whose value `true` makes it a prompt.
+IS_PROMPT: Final = "mlflow.prompt.is_prompt"
 _ALLOWED: Final = re.compile(r"^[/\w.\- :]*$")
 MAX_SHOWN: Final = 20_000  # characters of a value in a message
 # Size of the cache of valid keys. Clients choose the keys, so it must be bounded.

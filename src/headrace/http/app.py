@@ -18,7 +18,7 @@ from headrace.api.results import Chunks, Disabled, Encoded, NotNative, TextRefus
 from headrace.api.routes import ROUTES
 from headrace.api.tracking.runs import sql as runs_sql
 from headrace.auth.authority import Answered, Denied, Unauthenticated
-from headrace.auth.rules import ADMIN, ANYONE, OPEN
+from headrace.auth.rules import ANYONE, OPEN, UNRULED
 from headrace.commit.group import GroupCommit
 from headrace.commit.reads import BatchedReads
 from headrace.contract.errors import RETRY_AFTER_FROM_OUTAGE, ApiError, ErrorCode, overloaded
@@ -39,7 +39,6 @@ from headrace.http.workspaces import WORKSPACE, check_workspace
 from headrace.monitor.layout import BRIDGED_CELL, REFUSED_CELL
 from headrace.monitor.monitor import Monitor, counter_table_for, layout_of
 from headrace.monitor.redacted import redacted
-from headrace.settings.kinds import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -309,7 +308,7 @@ class App:
         if answer is not None:
             return answer
         if self._authority is not None and request.caller is not None:
-            await self._authority.admit(ADMIN, request.caller, {})
+            await self._authority.admit(UNRULED, request.caller, {})
         if methods:
             refusal = html(405, "Method Not Allowed", WRONG_METHOD_TEXT)
             refusal.headers.append(("allow", allow))
@@ -398,7 +397,10 @@ def _authority_of(settings: Settings) -> Authority | None:
     """The authority of a server with users, whose database `App.start` opens."""
     if settings.auth is None:
         return None
-    raise SettingError("--app-name basic-auth is not complete yet: everyone would have access.")
+    # Imported here to save start-up time: many servers have no users.
+    from headrace.auth.build import user_authority
+
+    return user_authority(settings)
 
 
 def error_response(error: ApiError, retry_after_s: int | None = None) -> Response:

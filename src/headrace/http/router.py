@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from headrace.auth.rules import ADMIN, METRICS, OPEN, UNRULED
 from headrace.contract.limits import MAX_ACCOUNT_BYTES
 from headrace.contract.scalars import Loose, PathOnly
 from headrace.contract.texts import refuse_nul
@@ -99,13 +100,19 @@ class CheckedEndpoint(Endpoint):
     async def read(self, request: Request) -> Any:
         """As `Endpoint.read`. Also raises Unauthenticated and Denied."""
         rule = self.route.rule
-        request.caller = await self._authority.identify(rule, request)
+        if request.method == "HEAD" and rule is not OPEN and rule is not METRICS:
+            rule = UNRULED  # as in MLflow, whose rules name the method
+        caller = request.caller = await self._authority.identify(rule, request)
+        if rule is ADMIN or rule is UNRULED:  # before decoding, which may fail
+            request.access = await self._authority.admit(rule, caller, {})
         if self._loose_type is None:
             message = await super().read(request)
         else:
             message = await loose.read(self._loose_type, request)
+        if request.access is not None:
+            return message
         fields = request.fields() if message is request else message
-        request.access = await self._authority.admit(rule, request.caller, fields)
+        request.access = await self._authority.admit(rule, caller, fields)
         return message
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from headrace.auth.access import Scope
 from headrace.contract.errors import ApiError, invalid
+from headrace.contract.names import IS_PROMPT
 from headrace.search import parser
 from headrace.search.compile import Page, Parameters
 from headrace.search.lexer import Kind, Node
@@ -38,7 +39,6 @@ MODEL_VERSION_COLUMNS: Final = (
 )
 # The registered models and the prompts that a caller may read; None: all of them.
 Scopes = tuple[Scope | None, Scope | None]
-_PROMPT: Final = "mlflow.prompt.is_prompt"
 _TAG_OPERATORS: Final = ("=", "!=", "LIKE", "ILIKE")
 _TEXT_OPERATORS: Final = (*_TAG_OPERATORS, "IN", "NOT IN")
 _NUMBER_OPERATORS: Final = ("=", "!=", "<", "<=", ">", ">=")
@@ -253,9 +253,9 @@ class _TagTable:
         found: list[str] = []
         if not _asks_for_prompts(tags):
             # Further conditions on the prompt tag have no effect then, as in MLflow.
-            tags = [tag for tag in tags if tag.key != _PROMPT]
+            tags = [tag for tag in tags if tag.key != IS_PROMPT]
             of_model = [name for name in self.columns if name != "version"]
-            is_prompt = f"t.key = '{_PROMPT}' AND t.value = 'true'"
+            is_prompt = f"t.key = '{IS_PROMPT}' AND t.value = 'true'"
             found.append(f"NOT {self._exists(of_model, is_prompt, parameters)}")
         for tag in tags:
             is_key = f"t.key = {parameters.add(tag.key)}"
@@ -271,7 +271,7 @@ class _TagTable:
 def _asks_for_prompts(tags: Iterable[Condition]) -> bool:
     """Whether the first condition on the prompt tag requires the value true."""
     for tag in tags:
-        if tag.key == _PROMPT:
+        if tag.key == IS_PROMPT:
             wanted = str(tag.value).lower()
             return (tag.operator, wanted) in (("=", "true"), ("!=", "false"))
     return False
@@ -298,7 +298,7 @@ def _readable_by_tag(
 ) -> str:
     same = "t.workspace = m.workspace AND " if has_workspaces else ""
     is_prompt = parameters.exists(
-        f"registered_model_tags t WHERE {same}t.name = m.name AND t.key = '{_PROMPT}'"
+        f"registered_model_tags t WHERE {same}t.name = m.name AND t.key = '{IS_PROMPT}'"
         " AND lower(t.value) = 'true'"
     )
     of_prompts, of_models = (

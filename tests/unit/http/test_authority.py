@@ -12,7 +12,7 @@ from headrace.api.route import Raw, Route
 from headrace.api.routes import ROUTES
 from headrace.auth.access import UNRESTRICTED, Access
 from headrace.auth.authority import Caller, Denied, Head, Unauthenticated
-from headrace.auth.rules import OPEN, Rule, experiment, logged_model, needs, run
+from headrace.auth.rules import OPEN, UNRULED, Rule, experiment, logged_model, needs, run
 from headrace.contract.scalars import Empty, Message, OptionalStr
 from headrace.http.app import App
 from headrace.http.messages import Request, Response
@@ -39,7 +39,8 @@ class Scripted:
 
     def __init__(self, *denied: str) -> None:
         self.denied = set(denied)
-        self.judged: list[tuple[str | None, list[str]]] = []
+        self.judged: list[tuple[str | None, list[str | None]]] = []
+        self.rules: list[Rule] = []
         self.refusals: list[tuple[str, str | None, type[Exception]]] = []
 
     def start(self, ctx: Context) -> None:
@@ -56,6 +57,7 @@ class Scripted:
         """Refuse the ids of `denied`."""
         ids = [demand.id for demand in rule.demands(req)]
         self.judged.append((caller.name, ids))
+        self.rules.append(rule)
         if self.denied.intersection(ids):
             raise Denied
         return UNRESTRICTED
@@ -124,7 +126,6 @@ REQUESTS = (
     ("POST", "/models/m-path/move", "run_id=r-query", {"run_id": "r", "model_id": "m-body"}),
     ("POST", "/models/m-path/move", "", {"runId": "r", "modelId": "m-body"}),  # camelCase
     ("GET", "/models/m-path", "run_id=r&run_id=second&model_id=m-query", {"run_id": "r-body"}),
-    ("HEAD", "/files/m-path", "run_id=r&run_id=second&model_id=m-query", None),
     ("GET", "/files/m-path", "run_id=r&run_id=second&model_id=m-query", None),
 )
 
@@ -151,6 +152,14 @@ async def test_a_request_that_is_denied_reaches_no_handler(
     assert answer.status == 403
     assert answer.body == b"Permission denied"
     assert not served.got
+
+
+async def test_head_is_for_admins_and_open_routes_as_in_mlflow() -> None:
+    authority = Scripted()
+    served = Served(authority)
+    for path in ("/files/m-path", "/models/m-path", "/open"):
+        await served.ask("HEAD", path)
+    assert authority.rules == [UNRULED, UNRULED, OPEN]
 
 
 async def test_a_denial_of_ids_that_are_not_acted_on_changes_nothing() -> None:

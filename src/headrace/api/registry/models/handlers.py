@@ -16,7 +16,6 @@ from headrace.api.registry.models.lookup import (
     merged,
     model_not_found,
 )
-from headrace.api.registry.models.sql import IS_PROMPT
 from headrace.api.registry.models.transactions import Belongings, NewModel
 from headrace.api.registry.models.types import (
     AliasKey,
@@ -47,7 +46,7 @@ from headrace.auth.redactions import hidden
 from headrace.contract.clock import now_ms
 from headrace.contract.errors import ApiError, ErrorCode
 from headrace.contract.limits import SEARCH_REGISTERED_MODELS_DEFAULT
-from headrace.contract.names import check_model_name, check_name
+from headrace.contract.names import IS_PROMPT, check_model_name, check_name
 from headrace.contract.scalars import Empty
 from headrace.db.api_errors import sentence
 from headrace.db.base import Tx

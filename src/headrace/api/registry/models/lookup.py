@@ -8,10 +8,9 @@ from typing import Final
 
 from headrace.api.nouns import Tag
 from headrace.api.registry.models import sql
-from headrace.api.registry.models.sql import IS_PROMPT
 from headrace.contract.errors import ApiError, invalid, not_found
 from headrace.contract.limits import MAX_ALIAS, MAX_REGISTRY_TAG_KEY, MAX_REGISTRY_TAG_VALUE
-from headrace.contract.names import check_length, check_name
+from headrace.contract.names import IS_PROMPT, check_length, check_name
 from headrace.db.base import Row, Tx
 
 LATEST: Final = "latest"

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from headrace.api.pieces import ALL_ROWS, at_most
+from headrace.contract.names import IS_PROMPT
 from headrace.db import keyed
 from headrace.db.base import Row, Schema, Tx
 from headrace.db.sql import Bulk, Sql
 
-IS_PROMPT: Final = "mlflow.prompt.is_prompt"
 _WORKSPACE: Final = re.compile(r"(?:\w+\.)?workspace(?: = 'default' AND|,) ")
 
 

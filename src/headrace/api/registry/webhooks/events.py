@@ -11,8 +11,8 @@ from typing import Any, Final
 from headrace.api.context import Context
 from headrace.api.nouns import Event
 from headrace.api.registry.models.lookup import is_prompt, merged
-from headrace.api.registry.models.sql import IS_PROMPT
 from headrace.api.registry.models.types import CreateRegisteredModel
+from headrace.contract.names import IS_PROMPT
 
 PROMPT_TEXT: Final = "mlflow.prompt.text"
 PROMPT_TYPE: Final = "_mlflow_prompt_type"

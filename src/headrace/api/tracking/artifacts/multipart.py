@@ -42,6 +42,11 @@ def target(directory: str | None, file: str) -> str:
     return paths.upload_target(paths.safe(joined))
 
 
+def destination(req: CreateUpload | CompleteUpload | AbortUpload) -> tuple[str]:
+    """Return the path that decides who may upload: `target` before it is decoded and checked."""
+    return (posixpath.join(req.artifact_path or "", posixpath.basename(req.path)),)
+
+
 def with_parts(store: Store) -> Store:
     """Return the store if it supports multipart uploads.
 

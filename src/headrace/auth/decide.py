@@ -1,0 +1,147 @@
+"""Whether the grants of a caller meet the conditions of a request. No I/O.
+
+The model is that of MLflow's basic-auth app. A grant has a resource type, a pattern (an id or `*`)
+and a level. A key is a type and an id; the grants of a key are those of its type whose pattern is
+its id or `*`.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from headrace.auth.access import NOTHING, Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from headrace.auth.rules import Action
+
+WILDCARD: Final = "*"
+WORKSPACE: Final = "workspace"
+
+
+class Level(IntEnum):
+    """The levels of grants, lowest first. A name that is not known allows nothing."""
+
+    DENY = -1  # wins over every other grant of its key
+    NO_PERMISSIONS = 0
+    READ = 1
+    USE = 2
+    EDIT = 3
+    MANAGE = 4
+
+
+# The lowest level that allows an action.
+_LOWEST: Final[Mapping[Action, Level]] = {
+    "read": Level.READ,
+    "use": Level.USE,
+    "create": Level.USE,
+    "update": Level.EDIT,
+    "delete": Level.MANAGE,
+    "manage": Level.MANAGE,
+    "undenied": Level.NO_PERMISSIONS,
+}
+
+
+class Grant(NamedTuple):
+    """A grant of one of the caller's roles."""
+
+    resource_type: str
+    pattern: str
+    permission: str
+
+
+class Step(NamedTuple):
+    """A key, and the action that its grants must allow."""
+
+    resource_type: str
+    id: str
+    action: Action
+
+
+# The first step whose key has a grant decides; if none has, the default level must allow the action
+# of the last one.
+Requirement = tuple[Step, ...]
+
+
+def level_of(permission: str) -> Level:
+    """The level with this name."""
+    return Level.__members__.get(permission, Level.NO_PERMISSIONS)
+
+
+def is_workspace_admin(grants: Sequence[Grant]) -> bool:
+    """Whether a grant makes the caller an admin of the workspace, whom no grant restricts."""
+    return Grant(WORKSPACE, WILDCARD, "MANAGE") in grants
+
+
+def levels(grants: Iterable[Grant]) -> dict[tuple[str, str], Level]:
+    """The level of each type and pattern: DENY if there is one, else the highest."""
+    found: dict[tuple[str, str], Level] = {}
+    for resource_type, pattern, permission in grants:
+        key, level = (resource_type, pattern), level_of(permission)
+        known = found.get(key)
+        found[key] = level if known is None else folded(known, level)
+    return found
+
+
+def folded(one: Level, other: Level) -> Level:
+    """The level of two grants of one key: DENY if there is one, else the higher."""
+    lower = min(one, other)
+    return lower if lower is Level.DENY else max(one, other)
+
+
+def level_at(found: Mapping[tuple[str, str], Level], resource_type: str, id_: str) -> Level | None:
+    """The level of a key, None without a grant; `found` is from `levels`."""
+    general = found.get((resource_type, WILDCARD))
+    special = found.get((resource_type, id_)) if id_ != WILDCARD else None
+    if general is None or special is None:
+        return special if general is None else general
+    return folded(general, special)
+
+
+def allows(level: Level, action: Action, default: Level) -> bool:
+    """Whether a level allows an action. A positive level counts as `default` if that is higher."""
+    if level > Level.NO_PERMISSIONS:
+        level = max(level, default)
+    return level >= _LOWEST[action]
+
+
+def meets(requirement: Requirement, found: Mapping[tuple[str, str], Level], default: Level) -> bool:
+    """Whether grants (`levels`) meet a requirement."""
+    for resource_type, id_, action in requirement:
+        level = level_at(found, resource_type, id_)
+        if level is not None:
+            return allows(level, action, default)
+    return allows(default, requirement[-1].action, default)
+
+
+def readable(
+    patterns: Mapping[str, Sequence[str]],
+    workspace: Level | None,
+    default: Level,
+) -> Scope | None:
+    """The rows of a type that the caller may read in a search; None for all.
+
+    `patterns` are those of the caller's grants of the type, by permission. Without a grant for a
+    row, the grant for the workspace decides, and without that the default.
+    """
+    by_level: dict[Level, set[str]] = {}
+    for permission, some in patterns.items():
+        by_level.setdefault(level_of(permission), set()).update(some)
+    denied = by_level.get(Level.DENY, set())
+    if WILDCARD in denied:
+        return NOTHING
+    granted = {
+        pattern for level, some in by_level.items() if level >= Level.READ for pattern in some
+    }
+    powerless = by_level.get(Level.NO_PERMISSIONS, set())
+    if WILDCARD in granted:
+        excluded = denied
+    elif WILDCARD in powerless:
+        return Scope(frozenset(granted - denied), only=True)
+    elif allows(default if workspace is None else workspace, "read", default):
+        excluded = denied | (powerless - granted)
+    else:
+        return Scope(frozenset(granted - denied), only=True)
+    return Scope(frozenset(excluded), only=False) if excluded else None

@@ -1,0 +1,197 @@
+"""The authority of a server with users: who may do what, by the grants of each user.
+
+A request costs one read of the users' database, besides those that find what its ids belong to.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from headrace.auth.access import UNRESTRICTED
+from headrace.auth.authority import Denied, Unauthenticated
+from headrace.auth.decide import (
+    WILDCARD,
+    WORKSPACE,
+    Level,
+    is_workspace_admin,
+    level_at,
+    levels,
+    meets,
+    readable,
+)
+from headrace.auth.effects import KeepsGrants
+from headrace.auth.resolve import DEFAULT, Resolver
+from headrace.auth.rules import ADMIN, METRICS, OPEN, UNRULED, Judged, Scoped
+from headrace.contract.errors import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from headrace.api.context import Context
+    from headrace.auth.access import Access, Scope
+    from headrace.auth.account import AccountReads
+    from headrace.auth.account_sql import Account
+    from headrace.auth.audit import Audit
+    from headrace.auth.authority import Caller
+    from headrace.auth.decide import Requirement
+    from headrace.auth.external import ExternalUsers
+    from headrace.auth.login import Login
+    from headrace.auth.rules import Resource, Rule
+    from headrace.db.base import Database
+
+# The resource types whose rows a search may be restricted to, for the type that its rule names.
+ROWS: Final[Mapping[str, tuple[Resource, ...]]] = {
+    "experiment": ("experiment",),
+    "registered_model": ("registered_model", "prompt"),
+}
+
+
+class UserAuthority:
+    """Judges requests by the users, roles and grants of MLflow's basic-auth app."""
+
+    def __init__(
+        self,
+        login: Login,
+        accounts: AccountReads,
+        audit: Audit,
+        external: ExternalUsers,
+        *,
+        default_permission: str,
+        fail_closed: bool = True,
+        checks_graphql: bool = True,
+    ) -> None:
+        """`default_permission` is for resources without any grant.
+
+        `fail_closed`: only admins may use what no rule covers. `checks_graphql`: the fields of
+        GraphQL queries are judged.
+        """
+        self.identify = login.identify
+        self.refused = audit.refused
+        self.default = Level[default_permission]
+        self.checks_graphql = checks_graphql
+        self._fail_closed = fail_closed
+        self._accounts = accounts
+        self._external = external
+        self._in_tracking = False
+        self._resolver: Resolver
+
+    def start(self, ctx: Context) -> None:
+        """See `Authority.start`."""
+        users = ctx.accounts
+        self._accounts.start(users.db)
+        self._external.start(users.db)
+        self._in_tracking = users.in_tracking
+        self._resolver = Resolver(ctx.db)
+
+    async def admit(self, rule: Rule, caller: Caller, req: Any) -> Access:
+        """See `Authority.admit`."""
+        if caller.name is None:
+            if rule is not OPEN and rule is not METRICS:
+                raise Unauthenticated
+            return UNRESTRICTED
+        requirements: list[Requirement] = []
+        refusal: Denied | ApiError | None = None
+        try:
+            demands = list(rule.demands(req))
+            if demands:
+                requirements = await self._resolver.requirements(demands)
+        except (Denied, ApiError) as error:
+            refusal = error  # does not concern admins
+        account = await self._accounts.find(caller.name, requirements)
+        await caller.confirm(account)
+        if account is None:
+            raise Unauthenticated
+        access = UserAccess(self, caller, account, self._accounts.db, self._in_tracking)
+        if not account.is_admin:
+            if refusal is not None:
+                raise refusal
+            await self._judge(rule, requirements, access, req)
+        return access
+
+    async def _judge(
+        self, rule: Rule, requirements: list[Requirement], access: UserAccess, req: Any
+    ) -> None:
+        """Raise `Denied` unless the caller, who is no admin, may make the request."""
+        if rule is ADMIN or (rule is UNRULED and self._fail_closed):
+            raise Denied
+        if isinstance(rule, Judged):
+            if not await self._accounts.db.read(rule.judge, access, req):
+                raise Denied
+            return
+        for requirement in requirements:
+            if not access.meets(requirement):
+                raise Denied
+        if isinstance(rule, Scoped) and rule.rows in ROWS and not access.is_workspace_admin:
+            types = ROWS[rule.rows]
+            access.restrict(types, await self._accounts.patterns(access.username, types))
+
+
+class UserAccess(KeepsGrants):
+    """The access of one user for one request."""
+
+    __slots__ = (
+        "_authority",
+        "_caller",
+        "_levels",
+        "_scopes",
+        "is_admin",
+        "is_workspace_admin",
+        "username",
+    )
+
+    username: str
+
+    def __init__(
+        self,
+        authority: UserAuthority,
+        caller: Caller,
+        account: Account,
+        users: Database,
+        in_tracking: bool,
+    ) -> None:
+        """`users` is their database, which may be the tracking database."""
+        super().__init__(account.id, users, in_tracking=in_tracking)
+        self.username = account.username
+        self.is_admin = account.is_admin
+        self.is_workspace_admin = is_workspace_admin(account.grants)
+        self._authority = authority
+        self._caller = caller
+        self._levels = levels(account.grants)
+        self._scopes: dict[Resource, Scope | None] = {}
+
+    @property
+    def default_permission(self) -> str:  # type: ignore[override]
+        """What the caller may do with a resource without any grant."""
+        return self._authority.default.name
+
+    def meets(self, requirement: Requirement) -> bool:
+        """Whether the grants that were read meet a requirement."""
+        default = self._authority.default
+        if self.is_workspace_admin and requirement[0].resource_type != DEFAULT:
+            return True
+        return meets(requirement, self._levels, default)
+
+    def restrict(self, types: tuple[Resource, ...], found: Mapping[str, Any]) -> None:
+        """Set the rows that the caller may read; `found` are the patterns of the caller's grants."""
+        workspace = level_at(self._levels, WORKSPACE, WILDCARD)
+        for resource in types:
+            of_type = found.get(resource, {})
+            self._scopes[resource] = readable(of_type, workspace, self._authority.default)
+
+    def scope(self, resource: Resource) -> Scope | None:
+        """See `Access.scope`."""
+        if self.is_admin or self.is_workspace_admin:
+            return None
+        return self._scopes[resource]
+
+    def hides(self, resource: Resource) -> bool:
+        """See `Access.hides`."""
+        if self.is_admin or self.is_workspace_admin:
+            return False
+        return level_at(self._levels, resource, WILDCARD) is Level.DENY
+
+    async def admit(self, rule: Rule, req: Any) -> Access:
+        """See `Access.admit`."""
+        if not self._authority.checks_graphql:
+            return UNRESTRICTED
+        return await self._authority.admit(rule, self._caller, req)

@@ -1,0 +1,77 @@
+"""SQL for the experiments that runs, logged models and traces belong to, and the kind of models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from headrace.db.sql import Sql
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from headrace.db.base import Tx
+
+IS_PROMPT: Final = "mlflow.prompt.is_prompt"
+OF_RUNS = Sql("SELECT run_uuid, experiment_id FROM runs WHERE run_uuid {in $1 text}")
+OF_LOGGED_MODELS = Sql(
+    "SELECT model_id, experiment_id FROM logged_models"
+    " WHERE model_id {in $1 text} AND lifecycle_stage <> 'deleted'"
+)
+OF_TRACES = Sql("SELECT request_id, experiment_id FROM trace_info WHERE request_id {in $1 text}")
+OF_NAMES = Sql("SELECT name, experiment_id FROM experiments WHERE name {in $1 text}")
+_KINDS: Final = (
+    "SELECT m.name, t.value FROM registered_models m LEFT JOIN registered_model_tags t"
+    " ON {tag} t.key = '" + IS_PROMPT + "' AND t.name = m.name WHERE {model} m.name {{in $1 text}}"
+)
+# The name of each registered model, and the value of the tag that says whether it is a prompt.
+# Every key of the registry begins with the workspace; older heads have none.
+KINDS = Sql(_KINDS.format(tag="t.workspace = 'default' AND", model="m.workspace = 'default' AND"))
+KINDS_WITHOUT_WORKSPACES = Sql(_KINDS.format(tag="", model=""))
+
+
+class Wanted(NamedTuple):
+    """The ids and names to look up."""
+
+    runs: Collection[str] = ()
+    logged_models: Collection[str] = ()
+    traces: Collection[str] = ()
+    experiment_names: Collection[str] = ()
+    models: Collection[str] = ()
+
+
+class Owners(NamedTuple):
+    """The experiment of each thing that exists, and whether each registered model is a prompt."""
+
+    runs: Mapping[str, str]
+    logged_models: Mapping[str, str]
+    traces: Mapping[str, str]
+    experiment_names: Mapping[str, str]
+    models: Mapping[str, bool]
+
+
+async def find(tx: Tx, wanted: Wanted) -> Owners:
+    """Look up what is wanted. Deleted runs and experiments exist, deleted logged models do not."""
+    return Owners(
+        await _experiments(tx, OF_RUNS, wanted.runs),
+        await _experiments(tx, OF_LOGGED_MODELS, wanted.logged_models, "logged_models"),
+        await _experiments(tx, OF_TRACES, wanted.traces, "trace_info"),
+        await _experiments(tx, OF_NAMES, wanted.experiment_names),
+        await _kinds(tx, wanted.models),
+    )
+
+
+async def _experiments(
+    tx: Tx, statement: Sql, ids: Collection[str], table: str | None = None
+) -> dict[str, str]:
+    if not ids or (table is not None and not tx.schema.has(table)):
+        return {}
+    return {row[0]: str(row[1]) for row in await tx.fetch(statement, tx.array(list(ids)))}
+
+
+async def _kinds(tx: Tx, names: Collection[str]) -> dict[str, bool]:
+    if not names:
+        return {}
+    has_workspaces = tx.schema.has("registered_models", "workspace")
+    statement = KINDS if has_workspaces else KINDS_WITHOUT_WORKSPACES
+    rows = await tx.fetch(statement, tx.array(list(names)))
+    return {row[0]: (row[1] or "").lower() == "true" for row in rows}

@@ -1,0 +1,195 @@
+"""Turns the conditions of a rule into requirements on grants: finds the experiment or model of each id.
+
+An id means what the handler makes of it: experiment ids are numbers however they are written, and a
+path of the artifact store is decoded and normalized first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from headrace.auth.authority import Denied
+from headrace.auth.decide import WILDCARD, Step
+from headrace.auth.owners_sql import Owners, Wanted, find
+from headrace.contract.errors import ApiError, not_found, run_not_found
+from headrace.storage import paths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from headrace.auth.decide import Requirement
+    from headrace.auth.rules import Action, Demand
+    from headrace.db.base import Database
+
+MAX_KNOWN_RUNS: Final = 32_768  # about 250 bytes each
+# The type of a step that no grant matches: only `default_permission` decides.
+DEFAULT: Final = "default_permission"
+_EXPERIMENT: Final = re.compile(r"(?:workspaces/[^/]+/)?(\d+)/")
+_RUN_ID: Final = re.compile(r"[0-9a-f]{32}")
+_FOLDERS: Final = {"models": "logged_model", "traces": "trace"}
+_PARTS: Final = ("run", "trace", "logged_model")
+
+
+class Resolver:
+    """Finds what the ids of requests belong to, in the tracking database."""
+
+    def __init__(self, tracking: Database) -> None:
+        self._tracking = tracking
+        # The experiment of a run never changes.
+        self._runs: OrderedDict[str, str] = OrderedDict()
+
+    async def requirements(self, demands: Sequence[Demand]) -> list[Requirement]:
+        """The requirements of a request, all of which the caller's grants must meet.
+
+        Raises `Denied` for an id of a run, logged model, trace or version that does not exist, and
+        RESOURCE_DOES_NOT_EXIST where MLflow reports it.
+        """
+        owners = await self._owners(demands)
+        return [found for demand in demands for found in requirements(demand, owners)]
+
+    async def _owners(self, demands: Sequence[Demand]) -> Owners:
+        ids: dict[str, list[str]] = {}
+        for demand in demands:
+            if demand.id is not None:
+                ids.setdefault(demand.named, []).append(demand.id)
+        runs: dict[str, str] = {}
+        unknown = []
+        for run_id in ids.get("run", ()):
+            experiment_id = self._runs.get(run_id)
+            if experiment_id is None:
+                unknown.append(run_id)
+            else:
+                self._runs.move_to_end(run_id)
+                runs[run_id] = experiment_id
+        wanted = Wanted(
+            unknown,
+            ids.get("logged_model", ()),
+            ids.get("trace", ()),
+            ids.get("experiment_name", ()),
+            [*ids.get("registered_model", ()), *ids.get("existing_model", ())],
+        )
+        if not any(wanted):
+            return Owners(runs, {}, {}, {}, {})
+        wanted = Wanted(*([id_ for id_ in some if "\0" not in id_] for some in wanted))
+        found = await self._tracking.read_point(find, wanted)
+        self._remember(found.runs)
+        return found._replace(runs=runs | dict(found.runs))
+
+    def _remember(self, runs: Mapping[str, str]) -> None:
+        self._runs.update(runs)
+        while len(self._runs) > MAX_KNOWN_RUNS:
+            self._runs.popitem(last=False)
+
+
+def requirements(demand: Demand, owners: Owners) -> Iterator[Requirement]:
+    """The requirements of one condition. Raises as `Resolver.requirements`."""
+    action, id_ = demand.action, demand.id
+    if action == "create":
+        return  # without workspaces everyone may create
+    if id_ is None:
+        yield (Step(demand.resource, WILDCARD, action),)
+        return
+    match demand.named:
+        case "artifact":
+            yield from of_path(id_, action)
+        case "run" | "logged_model" | "trace":
+            experiment_id = _experiment_of(demand, id_, owners)
+            yield (Step("experiment", experiment_id, "read"),)
+            yield _part_of(experiment_id, demand)
+        case "experiment":
+            yield _of_experiment(canonical(id_), demand)
+        case "experiment_name":
+            if id_ not in owners.experiment_names:
+                raise not_found(f"Could not find experiment with name {id_}")
+            yield _of_experiment(owners.experiment_names[id_], demand)
+        case "registered_model" | "existing_model":
+            yield from _of_model(id_, demand, owners)
+        case "model_name":
+            yield (Step(demand.resource, id_, action),)
+        case other:
+            raise NotImplementedError(f"no grants are looked up for {other}")
+
+
+def canonical(experiment_id: str) -> str:
+    """The id as grants name it, if it is a number."""
+    try:
+        return str(int(experiment_id))
+    except ValueError:
+        return experiment_id
+
+
+def _of_experiment(experiment_id: str, demand: Demand) -> Requirement:
+    if demand.resource == "experiment":
+        return (Step("experiment", experiment_id, demand.action),)
+    return _part_of(experiment_id, demand)
+
+
+def _part_of(experiment_id: str, demand: Demand) -> Requirement:
+    instead = demand.instead_action or demand.action
+    return (
+        Step(demand.resource, WILDCARD, demand.action),
+        Step("experiment", experiment_id, instead),
+    )
+
+
+def _experiment_of(demand: Demand, id_: str, owners: Owners) -> str:
+    known = {"run": owners.runs, "logged_model": owners.logged_models, "trace": owners.traces}
+    found = known[demand.named].get(id_)
+    if found is None:
+        raise run_not_found(id_) if demand.tells_unknown else Denied
+    return found
+
+
+def _of_model(name: str, demand: Demand, owners: Owners) -> Iterator[Requirement]:
+    is_prompt = owners.models.get(name)
+    kind = "prompt" if is_prompt else "registered_model"
+    must_exist = demand.resource != "registered_model" or demand.named == "existing_model"
+    if is_prompt is None and must_exist:
+        raise Denied
+    if demand.resource == "registered_model":
+        yield (Step(kind, name, demand.action),)
+        return
+    own = Step(f"{kind}_version", WILDCARD, demand.action)
+    if demand.instead is None:
+        yield (own,)
+        return
+    if demand.action != "undenied":
+        yield (Step(kind, name, "read"),)
+    yield own, Step(kind, name, demand.instead_action or demand.action)
+
+
+def of_path(path: str, action: Action) -> Iterator[Requirement]:
+    """The requirements for a path of the artifact store. Raises `Denied` for an unsafe one.
+
+    An experiment's directory holds the files of its runs, logged models and traces. Whoever deletes
+    a directory (`manage`) deletes everything in it.
+    """
+    try:
+        plain = paths.normal(paths.of_object(path))
+    except ApiError as error:
+        raise Denied from error
+    found = _EXPERIMENT.match(f"{plain}/")
+    if found is None:
+        yield (Step(DEFAULT, "", action),)
+        return
+    experiment_id = found[1]
+    parts = _parts_below(plain[found.end() :].split("/"), everything=action == "manage")
+    if not parts:
+        yield (Step("experiment", experiment_id, action),)
+        return
+    yield (Step("experiment", experiment_id, "read"),)
+    for part in parts:
+        yield Step(part, WILDCARD, action), Step("experiment", experiment_id, action)
+
+
+def _parts_below(segments: Sequence[str], *, everything: bool) -> Sequence[str]:
+    """The types that a path below an experiment's directory belongs to; none: to the experiment."""
+    if segments == [""]:
+        return _PARTS if everything else ()
+    if segments[0] in _FOLDERS:
+        return (_FOLDERS[segments[0]],)
+    if segments[1:2] == ["artifacts"] or _RUN_ID.fullmatch(segments[0]):
+        return ("run",)
+    return ("run",) if everything else ()

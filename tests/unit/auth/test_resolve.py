@@ -1,0 +1,207 @@
+"""The requirements of a request: what the ids in it belong to, as the handler understands them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from headrace.api.nouns import Tag
+from headrace.api.registry.versions.rules import CreatesVersion, filters_by_run
+from headrace.api.registry.versions.types import CreateModelVersion, SearchModelVersions
+from headrace.api.routes import EXPERIMENT_WITH_CONTENTS, FILE_OF_VERSION, ROUTES
+from headrace.auth.authority import Denied
+from headrace.auth.owners_sql import Owners
+from headrace.auth.resolve import DEFAULT, canonical, of_path, requirements
+from headrace.auth.rules import (
+    Needs,
+    Rule,
+    every,
+    experiment,
+    logged_model,
+    model,
+    needs,
+    run,
+    undenied,
+    version,
+    versions_undenied,
+)
+from headrace.contract.errors import ApiError
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from headrace.auth.decide import Requirement
+    from headrace.auth.rules import Action
+
+OWNERS = Owners(
+    {"r1": "1", "r2": "2"}, {"m-1": "1"}, {"tr-1": "1"}, {"A": "1"}, {"ma": False, "pa": True}
+)
+
+
+def of(rule: Rule, req: Any) -> list[Requirement]:
+    return [found for demand in rule.demands(req) for found in requirements(demand, OWNERS)]
+
+
+def keys(found: list[Requirement]) -> list[str]:
+    return [" or ".join(f"{s.resource_type}/{s.id}.{s.action}" for s in steps) for steps in found]
+
+
+@pytest.mark.parametrize("text", ["1", "01", " 1", "1 ", "+1", "\u0661", "\uff11", "0_1"])
+def test_every_spelling_of_an_experiment_id_is_one_id(text: str) -> None:
+    assert canonical(text) == "1"
+    found = keys(of(needs(experiment("read")), {"experiment_id": text}))
+    assert found == ["experiment/1.read"]
+
+
+@pytest.mark.parametrize("text", ["", "x", "1.0", "0x1", "1\0", "9" * 5000])
+def test_an_id_that_is_no_number_stays_as_it_is(text: str) -> None:
+    assert canonical(text) == text
+
+
+RULES = [
+    (needs(run("update")), {"run_id": "r2"},
+     ["experiment/2.read", "run/*.update or experiment/2.update"]),
+    (needs(logged_model("delete")), {"model_id": "m-1"},
+     ["experiment/1.read", "logged_model/*.delete or experiment/1.delete"]),
+    (needs(every("run", "delete", "experiment", "experiment_id")), {"experiment_id": "01"},
+     ["run/*.delete or experiment/1.delete"]),
+    (needs(undenied("run")), {}, ["run/*.undenied"]),
+    (needs(model("read")), {"name": "ma"}, ["registered_model/ma.read"]),
+    (needs(model("read")), {"name": "pa"}, ["prompt/pa.read"]),
+    (needs(model("read")), {"name": "new"}, ["registered_model/new.read"]),
+    (needs(model("read")), {"name": "*"}, ["registered_model/*.read"]),
+    (needs(version("update")), {"name": "pa"},
+     ["prompt/pa.read", "prompt_version/*.update or prompt/pa.update"]),
+    (needs(versions_undenied()), {"name": "ma"}, ["registered_model_version/*.undenied"]),
+    (FILE_OF_VERSION, {"name": "pa"},
+     ["registered_model/pa.read", "prompt_version/*.undenied or prompt/pa.undenied"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "req", "expected"), RULES)
+def test_the_requirements_of_a_rule(rule: Rule, req: Any, expected: list[str]) -> None:
+    assert keys(of(rule, req)) == expected
+
+
+@pytest.mark.parametrize(
+    ("rule", "req"),
+    [
+        (needs(run("read")), {"run_id": "nope"}),
+        (needs(run("read")), {"run_id": "*"}),
+        (needs(logged_model("read")), {"model_id": "m-9"}),
+        (needs(version("read")), {"name": "new"}),
+        (needs(versions_undenied()), {"name": "new"}),
+    ],
+)
+def test_what_does_not_exist_is_denied(rule: Rule, req: Any) -> None:
+    with pytest.raises(Denied):
+        of(rule, req)
+
+
+def test_some_routes_tell_what_does_not_exist() -> None:
+    rules = {(route.method, route.path.rpartition("/")[2]): route.rule for route in ROUTES}
+    with pytest.raises(ApiError, match="Run with id=nope not found"):
+        of(rules["GET", "get-history-bulk"], {"run_id": ["nope"]})
+    with pytest.raises(ApiError, match=r"Could not find experiment with name B$"):
+        of(rules["GET", "get-by-name"], {"experiment_name": "B"})
+    assert keys(of(rules["GET", "get-by-name"], {"experiment_name": "A"})) == ["experiment/1.read"]
+
+
+def test_deleting_an_experiment_needs_deleting_all_that_it_contains() -> None:
+    found = keys(of(EXPERIMENT_WITH_CONTENTS, {"experiment_id": "1"}))
+    assert found[0] == "experiment/1.delete"
+    assert [one.partition("/")[0] for one in found[1:]] == [
+        "run", "trace", "logged_model", "assessment", "review_queue", "scorer", "scorer_version",
+    ]  # fmt: skip
+    assert all(one.endswith("/*.delete or experiment/1.delete") for one in found[1:])
+
+
+RUN = "0123456789abcdef" * 2
+PATHS: list[tuple[str, Action, list[str]]] = [
+    ("", "read", [f"{DEFAULT}/.read"]),
+    ("elsewhere/a.txt", "update", [f"{DEFAULT}/.update"]),
+    ("1", "read", ["experiment/1.read"]),
+    ("1/notes.txt", "update", ["experiment/1.update"]),
+    ("./1//notes.txt", "update", ["experiment/1.update"]),
+    ("1/r/artifacts/x", "update", ["experiment/1.read", "run/*.update or experiment/1.update"]),
+    (f"1/{RUN}", "read", ["experiment/1.read", "run/*.read or experiment/1.read"]),
+    ("1/models/m/x", "read", ["experiment/1.read", "logged_model/*.read or experiment/1.read"]),
+    ("1/traces/t/x", "read", ["experiment/1.read", "trace/*.read or experiment/1.read"]),
+    ("workspaces/w/1/x", "read", ["experiment/1.read"]),
+    ("%2531/x", "read", ["experiment/1.read"]),
+    ("1%2Fmodels%2Fm", "read", ["experiment/1.read", "logged_model/*.read or experiment/1.read"]),
+    ("1/notes.txt", "manage", ["experiment/1.read", "run/*.manage or experiment/1.manage"]),
+    ("1/", "manage", [
+        "experiment/1.read",
+        *(f"{part}/*.manage or experiment/1.manage" for part in ("run", "trace", "logged_model")),
+    ]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "action", "expected"), PATHS)
+def test_a_path_of_the_artifact_store_belongs_to_what_it_names(
+    path: str, action: Action, expected: list[str]
+) -> None:
+    assert keys(list(of_path(path, action))) == expected
+
+
+@pytest.mark.parametrize("path", ["../1", "1/%2e%2e/2", "/1", "a#b", "1\n", "C:/x"])
+def test_a_path_that_leaves_its_root_is_denied(path: str) -> None:
+    with pytest.raises(Denied):
+        list(of_path(path, "read"))
+
+
+SOURCES = [
+    ({"source": "s3://b/x"}, []),
+    ({"source": "models:/ma/1"}, ["registered_model/ma.read"]),
+    ({"source": "models:/pa@best", "run_id": "nope"}, ["prompt/pa.read"]),
+    ({"source": "s3://b/x", "run_id": "r2"},
+     ["experiment/2.read", "run/*.read or experiment/2.read"]),
+    ({"source": "models:/m-1"}, ["experiment/1.read", "logged_model/*.read or experiment/1.read"]),
+    ({"source": "x", "tags": [Tag(key="mlflow.prompt.is_prompt", value="TRUE")]},
+     ["prompt_version/*.undenied"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("fields", "expected"), SOURCES)
+def test_a_new_version_needs_its_source(fields: Any, expected: list[str]) -> None:
+    found = keys(of(CreatesVersion(), CreateModelVersion(name="ma", **fields)))
+    assert found == [
+        "registered_model/ma.update", "registered_model_version/*.undenied", *expected,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"source": "models:/new/1"},
+        {"source": "s3://b/x", "run_id": ""},
+        {"source": "s3://b/x", "model_id": ""},
+        {"source": "s3://b/x", "run_id": "r1", "model_id": "m-9"},
+        {"source": "models:/m-9", "model_id": "m-1"},
+    ],
+)
+def test_a_source_that_does_not_exist_is_denied(fields: Any) -> None:
+    with pytest.raises(Denied):
+        of(CreatesVersion(), CreateModelVersion(name="ma", **fields))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [(None, False), ("name = 'a'", False), ("tags.run_id = 'x'", False), ("run_id = 'x'", True),
+     ("name = 'a' AND run_id IN ('x')", True), ("nonsense", True)],
+)  # fmt: skip
+def test_a_filter_that_tells_runs_is_recognized(text: str | None, found: bool) -> None:
+    assert filters_by_run(SearchModelVersions(filter=text)) is found
+
+
+def test_the_conditions_of_every_native_route_are_looked_up() -> None:
+    """A rule that names another kind of resource needs a place where its owner is found."""
+    for route in ROUTES:
+        for need in route.rule.needs if isinstance(route.rule, Needs) else ():
+            for found in requirements(need.demand("r1"), OWNERS._replace(
+                logged_models={"r1": "1"}, traces={"r1": "1"}, experiment_names={"r1": "1"},
+                models={"r1": False},
+            )):  # fmt: skip
+                assert found
