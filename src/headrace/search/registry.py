@@ -302,7 +302,7 @@ def _readable_by_tag(
         " AND lower(t.value) = 'true'"
     )
     of_prompts, of_models = (
-        "true" if scope is None else parameters.readable("m.name", scope)
+        "true" if scope is None else parameters.readable("m.name", scope, finds=False)
         for scope in (prompts, models)
     )
     return f"CASE WHEN {is_prompt} THEN {of_prompts} ELSE {of_models} END"
