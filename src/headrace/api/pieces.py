@@ -10,7 +10,15 @@ read; an item that is deleted in the meantime is left out.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
@@ -84,6 +92,7 @@ class Many(NamedTuple):
     show: Callable[[Row], Any]  # converts a row to a Struct, or to key and value of an object
     is_object: bool = False  # the field is a JSON object, not a list
     begun: bytes = b""  # JSON of the field's first values
+    without: Collection[str] = ()  # the keys of rows that are left out
 
 
 async def in_pieces(
@@ -126,7 +135,8 @@ async def _rows_in_pieces(
         if not found:
             break
         place = found[-1][0]
-        for keys in groups([row[0] for row in found], {row[0]: row[1] for row in found}):
+        wanted = [row[0] for row in found if row[0] not in many.without]
+        for keys in groups(wanted, {row[0]: row[1] for row in found}):
             rows = await db.read(_fetch_keys, many.rows, args, keys)
             if rows:
                 shown = map(many.show, rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 
 from headrace.api.pieces import Listing, Many, groups, in_pieces
@@ -22,6 +23,7 @@ from headrace.contract.limits import (
 if TYPE_CHECKING:
     from headrace.api.traces.traces.read_sql import Found
     from headrace.api.traces.traces.types import TraceInfo
+    from headrace.auth.redactions import Hidden
     from headrace.db.base import Database, Row
 
 # Of stored spans that are converted in one call: about 4 ms of the event loop.
@@ -42,12 +44,12 @@ def _metadata(row: Row) -> tuple[str, str]:
     return row[0][:MAX_SHOWN_METADATA], (row[1] or "")[:MAX_SHOWN_METADATA]
 
 
-async def parts(db: Database, trace_id: str) -> AsyncGenerator[bytes, None]:
+async def parts(hidden: Hidden, db: Database, trace_id: str) -> AsyncGenerator[bytes, None]:
     """Yield the JSON of a trace without its spans; nothing if there is no such trace."""
     row = await db.read(read_sql.read_columns, trace_id)
     if row is None:
         return
-    shown = view.info(row, [])
+    shown = view.info(row, [], hidden)
     begun = [bytes(raw)[1:-1] if raw else b"" for raw in (shown.trace_metadata, shown.tags)]
     shown.trace_metadata = shown.tags = None
     lists = (
@@ -58,8 +60,9 @@ async def parts(db: Database, trace_id: str) -> AsyncGenerator[bytes, None]:
             _metadata,
             is_object=True,
             begun=begun[0],
+            without=hidden.trace_metadata(),
         ),
-        _ASSESSMENTS,
+        *(() if hidden.assessments else (_ASSESSMENTS,)),
         Many(
             b"tags",
             lambda _: read_sql.TAG_SIZES,
@@ -74,17 +77,16 @@ async def parts(db: Database, trace_id: str) -> AsyncGenerator[bytes, None]:
             yield part
 
 
-def show(found: Found) -> list[TraceInfo]:
-    """Return traces without their spans."""
-    return view.infos(found)
+@cache
+def listing(field: bytes, hidden: Hidden) -> Listing[str]:
+    """Return the functions that read traces without their spans for a caller."""
 
+    def show(found: Found) -> list[TraceInfo]:
+        return view.infos(found, hidden)
 
-INFOS: Final[Listing[str]] = Listing(
-    b"traces", read_sql.weigh, read_sql.read, show, parts, read_sql.read_few
-)
-BATCH: Final[Listing[str]] = Listing(
-    b"trace_infos", read_sql.weigh, read_sql.read, show, parts, read_sql.read_few
-)
+    return Listing(
+        field, read_sql.weigh, read_sql.read, show, partial(parts, hidden), read_sql.read_few
+    )
 
 
 async def contents(
@@ -103,13 +105,15 @@ async def contents(
         place = (found[-1].is_child, found[-1].start_ns, found[-1].span_id)
 
 
-async def whole(db: Database, trace_id: str, info: TraceInfo | None) -> AsyncGenerator[bytes, None]:
+async def whole(
+    hidden: Hidden, db: Database, trace_id: str, info: TraceInfo | None
+) -> AsyncGenerator[bytes, None]:
     """Yield the JSON of a trace with its spans. Without an `info` that is read in pieces too."""
     yield b'{"trace_info":'
     if info is not None:
         yield encode(info)
     else:
-        async with aclosing(parts(db, trace_id)) as found:
+        async with aclosing(parts(hidden, db, trace_id)) as found:
             async for part in found:
                 yield part
     before, end = b',"spans":[', b""

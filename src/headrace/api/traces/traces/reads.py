@@ -9,7 +9,7 @@ from headrace.api.context import Context
 from headrace.api.pieces import FEW_ITEMS, answer_in_pieces, pieces, whole_page
 from headrace.api.results import Chunks, Encoded, TooLong
 from headrace.api.traces.traces import read_sql, view
-from headrace.api.traces.traces.pieces import BATCH, parts
+from headrace.api.traces.traces.pieces import listing, parts
 from headrace.api.traces.traces.types import (
     BatchGetTraceInfos,
     RequestId,
@@ -18,6 +18,7 @@ from headrace.api.traces.traces.types import (
     TraceId,
     TraceInfoV2Answer,
 )
+from headrace.auth.redactions import Hidden, hidden
 from headrace.contract.errors import ApiError, not_found
 from headrace.db.base import Database
 from headrace.search.compile import storable
@@ -39,15 +40,17 @@ async def get_info(req: TraceId, ctx: Context) -> TraceAnswer | Chunks:
     try:
         found = await ctx.db.read_point(read_sql.read_few, [trace_id])
     except TooLong:
-        return Chunks(_info_in_pieces(ctx.db, trace_id))
+        return Chunks(_info_in_pieces(hidden(ctx.access), ctx.db, trace_id))
     if not found.rows:
         raise trace_not_found(trace_id)
-    return TraceAnswer(trace=Trace(trace_info=view.infos(found)[0]))
+    return TraceAnswer(trace=Trace(trace_info=view.infos(found, hidden(ctx.access))[0]))
 
 
-async def _info_in_pieces(db: Database, trace_id: str) -> AsyncGenerator[bytes, None]:
+async def _info_in_pieces(
+    withheld: Hidden, db: Database, trace_id: str
+) -> AsyncGenerator[bytes, None]:
     yield b'{"trace":'
-    inner = answer_in_pieces(b"trace_info", parts(db, trace_id))
+    inner = answer_in_pieces(b"trace_info", parts(withheld, db, trace_id))
     async with aclosing(inner) as found:
         async for part in found:
             yield part
@@ -64,7 +67,7 @@ async def get_info_v2(req: RequestId, ctx: Context) -> TraceInfoV2Answer:
     rows = (await ctx.db.read(read_sql.read, [request_id])).rows
     if not rows:
         raise trace_not_found(request_id)
-    return TraceInfoV2Answer(trace_info=view.info_v2(rows[0]))
+    return TraceInfoV2Answer(trace_info=view.info_v2(rows[0], hidden(ctx.access)))
 
 
 def distinct(ids: Sequence[str]) -> list[str]:
@@ -86,12 +89,13 @@ async def batch_get_infos(req: BatchGetTraceInfos, ctx: Context) -> Encoded | Ch
     ids, experiments = distinct(req.trace_ids), experiments_of(req.experiment_ids)
     if not ids:
         return Encoded(b"{}")
+    infos = listing(b"trace_infos", hidden(ctx.access))
     if len(ids) <= FEW_ITEMS:
         try:
             found = await ctx.db.read(read_sql.read_few, ids, experiments)
-            return whole_page(BATCH, view.infos(found), [row[0] for row in found.rows], None)
+            return whole_page(infos, infos.show(found), [row[0] for row in found.rows], None)
         except TooLong:
             pass
     if experiments is not None:
         ids = await ctx.db.read(read_sql.within, ids, experiments)
-    return Chunks(pieces(ctx.db, BATCH, ids, None))
+    return Chunks(pieces(ctx.db, infos, ids, None))

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from headrace.api.traces.assessments.types import AssessmentOut
     from headrace.api.traces.traces.read_sql import Found, InfoRow
+    from headrace.auth.redactions import Hidden
 
 _TOKENS: Final = slice(10, 16)  # of an InfoRow
 _COSTS: Final = slice(16, 19)
@@ -76,8 +77,18 @@ def _location(experiment_id: int) -> TraceLocation:
     )
 
 
-def info(row: InfoRow, assessments: list[AssessmentOut]) -> TraceInfo:
-    """Return a trace without its spans."""
+def _shown(metadata: msgspec.Raw | None, hidden: Hidden) -> msgspec.Raw | None:
+    """Return metadata without the hidden keys; None if it is empty."""
+    withheld = hidden.trace_metadata()
+    if metadata is None or not withheld:
+        return metadata
+    pairs = msgspec.json.decode(metadata)
+    left = {key: value for key, value in pairs.items() if key not in withheld}
+    return msgspec.Raw(encode(left)) if left else None
+
+
+def info(row: InfoRow, assessments: list[AssessmentOut], hidden: Hidden) -> TraceInfo:
+    """Return a trace without its spans and without hidden metadata."""
     lasted, name = row[3], row[8]
     return TraceInfo(
         trace_id=row[0],
@@ -86,7 +97,7 @@ def info(row: InfoRow, assessments: list[AssessmentOut]) -> TraceInfo:
         request_time=timestamp(row[2]),
         execution_duration=None if lasted is None else duration(lasted),
         state=row[4],
-        trace_metadata=with_pairs(row[20], promoted(row), MAX_SHOWN_METADATA),
+        trace_metadata=_shown(with_pairs(row[20], promoted(row), MAX_SHOWN_METADATA), hidden),
         assessments=assessments,
         tags=with_pairs(row[19], {} if name is None else {NAME: name}, MAX_SHOWN_TRACE_TAG_VALUE),
         request_preview=row[6],
@@ -94,21 +105,22 @@ def info(row: InfoRow, assessments: list[AssessmentOut]) -> TraceInfo:
     )
 
 
-def infos(found: Found) -> list[TraceInfo]:
-    """Return traces without their spans, in the order of the rows."""
+def infos(found: Found, hidden: Hidden) -> list[TraceInfo]:
+    """Return traces without their spans and without what is hidden, in the order of the rows."""
     of_trace: dict[str, list[AssessmentOut]] = {}
-    for row in found.assessments:
-        of_trace.setdefault(row[1], []).append(assessment(row))
-    return [info(row, of_trace.get(row[0], [])) for row in found.rows]
+    if not hidden.assessments:
+        for row in found.assessments:
+            of_trace.setdefault(row[1], []).append(assessment(row))
+    return [info(row, of_trace.get(row[0], []), hidden) for row in found.rows]
 
 
 def _pairs(raw: msgspec.Raw | None) -> list[KeyValue]:
     return [] if raw is None else [KeyValue(k, v) for k, v in msgspec.json.decode(raw).items()]
 
 
-def info_v2(row: InfoRow) -> TraceInfoV2:
+def info_v2(row: InfoRow, hidden: Hidden) -> TraceInfoV2:
     """Return a trace as clients before MLflow 3 know it."""
-    shown = info(row, [])
+    shown = info(row, [], hidden)
     state = "TRACE_STATUS_UNSPECIFIED" if row[4] == "STATE_UNSPECIFIED" else row[4]
     return TraceInfoV2(
         request_id=row[0],
@@ -121,6 +133,6 @@ def info_v2(row: InfoRow) -> TraceInfoV2:
     )
 
 
-def infos_v2(rows: Sequence[InfoRow]) -> list[TraceInfoV2]:
+def infos_v2(rows: Sequence[InfoRow], hidden: Hidden) -> list[TraceInfoV2]:
     """Return traces as clients before MLflow 3 know them."""
-    return [info_v2(row) for row in rows]
+    return [info_v2(row, hidden) for row in rows]

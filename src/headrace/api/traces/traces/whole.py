@@ -19,6 +19,7 @@ from headrace.api.traces.traces import read_sql, view
 from headrace.api.traces.traces.pieces import SPAN_BYTES, whole
 from headrace.api.traces.traces.reads import distinct, experiments_of
 from headrace.api.traces.traces.types import BatchGetTraces, GetTrace, TraceInfo
+from headrace.auth.redactions import Hidden, hidden
 from headrace.contract.errors import ApiError, ErrorCode, not_found
 from headrace.db.base import Database
 
@@ -75,7 +76,7 @@ async def get(req: GetTrace, ctx: Context) -> Encoded | Chunks:
     """
     read_sql.check_served(ctx.db.schema)
     for wait_s in (*WAITS_S, None):
-        answer = await _get_once(ctx.db, req.trace_id, bool(req.allow_partial))
+        answer = await _get_once(hidden(ctx.access), ctx.db, req.trace_id, bool(req.allow_partial))
         if answer is not None:
             return answer
         if wait_s is not None:
@@ -85,15 +86,17 @@ async def get(req: GetTrace, ctx: Context) -> Encoded | Chunks:
     )
 
 
-async def _get_once(db: Database, trace_id: str, allow_partial: bool) -> Encoded | Chunks | None:
+async def _get_once(
+    withheld: Hidden, db: Database, trace_id: str, allow_partial: bool
+) -> Encoded | Chunks | None:
     """Return the answer, or None if spans are missing."""
     try:
         found, contents = await db.read(_read, [trace_id], None)
     except TooLong:
-        return await _get_long(db, trace_id, allow_partial)
+        return await _get_long(withheld, db, trace_id, allow_partial)
     if not found.rows:
         raise not_found(f"Trace with ID {trace_id} is not found.")
-    info = view.infos(found)[0]
+    info = view.infos(found, withheld)[0]
     _check_location(_location(info))
     texts = contents.of_trace.get(trace_id, [])
     if "" in texts:  # the trace has just been archived
@@ -102,18 +105,20 @@ async def _get_once(db: Database, trace_id: str, allow_partial: bool) -> Encoded
     if not allow_partial and (not number or number < _expected_spans(info)):
         return None
     if not contents.complete:
-        return Chunks(answer_in_pieces(b"trace", whole(db, trace_id, info)))
+        return Chunks(answer_in_pieces(b"trace", whole(withheld, db, trace_id, info)))
     return Encoded(b'{"trace":%b}' % await _trace_json(info, texts))
 
 
-async def _get_long(db: Database, trace_id: str, allow_partial: bool) -> Chunks | None:
+async def _get_long(
+    withheld: Hidden, db: Database, trace_id: str, allow_partial: bool
+) -> Chunks | None:
     """As `_get_once`, for a trace with very many tags or assessments."""
     location, expected = await db.read(read_sql.facts, trace_id)
     _check_location(location)
     number = await db.read(spans_sql.count, trace_id)
     if not allow_partial and (not number or number < expected):
         return None
-    return Chunks(answer_in_pieces(b"trace", whole(db, trace_id, None)))
+    return Chunks(answer_in_pieces(b"trace", whole(withheld, db, trace_id, None)))
 
 
 async def _trace_json(info: TraceInfo, texts: Sequence[str]) -> bytes:
@@ -144,6 +149,7 @@ async def batch_get(req: BatchGetTraces, ctx: Context) -> Encoded | Chunks:
         return Encoded(b"{}")
     if await ctx.db.read(read_sql.any_archived, ids):
         raise NotNative
+    withheld = hidden(ctx.access)
     if len(ids) <= FEW_TRACES:
         try:
             found, contents = await ctx.db.read(_read, ids, experiments)
@@ -151,14 +157,14 @@ async def batch_get(req: BatchGetTraces, ctx: Context) -> Encoded | Chunks:
             pass
         else:
             if contents.complete:
-                shown = [part async for part in _small(found, contents)]
+                shown = [part async for part in _small(withheld, found, contents)]
                 return Encoded(b'{"traces":[%b]}' % b",".join(shown) if shown else b"{}")
-    return Chunks(_batch(ctx.db, ids, experiments))
+    return Chunks(_batch(withheld, ctx.db, ids, experiments))
 
 
-async def _small(found: Found, contents: Contents) -> AsyncGenerator[bytes, None]:
+async def _small(withheld: Hidden, found: Found, contents: Contents) -> AsyncGenerator[bytes, None]:
     """Yield the JSON of each complete trace; `contents` has all their spans."""
-    for info in view.infos(found):
+    for info in view.infos(found, withheld):
         texts = contents.of_trace.get(info.trace_id, [])
         is_complete = texts and "" not in texts and len(texts) >= _expected_spans(info)
         if is_complete and _location(info) == "TRACKING_STORE":
@@ -166,7 +172,7 @@ async def _small(found: Found, contents: Contents) -> AsyncGenerator[bytes, None
 
 
 async def _batch(
-    db: Database, ids: Sequence[str], experiments: Sequence[int] | None
+    withheld: Hidden, db: Database, ids: Sequence[str], experiments: Sequence[int] | None
 ) -> AsyncGenerator[bytes, None]:
     """Yield the answer to batchGet in pieces."""
     before, end = b'{"traces":[', b"{}"
@@ -177,7 +183,7 @@ async def _batch(
         except TooLong:
             found, contents = None, Contents({}, complete=False)
         if found is not None and contents.complete:
-            async with aclosing(_small(found, contents)) as traces:
+            async with aclosing(_small(withheld, found, contents)) as traces:
                 async for trace in traces:
                     yield before + trace
                     before, end = b",", b"]}"
@@ -189,7 +195,7 @@ async def _batch(
             number = await db.read(spans_sql.count, trace_id)
             if location != "TRACKING_STORE" or not number or number < expected:
                 continue
-            async with aclosing(whole(db, trace_id, None)) as parts:
+            async with aclosing(whole(withheld, db, trace_id, None)) as parts:
                 async for part in parts:
                     yield before + part
                     before = b""
