@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import tomllib
 from typing import TYPE_CHECKING
 
-from tests.fix_server import ROOT, base_environment, stock
+import pytest
+from tests.fix_server import ROOT, STOCK_ENVIRONMENT, base_environment, free_port, stock
 from tests.wire import Wire
 
 if TYPE_CHECKING:
@@ -46,3 +49,40 @@ def test_stock_runs_our_application_with_its_options(tmp_path: Path) -> None:
         read = wire.ask("GET", f"/api/2.0/mlflow/experiments/get?experiment_id={number}").json()
         assert read["experiment"]["artifact_location"] == f"s3://bucket/root/{number}"
     assert (tmp_path / "mlflow.db").exists()
+
+
+KEY = {"MLFLOW_FLASK_SERVER_SECRET_KEY": "a long random text"}
+CONFIG = "[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///users.db\n"
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"HEADRACE_APP_NAME": "basic-auth"}, "MLFLOW_FLASK_SERVER_SECRET_KEY"),
+        ({"HEADRACE_APP_NAME": "basic-auth", **KEY}, "MLFLOW_AUTH_ADMIN_PASSWORD"),
+        ({"MLFLOW_AUTH_CONFIG_PATH": "users.ini", **KEY}, "MLFLOW_AUTH_ADMIN_USERNAME"),
+        ({"MLFLOW_AUTH_CONFIG_PATH": "none.ini", **KEY}, "cannot be read"),
+    ],
+)
+def test_the_command_ends_when_users_cannot_be_served(
+    tmp_path: Path, environment: dict[str, str], says: str
+) -> None:
+    """Before it starts workers, with one sentence that says what to set."""
+    (tmp_path / "users.ini").write_text(CONFIG)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "mlflow", "server", "--app-name", "headrace"),
+            *("--port", str(free_port()), "--backend-store-uri", "sqlite:///mlflow.db"),
+        ],
+        cwd=tmp_path,
+        env=base_environment()
+        | STOCK_ENVIRONMENT
+        | {"PYTHONPATH": installed_beside(tmp_path / "site")}
+        | environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert says in done.stderr and "Traceback" not in done.stderr

@@ -67,6 +67,16 @@ def resolve(flags: Mapping[str, str | bool | None], environ: Mapping[str, str]) 
     return Resolution(settings, sources, tuple(warnings(settings, sources, environ)))
 
 
+def app_name_of(environ: Mapping[str, str]) -> str | None:
+    """The application of a process that another server runs: None without users.
+
+    The --app-name of its command line is headrace, so variables say whether there are users.
+    """
+    return environ.get("HEADRACE_APP_NAME") or (
+        BASIC_AUTH_APP if environ.get(CONFIG_PATH) else None
+    )
+
+
 def load_handed_over(environ: Mapping[str, str]) -> Settings:
     """Return the settings of an application that another server runs.
 
@@ -80,9 +90,7 @@ def load_handed_over(environ: Mapping[str, str]) -> Settings:
             if setting.handed_over:
                 text = environ.get(setting.handed_over)
                 flags[setting.name] = text == "true" if setting.kind.is_switch else text
-    if environ.get(CONFIG_PATH) and not environ.get("HEADRACE_APP_NAME"):
-        # The command line has no place for it: its --app-name is headrace.
-        flags["app_name"] = BASIC_AUTH_APP
+    flags["app_name"] = app_name_of(environ)
     settings = load(flags, environ)
     validate_server(settings)
     return settings
