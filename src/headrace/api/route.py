@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Holds = Callable[[Context, int | None], int]
 
 # The last part of the path of a POST that only reads begins with one of these.
-READING: Final = ("search", "get-", "batchGet")
+READING: Final = ("search", "get-", "batchGet", "calculate-")
 
 
 class Route:

@@ -17,6 +17,7 @@ from headrace.api.server.info import handlers as info
 from headrace.api.server.workspaces import handlers as workspaces
 from headrace.api.traces.assessments import reads as assessment_reads
 from headrace.api.traces.traces import reads as trace_reads
+from headrace.api.traces.traces import searches as trace_searches
 from headrace.api.traces.traces import whole as whole_traces
 from headrace.api.tracking.artifacts import handlers as artifacts
 from headrace.api.tracking.artifacts import multipart
@@ -68,6 +69,7 @@ EXPERIMENT_WITH_CONTENTS = needs(
     every("scorer", "delete", "experiment", "experiment_id"),
     every("scorer_version", "delete", "experiment", "experiment_id"),
 )
+TRACES_OF_EXPERIMENTS = needs(every("trace", "read", "experiment", "experiment_ids[]"))
 
 
 # The files of a version, as stock judges them: grants for prompts do not give access to them.
@@ -191,6 +193,11 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/3.0/mlflow/traces/batchGet", whole_traces.batch_get, needs(trace("read", "trace_ids[]"))),
     Route("POST", "/api/3.0/mlflow/traces/batchGetInfos", trace_reads.batch_get_infos,
         needs(trace("read", "trace_ids[]"))),
+    Route("POST", "/api/3.0/mlflow/traces/search", trace_searches.search_traces,
+        needs(every("trace", "read", "experiment", "locations[].mlflow_experiment.experiment_id"))),
+    Route("GET", "/api/2.0/mlflow/traces", trace_searches.search_traces_v2, TRACES_OF_EXPERIMENTS),
+    Route("POST", "/api/3.0/mlflow/traces/calculate-filter-correlation", trace_searches.correlate_filters,
+        TRACES_OF_EXPERIMENTS),
     Route("GET", "/api/3.0/mlflow/traces/{trace_id}", trace_reads.get_info, needs(trace("read"))),
     Route("GET", "/api/2.0/mlflow/traces/{request_id}/info", trace_reads.get_info_v2, needs(trace("read"))),
     Raw("GET", "/ajax-api/2.0/mlflow/get-trace-artifact", trace_files.get_trace_artifact,

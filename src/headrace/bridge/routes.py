@@ -112,7 +112,7 @@ POST /api/2.0/mlflow/webhooks/{webhook_id}/test
 # traces and assessments
 GET /api/2.0/mlflow/get-online-trace-details trace.read
 GET /ajax-api/2.0/mlflow/get-trace-artifact
-GET /api/2.0/mlflow/traces traces.of-experiments
+GET /api/2.0/mlflow/traces
 POST /api/2.0/mlflow/traces trace.start
 POST /api/2.0/mlflow/traces/delete-traces traces.delete
 POST /api/2.0/mlflow/traces/link-prompts trace.update
@@ -125,11 +125,11 @@ GET /ajax-api/3.0/mlflow/get-trace-artifact
 POST /api/3.0/mlflow/traces trace.start-v3
 GET /api/3.0/mlflow/traces/batchGet
 POST /api/3.0/mlflow/traces/batchGetInfos
-POST /api/3.0/mlflow/traces/calculate-filter-correlation traces.of-experiments
+POST /api/3.0/mlflow/traces/calculate-filter-correlation
 POST /api/3.0/mlflow/traces/delete-traces traces.delete
 GET /api/3.0/mlflow/traces/get
 POST /api/3.0/mlflow/traces/metrics traces.of-experiments
-POST /api/3.0/mlflow/traces/search traces.search
+POST /api/3.0/mlflow/traces/search
 GET /api/3.0/mlflow/traces/{trace_id}
 POST /api/3.0/mlflow/traces/{trace_id}/assessments assessment.create
 DELETE /api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id} assessment.delete

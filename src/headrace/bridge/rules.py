@@ -37,9 +37,6 @@ RULES: Final[dict[str, Rule]] = {
     "trace.update": needs(trace("update")),
     "traces.link": needs(run("update", "run_id"), trace("read", "trace_ids[]")),
     "traces.of-experiments": needs(every("trace", "read", "experiment", "experiment_ids[]")),
-    "traces.search": needs(
-        every("trace", "read", "experiment", "locations[].mlflow_experiment.experiment_id")
-    ),
     "traces.delete": needs(
         experiment("read"),
         every("trace", "delete", "experiment", "experiment_id"),

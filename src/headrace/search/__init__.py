@@ -29,6 +29,7 @@ from headrace.search.registry import (
     selects_run,
 )
 from headrace.search.runs import RUN_COLUMNS, runs_page
+from headrace.search.traces import correlation_counts, needs_regular_expressions, traces_page
 
 __all__ = [
     "EXPERIMENT_COLUMNS",
@@ -40,13 +41,16 @@ __all__ = [
     "ModelSort",
     "Page",
     "Scopes",
+    "correlation_counts",
     "experiments_page",
     "logged_models_page",
     "model_versions_page",
+    "needs_regular_expressions",
     "offset_of",
     "page_token",
     "registered_models_page",
     "runs_page",
     "selects_run",
     "selects_source_run",
+    "traces_page",
 ]

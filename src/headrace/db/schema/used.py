@@ -53,6 +53,7 @@ OPTIONAL: Final[Tables] = tables(
         " last_updated_timestamp source_type source_id run_id span_id rationale overrides valid"
         " assessment_metadata"
     ),
+    entity_associations="source_type source_id destination_type destination_id",
     experiments="workspace",
     inputs="step",
     logged_models=(

@@ -22,7 +22,7 @@ from headrace.contract.limits import (
 
 if TYPE_CHECKING:
     from headrace.api.traces.traces.read_sql import Found
-    from headrace.api.traces.traces.types import TraceInfo
+    from headrace.api.traces.traces.types import TraceInfo, TraceInfoV2
     from headrace.auth.redactions import Hidden
     from headrace.db.base import Database, Row
 
@@ -87,6 +87,16 @@ def listing(field: bytes, hidden: Hidden) -> Listing[str]:
     return Listing(
         field, read_sql.weigh, read_sql.read, show, partial(parts, hidden), read_sql.read_few
     )
+
+
+@cache
+def listing_v2(hidden: Hidden) -> Listing[str]:
+    """Return the functions that read traces for a caller with a client before MLflow 3."""
+
+    def show(found: Found) -> list[TraceInfoV2]:
+        return view.infos_v2(found.rows, hidden)
+
+    return Listing(b"traces", read_sql.weigh, read_sql.read, show, read_few=read_sql.read_few)
 
 
 async def contents(

@@ -7,7 +7,7 @@ show them as the tags and metadata that they replace.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import msgspec
 
@@ -20,11 +20,12 @@ from headrace.contract.limits import (
     MAX_SHOWN_TRACE_TAG_VALUE,
 )
 from headrace.db import keyed
-from headrace.db.sql import Sql
+from headrace.db.sql import Sql, statement
 
 if TYPE_CHECKING:
     from headrace.api.traces.assessments.read_sql import AssessmentRow
     from headrace.db.base import Schema, Tx
+    from headrace.search import Page
 
 NAME: Final = "mlflow.traceName"
 SESSION: Final = "mlflow.trace.session"
@@ -110,22 +111,25 @@ def _object(make: str, cast: str, table: str, most: str, key: int, value: int, w
     )
 
 
-def _infos(make: str, cast: str) -> str:
+def _infos(make: str, cast: str, most_tags: str, most_metadata: str) -> str:
     tags = _object(
-        *(make, cast, "trace_tags", "$2"),
+        *(make, cast, "trace_tags", most_tags),
         *(MAX_SHOWN_TRACE_TAG_KEY, MAX_SHOWN_TRACE_TAG_VALUE, f"x.key <> '{NAME}'"),
     )
     metadata = _object(
-        *(make, cast, "trace_request_metadata", "$3"),
+        *(make, cast, "trace_request_metadata", most_metadata),
         *(MAX_SHOWN_METADATA, MAX_SHOWN_METADATA, f"x.key NOT IN {_PROMOTED}"),
     )
     columns = ", ".join(f"t.{column}" for column in COLUMNS)
-    return (
-        f"SELECT {columns}, {tags}, {metadata} FROM trace_info t WHERE t.request_id {{in $1 text}}"
-    )
+    return f"SELECT {columns}, {tags}, {metadata} FROM "
 
 
-_TEXTS: Final = (_infos("json_object_agg", "::json"), _infos("json_group_object", ""))
+_WORDS: Final = {"postgres": ("json_object_agg", "::json"), "sqlite": ("json_group_object", "")}
+_BY_ID: Final = "trace_info t WHERE t.request_id {in $1 text}"
+_TEXTS: Final = tuple(_infos(*words, "$2", "$3") + _BY_ID for words in _WORDS.values())
+_OF_PAGE: Final = {
+    dialect: _infos(*words, str(FEW_TAGS), str(FEW_METADATA)) for dialect, words in _WORDS.items()
+}
 # $1: ids, $2 and $3: maximum numbers of tags and metadata of one trace
 INFOS = Sql(postgres=_TEXTS[0], sqlite=_TEXTS[1])
 _SCOPE: Final = " AND t.experiment_id {in $4 int}"
@@ -198,12 +202,30 @@ async def read_few(tx: Tx, ids: Sequence[str], experiments: Sequence[int] | None
     traces with too many tags, metadata or assessments.
     """
     rows = await _rows(tx, ids, experiments, FEW_TAGS, FEW_METADATA)
-    if any(TOO_MANY in row[-2:] for row in rows):
+    if any(TOO_MANY in (row[-1], row[-2]) for row in rows):
         raise TooLong
     found = await assessments_sql.of_traces(tx, [row[0] for row in rows], FEW_ASSESSMENTS)
     if len(found) > FEW_ASSESSMENTS:
         raise TooLong
     return Found(rows, found)
+
+
+async def read_page(tx: Tx, page: Page) -> tuple[Found, str | None]:
+    """Return the traces of a page of at most FEW_ITEMS, and the token of the next page.
+
+    `page` selects COLUMNS. Raises `TooLong` as `read_few`.
+    """
+    text = f"{_OF_PAGE[tx.dialect]}({page.text}) t"
+    rows, token = page.cut(await tx.fetch(statement(text), *page.args))
+    if any(TOO_MANY in (row[-1], row[-2]) for row in rows):
+        raise TooLong
+    found: Sequence[AssessmentRow] = ()
+    if rows:
+        ids = [row[0] for row in rows]
+        found = await assessments_sql.of_traces(tx, ids, FEW_ASSESSMENTS)
+    if len(found) > FEW_ASSESSMENTS:
+        raise TooLong
+    return Found(cast("Sequence[InfoRow]", rows), found), token
 
 
 async def read(tx: Tx, ids: Sequence[str]) -> Found:
@@ -221,8 +243,8 @@ async def read_columns(tx: Tx, trace_id: str) -> InfoRow | None:
 async def weigh(tx: Tx, ids: Sequence[str]) -> Mapping[str, int]:
     """Return the number of bytes of each trace, without its spans."""
     weights: dict[str, int] = {}
-    for statement in (WEIGHTS, assessments_sql.WEIGHTS):
-        for id_, size in await tx.fetch(statement, tx.array(ids)):
+    for sizes in (WEIGHTS, assessments_sql.WEIGHTS):
+        for id_, size in await tx.fetch(sizes, tx.array(ids)):
             weights[id_] = weights.get(id_, 0) + int(size)
     return weights
 

@@ -10,7 +10,16 @@ from msgspec import Meta
 
 from headrace.api.nouns import KeyValue
 from headrace.api.traces.assessments.types import AssessmentOut
-from headrace.contract.scalars import Message, RequiredStr, Text, UncheckedStr
+from headrace.contract.limits import MAX_SEARCH_TRACES
+from headrace.contract.scalars import (
+    INT32_MIN,
+    LongStr,
+    Message,
+    OptionalStr,
+    RequiredStr,
+    Text,
+    UncheckedStr,
+)
 
 
 class LocationType(StrEnum):
@@ -115,6 +124,11 @@ class GetTrace(Message):
 
 
 TraceIds = Annotated[list[Text], Meta(extra={"checks": ("array", "required", "item_type_string")})]
+OrderBy = Annotated[list[str], Meta(extra={"checks": ("array", "item_type_string")})]
+MaxTraces = Annotated[
+    Annotated[int, Meta(ge=INT32_MIN, le=MAX_SEARCH_TRACES)] | None,
+    Meta(extra={"checks": ("intlike", ("max", MAX_SEARCH_TRACES))}),
+]
 ExperimentIds = Annotated[list[Text] | None, Meta(extra={"checks": ("array", "item_type_string")})]
 
 
@@ -130,3 +144,57 @@ class BatchGetTraceInfos(Message):
 
     trace_ids: TraceIds
     experiment_ids: ExperimentIds = None
+
+
+class SearchTraces(Message):
+    """POST traces/search; places other than experiments are ignored."""
+
+    locations: Annotated[list[TraceLocation], Meta(extra={"checks": ("array", "required")})]
+    filter: LongStr = None
+    max_results: MaxTraces = None
+    order_by: OrderBy = []
+    page_token: OptionalStr = None
+
+
+class SearchTracesV2(Message):
+    """GET traces"""
+
+    experiment_ids: Annotated[
+        list[Text], Meta(extra={"checks": ("array", "item_type_string", "required")})
+    ]
+    filter: LongStr = None
+    max_results: MaxTraces = None
+    order_by: OrderBy = []
+    page_token: OptionalStr = None
+
+
+class TraceInfoV2Page(Message):
+    """A page of traces for clients before MLflow 3."""
+
+    traces: list[TraceInfoV2] = []
+    next_page_token: str | None = None
+
+
+class CorrelateFilters(Message):
+    """POST traces/calculate-filter-correlation"""
+
+    experiment_ids: Annotated[
+        list[Text], Meta(extra={"checks": ("array", "required", "item_type_string")})
+    ]
+    filter_string1: Annotated[str | None, Meta(extra={"checks": ("string", "required")})]
+    filter_string2: Annotated[str | None, Meta(extra={"checks": ("string", "required")})]
+    base_filter: LongStr = None
+
+
+class Correlation(Message, kw_only=True):
+    """Numbers of traces, and how often two filters match the same trace: from -1 to 1.
+
+    The values are missing where they are not defined.
+    """
+
+    npmi: float | None = None
+    npmi_smoothed: float | None = None
+    filter1_count: int
+    filter2_count: int
+    joint_count: int
+    total_count: int
