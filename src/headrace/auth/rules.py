@@ -68,8 +68,8 @@ class Need:
     """One condition: an action on the resources of a request.
 
     `ids` is the path of their ids in the request: a field, the first set one of several fields
-    (`run_id|run_uuid`), a field of each item (`metrics[].model_id`) or each item
-    (`experiment_ids[]`). None stands for the whole type. The ids name resources of the type
+    (`run_id|run_uuid`), a field of each item (`metrics[].model_id`), a field of a field
+    (`place.experiment_id`) or each item (`experiment_ids[]`). None stands for the whole type. The ids name resources of the type
     `named`, by default `resource`. If the caller has no grant for `resource`, the grant for the
     type `instead` must allow `instead_action`, by default the same action.
 
@@ -323,7 +323,8 @@ def values(path: str, *sources: Any) -> Iterator[str]:
         return
 
 
-def _field(source: Any, name: str) -> Any:
-    if isinstance(source, Mapping):
-        return source.get(name)
-    return getattr(source, name, None)
+def _field(source: Any, path: str) -> Any:
+    """The field at a path of names with dots between them; None if one of them is missing."""
+    for name in path.split("."):
+        source = source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
+    return source

@@ -10,6 +10,7 @@ import pytest
 
 from headrace.api.route import Raw, Route
 from headrace.api.routes import ROUTES
+from headrace.api.traces.traces.types import ExperimentLocation, SearchTraces, TraceLocation
 from headrace.api.tracking.runs.types import LogBatch, MetricIn
 from headrace.auth.rules import (
     ADMIN,
@@ -25,6 +26,7 @@ from headrace.auth.rules import (
     needs,
     run,
     undenied,
+    values,
 )
 
 # Fields that raw handlers read from the query string (MLflow's contract), besides arguments of the path.
@@ -68,7 +70,23 @@ def assert_fields(route: Route, path: str) -> None:
         assert (typing.get_origin(field) is list) == bool(many), (route.path, path)
         if rest:
             (item,) = typing.get_args(field)
-            assert rest.removeprefix(".") in typing.get_type_hints(item)
+            for name in rest.removeprefix(".").split("."):
+                assert name in typing.get_type_hints(item), (route.path, path)
+                kinds = typing.get_args(typing.get_type_hints(item)[name])
+                item = kinds[0] if kinds else None
+
+
+def test_a_path_reaches_a_field_of_a_field() -> None:
+    """Of Structs and of mappings: the places of a search for traces."""
+    places = [
+        TraceLocation(mlflow_experiment=ExperimentLocation(experiment_id="1")),
+        TraceLocation(),
+        TraceLocation(mlflow_experiment=ExperimentLocation(experiment_id="2")),
+    ]
+    path = "locations[].mlflow_experiment.experiment_id"
+    assert list(values(path, SearchTraces(locations=places))) == ["1", "2"]
+    request = {"locations": [{"mlflow_experiment": {"experiment_id": "3"}}, {}]}
+    assert list(values(path, request)) == ["3"]
 
 
 def test_the_conditions_of_a_request_name_each_id_in_it() -> None:
