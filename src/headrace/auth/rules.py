@@ -69,9 +69,9 @@ class Need:
 
     `ids` is the path of their ids in the request: a field, the first set one of several fields
     (`run_id|run_uuid`), a field of each item (`metrics[].model_id`), a field of a field
-    (`place.experiment_id`) or each item (`experiment_ids[]`). None stands for the whole type. The ids name resources of the type
-    `named`, by default `resource`. If the caller has no grant for `resource`, the grant for the
-    type `instead` must allow `instead_action`, by default the same action.
+    (`place.experiment_id`) or each item (`experiment_ids[]`). None stands for the whole type. The
+    ids name resources of the type `named`, by default `resource`. If the caller has no grant for
+    `resource`, the grant for the type `instead` must allow `instead_action`, by default the same action.
 
     `ids` may also be a function of the request. A request without ids has no condition, unless
     `default` is its id or `missing` is the message of its error. `when` tells from a request
