@@ -1,0 +1,178 @@
+"""headrace and stock MLflow serve one database of users in turn, or together.
+
+In turn they leave the rows that either alone would leave. Together, each sees the other's changes
+on the next request.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.faults.stored import rows
+from tests.fix_database import empty_database
+from tests.fix_server import Server, headrace, stock
+from tests.fix_users import PASSWORD, Person, auth_environment
+
+from headrace.auth import passwords
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SOAK = [pytest.mark.soak, pytest.mark.timeout(3600)]
+SHORT = pytest.mark.timeout(900)  # starts of real servers, most of them stock MLflow
+NEW = "another long password"
+CHANGED = 2  # turns until the password of a user is changed
+DELETED = 3  # turns until a user is deleted
+A2, A3 = "2.0/mlflow/", "3.0/mlflow/"
+STATEMENTS = (
+    "SELECT id, username, is_admin FROM users ORDER BY id",
+    "SELECT * FROM roles ORDER BY id",
+    "SELECT * FROM role_permissions ORDER BY id",
+    "SELECT * FROM user_role_assignments ORDER BY id",
+    "SELECT version_num FROM alembic_version_auth",
+)
+
+
+def work(server: Server, turn: int) -> None:
+    """One turn: changes by an admin and by users whom this server or the other one made."""
+    with Person(server.url) as root:
+        name = f"user-{turn}"
+        root.ok("POST", A2 + "users/create", username=name, password=PASSWORD)
+        role = root.ok(
+            "POST",
+            A3 + "roles/create",
+            name=f"role-{turn}",
+            workspace="default",
+            description=f"of turn {turn}",
+        )["role"]["id"]
+        on = {"role_id": role, "resource_type": "experiment", "resource_pattern": "*"}
+        permission = root.ok("POST", A3 + "roles/permissions/add", **on, permission="EDIT")
+        number = permission["role_permission"]["id"]
+        update = {"role_permission_id": number, "permission": "READ" if turn % 2 else "MANAGE"}
+        root.ok("PATCH", A3 + "roles/permissions/update", **update)
+        root.ok("POST", A3 + "roles/assign", username=name, role_id=role)
+        root.ok("PATCH", A2 + "users/update-admin", username=name, is_admin=turn % 2 == 0)
+        grant = {"username": name, "resource_type": "experiment", "resource_id": "0"}
+        root.ok("POST", A3 + "users/permissions/grant", **grant, permission="EDIT")
+        if turn % 2:
+            root.ok("POST", A3 + "users/permissions/revoke", **grant)
+        change_older(root, turn)
+    for older in range(max(0, turn - DELETED + 1), turn + 1):
+        password = NEW if older <= turn - CHANGED else PASSWORD
+        with Person(server.url, f"user-{older}", password) as person:
+            create(person, f"{older}-{turn}")
+
+
+def change_older(root: Person, turn: int) -> None:
+    """Changes of what former turns have made."""
+    if turn >= CHANGED:
+        changed = {"username": f"user-{turn - CHANGED}", "password": NEW}
+        root.ok("PATCH", A2 + "users/update-password", **changed)
+    if turn >= DELETED:
+        root.ok("DELETE", A2 + "users/delete", username=f"user-{turn - DELETED}")
+        roles = root.ok("GET", A3 + "roles/list", workspace="default")["roles"]
+        old = next(r["id"] for r in roles if r["name"] == f"role-{turn - DELETED}")
+        renamed = {"role_id": old, "name": f"renamed-{turn}"}
+        root.ok("PATCH", A3 + "roles/update", **renamed)
+        if turn % 2:
+            root.ok("DELETE", A3 + "roles/delete", role_id=old)
+
+
+def create(person: Person, name: str) -> None:
+    """A user's experiments and models: their creator gets grants, which deletion and renaming move."""
+    person.ok("POST", A2 + "experiments/create", name=f"experiment-{name}")
+    for kind in ("kept", "gone", "old"):
+        person.ok("POST", A2 + "registered-models/create", name=f"{kind}-{name}")
+    prompt = [{"key": "mlflow.prompt.is_prompt", "value": "true"}]
+    person.ok("POST", A2 + "registered-models/create", name=f"prompt-{name}", tags=prompt)
+    person.ok("DELETE", A2 + "registered-models/delete", name=f"gone-{name}")
+    person.ok("POST", A2 + "registered-models/rename", name=f"old-{name}", new_name=f"new-{name}")
+
+
+@pytest.fixture
+def uris(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """Two empty databases: one for both servers in turn, one for stock alone."""
+    with (
+        empty_database(kind, request, tmp_path, "turns") as turns,
+        empty_database(kind, request, tmp_path, "stock") as stock_alone,
+    ):
+        yield turns, stock_alone
+
+
+@pytest.mark.parametrize(
+    ("kind", "turns", "first"),
+    [
+        pytest.param("sqlite", 3, "headrace", marks=SHORT),
+        pytest.param("sqlite", 11, "headrace", marks=SOAK),  # ten alternations
+        pytest.param("sqlite", 11, "stock", marks=SOAK),
+        pytest.param("postgres", 11, "headrace", marks=SOAK),
+        pytest.param("postgres", 11, "stock", marks=SOAK),
+    ],
+)
+def test_users_after_turns_of_both_are_those_of_one(
+    uris: tuple[str, str], turns: int, first: str, tmp_path: Path
+) -> None:
+    """Users whom either made log in at the other; ids, grants and roles are those of stock alone."""
+    shared, alone = uris
+    order = (headrace, stock) if first == "headrace" else (stock, headrace)
+    app = ("--app-name", "basic-auth")
+    for turn in range(turns):
+        environment = auth_environment(tmp_path, shared)
+        with order[turn % 2](shared, tmp_path, *app, environment=environment) as server:
+            work(server, turn)
+    with stock(alone, tmp_path, *app, environment=auth_environment(tmp_path, alone)) as server:
+        for turn in range(turns):
+            work(server, turn)
+    for statement in STATEMENTS:
+        assert rows(shared, statement) == rows(alone, statement), statement
+    for name, stored in rows(shared, "SELECT username, password_hash FROM users"):
+        known = passwords.parse(stored)
+        assert known is not None
+        is_changed = name != "root" and int(name.removeprefix("user-")) <= turns - 1 - CHANGED
+        assert known.matches(NEW if is_changed else PASSWORD), name
+
+
+@pytest.mark.timeout(600)
+def test_what_stock_changes_counts_on_the_next_request(
+    database: str, uri: str, tmp_path: Path
+) -> None:
+    """Also for a credential that headrace has verified before."""
+    environment = auth_environment(tmp_path, uri, default_permission="NO_PERMISSIONS")
+    app = ("--app-name", "basic-auth")
+    with (
+        headrace(uri, tmp_path, *app, environment=environment) as ours,
+        stock(uri, tmp_path, *app, environment=environment) as theirs,
+        Person(theirs.url) as root,
+        Person(ours.url, "ann") as ann,
+        Person(ours.url, "ann", NEW) as new_ann,
+    ):
+
+        def status(person: Person = ann, method: str = "GET", **fields: Any) -> int:
+            path = "experiments/get" if method == "GET" else "experiments/set-experiment-tag"
+            return person.call(method, A2 + path, experiment_id="0", **fields).status
+
+        assert status() == 401
+        root.ok("POST", A2 + "users/create", username="ann", password=PASSWORD)
+        assert status() == 403
+        role = root.ok("POST", A3 + "roles/create", name="team", workspace="default")["role"]["id"]
+        on = {"role_id": role, "resource_type": "experiment", "resource_pattern": "0"}
+        added = root.ok("POST", A3 + "roles/permissions/add", **on, permission="READ")
+        assert status() == 403
+        root.ok("POST", A3 + "roles/assign", username="ann", role_id=role)
+        assert status() == 200
+        tag = {"key": "k", "value": "v"}
+        assert status(method="POST", **tag) == 403
+        number = added["role_permission"]["id"]
+        update = {"role_permission_id": number, "permission": "EDIT"}
+        root.ok("PATCH", A3 + "roles/permissions/update", **update)
+        assert status(method="POST", **tag) == 200
+        root.ok("DELETE", A3 + "roles/unassign", username="ann", role_id=role)
+        assert status() == 403
+        root.ok("PATCH", A2 + "users/update-admin", username="ann", is_admin=True)
+        assert status() == 200
+        root.ok("PATCH", A2 + "users/update-password", username="ann", password=NEW)
+        assert (status(), status(new_ann)) == (401, 200)
+        root.ok("DELETE", A2 + "users/delete", username="ann")
+        assert status(new_ann) == 401
