@@ -28,7 +28,6 @@ from headrace.db.sql import Sql
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from contextlib import AbstractContextManager
 
     from tests.fix_postgres import PostgresServer
 
@@ -134,13 +133,13 @@ async def test_a_standby_that_stays_away_delays_a_write_once(
     """Both writes are acknowledged while it is away: they are not tried again, which would wait as long again."""
     monkeypatch.setattr(postgres_database, "COMMIT_S", IMPATIENT_S)
     commits: list[Any] = []
-    begin_commit = postgres_database._commits
+    timer = postgres_database._CommitTimer
 
-    def counted(connection: Any) -> AbstractContextManager[None]:
+    def counted(connection: Any) -> Any:
         commits.append(connection)
-        return begin_commit(connection)
+        return timer(connection)
 
-    monkeypatch.setattr(postgres_database, "_commits", counted)
+    monkeypatch.setattr(postgres_database, "_CommitTimer", counted)
     async with database(own_postgres.uri) as db:
         writer = GroupCommit(db)
         await administer(

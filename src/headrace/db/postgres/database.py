@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from contextlib import contextmanager
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -38,7 +37,7 @@ from headrace.db.postgres.pool import Connection, Pool, notice_silence, request_
 from headrace.db.postgres.transaction import PostgresTx
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from headrace.db.base import Dialect, Load, Schema
 
@@ -94,22 +93,30 @@ async def _roll_back(connection: Connection, reason: BaseException) -> None:
         connection.terminate()
 
 
-@contextmanager
-def _commits(connection: Connection) -> Iterator[None]:
-    """Cancel a statement that commits if it takes longer than COMMIT_S; its answer still arrives.
+class _CommitTimer:
+    """Cancels a statement that commits if it takes longer than COMMIT_S; its answer still arrives.
 
     If it waits for a synchronous standby that is away, the answer says that the transaction is
     committed. A second attempt to write the same would wait as long again.
     """
-    cancel = asyncio.get_running_loop().call_later(COMMIT_S, request_cancel, connection)
-    began = monotonic()
-    try:
-        yield
-    finally:
-        cancel.cancel()
-        if monotonic() - began >= COMMIT_S:
-            log.warning("a COMMIT took %.0f s; is a synchronous standby away?", monotonic() - began)
-            connection.terminate()
+
+    __slots__ = ("_connection", "_timer", "has_fired")
+
+    def __init__(self, connection: Connection) -> None:
+        self.has_fired = False
+        self._connection = connection
+        self._timer = asyncio.get_running_loop().call_later(COMMIT_S, self._cancel)
+
+    def _cancel(self) -> None:
+        self.has_fired = True
+        request_cancel(self._connection)
+
+    def stop(self) -> None:
+        """End the time limit; call this when the statement has ended, whatever its outcome."""
+        self._timer.cancel()
+        if self.has_fired:
+            log.warning("a COMMIT took %.0f s; is a synchronous standby away?", COMMIT_S)
+            self._connection.terminate()
 
 
 async def _drop(connection: Connection) -> None:
@@ -130,6 +137,18 @@ def _sum(*loads: Load) -> Load:
     return in_use, idle, waiting, size
 
 
+def _after(connection: Connection, error: BaseException) -> BaseException:
+    """The error of a use of the connection, as ours. A connection that is lost is terminated."""
+    known = error
+    if isinstance(error, (asyncpg.PostgresError, *GONE)):
+        known = translate(error)
+        if isinstance(known, Unavailable) and connection.is_closed():
+            known = Lost(known.text)
+    if isinstance(known, Lost):
+        connection.terminate()
+    return known
+
+
 class _Borrowed:
     """A connection of a pool, for one use.
 
@@ -146,43 +165,28 @@ class _Borrowed:
         return self._connection
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        connection = self._connection
         try:
-            if isinstance(error, Lost):
-                connection.terminate()
-            elif isinstance(error, (asyncpg.PostgresError, *GONE)):
-                known = translate(error)
-                if isinstance(known, Unavailable) and connection.is_closed():
-                    known = Lost(known.text)
-                if isinstance(known, Lost):
-                    connection.terminate()
-                raise known from error
+            if error is not None:
+                known = _after(self._connection, error)
+                if known is not error:
+                    raise known from error
         finally:
-            self._pool.release(connection)
+            self._pool.release(self._connection)
 
 
-class _Committing:
-    """A statement that commits by itself. Its failure is in doubt unless the database rolled back."""
-
-    __slots__ = ("_connection",)
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    async def __aenter__(self) -> None:
-        pass
-
-    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        cause = error.__cause__ if isinstance(error, DatabaseError) else error
-        if cause is None or is_rolled_back(cause):
-            return
-        await _drop(self._connection)
-        if isinstance(cause, (asyncpg.PostgresError, *GONE)):
-            raise InDoubt(translate(cause).text) from error
+async def _after_commit(connection: Connection, error: BaseException) -> BaseException:
+    """The error of a statement that commits by itself: in doubt unless the database rolled back."""
+    cause = error.__cause__ if isinstance(error, DatabaseError) else error
+    if cause is None or is_rolled_back(cause):
+        return error
+    await _drop(connection)
+    if isinstance(cause, (asyncpg.PostgresError, *GONE)):
+        return InDoubt(translate(cause).text)
+    return error
 
 
 class _Retries:
-    """The attempts of a transaction, each inside `async with`, in a loop that a success leaves."""
+    """Decides after each failed attempt of a transaction whether there is another one."""
 
     __slots__ = ("_attempts", "_lost")
 
@@ -190,10 +194,9 @@ class _Retries:
         self._attempts = 0
         self._lost = False
 
-    async def __aenter__(self) -> None:
+    async def again(self, error: BaseException) -> bool:
+        """Whether to try again; waits until then."""
         self._attempts += 1
-
-    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
         if isinstance(error, Lost):
             # Lost before the COMMIT, so nothing is written. A second loss is not the fault of one
             # connection.
@@ -291,19 +294,26 @@ class PostgresDatabase:
         return self._read_from(self._points, fn, args)
 
     async def _read_from(self, pool: Pool, fn: Callable[..., Awaitable[T]], args: Any) -> T:
-        for is_last in (False, True):
+        # Spelled out, without context managers: this is the way of every read.
+        is_last = False
+        while True:
+            connection = await pool.acquire()
             try:
-                async with _Borrowed(pool) as connection:
-                    tx = PostgresTx(connection, self.schema, self.row_count)
-                    if self._connector.pooler != "transaction":
-                        return await fn(tx, *args)
-                    # One transaction for all statements, instead of one for each.
-                    async with connection.transaction():
-                        return await fn(tx, *args)
-            except Lost:
-                if is_last:
-                    raise
-        raise AssertionError("unreachable")
+                tx = PostgresTx(connection, self.schema, self.row_count)
+                if self._connector.pooler != "transaction":
+                    return await fn(tx, *args)
+                # One transaction for all statements, instead of one for each.
+                async with connection.transaction():
+                    return await fn(tx, *args)
+            except BaseException as error:
+                known = _after(connection, error)
+                if is_last or not isinstance(known, Lost):
+                    if known is error:
+                        raise
+                    raise known from error
+            finally:
+                pool.release(connection)
+            is_last = True
 
     async def _transaction(
         self,
@@ -327,9 +337,9 @@ class PostgresDatabase:
         except BaseException as error:
             await _roll_back(connection, error)
             raise
+        timer = _CommitTimer(connection)
         try:
-            with _commits(connection):
-                status = await connection.execute("COMMIT")
+            status = await connection.execute("COMMIT")
         except BaseException as error:
             if is_rolled_back(error):
                 raise
@@ -337,6 +347,8 @@ class PostgresDatabase:
             if isinstance(error, (asyncpg.PostgresError, *GONE)):
                 raise InDoubt(translate(error).text) from error
             raise
+        finally:
+            timer.stop()
         if status != "COMMIT":
             raise DatabaseError(f"the transaction was not committed: the database said {status}")
         return result
@@ -398,22 +410,46 @@ class PostgresDatabase:
     ) -> T:
         """See `Database.write_group`."""
         retries = _Retries()
-        while alone:  # one round trip instead of three
-            async with retries, _Borrowed(self._writers) as connection, _Committing(connection):
-                tx = PostgresTx(connection, self.schema, self.row_count, alone=True)
-                with _commits(connection):
-                    return await fn(tx, *args)
+        while alone:
+            try:
+                return await self._statement(fn, args)
+            except BaseException as error:
+                if not await retries.again(error):
+                    raise
         work = partial(self._transaction, fn=fn, args=args, lock_s=lock_s)
         try:
             return await self._retried(self._writers, partial(work, copies=True))
         except NotNew:
             return await self._retried(self._writers, partial(work, copies=False))
 
+    async def _statement(self, fn: Callable[..., Awaitable[T]], args: Any) -> T:
+        """Run `fn`, whose only statement commits by itself: one round trip instead of three.
+
+        Spelled out, without context managers: this is the way of every small log-batch.
+        """
+        connection = await self._writers.acquire()
+        timer = _CommitTimer(connection)
+        try:
+            tx = PostgresTx(connection, self.schema, self.row_count, alone=True)
+            return await fn(tx, *args)
+        except BaseException as error:
+            known = _after(connection, await _after_commit(connection, error))
+            if known is error:
+                raise
+            raise known from error
+        finally:
+            timer.stop()
+            self._writers.release(connection)
+
     async def _retried(self, pool: Pool, use: Callable[[Connection], Awaitable[T]]) -> T:
         retries = _Retries()
         while True:
-            async with retries, _Borrowed(pool) as connection:
-                return await use(connection)
+            try:
+                async with _Borrowed(pool) as connection:
+                    return await use(connection)
+            except BaseException as error:
+                if not await retries.again(error):
+                    raise
 
     async def ping(self) -> None:
         """See `Database.ping`. Uses a separate connection, so that a busy pool does not look like an outage.
