@@ -194,7 +194,7 @@ class _Retries:
         self._attempts = 0
         self._lost = False
 
-    async def again(self, error: BaseException) -> bool:
+    async def again(self, error: DatabaseError) -> bool:
         """Whether to try again; waits until then."""
         self._attempts += 1
         if isinstance(error, Lost):
@@ -305,12 +305,10 @@ class PostgresDatabase:
                 # One transaction for all statements, instead of one for each.
                 async with connection.transaction():
                     return await fn(tx, *args)
-            except BaseException as error:
+            except (DatabaseError, asyncpg.PostgresError, *GONE) as error:
                 known = _after(connection, error)
                 if is_last or not isinstance(known, Lost):
-                    if known is error:
-                        raise
-                    raise known from error
+                    raise known from (error if known is not error else error.__cause__)
             finally:
                 pool.release(connection)
             is_last = True
@@ -413,7 +411,7 @@ class PostgresDatabase:
         while alone:
             try:
                 return await self._statement(fn, args)
-            except BaseException as error:
+            except DatabaseError as error:
                 if not await retries.again(error):
                     raise
         work = partial(self._transaction, fn=fn, args=args, lock_s=lock_s)
@@ -434,9 +432,9 @@ class PostgresDatabase:
             return await fn(tx, *args)
         except BaseException as error:
             known = _after(connection, await _after_commit(connection, error))
-            if known is error:
-                raise
-            raise known from error
+            if known is not error:
+                raise known from error
+            raise
         finally:
             timer.stop()
             self._writers.release(connection)
@@ -447,7 +445,7 @@ class PostgresDatabase:
             try:
                 async with _Borrowed(pool) as connection:
                     return await use(connection)
-            except BaseException as error:
+            except DatabaseError as error:
                 if not await retries.again(error):
                     raise
 
