@@ -143,3 +143,9 @@ class Context:
         if self._accounts is not None:
             await self._accounts.close()
         self.artifacts.close()
+
+    def with_access(self, access: Access) -> Context:
+        """A copy of this context for another part of the same request."""
+        other = copy.copy(self)
+        other.access = access
+        return other

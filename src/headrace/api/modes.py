@@ -39,6 +39,15 @@ ALWAYS: Final = frozenset(
     }
 )
 OIDC: Final = "/oidc/"
+# Stock answers these with FastAPI, as it does `UNPREFIXED`.
+FASTAPI: Final = (
+    "/gateway/",
+    "/v1/traces",
+    "/ajax-api/3.0/jobs",
+    "/ajax-api/3.0/mlflow/assistant",
+    "/api/3.0/mlflow/mcp-servers",
+    "/ajax-api/3.0/mlflow/mcp-servers",
+)
 REGISTRY: Final = (
     "/api/2.0/mlflow/registered-models/",
     "/api/2.0/mlflow/model-versions/",
@@ -62,6 +71,11 @@ NO_OBJECTS: Final = (
 def stays_unprefixed(method: str, path: str) -> bool:
     """Whether a request is also answered without the static prefix, like stock's native routes."""
     return method in ("GET", "PUT") and path.startswith(UNPREFIXED)
+
+
+def refused_in_plain_text(method: str, path: str) -> bool:
+    """Whether 401 and 403 are plain text here: stock answers these routes with FastAPI."""
+    return stays_unprefixed(method, path) or path.startswith(FASTAPI)
 
 
 def served(routes: Iterable[Route], settings: Settings) -> Iterator[Route]:

@@ -174,6 +174,23 @@ class Unruled(Rule):
     __slots__ = ()
 
 
+class Undecoded(Rule):
+    """The part of another rule that can be checked on a request that could not be decoded.
+
+    MLflow checks its rules first, so a request that is not valid is 403 if it is not allowed either.
+    """
+
+    __slots__ = ("_needs",)
+
+    def __init__(self, rule: Needs) -> None:
+        self._needs = [need for need in rule.needs if need.when is None and not callable(need.ids)]
+
+    def demands(self, *sources: Any) -> Iterator[Demand]:
+        """See `Rule.demands`; `sources` are mappings of any JSON values."""
+        for need in self._needs:
+            yield from need.demands(*sources)
+
+
 class Needs(Rule):
     """Users for whom every condition holds."""
 
@@ -233,14 +250,27 @@ def scoped(rows: Resource, *conditions: Need) -> Scoped:
     return Scoped(rows, *conditions)
 
 
+def missing(name: str) -> str:
+    """MLflow's message for a request without a field that its rule names."""
+    return (
+        f"Missing value for required parameter '{name}'. "
+        "See the API docs for more information about request parameters."
+    )
+
+
 def experiment(action: Action, ids: str = "experiment_id") -> Need:
     """Require the action on the experiments."""
     return Need("experiment", action, ids)
 
 
-def run(action: Action, ids: str = "run_id|run_uuid") -> Need:
+RUN: Final = "run_id|run_uuid"
+
+
+def run(action: Action, ids: str = RUN) -> Need:
     """Require reading the experiment of each run, and the action on runs or else on that."""
-    return Need("run", action, ids, "experiment")
+    return Need(
+        "run", action, ids, "experiment", missing=missing("run_uuid") if ids == RUN else None
+    )
 
 
 def logged_model(action: Action, ids: str = "model_id") -> Need:
@@ -291,9 +321,9 @@ def every(resource: Resource, action: Action, instead: Resource, ids: str) -> Ne
     return Need(resource, action, ids, instead, named=instead)
 
 
-def undenied(resource: Resource, when: Callable[[Any], bool] | None = None) -> Need:
-    """Require that no grant denies the type, for the requests for which `when` is true."""
-    return Need(resource, "undenied", when=when)
+def undenied(resource: Resource) -> Need:
+    """Require that no grant denies the type."""
+    return Need(resource, "undenied")
 
 
 def undenied_name(resource: Resource, when: Callable[[Any], bool]) -> Need:
@@ -315,11 +345,13 @@ def values(path: str, *sources: Any) -> Iterator[str]:
             continue
         if not many:
             yield str(found)
-        elif rest:
-            for item in found:
+            return
+        items = found if isinstance(found, list | tuple) else [found]
+        if rest:
+            for item in items:
                 yield from values(rest.removeprefix("."), item)
         else:
-            yield from map(str, found)
+            yield from map(str, items)
         return
 
 

@@ -19,21 +19,35 @@ from headrace.api.tracking.metrics import handlers as metrics
 from headrace.api.tracking.metrics.types import GetHistoryInterval
 from headrace.api.tracking.runs import handlers as runs
 from headrace.api.tracking.runs.types import GetRun, SearchRuns
+from headrace.auth.authority import Denied
+from headrace.auth.resolve import canonical
+from headrace.auth.rules import experiment, needs, run, scoped
 from headrace.contract.errors import ApiError, invalid
 from headrace.contract.texts import refuse_nul
 from headrace.graphql.pick import pick
 from headrace.graphql.plan import Plan, arguments, plan
 
 if TYPE_CHECKING:
+    from headrace.auth.access import Access
+    from headrace.auth.rules import Rule
     from headrace.settings.table import Settings
 
 Answer = dict[str, Any]
+READS_EXPERIMENT: Final = needs(experiment("read"))
+READS_RUN: Final = needs(run("read"))
+READS_RUNS: Final = needs(run("read", "run_ids[]"))
+SEARCHES_RUNS: Final = scoped("experiment")
+SEARCHES_VERSIONS: Final = scoped("registered_model")
 _READ: Final = msgspec.json.Decoder(Answer).decode
 MAX_ANSWER_BYTES: Final = 16 << 20  # of the REST answer of a query; it is held in memory
 
 
 class Large(Answer):
     """An answer that came in pieces. The query's fields are picked from it in a thread."""
+
+
+class Withheld(Exception):
+    """The caller may not read what the query asks for: its field is null, without an error."""
 
 
 class Query(msgspec.Struct):
@@ -60,6 +74,8 @@ async def execute(req: Query, ctx: Context) -> Encoded:
     try:
         refuse_nul(given)
         found = await RESOLVERS[made.root](given, made, ctx)
+    except Withheld:
+        return Encoded(encode({"data": {made.key: None}, "errors": None}))
     except ApiError as error:
         return Encoded(encode({"data": {made.key: None}, "errors": [error.message]}))
     except msgspec.ValidationError as error:  # for the arguments
@@ -99,27 +115,51 @@ def _excess(made: Plan, settings: Settings) -> str | None:
     return None
 
 
+async def _admitted(rule: Rule, req: Any, ctx: Context) -> Context:
+    """The context of the caller for a REST request of this rule. Raises `Withheld`."""
+    try:
+        access = await ctx.access.admit(rule, req)
+    except (Denied, ApiError) as error:
+        raise Withheld from error
+    return ctx if access is ctx.access else ctx.with_access(access)
+
+
 async def _get_experiment(given: Answer, made: Plan, ctx: Context) -> Answer:
     req = msgspec.convert(given, ExperimentId)
+    ctx = await _admitted(READS_EXPERIMENT, req, ctx)
     return await _plain(await experiments.get(req, ctx))
 
 
 async def _get_run(given: Answer, made: Plan, ctx: Context) -> Answer:
     given.setdefault("run_id", given.get("run_uuid"))
-    found = await _plain(await runs.get(msgspec.convert(given, GetRun), ctx))
+    req = msgspec.convert(given, GetRun)
+    ctx = await _admitted(READS_RUN, req, ctx)
+    found = await _plain(await runs.get(req, ctx))
     await _extend([found["run"]], made, "run", ctx)
     return found
 
 
 async def _search_runs(given: Answer, made: Plan, ctx: Context) -> Answer:
     req = msgspec.convert(given, SearchRuns)
+    ctx = await _admitted(SEARCHES_RUNS, req, ctx)
+    if req.experiment_ids and not _finds_runs(req, ctx.access):
+        raise Withheld
     found = await _plain(await runs.search_runs(req, ctx))
     await _extend(found.get("runs", []), made, "runs", ctx)
     return found
 
 
+def _finds_runs(req: SearchRuns, access: Access) -> bool:
+    """Whether the caller may read the runs of one of the experiments."""
+    if access.hides("run"):
+        return False
+    scope = access.scope("experiment")
+    return scope is None or any(scope.admits(canonical(id_)) for id_ in req.experiment_ids)
+
+
 async def _get_history(given: Answer, made: Plan, ctx: Context) -> Answer:
     req = msgspec.convert(given, GetHistoryInterval)
+    ctx = await _admitted(READS_RUNS, req, ctx)
     return await _plain(await metrics.get_history_interval(req, ctx))
 
 
@@ -136,18 +176,19 @@ async def _extend(found: list[Answer], made: Plan, place: str, ctx: Context) -> 
     """Add the fields of runs that only GraphQL has: the experiment and the model versions."""
     if made.takes(place, "experiment"):
         of_id: dict[str, Answer] = {}
-        for run in found:
-            experiment_id = run["info"]["experiment_id"]
+        for one in found:
+            experiment_id = one["info"]["experiment_id"]
             if experiment_id not in of_id:
                 req = ExperimentId(experiment_id=experiment_id)
                 found_experiment = await _plain(await experiments.get(req, ctx))
                 of_id[experiment_id] = found_experiment["experiment"]
-            run["experiment"] = of_id[experiment_id]
+            one["experiment"] = of_id[experiment_id]
     if made.takes(place, "model_versions"):
-        for run in found:
-            search = SearchModelVersions(filter=f"run_id='{run['info']['run_id']}'")
+        ctx = await _admitted(SEARCHES_VERSIONS, SearchModelVersions(), ctx)
+        for one in found:
+            search = SearchModelVersions(filter=f"run_id='{one['info']['run_id']}'")
             versions = await _plain(await model_versions.search_versions(search, ctx))
-            run["model_versions"] = versions.get("model_versions", [])
+            one["model_versions"] = versions.get("model_versions", [])
 
 
 async def _plain(answer: Any) -> Answer:

@@ -12,7 +12,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from headrace.api.context import Context
-from headrace.api.modes import served, stays_unprefixed
+from headrace.api.modes import refused_in_plain_text, served, stays_unprefixed
 from headrace.api.registry.webhooks.delivery import Deliveries
 from headrace.api.results import Chunks, Disabled, Encoded, NotNative, TextRefusal
 from headrace.api.routes import ROUTES
@@ -32,7 +32,7 @@ from headrace.http.ids import REQUEST_ID, is_sane
 from headrace.http.limits import HELD_BYTES, STREAM_BYTES, Budget
 from headrace.http.messages import JSON, Request, Response, StreamingResponse, html
 from headrace.http.outage import Outage
-from headrace.http.refusals import denied, login_needed, text_refusal, unauthenticated
+from headrace.http.refusals import PAGE, PLAIN, denied, login_needed, text_refusal, unauthenticated
 from headrace.http.router import Router
 from headrace.http.security import Security
 from headrace.http.workspaces import WORKSPACE, check_workspace
@@ -246,9 +246,9 @@ class App:
         if isinstance(error, Unauthenticated):
             if self.settings.has_page_login:
                 return login_needed(request, self._prefix, error.challenge)
-            return unauthenticated(error.challenge)
+            return unauthenticated(error.challenge, self._refusal_type(request))
         if isinstance(error, Denied):
-            return denied()
+            return denied(self._refusal_type(request))
         if isinstance(error, Answered):
             return Response(
                 error.body, status=error.status, content_type=None, headers=error.headers
@@ -269,6 +269,12 @@ class App:
         return error_response(
             ApiError(ErrorCode.INTERNAL_ERROR, "An internal error occurred in headrace.")
         )
+
+    def _refusal_type(self, request: Request) -> str:
+        """The content type of 401 and 403."""
+        prefixed = self._prefix and request.target.startswith(self._prefix + "/")
+        plain = refused_in_plain_text(request.method, request.path) and not prefixed
+        return PLAIN if plain else PAGE
 
     def log_failure(self, request: Request, error: Exception, when: str = "") -> None:
         """Log an unexpected error: route and traceback, without values of the request."""

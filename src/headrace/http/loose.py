@@ -38,11 +38,12 @@ async def read(cls: type[Loose], request: Request) -> Loose:
     if request.method == "GET" or (request.method == "DELETE" and not is_json):
         return _from_query(cls, request.query_string, is_json=is_json)
     body = await request.body(MAX_ACCOUNT_BYTES)
-    fields = _object(body) if is_json else {}
+    fields = mapping(body) if is_json else {}
     return cls(**_known(cls, fields), has_json=is_json)
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def mapping(body: bytes) -> dict[str, Any]:
+    """The object in a body; `{}` if it has none."""
     try:
         value = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

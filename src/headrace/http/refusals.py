@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from headrace.http.messages import Request, Response
 
+PLAIN: Final = "text/plain; charset=utf-8"  # of the routes that stock answers with FastAPI
 PAGE: Final = "text/html; charset=utf-8"
 NOT_AUTHENTICATED: Final = (
     b"You are not authenticated. Please see "
@@ -15,10 +16,10 @@ NOT_AUTHENTICATED: Final = (
 )
 
 
-def unauthenticated(challenge: str) -> Response:
+def unauthenticated(challenge: str, content_type: str = PAGE) -> Response:
     """401, with the value of WWW-Authenticate."""
     headers = [("www-authenticate", challenge)]
-    return Response(NOT_AUTHENTICATED, status=401, content_type=PAGE, headers=headers)
+    return Response(NOT_AUTHENTICATED, status=401, content_type=content_type, headers=headers)
 
 
 def login_needed(request: Request, prefix: str, challenge: str) -> Response:
@@ -35,9 +36,9 @@ def login_needed(request: Request, prefix: str, challenge: str) -> Response:
     return unauthenticated('Bearer realm="mlflow"' if "sec-fetch-mode" in headers else challenge)
 
 
-def denied() -> Response:
+def denied(content_type: str = PAGE) -> Response:
     """403."""
-    return Response(b"Permission denied", status=403, content_type=PAGE)
+    return Response(b"Permission denied", status=403, content_type=content_type)
 
 
 def text_refusal(text: str) -> Response:

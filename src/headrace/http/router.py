@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import typing
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from headrace.auth.rules import ADMIN, METRICS, OPEN, UNRULED
+from headrace.auth.rules import ADMIN, METRICS, OPEN, UNRULED, Needs, Undecoded
+from headrace.contract.errors import ApiError
 from headrace.contract.limits import MAX_ACCOUNT_BYTES
 from headrace.contract.scalars import Loose, PathOnly
 from headrace.contract.texts import refuse_nul
 from headrace.http import codec, loose
-from headrace.http.messages import MAX_BODY_BYTES
+from headrace.http.messages import MAX_BODY_BYTES, TooLong
 from headrace.http.value_count import UNCOUNTED_BYTES, check_value_count
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from headrace.api.route import Route
     from headrace.auth.authority import Authority
+    from headrace.auth.rules import Rule
     from headrace.http.messages import Request
 
 
@@ -105,15 +108,33 @@ class CheckedEndpoint(Endpoint):
         caller = request.caller = await self._authority.identify(rule, request)
         if rule is ADMIN or rule is UNRULED:  # before decoding, which may fail
             request.access = await self._authority.admit(rule, caller, {})
-        if self._loose_type is None:
-            message = await super().read(request)
-        else:
+        message: Any
+        if self._loose_type is not None:
             message = await loose.read(self._loose_type, request)
+        else:
+            try:
+                message = await super().read(request)
+            except ApiError as error:
+                if error.status == HTTPStatus.BAD_REQUEST and not isinstance(error, TooLong):
+                    await self._judge_undecoded(rule, request)
+                raise
         if request.access is not None:
             return message
         fields = request.fields() if message is request else message
         request.access = await self._authority.admit(rule, caller, fields)
         return message
+
+    async def _judge_undecoded(self, rule: Rule, request: Request) -> None:
+        """Raise as `Authority.admit` if a request that cannot be decoded is not allowed either."""
+        if self.request_type is None or not isinstance(rule, Needs) or request.caller is None:
+            return
+        fields: Mapping[str, Any] = request.fields()
+        if not self.reads_query:
+            body = await request.body()
+            if len(body) > MAX_ACCOUNT_BYTES:
+                return
+            fields = loose.mapping(body) | request.path_args
+        await self._authority.admit(Undecoded(rule), request.caller, fields)
 
 
 class Router:

@@ -28,6 +28,7 @@ from headrace.auth.rules import (
     undenied,
     values,
 )
+from headrace.contract.errors import ApiError
 
 # Fields that raw handlers read from the query string (MLflow's contract), besides arguments of the path.
 QUERY_FIELDS = {"run_id", "run_uuid", "name", "path", "request_id"}
@@ -112,7 +113,8 @@ def test_the_first_alternative_that_is_set_is_the_id() -> None:
     assert [d.id for d in rule.demands({"run_id": "", "run_uuid": "old"})] == ["old"]
     assert [d.id for d in rule.demands({"run_id": "new", "run_uuid": "old"})] == ["new"]
     assert [d.id for d in rule.demands({}, {"run_id": "new"})] == ["new"]
-    assert list(rule.demands({})) == []
+    with pytest.raises(ApiError, match="required parameter 'run_uuid'"):
+        list(rule.demands({}))
 
 
 def test_each_id_of_a_list_is_a_condition() -> None:

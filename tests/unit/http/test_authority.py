@@ -168,11 +168,20 @@ async def test_a_denial_of_ids_that_are_not_acted_on_changes_nothing() -> None:
         assert (await served.ask(*request)).status == 200
 
 
-async def test_a_request_that_cannot_be_decoded_is_not_judged() -> None:
-    authority = Scripted()
-    served = Served(authority)
-    assert (await served.ask("POST", "/models/m/move", "", {"run_id": 5})).status == 400
-    assert not authority.judged
+async def test_a_request_that_cannot_be_decoded_is_judged_by_the_ids_in_it() -> None:
+    """As in MLflow, which checks its rules first: who is not allowed is not told what is wrong."""
+    request = ("POST", "/models/m/move", "", {"run_id": "r", "experiment_id": 5})
+    for denied, status in (("r", 403), ("m", 403), ("other", 400)):
+        authority = Scripted(denied)
+        served = Served(authority)
+        assert (await served.ask(*request)).status == status
+        assert authority.judged == [("ann", ["r", "m", "5"])]
+        assert not served.got
+
+
+@pytest.mark.parametrize("body", ["x", [], {"run_id": {"a": 1}}, {"run_id": [1], "model_id": True}])
+async def test_whatever_cannot_be_decoded_is_a_refusal(body: Any) -> None:
+    assert (await Served(Scripted()).ask("POST", "/models/m/move", "", body)).status == 400
 
 
 async def test_a_request_without_credentials_is_refused_before_its_body_is_read() -> None:
