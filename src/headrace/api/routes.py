@@ -16,6 +16,7 @@ from headrace.api.server.assistant import handlers as assistant
 from headrace.api.server.info import handlers as info
 from headrace.api.server.workspaces import handlers as workspaces
 from headrace.api.traces.assessments import reads as assessment_reads
+from headrace.api.traces.metrics import handlers as trace_metrics
 from headrace.api.traces.traces import reads as trace_reads
 from headrace.api.traces.traces import searches as trace_searches
 from headrace.api.traces.traces import whole as whole_traces
@@ -197,6 +198,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/2.0/mlflow/traces", trace_searches.search_traces_v2, TRACES_OF_EXPERIMENTS),
     Route("POST", "/api/3.0/mlflow/traces/calculate-filter-correlation", trace_searches.correlate_filters,
         TRACES_OF_EXPERIMENTS),
+    Route("POST", "/api/3.0/mlflow/traces/metrics", trace_metrics.query_metrics, TRACES_OF_EXPERIMENTS),
     Route("GET", "/api/3.0/mlflow/traces/{trace_id}", trace_reads.get_info, needs(trace("read"))),
     Route("GET", "/api/2.0/mlflow/traces/{request_id}/info", trace_reads.get_info_v2, needs(trace("read"))),
     Raw("GET", "/ajax-api/2.0/mlflow/get-trace-artifact", trace_files.get_trace_artifact,

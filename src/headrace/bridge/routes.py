@@ -128,7 +128,7 @@ POST /api/3.0/mlflow/traces/batchGetInfos
 POST /api/3.0/mlflow/traces/calculate-filter-correlation
 POST /api/3.0/mlflow/traces/delete-traces traces.delete
 GET /api/3.0/mlflow/traces/get
-POST /api/3.0/mlflow/traces/metrics traces.of-experiments
+POST /api/3.0/mlflow/traces/metrics
 POST /api/3.0/mlflow/traces/search
 GET /api/3.0/mlflow/traces/{trace_id}
 POST /api/3.0/mlflow/traces/{trace_id}/assessments assessment.create

@@ -51,6 +51,7 @@ MAX_SHOWN_TRACE_TAG_VALUE: Final = 4096  # characters in answers
 # mlflow/server/handlers.py
 MAX_SEARCH_TRACES: Final = 500  # traces per page
 SEARCH_TRACES_DEFAULT: Final = 100  # traces per page
+METRIC_GROUPS_DEFAULT: Final = 1000  # data points of traces/metrics
 MAX_HISTORY_BULK_RUNS: Final = 100  # run ids per get-history-bulk and -bulk-interval
 MAX_HISTORY_BULK_ROWS: Final = 25000  # points per get-history-bulk
 MAX_HISTORY_INTERVAL_ROWS: Final = 2500  # points per run of get-history-bulk-interval
@@ -66,6 +67,7 @@ MAX_EXPLAINED_BYTES: Final = 4 << 20  # body that only the slow parser (http/pro
 MAX_EXPLAINED_VALUES: Final = 10_000  # values of such a body; each takes some microseconds
 MAX_GRAPHQL_BYTES: Final = 1 << 20  # body of /graphql; 50,000 experiment ids are half of that
 MAX_ACCOUNT_BYTES: Final = 64 << 10  # body of the routes of users, roles and grants
+MAX_METRIC_GROUPS: Final = 50_000  # data points of traces/metrics
 MAX_PAGE_TOKEN: Final = 1000  # characters
 MAX_LOGGED_MODELS_TOKEN: Final = 3_000_000  # characters; it repeats the request
 MAX_MODEL_JSON: Final = 2_000_000  # characters of the JSON text of an MLmodel file

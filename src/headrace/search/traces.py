@@ -197,25 +197,8 @@ class _Conditions:
         known = "(" + " OR ".join(f"{column} IS NOT NULL" for column in columns) + ")"
         if condition.value is None:
             return known if condition.operator == "IS NOT NULL" else f"NOT {known}"
-        equal = self._equal_columns(condition.key, str(condition.value))
+        equal = equal_columns(self._parameters, condition.key, str(condition.value))
         return equal if condition.operator == "=" else f"({known} AND NOT {equal})"
-
-    def _equal_columns(self, key: str, text: str) -> str:
-        """The condition that MLflow writes these columns as exactly this text."""
-        values = _canonical(key, text)
-        if values is None:
-            return "1 = 0"
-        cast = "float8" if key.endswith("cost") else "bigint"
-        tests = []
-        for name in COLUMNS_OF[key]:
-            if name not in values:
-                tests.append(f"t.{name} IS NULL")
-                continue
-            placeholder = self._parameters.add(values[name])
-            postgres = self._parameters.dialect == "postgres"
-            placeholder += f"::{cast}" if postgres else ""
-            tests.append(f"(t.{name} IS NOT NULL AND t.{name} = {placeholder})")
-        return "(" + " AND ".join(tests) + ")"
 
     def _run(self, value: Value) -> str:
         run = self._parameters.add(value)
@@ -296,6 +279,23 @@ class _Conditions:
             value = f"({', '.join(map(repr, value))})"
             operator = "!=" if operator == "NOT IN" else "="
         return self._compares("s.content", operator, f'%"{name}"{value}%')
+
+
+def equal_columns(parameters: Parameters, key: str, text: str, alias: str = "t") -> str:
+    """The condition that MLflow writes the columns of this metadata as exactly this text."""
+    values = _canonical(key, text)
+    if values is None:
+        return "1 = 0"
+    cast = "float8" if key.endswith("cost") else "bigint"
+    tests = []
+    for name in COLUMNS_OF[key]:
+        if name not in values:
+            tests.append(f"{alias}.{name} IS NULL")
+            continue
+        placeholder = parameters.add(values[name])
+        placeholder += f"::{cast}" if parameters.dialect == "postgres" else ""
+        tests.append(f"({alias}.{name} IS NOT NULL AND {alias}.{name} = {placeholder})")
+    return "(" + " AND ".join(tests) + ")"
 
 
 def _attribute_pattern(name: str, pattern: str) -> str:
