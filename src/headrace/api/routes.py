@@ -6,6 +6,7 @@ annotation once, at import.
 
 from __future__ import annotations
 
+from headrace.api.evaluation.datasets import handlers as evaluation_datasets
 from headrace.api.registry.models import handlers as registered_models
 from headrace.api.registry.models import rules as models_rules
 from headrace.api.registry.versions import handlers as model_versions
@@ -207,6 +208,11 @@ ROUTES: tuple[Route, ...] = (
         needs(trace("read", "request_id")), query=("request_id",)),
     Route("GET", "/api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id}", assessment_reads.get,
         needs(trace("read"), assessment("read"))),
+    # evaluation datasets
+    Route("GET", "/api/3.0/mlflow/datasets/search", evaluation_datasets.search_datasets,
+        needs(experiment("read", "experiment_ids[]"))),
+    Route("POST", "/api/3.0/mlflow/datasets/search", evaluation_datasets.search_datasets,
+        needs(experiment("read", "experiment_ids[]"))),
     # registered models
     Route("POST", "/api/2.0/mlflow/registered-models/create", registered_models.create,
         needs(create("registered_model"), undenied_name("prompt", models_rules.creates_prompt),

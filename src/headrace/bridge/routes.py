@@ -139,7 +139,7 @@ DELETE PATCH /api/3.0/mlflow/traces/{trace_id}/tags trace.update
 POST /v1/traces trace.start
 # evaluation datasets
 POST /api/3.0/mlflow/datasets/create dataset.create
-GET POST /api/3.0/mlflow/datasets/search datasets.of-experiments
+GET POST /api/3.0/mlflow/datasets/search
 DELETE /api/3.0/mlflow/datasets/{dataset_id} dataset.delete
 GET /api/3.0/mlflow/datasets/{dataset_id} dataset.read
 POST /api/3.0/mlflow/datasets/{dataset_id}/add-experiments dataset.link

@@ -54,6 +54,11 @@ OPTIONAL: Final[Tables] = tables(
         " assessment_metadata"
     ),
     entity_associations="source_type source_id destination_type destination_id",
+    evaluation_dataset_tags="dataset_id key value",
+    evaluation_datasets=(
+        "dataset_id name schema profile digest created_time last_update_time created_by"
+        " last_updated_by workspace"
+    ),
     experiments="workspace",
     inputs="step",
     logged_models=(
