@@ -52,7 +52,7 @@ def test_every_write_route_has_a_kind() -> None:
     routes = {
         generic(f"{route.method} {route.path}").replace("/*:path", "/*")
         for route in ROUTES
-        if not route.raw and route.method != "GET"
+        if (not route.raw or route.path == "/v1/traces") and route.method != "GET"
     }
     short = {
         route.replace("/api/2.0/mlflow-artifacts/", "")

@@ -33,6 +33,7 @@ NOT_WRITES: Final = frozenset(
         "POST experiments/search-datasets",
         "POST runs/search",
         "POST logged-models/search",
+        "POST /api/3.0/mlflow/traces/batchGetInfos",
         "POST registered-models/get-latest-versions",
         "POST webhooks/*/test",
         "POST artifacts/presigned-upload-url",
@@ -84,7 +85,7 @@ class Kind:
 
 def generic(request: str) -> str:
     """A request, or the row of a route, with `*` for each of its arguments."""
-    return re.sub(r"\$\w+|\{[^}]*\}", "*", request)
+    return re.sub(r"(tr-)?\$\w+|\{[^}]*\}", "*", request)
 
 
 RUN: Final = ("run", "info", "run_id")
@@ -138,7 +139,45 @@ STAGES: Final = {
         "POST registered-models/alias", {"name": "shared", "alias": "$u", "version": "1"}
     ),
     "hook": Step("POST webhooks", HOOK, WEBHOOK),
+    "trace": Step(
+        "POST /api/3.0/mlflow/traces",
+        {
+            "trace": {
+                "trace_info": {
+                    "trace_id": "tr-$hex",
+                    "trace_location": {
+                        "type": "MLFLOW_EXPERIMENT",
+                        "mlflow_experiment": {"experiment_id": "0"},
+                    },
+                    "tags": {"old": "1"},
+                }
+            }
+        },
+    ),
+    "old_trace": Step(
+        "POST traces", {"experiment_id": "0", "timestamp_ms": 1}, ("trace_info", "request_id")
+    ),
+    "feedback": Step(
+        "POST /api/3.0/mlflow/traces/tr-$hex/assessments",
+        {"assessment": {"assessment_name": "$u", "feedback": {"value": 1}}},
+        ("assessment", "assessment_id"),
+    ),
 }
+
+TRACES: Final = "/api/3.0/mlflow/traces"
+PLACE: Final = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "0"}}
+INFO: Final = {"trace_id": "tr-$hex", "trace_location": PLACE, "state": "OK", "tags": {"k": "$u"}}
+SPAN: Final = {
+    "traceId": "$hex",
+    "spanId": "00000000000000ab",
+    "name": "$u",
+    "startTimeUnixNano": "1760000000000000000",
+    "endTimeUnixNano": "1760000000005000000",
+}
+OTLP: Final = {"resourceSpans": [{"scopeSpans": [{"spans": [SPAN]}]}]}
+FEEDBACK: Final = {"assessment_name": "$u", "feedback": {"value": 4}}
+V2_ID: Final = ("trace_info", "request_id")
+ASSESSMENT: Final = ("assessment", "assessment_id")
 
 POINTS: Final = [{"key": "$u", "value": n, "timestamp": 5, "step": n} for n in (1, 2)]
 DATASET: Final = {"name": "data", "digest": "d-$short", "source_type": "local", "source": "s"}
@@ -255,6 +294,43 @@ KINDS: Final = (
          "SELECT name FROM webhooks WHERE webhook_id = '$hook'", [("new-$short",)], ("hook",), repeatable=True),
     Kind("DELETE webhooks/$hook", {},
          "SELECT webhook_id FROM webhooks WHERE webhook_id = '$hook' AND deleted_timestamp IS NULL", [], ("hook",)),
+    # traces
+    Kind(f"POST {TRACES}", {"trace": {"trace_info": INFO}},
+         "SELECT i.status, t.value FROM trace_info i LEFT JOIN trace_tags t USING (request_id)"
+         " WHERE request_id = 'tr-$hex' AND key = 'k'", [("OK", "$u")], repeatable=True),
+    Kind("POST /v1/traces", OTLP,
+         "SELECT i.status, s.name, t.value FROM trace_info i LEFT JOIN spans s ON trace_id = request_id"
+         " LEFT JOIN trace_tags t USING (request_id) WHERE request_id = 'tr-$hex'"
+         " AND key = 'mlflow.trace.spansLocation'", [("OK", "$u", "TRACKING_STORE")], repeatable=True),
+    Kind("POST traces", {"experiment_id": "0", "timestamp_ms": 1, "tags": [{"key": "token", "value": "$u"}]},
+         "SELECT request_id FROM trace_tags WHERE key = 'token' AND value = '$u'", [("$answer",)], answer=V2_ID),
+    Kind("PATCH traces/$old_trace", {"timestamp_ms": 5, "status": "OK"},
+         "SELECT status, execution_time_ms FROM trace_info WHERE request_id = '$old_trace'", [("OK", "4")],
+         ("old_trace",), repeatable=True),
+    Kind("PATCH traces/tr-$hex/tags", TAG,
+         "SELECT value FROM trace_tags WHERE key = '$u'", [("1",)], ("trace",), repeatable=True),
+    Kind("DELETE traces/tr-$hex/tags", {"key": "old"},
+         "SELECT value FROM trace_tags WHERE key = 'old' AND request_id = 'tr-$hex'", [], ("trace",)),
+    Kind(f"PATCH {TRACES}/tr-$hex/tags", TAG,
+         "SELECT value FROM trace_tags WHERE key = '$u'", [("1",)], ("trace",), repeatable=True),
+    Kind(f"DELETE {TRACES}/tr-$hex/tags", {"key": "old"},
+         "SELECT value FROM trace_tags WHERE key = 'old' AND request_id = 'tr-$hex'", [], ("trace",)),
+    Kind("POST traces/link-to-run", {"trace_ids": ["tr-$hex"], "run_id": "$run"},
+         "SELECT destination_id FROM entity_associations WHERE source_id = 'tr-$hex'", [("$run",)]),
+    Kind("POST traces/link-prompts", {"trace_id": "tr-$hex", "prompt_versions": [{"name": "p", "version": "1"}]},
+         "SELECT destination_id FROM entity_associations WHERE source_id = 'tr-$hex'", [("p/1",)], ("trace",)),
+    Kind("POST traces/delete-traces", {"experiment_id": "0", "request_ids": ["tr-$hex"]},
+         "SELECT request_id FROM trace_info WHERE request_id = 'tr-$hex'", [], ("trace",)),
+    Kind(f"POST {TRACES}/delete-traces", {"experiment_id": "0", "request_ids": ["tr-$hex"]},
+         "SELECT request_id FROM trace_info WHERE request_id = 'tr-$hex'", [], ("trace",)),
+    Kind(f"POST {TRACES}/tr-$hex/assessments", {"assessment": FEEDBACK},
+         "SELECT assessment_id, value FROM assessments WHERE name = '$u'", [("$answer", "4.0")], ("trace",),
+         answer=ASSESSMENT),
+    Kind(f"PATCH {TRACES}/tr-$hex/assessments/$feedback",
+         {"assessment": {"rationale": "new"}, "update_mask": "rationale"},
+         "SELECT rationale FROM assessments WHERE name = '$u'", [("new",)], ("trace", "feedback"), repeatable=True),
+    Kind(f"DELETE {TRACES}/tr-$hex/assessments/$feedback", {},
+         "SELECT assessment_id FROM assessments WHERE name = '$u'", [], ("trace", "feedback")),
 )  # fmt: skip
 
 
@@ -267,7 +343,8 @@ def send(wire: Once, step: Step | Kind, known: dict[str, str]) -> Answer:
     """Send the request of a step or a kind once."""
     method, path = filled(step.request, known).split(" ")
     body = json.dumps(filled(step.body, known)).encode()
-    return wire.ask(method, API + path, body, headers=JSON)
+    target = path if path.startswith("/") else API + path
+    return wire.ask(method, target, body, headers=JSON | {"x-mlflow-experiment-id": "0"})
 
 
 def found_in(answer: Answer, way: tuple[str, ...]) -> str:
@@ -305,7 +382,9 @@ class Attempt:
     def prepared(cls, kind: Kind, wire: Once, uri: str, shared: dict[str, str]) -> Attempt:
         """Create the objects that the write needs, without the write itself."""
         token = "u" + uuid.uuid4().hex
-        one = cls(kind, uri, shared | {"u": token, "short": token[:20], "answer": "?"})
+        one = cls(
+            kind, uri, shared | {"u": token, "short": token[:20], "hex": token[1:], "answer": "?"}
+        )
         for name in kind.stages:
             made = do(wire, STAGES[name], one.known)
             if made:

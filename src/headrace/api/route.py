@@ -30,6 +30,7 @@ class Route:
     partial = False
     holds: Holds | None = None
     query: tuple[str, ...] = ()
+    header_fields: tuple[tuple[str, str], ...] = ()
 
     def __init__(
         self,
@@ -65,8 +66,9 @@ class Raw(Route):
 
     Only for the bytes of artifacts, the web page and the probes. The body has not been read when
     the handler is called. `holds` returns the number of its bytes that the handler keeps in memory;
-    `query` lists the parameters that a request must have. `{name:path}` at the end of a path
-    matches the rest of it.
+    `query` lists the parameters that a request must have; `header_fields` has the headers that the
+    rule checks, with the names of their fields. `{name:path}` at the end of a path matches the rest
+    of it.
     """
 
     raw = True
@@ -79,7 +81,9 @@ class Raw(Route):
         rule: Rule,
         holds: Holds | None = None,
         query: tuple[str, ...] = (),
+        header_fields: tuple[tuple[str, str], ...] = (),
     ) -> None:
         super().__init__(method, path, handler, rule)
         self.holds = holds
         self.query = query
+        self.header_fields = header_fields

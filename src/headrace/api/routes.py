@@ -16,8 +16,10 @@ from headrace.api.route import Partial, Raw, Route
 from headrace.api.server.assistant import handlers as assistant
 from headrace.api.server.info import handlers as info
 from headrace.api.server.workspaces import handlers as workspaces
+from headrace.api.traces.assessments import handlers as assessments
 from headrace.api.traces.assessments import reads as assessment_reads
 from headrace.api.traces.metrics import handlers as trace_metrics
+from headrace.api.traces.traces import handlers as traces
 from headrace.api.traces.traces import reads as trace_reads
 from headrace.api.traces.traces import searches as trace_searches
 from headrace.api.traces.traces import whole as whole_traces
@@ -55,6 +57,7 @@ from headrace.auth.rules import (
 )
 from headrace.contract.limits import MAX_GRAPHQL_BYTES
 from headrace.graphql import handlers as graphql
+from headrace.ingest import handlers as ingest
 from headrace.monitor import probes
 from headrace.web import handlers as web
 from headrace.web import login
@@ -103,6 +106,19 @@ def runs_of_histories(ids: str) -> Need:
     """The runs whose metrics a request reads; one that does not exist is a 404."""
     return Need("run", "read", ids, "experiment", tells_unknown=True)
 
+
+TRACE_EXPERIMENT = "trace.trace_info.trace_location.mlflow_experiment.experiment_id"
+EXPERIMENT_IN_HEADER = Need(
+    "experiment",
+    "update",
+    "experiment_id",
+    missing="Missing required header: X-Mlflow-Experiment-Id",
+)
+TRACE_DELETION = needs(
+    experiment("read"),
+    every("trace", "delete", "experiment", "experiment_id"),
+    Need("assessment", "delete", "experiment_id", "experiment", "update", named="experiment"),
+)
 
 # The formatter would split each row into five lines.
 # fmt: off
@@ -208,6 +224,27 @@ ROUTES: tuple[Route, ...] = (
         needs(trace("read", "request_id")), query=("request_id",)),
     Route("GET", "/api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id}", assessment_reads.get,
         needs(trace("read"), assessment("read"))),
+    Route("POST", "/api/3.0/mlflow/traces", traces.start,
+        needs(experiment("update", TRACE_EXPERIMENT), undenied("trace"), undenied("assessment"))),
+    Raw("POST", "/v1/traces", ingest.export, needs(EXPERIMENT_IN_HEADER, undenied("trace")),
+        header_fields=(("x-mlflow-experiment-id", "experiment_id"),)),
+    Route("POST", "/api/2.0/mlflow/traces", traces.start_v2, needs(experiment("update"), undenied("trace"))),
+    Route("PATCH", "/api/2.0/mlflow/traces/{request_id}", traces.end_v2, needs(trace("update"))),
+    Route("PATCH", "/api/3.0/mlflow/traces/{trace_id}/tags", traces.set_tag, needs(trace("update"))),
+    Route("DELETE", "/api/3.0/mlflow/traces/{trace_id}/tags", traces.delete_tag, needs(trace("update"))),
+    Route("PATCH", "/api/2.0/mlflow/traces/{request_id}/tags", traces.set_tag_v2, needs(trace("update"))),
+    Route("DELETE", "/api/2.0/mlflow/traces/{request_id}/tags", traces.delete_tag_v2, needs(trace("update"))),
+    Route("POST", "/api/2.0/mlflow/traces/link-to-run", traces.link_to_run,
+        needs(run("update", "run_id"), trace("read", "trace_ids[]"))),
+    Route("POST", "/api/2.0/mlflow/traces/link-prompts", traces.link_prompts, needs(trace("update"))),
+    Route("POST", "/api/2.0/mlflow/traces/delete-traces", traces.delete, TRACE_DELETION),
+    Route("POST", "/api/3.0/mlflow/traces/delete-traces", traces.delete, TRACE_DELETION),
+    Route("POST", "/api/3.0/mlflow/traces/{trace_id}/assessments", assessments.create,
+        needs(trace("read"), undenied("assessment"), trace("update"))),
+    Route("PATCH", "/api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id}", assessments.update,
+        needs(trace("read"), assessment("update"))),
+    Route("DELETE", "/api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id}", assessments.delete,
+        needs(trace("read"), assessment("delete", "update"))),
     # evaluation datasets
     Route("GET", "/api/3.0/mlflow/datasets/search", evaluation_datasets.search_datasets,
         needs(experiment("read", "experiment_ids[]"))),

@@ -113,30 +113,30 @@ POST /api/2.0/mlflow/webhooks/{webhook_id}/test
 GET /api/2.0/mlflow/get-online-trace-details trace.read
 GET /ajax-api/2.0/mlflow/get-trace-artifact
 GET /api/2.0/mlflow/traces
-POST /api/2.0/mlflow/traces trace.start
-POST /api/2.0/mlflow/traces/delete-traces traces.delete
-POST /api/2.0/mlflow/traces/link-prompts trace.update
-POST /api/2.0/mlflow/traces/link-to-run traces.link
-PATCH /api/2.0/mlflow/traces/{request_id} trace.update
+POST /api/2.0/mlflow/traces
+POST /api/2.0/mlflow/traces/delete-traces
+POST /api/2.0/mlflow/traces/link-prompts
+POST /api/2.0/mlflow/traces/link-to-run
+PATCH /api/2.0/mlflow/traces/{request_id}
 GET /api/2.0/mlflow/traces/{request_id}/info
-DELETE PATCH /api/2.0/mlflow/traces/{request_id}/tags trace.update
+DELETE PATCH /api/2.0/mlflow/traces/{request_id}/tags
 GET /api/2.0/mlflow/unified-traces traces.of-experiments
 GET /ajax-api/3.0/mlflow/get-trace-artifact
-POST /api/3.0/mlflow/traces trace.start-v3
+POST /api/3.0/mlflow/traces
 GET /api/3.0/mlflow/traces/batchGet
 POST /api/3.0/mlflow/traces/batchGetInfos
 POST /api/3.0/mlflow/traces/calculate-filter-correlation
-POST /api/3.0/mlflow/traces/delete-traces traces.delete
+POST /api/3.0/mlflow/traces/delete-traces
 GET /api/3.0/mlflow/traces/get
 POST /api/3.0/mlflow/traces/metrics
 POST /api/3.0/mlflow/traces/search
 GET /api/3.0/mlflow/traces/{trace_id}
-POST /api/3.0/mlflow/traces/{trace_id}/assessments assessment.create
-DELETE /api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id} assessment.delete
+POST /api/3.0/mlflow/traces/{trace_id}/assessments
+DELETE /api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id}
 GET /api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id}
-PATCH /api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id} assessment.update
-DELETE PATCH /api/3.0/mlflow/traces/{trace_id}/tags trace.update
-POST /v1/traces trace.start
+PATCH /api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id}
+DELETE PATCH /api/3.0/mlflow/traces/{trace_id}/tags
+POST /v1/traces
 # evaluation datasets
 POST /api/3.0/mlflow/datasets/create dataset.create
 GET POST /api/3.0/mlflow/datasets/search

@@ -62,6 +62,12 @@ MAX_SEARCH_DATASETS_ROWS: Final = 1000  # summaries per search-datasets
 MAX_JSON_BYTES: Final = 20 << 20  # body of a JSON route; a dataset's profile may have 16 MiB
 # Values of a body, counted as commas; the largest log-batch has 8,000.
 MAX_BODY_VALUES: Final = 50_000
+MAX_OTLP_BYTES: Final = 32 << 20  # body of /v1/traces, decompressed
+MAX_OTLP_JSON_BYTES: Final = 8 << 20  # the same as JSON, whose values take more memory
+MAX_OTLP_SPANS: Final = 50_000  # spans per request
+MAX_OTLP_CONTENT: Final = 64 << 20  # characters of the JSON that is stored for a request
+MAX_SPAN_BYTES: Final = 16 << 20  # of a span in a request
+MAX_SPAN_ITEMS: Final = 10_000  # attributes, events and links of a span
 MAX_TEXT: Final = 100_000  # characters of a text without a smaller limit
 MAX_EXPLAINED_BYTES: Final = 4 << 20  # body that only the slow parser (http/proto.py) can read
 MAX_EXPLAINED_VALUES: Final = 10_000  # values of such a body; each takes some microseconds

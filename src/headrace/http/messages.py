@@ -11,7 +11,7 @@ from headrace.http.limits import STREAM_BYTES, TOO_MANY_LONG
 from headrace.monitor.layout import UNMATCHED_CELL
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterable
     from io import BytesIO
 
     from headrace.auth.access import Access
@@ -106,9 +106,13 @@ class Request:
         """The query parameters in order of appearance, blank values kept."""
         return parse_qs(self.query_string, keep_blank_values=True)
 
-    def fields(self) -> dict[str, str]:
-        """The first value of each query parameter, overridden by the arguments of the path."""
-        return {name: values[0] for name, values in self.query().items()} | self.path_args
+    def fields(self, headers: Iterable[tuple[str, str]] = ()) -> dict[str, str]:
+        """The first value of each query parameter, overridden by the arguments of the path.
+
+        `headers` has further fields: the names of their headers and their own.
+        """
+        found = {name: values[0] for name, values in self.query().items()} | self.path_args
+        return found | {name: self.headers[one] for one, name in headers if one in self.headers}
 
     async def body(self, limit_bytes: int = MAX_BODY_BYTES) -> bytes:
         """The whole body.

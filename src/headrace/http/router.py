@@ -120,7 +120,9 @@ class CheckedEndpoint(Endpoint):
                 raise
         if request.access is not None:
             return message
-        fields = request.fields() if message is request else message
+        fields = message
+        if message is request:
+            fields = request.fields(self.route.header_fields)
         request.access = await self._authority.admit(rule, caller, fields)
         return message
 

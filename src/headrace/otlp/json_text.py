@@ -190,9 +190,11 @@ def read_span(message: dict[str, Any]) -> RawSpan:
         known = _STATUS.get(code) if isinstance(code, str) else None
         span.code = _integer(code, -(2**31), 2**31 - 1) if known is None else known
         span.message = _text(status, "message")
+    events, links = _list(message, "events", "events"), _list(message, "links", "links")
+    span.check_items(len(_list(message, "attributes", "attributes")), len(events), len(links))
     span.attributes = {key: text_of(value) for key, value in _attributes(message).items()}
-    span.events = [_event(one) for one in _list(message, "events", "events")]
-    span.links = [_link(one) for one in _list(message, "links", "links")]
+    span.events = [_event(one) for one in events]
+    span.links = [_link(one) for one in links]
     return span
 
 

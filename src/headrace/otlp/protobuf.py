@@ -11,7 +11,8 @@ import base64
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
-from headrace.otlp.span import Event, Link, Malformed, RawSpan
+from headrace.contract.limits import MAX_SPAN_ITEMS
+from headrace.otlp.span import Event, Link, Malformed, RawSpan, TooManyItems
 from headrace.otlp.values import dump, of_text, quote
 
 if TYPE_CHECKING:
@@ -269,9 +270,10 @@ def _status(data: bytes, at: int, end: int, code: int, message: str) -> tuple[in
 
 
 def read_span(data: bytes, at: int, end: int) -> RawSpan:  # noqa: C901 one branch per field
-    """The span between two places. Raises Malformed."""
+    """The span between two places. Raises Malformed, TooManyItems."""
     span = RawSpan()
     texts = span.attributes
+    items = 0
     try:
         while at < end:
             tag = data[at]
@@ -281,6 +283,9 @@ def read_span(data: bytes, at: int, end: int) -> RawSpan:  # noqa: C901 one bran
             if tag & 7 == _BYTES:
                 at, stop = _length(data, at, end)
                 if tag == _F9:
+                    items += 1
+                    if items > MAX_SPAN_ITEMS:
+                        raise TooManyItems
                     _attribute(data, at, stop, texts)
                 elif tag == _F1:
                     span.trace_id = data[at:stop]
@@ -291,8 +296,10 @@ def read_span(data: bytes, at: int, end: int) -> RawSpan:  # noqa: C901 one bran
                 elif tag == _F5:
                     span.name = str(data[at:stop], "utf-8")
                 elif tag == _F11:
+                    items += 1
                     span.events.append(_event(data, at, stop))
                 elif tag == _F13:
+                    items += 1
                     span.links.append(_link(data, at, stop))
                 elif tag == _F15:
                     span.code, span.message = _status(data, at, stop, span.code, span.message)
@@ -313,6 +320,8 @@ def read_span(data: bytes, at: int, end: int) -> RawSpan:  # noqa: C901 one bran
         raise Malformed from error
     if at != end:
         raise Malformed
+    if items > MAX_SPAN_ITEMS:
+        raise TooManyItems
     return span
 
 

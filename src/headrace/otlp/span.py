@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from headrace.contract.limits import MAX_SPAN_ITEMS
+
 
 class Malformed(Exception):
     """The request is not OTLP."""
+
+
+class TooManyItems(Exception):
+    """A span has more attributes, events and links than the limit."""
 
 
 class Event(NamedTuple):
@@ -54,3 +60,8 @@ class RawSpan:
         self.attributes: dict[str, str] = {}
         self.events: list[Event] = []
         self.links: list[Link] = []
+
+    def check_items(self, attributes: int, events: int, links: int) -> None:
+        """Raise TooManyItems beyond the limit."""
+        if attributes + events + links > MAX_SPAN_ITEMS:
+            raise TooManyItems

@@ -191,7 +191,7 @@ def test_the_conditions_of_every_native_route_are_looked_up() -> None:
     """A rule that names another kind of resource needs a place where its owner is found."""
     for route in ROUTES:
         for need in route.rule.needs if isinstance(route.rule, Needs) else ():
-            for found in requirements(need.demand("r1"), OWNERS._replace(
+            for found in requirements(need.demand(None if need.ids is None else "r1"), OWNERS._replace(
                 logged_models={"r1": "1"}, traces={"r1": "1"}, experiment_names={"r1": "1"},
                 models={"r1": False},
             )):  # fmt: skip

@@ -62,9 +62,14 @@ def assert_fields(route: Route, path: str) -> None:
     head, many, rest = path.partition("[]")
     arguments = set(re.findall(r"\{(\w+)(?::path)?\}", route.path))
     if route.raw:
-        assert set(head.split("|")) & (QUERY_FIELDS | arguments) or "artifacts/" in route.path
+        known_names = QUERY_FIELDS | arguments | {name for _, name in route.header_fields}
+        assert set(head.split("|")) & known_names or "artifacts/" in route.path
         return
     fields = typing.get_type_hints(typing.get_type_hints(route.handler)["req"])
+    *outer, head = head.split(".")
+    for name in outer:
+        (inside, *_) = typing.get_args(fields[name]) or (fields[name],)
+        fields = typing.get_type_hints(inside)
     known = [fields[name] for name in head.split("|") if name in fields]
     assert known, (route.method, route.path, path)
     for field in known:

@@ -51,9 +51,11 @@ OPTIONAL: Final[Tables] = tables(
     assessments=(
         "assessment_id trace_id name assessment_type value error created_timestamp"
         " last_updated_timestamp source_type source_id run_id span_id rationale overrides valid"
-        " assessment_metadata"
+        " assessment_metadata experiment_id trace_timestamp_ms aggregate_value is_numeric_value"
     ),
-    entity_associations="source_type source_id destination_type destination_id",
+    entity_associations=(
+        "association_id source_type source_id destination_type destination_id created_time"
+    ),
     evaluation_dataset_tags="dataset_id key value",
     evaluation_datasets=(
         "dataset_id name schema profile digest created_time last_update_time created_by"
@@ -71,12 +73,17 @@ OPTIONAL: Final[Tables] = tables(
         "model_id metric_name metric_timestamp_ms metric_step metric_value experiment_id run_id"
         " dataset_uuid dataset_name dataset_digest"
     ),
-    spans="trace_id span_id parent_span_id start_time_unix_nano content",
+    review_queue_items="item_type item_id",
+    spans=(
+        "trace_id span_id experiment_id parent_span_id name type status start_time_unix_nano"
+        " end_time_unix_nano content input_cost output_cost total_cost model_name model_provider"
+    ),
     trace_info=(
         "request_id experiment_id timestamp_ms execution_time_ms status client_request_id"
         " request_preview response_preview trace_name session_id input_tokens output_tokens"
         " total_tokens cache_read_input_tokens cache_creation_input_tokens"
         " cache_creation_input_tokens_above_1hr input_cost output_cost total_cost"
+        " db_payload_generation"
     ),
     trace_request_metadata="request_id key value",
     trace_tags="request_id key value",
@@ -98,7 +105,7 @@ USED: Final[Tables] = {
 }
 
 # headrace inserts no rows into these tables, so their required columns do not matter.
-NEVER_FILLED: Final = frozenset({"alembic_version", "assessments"})
+NEVER_FILLED: Final = frozenset({"alembic_version", "review_queue_items"})
 
 # The feature that a missing table or column disables, for `headrace db check`. Missing workspace
 # columns disable nothing: every row then belongs to the only workspace.

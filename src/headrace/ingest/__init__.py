@@ -1,0 +1,1 @@
+"""The endpoint to which OpenTelemetry's exporters send spans."""
