@@ -17,6 +17,7 @@ from tests.fix_server import base_environment, headrace
 from tests.ops.test_doctor import command
 from tests.wire import Wire
 
+from headrace.db.schema import sqlite
 from headrace.db.schema.facts import UnusableDatabase
 from headrace.db.upkeep import backup
 
@@ -304,3 +305,19 @@ def test_a_restore_that_is_killed_leaves_the_old_file_or_the_new_one(tmp_path: P
     again = command(*restore)
     assert again.returncode == 0, again.stderr
     assert query(directory / "mlflow.db.replaced-2", NAMES) == "Default,early"
+
+
+def test_a_database_of_users_alone_is_copied_and_restored(tmp_path: Path) -> None:
+    """It is as precious as the runs."""
+    source, copy = tmp_path / "users.db", tmp_path / "copy.db"
+    with closing(sqlite3.connect(source, isolation_level=None)) as connection:
+        sqlite.prepare_users(connection, "users.db")
+        connection.execute("INSERT INTO users (username) VALUES ('ann')")
+    assert backup.backup(f"sqlite:///{source}", copy)
+    source.unlink()
+    assert backup.restore(copy, f"sqlite:///{source}")
+    assert query(source, "SELECT username FROM users") == "ann"
+    empty = tmp_path / "empty.db"
+    sqlite3.connect(empty).close()
+    with pytest.raises(UnusableDatabase, match="none of MLflow's tables"):
+        backup.backup(f"sqlite:///{empty}", tmp_path / "no.db")

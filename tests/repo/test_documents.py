@@ -27,8 +27,6 @@ TABLE = (
 VARIABLE = re.compile(r"(MLFLOW|HEADRACE)_[A-Z_]+")
 OTHER_VARIABLES = {
     "MLFLOW_WORKSPACE",  # of clients; headrace refuses it
-    "MLFLOW_AUTH_ADMIN_USERNAME",  # replace keys of the configuration of users, even when empty
-    "MLFLOW_AUTH_ADMIN_PASSWORD",
     "MLFLOW_TRACKING_PASSWORD",  # of clients: named in messages, read by `headrace auth whoami`
     "MLFLOW_TRACKING_TOKEN",
     "MLFLOW_TRACKING_URI",

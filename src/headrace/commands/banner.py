@@ -55,6 +55,8 @@ def describe(
         if facts.lost:
             lines.append(("without", f"{', '.join(facts.lost)} (see: headrace db upgrade)"))
         lines.append(("durability", durability(settings)))
+    if settings.auth is not None:
+        lines.append(("users", masked(settings.auth.database_uri)))
     lines.append(("artifacts", artifacts(settings)))
     if processes > 1:
         lines.append(("processes", str(processes)))

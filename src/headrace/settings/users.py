@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Final
 
-from headrace.settings.kinds import SWITCH, Kind, Secret, application, row
+from headrace.settings.kinds import SWITCH, TEXT, Kind, Secret, application, row
 from headrace.settings.unsupported import UnsupportedSettings
 
 USERS: Final = "Users"
@@ -33,6 +33,24 @@ class UserSettings(UnsupportedSettings):
         help="MLflow's configuration file of users: default_permission, database_uri, "
         "admin_username … `headrace config` prints its values.",
         default_text="the values of MLflow's own file: READ, sqlite:///basic_auth.db, admin",
+    )
+    auth_admin_username: str | None = row(
+        USERS,
+        None,
+        TEXT,
+        env="MLFLOW_AUTH_ADMIN_USERNAME",
+        help="Name of the first admin. Replaces admin_username of the configuration file, even when it is "
+        "empty.",
+        default_text="admin_username of the file",
+    )
+    auth_admin_password: str = row(
+        USERS,
+        Secret(""),
+        Kind("PASSWORD", Secret),
+        env="MLFLOW_AUTH_ADMIN_PASSWORD",
+        help="Password of the first admin, at least 12 characters, for the start that creates this user. "
+        "Replaces admin_password of the configuration file, even when it is empty.",
+        default_text="admin_password of the file",
     )
     secret_key: str = row(
         USERS,

@@ -107,11 +107,16 @@ def _head_of(copy: Path) -> str:
             )
     try:
         with closing(_reading(copy)) as connection:
-            facts = schema.inspect(connection, str(copy))
+            return _inspect(connection, copy)
     except sqlite3.Error as error:
         raise schema.explained(error, str(copy)) from error
+
+
+def _inspect(connection: sqlite3.Connection, path: Path) -> str:
+    """The schema revision, or that of users in a database of users alone. Raises UnusableDatabase."""
+    facts = schema.inspect(connection, str(path)) or schema.inspect_users(connection, str(path))
     if facts is None:
-        raise UnusableDatabase(f"{copy} has none of MLflow's tables.")
+        raise UnusableDatabase(f"{path} has none of MLflow's tables.")
     return facts.head
 
 
@@ -168,11 +173,11 @@ def _check(path: Path, pragma: str) -> None:
     try:
         with closing(_reading(path)) as connection:
             (verdict,) = connection.execute(f"PRAGMA {pragma}(1)").fetchone()
-            facts = schema.inspect(connection, str(path))
+            if verdict != "ok":
+                raise UnusableDatabase(f"{path} is damaged: {verdict}.")
+            _inspect(connection, path)
     except sqlite3.Error as error:
         raise schema.explained(error, str(path)) from error
-    if verdict != "ok" or facts is None:
-        raise UnusableDatabase(f"{path} is damaged: {verdict}.")
 
 
 @contextmanager
