@@ -44,6 +44,14 @@ class Writes:
         return {name: str(count) for name, count in counts.items()}
 
 
+class On(Enum):
+    """The servers that a case is for; those with users check a password with each request."""
+
+    OPEN = "servers without users"
+    BOTH = "all servers"
+    USERS = "servers with users"
+
+
 @dataclass(frozen=True)
 class Case:
     """`env` selects the runner's seeded data; run by hand, each script creates its own."""
@@ -57,6 +65,11 @@ class Case:
     users: int = USERS
     pool_segment: int | None = None
     quick: bool = False
+    on: On = On.OPEN
+
+    def runs_on(self, *, has_users: bool) -> bool:
+        """Whether a server with or without users is measured."""
+        return self.on in (On.BOTH, On.USERS if has_users else On.OPEN)
 
     def environment(self, *, warmup: bool, null: bool) -> dict[str, str]:
         """Variables for k6; the null server has only one run."""
@@ -94,6 +107,7 @@ CASES: Final = (
         seeds=frozenset({Seed.SMALL_RUNS}),
         env={"SEEDED": seeds.SMALL_SET, "SEEDED_COUNT": str(seeds.SMALL_RUNS)},
         quick=True,
+        on=On.BOTH,
     ),
     Case(
         "search-experiments",
@@ -133,6 +147,7 @@ CASES: Final = (
         "k6LogBatchPerfScript.js",
         writes=Writes(Target.SHARED_RUN, metrics=10),
         quick=True,
+        on=On.BOTH,
     ),
     Case(
         "log-batch-10-own",
@@ -140,6 +155,23 @@ CASES: Final = (
         "k6LogBatchOwnRunPerfScript.js",
         writes=Writes(Target.OWN_RUNS, metrics=10),
         quick=True,
+        on=On.BOTH,
+    ),
+    Case(
+        "log-batch-10-users",
+        "log-batch of 10 metrics, 20 passwords",
+        "k6LogBatchUsersPerfScript.js",
+        writes=Writes(Target.OWN_RUNS, metrics=10),
+        on=On.USERS,
+    ),
+    Case(
+        "log-batch-10-guessers",
+        "log-batch of 10 metrics, 20 passwords, beside 4 clients that guess passwords",
+        "k6LogBatchUsersPerfScript.js",
+        writes=Writes(Target.OWN_RUNS, metrics=10),
+        env={"GUESSERS": "4"},
+        users=24,
+        on=On.USERS,
     ),
     Case(
         "log-batch-500",

@@ -68,7 +68,7 @@ def _link_go_library(folder: Path) -> None:
 
 
 # SQLAlchemy 2.1 uses psycopg for postgresql://, 2.0 uses psycopg2.
-MLFLOW: Final = Peer("mlflow", "mlflow", ("mlflow", "psycopg[binary]", "psycopg2-binary"))
+MLFLOW: Final = Peer("mlflow", "mlflow", ("mlflow[auth]", "psycopg[binary]", "psycopg2-binary"))
 # 2.20.4 is the last MLflow with which log-batch of metrics works in the Go server. Its
 # requirements allow SQLAlchemy 2.1, with which it does not start.
 MLFLOW_GO: Final = Peer(

@@ -21,14 +21,14 @@ from benchmarks.probe import prepare_statements, run_probe
 from benchmarks.progress import Progress
 from benchmarks.results import ProbeSample, Results, Sample, Start
 from benchmarks.seeds import Seed
-from benchmarks.servers import RunningServer, Server, StartError
+from benchmarks.servers import LOGIN, RunningServer, Server, StartError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROBE: Final = "probe"
 # Expected seconds, only for the progress bar.
-START_S: Final = {"headrace": 4, "mlflow": 30, "mlflow-go": 15, "fasttrackml": 4, "null": 2}
+START_S: Final = {"mlflow": 30, "mlflow-users": 30, "mlflow-users-cache": 30, "mlflow-go": 15}
 CASE_OVERHEAD_S: Final = 3
 PROBE_SHAPES: Final = 3
 PYTHON_API_S: Final = 25
@@ -97,6 +97,8 @@ def measure(
     def load(warmup: bool) -> Load:
         seconds = options.warmup_s if warmup else options.seconds
         environment = case.environment(warmup=warmup, null=null)
+        if running.server.has_users:
+            environment |= LOGIN
         return run_k6(case.script, running.uri, environment, users, seconds, work)
 
     if options.warmup_s:
@@ -138,6 +140,11 @@ def measure(
     return told, sample
 
 
+def cases_on(server: Server, cases: list[Case]) -> list[Case]:
+    """The cases that a server is measured with."""
+    return [case for case in cases if case.runs_on(has_users=server.has_users)]
+
+
 class Benchmark:
     """The state of a run: results so far, databases, the progress bar."""
 
@@ -168,7 +175,8 @@ class Benchmark:
         for server in options.servers:
             if server.needs_database:
                 total += self._start_s(server) + self._seed_s()
-            each = self._start_s(server) + len(options.cases) * self._case_s()
+            cases = cases_on(server, options.cases)
+            each = self._start_s(server) + len(cases) * self._case_s()
             total += each * options.rounds
         if options.probe:
             total += options.rounds * written * self._probe_case_s()
@@ -198,7 +206,9 @@ class Benchmark:
                 sys.stderr.write(f"\nPython API, {row['store']}: {row['error']}\n")
 
     def _rounds(self, databases: Databases) -> None:
+        cases = self.options.cases
         fit = [s for s in self.options.servers if databases.kind in s.databases]
+        fit = [s for s in fit if cases_on(s, cases)]
         usable = [s for s in fit if self._make_template(s, databases)]
         names = [server.name for server in usable] + ([PROBE] if self.options.probe else [])
         by_name = {server.name: server for server in usable}
@@ -251,7 +261,7 @@ class Benchmark:
         if running is None:
             return
         try:
-            for case in self.options.cases:
+            for case in cases_on(server, self.options.cases):
                 self.progress.step(f"{label}: {case.name}", self._case_s())
                 if not running.is_alive():
                     running.stop()

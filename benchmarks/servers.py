@@ -18,6 +18,10 @@ from benchmarks.answers import write_answers
 from benchmarks.measure import die_with_parent, free_port, stop_tree
 
 READY_TIMEOUT_S: Final = 240
+USERS_FILE: Final = "users.ini"  # in the working directory of a server
+ADMIN: Final = "admin"
+ADMIN_PASSWORD: Final = "the admin of a benchmark"
+LOGIN: Final = {"MLFLOW_TRACKING_USERNAME": ADMIN, "MLFLOW_TRACKING_PASSWORD": ADMIN_PASSWORD}
 POLL_S: Final = 0.01
 
 Command = Callable[[str, int, Path], list[str]]
@@ -36,6 +40,7 @@ class Server:
     fasttrackml_tables: bool = False
     needs_database: bool = True
     health: str = "/health"
+    has_users: bool = False
 
     def version(self) -> str:
         return self.peer.version() if self.peer else ""
@@ -79,6 +84,40 @@ def headrace(source: Path = peers.ROOT, name: str = "headrace") -> Server:
     return Server(name, name, _headrace, environment)
 
 
+def _with_users(command: Command, *, remembers: bool = True) -> Command:
+    """The command of a server with users, in the same database.
+
+    `remembers`: MLflow keeps verified passwords for a minute; by default it hashes them each time.
+    """
+
+    def with_users(uri: str, port: int, work: Path) -> list[str]:
+        ttl_s = 60 if remembers else 0
+        (work / USERS_FILE).write_text(
+            f"[mlflow]\ndefault_permission = READ\ndatabase_uri = {uri.replace('%', '%%')}\n"
+            f"admin_username = {ADMIN}\nauth_cache_ttl_seconds = {ttl_s}\n"
+        )
+        return [*command(uri, port, work), "--app-name", "basic-auth"]
+
+    return with_users
+
+
+def with_users(server: Server, name: str, title: str, *, remembers: bool = True) -> Server:
+    """Return the server with users."""
+    environment = server.environment | {
+        "MLFLOW_AUTH_CONFIG_PATH": USERS_FILE,
+        "MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN_PASSWORD,
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": "the key of a benchmark",
+    }
+    return replace(
+        server,
+        name=name,
+        title=title,
+        command=_with_users(server.command, remembers=remembers),
+        environment=environment,
+        has_users=True,
+    )
+
+
 # Usage reports over a network would affect the measurement.
 _SILENT: Final = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
 
@@ -88,15 +127,19 @@ def _mlflow_environment(peer: peers.Peer) -> dict[str, str]:
     return {**_SILENT, "PATH": f"{peer.binaries}{os.pathsep}{os.environ.get('PATH', '')}"}
 
 
+MLFLOW: Final = Server(
+    "mlflow",
+    "MLflow",
+    _mlflow("mlflow", peers.MLFLOW),
+    _mlflow_environment(peers.MLFLOW),
+    peers.MLFLOW,
+)
 SERVERS: Final = (
     headrace(),
-    Server(
-        "mlflow",
-        "MLflow",
-        _mlflow("mlflow", peers.MLFLOW),
-        _mlflow_environment(peers.MLFLOW),
-        peers.MLFLOW,
-    ),
+    with_users(headrace(), "headrace-users", "headrace, users"),
+    MLFLOW,
+    with_users(MLFLOW, "mlflow-users", "MLflow, users", remembers=False),
+    with_users(MLFLOW, "mlflow-users-cache", "MLflow, users, cache"),
     Server(
         "mlflow-go",
         "mlflow-go",

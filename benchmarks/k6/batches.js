@@ -42,8 +42,8 @@ export function body(shape, runId, user, step) {
 
 const isEmptyObject = (text) => text.length < 9 && /^\s*\{\s*\}\s*$/.test(text);
 
-export function logBatch(text, kind) {
-  return measured(http.post(`${API}/runs/log-batch`, text, JSON_BODY), isEmptyObject, kind);
+export function logBatch(text, kind, options = JSON_BODY) {
+  return measured(http.post(`${API}/runs/log-batch`, text, options), isEmptyObject, kind);
 }
 
 export function prepareBatch(text) {

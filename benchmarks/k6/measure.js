@@ -1,6 +1,7 @@
 // Shared by every script: the address of the server, the check of answers, the measurements.
 // An answer is correct if its status is 200 and its content matches the request. One wrong answer
 // fails the whole run (a threshold), so a server with fast errors is never reported as fast.
+import encoding from "k6/encoding";
 import exec from "k6/execution";
 import { Gauge, Rate, Trend } from "k6/metrics";
 
@@ -11,8 +12,20 @@ if (!/^https?:\/\//.test(uri)) {
 
 export const API = `${uri}/api/2.0/mlflow`;
 export const AJAX = `${uri}/ajax-api/2.0/mlflow`;
-export const JSON_BODY = { headers: { "Content-Type": "application/json" }, timeout: "60s" };
-export const NO_BODY = { timeout: "60s" };
+// On a server with users, requests log in as the admin; as in MLflow's clients.
+const login = __ENV.MLFLOW_TRACKING_USERNAME
+  ? basic(__ENV.MLFLOW_TRACKING_USERNAME, __ENV.MLFLOW_TRACKING_PASSWORD)
+  : {};
+export const JSON_BODY = requestOptions(login, { "Content-Type": "application/json" });
+export const NO_BODY = requestOptions(login);
+
+export function basic(name, password) {
+  return { Authorization: `Basic ${encoding.b64encode(`${name}:${password}`)}` };
+}
+
+export function requestOptions(credentials, headers) {
+  return { headers: Object.assign({}, headers, credentials), timeout: "60s" };
+}
 
 const KINDS = ["answer", "log", "read"];
 const latency = Object.fromEntries(KINDS.map((kind) => [kind, new Trend(`${kind}_ms`, true)]));

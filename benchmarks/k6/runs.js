@@ -4,9 +4,9 @@ import { API, JSON_BODY, prepared, size } from "./measure.js";
 
 const BATCH = 20;
 
-export function createExperiment() {
+export function createExperiment(options = JSON_BODY) {
   const name = __ENV.EXPERIMENT_NAME || `k6-${Date.now()}-${Math.floor(Math.random() * 1e9)}`;
-  const made = prepared(http.post(`${API}/experiments/create`, JSON.stringify({ name }), JSON_BODY));
+  const made = prepared(http.post(`${API}/experiments/create`, JSON.stringify({ name }), options));
   return made.experiment_id;
 }
 
@@ -18,11 +18,11 @@ export function newRun(experimentId) {
   });
 }
 
-export function createRuns(experimentId, count) {
+export function createRuns(experimentId, count, options = JSON_BODY) {
   const ids = [];
   while (ids.length < count) {
     const requests = Array.from({ length: Math.min(BATCH, count - ids.length) }, () => [
-      "POST", `${API}/runs/create`, newRun(experimentId), JSON_BODY,
+      "POST", `${API}/runs/create`, newRun(experimentId), options,
     ]);
     for (const response of http.batch(requests)) ids.push(prepared(response).run.info.run_id);
   }

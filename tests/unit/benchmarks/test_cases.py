@@ -23,6 +23,7 @@ SCRIPT_FILES = sorted(SCRIPTS.glob("k6*.js"))
 # Set for every script by the runner, or meant for those who run a script by hand.
 BY_HAND = {"MLFLOW_TRACKING_URI", "SUMMARY", "EXPERIMENT_NAME", "RUNS", "PAUSE_MS", "METRIC"}
 BY_HAND |= {"MAX_RESULTS", "ORDER_BY", "METRICS", "PARAMS", "TAGS"}
+BY_HAND |= {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
 
 
 def _sources(script: str) -> str:
