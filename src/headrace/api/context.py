@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
@@ -81,7 +80,8 @@ class Context:
 
     def on_behalf_of(self, access: Access) -> Context:
         """A copy of this context for one request of a caller."""
-        other = copy.copy(self)
+        other = Context.__new__(Context)  # copy.copy takes three times as long
+        other.__dict__ |= self.__dict__
         other.access = access
         return other
 

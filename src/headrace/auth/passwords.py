@@ -14,6 +14,7 @@ import sys
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from headrace.contract.errors import OVERLOAD_RETRY_S, ApiError, ErrorCode
@@ -183,9 +184,14 @@ class Remembered:
     while the user's row has the same stored hash, which the caller compares on every use.
     """
 
-    def __init__(self, limit: int = REMEMBERED) -> None:
+    def __init__(
+        self, limit: int = REMEMBERED, ttl_s: float = 0, now: Callable[[], float] = monotonic
+    ) -> None:
+        """With a `ttl_s`, an entry is dropped after that time even if it was used."""
         self._limit = limit
-        self._entries: OrderedDict[bytes, str | None] = OrderedDict()
+        self._ttl_s = ttl_s or float("inf")
+        self._now = now
+        self._entries: OrderedDict[bytes, tuple[str | None, float]] = OrderedDict()
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._entries
@@ -195,14 +201,18 @@ class Remembered:
 
     def get(self, key: bytes) -> str | None:
         """The stored hash, or None."""
-        stored = self._entries.get(key)
-        if stored is not None:
-            self._entries.move_to_end(key)
-        return stored
+        found = self._entries.get(key)
+        if found is None:
+            return None
+        if found[1] <= self._now():
+            del self._entries[key]
+            return None
+        self._entries.move_to_end(key)
+        return found[0]
 
     def put(self, key: bytes, stored: str | None) -> None:
         """Remember a credential. None stands for an unknown user."""
-        self._entries[key] = stored
+        self._entries[key] = stored, self._now() + self._ttl_s
         self._entries.move_to_end(key)
         if len(self._entries) > self._limit:
             self._entries.popitem(last=False)

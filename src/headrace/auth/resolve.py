@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from headrace.db.base import Database
 
 MAX_KNOWN_RUNS: Final = 32_768  # about 250 bytes each
+MAX_PLANS: Final = 8_192  # about 1 KiB each
+MAX_PLAN_DEMANDS: Final = 4  # a longer list of ids is rarely repeated
+LONGEST_PLANNED_ID: Final = 64  # characters; clients choose ids
+# What the ids of these belong to is the same as long as they exist.
+_NEVER_CHANGE: Final = frozenset({"run", "experiment"})
 # The type of a step that no grant matches: only `default_permission` decides.
 DEFAULT: Final = "default_permission"
 _EXPERIMENT: Final = re.compile(r"(?:workspaces/[^/]+/)?(\d+)/")
@@ -39,15 +44,25 @@ class Resolver:
         self._tracking = tracking
         # The experiment of a run never changes.
         self._runs: OrderedDict[str, str] = OrderedDict()
+        # The requirements of frequent requests, such as log-batch to one run.
+        self._plans: dict[tuple[Demand, ...], tuple[Requirement, ...]] = {}
 
-    async def requirements(self, demands: Sequence[Demand]) -> list[Requirement]:
+    async def requirements(self, demands: tuple[Demand, ...]) -> tuple[Requirement, ...]:
         """The requirements of a request, all of which the caller's grants must meet.
 
         Raises `Denied` for an id of a run, logged model, trace or version that does not exist, and
         RESOURCE_DOES_NOT_EXIST where MLflow reports it.
         """
+        known = self._plans.get(demands)
+        if known is not None:
+            return known
         owners = await self._owners(demands)
-        return [found for demand in demands for found in requirements(demand, owners)]
+        found = tuple(found for demand in demands for found in requirements(demand, owners))
+        if len(demands) <= MAX_PLAN_DEMANDS and all(map(_is_lasting, demands)):
+            if len(self._plans) >= MAX_PLANS:
+                del self._plans[next(iter(self._plans))]
+            self._plans[demands] = found
+        return found
 
     async def _owners(self, demands: Sequence[Demand]) -> Owners:
         ids: dict[str, list[str]] = {}
@@ -81,6 +96,12 @@ class Resolver:
         self._runs.update(runs)
         while len(self._runs) > MAX_KNOWN_RUNS:
             self._runs.popitem(last=False)
+
+
+def _is_lasting(demand: Demand) -> bool:
+    """Whether the requirements of a condition are the same in the next request, and short."""
+    id_ = demand.id
+    return id_ is None or (demand.named in _NEVER_CHANGE and len(id_) <= LONGEST_PLANNED_ID)
 
 
 def requirements(demand: Demand, owners: Owners) -> Iterator[Requirement]:

@@ -11,13 +11,15 @@ the type, the grant for the experiment or registered model decides.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from headrace.contract.errors import invalid
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+
     from headrace.auth.access import Access
     from headrace.db.base import Tx
 
@@ -118,8 +120,7 @@ class Need:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(NamedTuple):
     """A condition with the id from one request. `id` is None for the whole type."""
 
     resource: Resource
@@ -336,27 +337,34 @@ def create(resource: Resource) -> Need:
     return Need(resource, "create")
 
 
-def values(path: str, *sources: Any) -> Iterator[str]:
-    """Yield the non-empty texts at `path` (see `Need.ids`) in the first source that has them."""
+def values(path: str, *sources: Any) -> Sequence[str]:
+    """The non-empty texts at `path` (see `Need.ids`) in the first source that has them."""
+    names, many, rest = _parsed(path)
+    for name in names:
+        for source in sources:
+            found = _field(source, name)
+            if not found:
+                continue
+            if not many:
+                return (str(found),)
+            items = found if isinstance(found, list | tuple) else (found,)
+            if not rest:
+                return tuple(map(str, items))
+            # `rest` is a field of each item.
+            return tuple(str(id_) for item in items if (id_ := _field(item, rest)))
+    return ()
+
+
+@lru_cache(maxsize=256)  # the rules of all routes have fewer
+def _parsed(path: str) -> tuple[tuple[str, ...], str, str]:
     head, many, rest = path.partition("[]")
-    for name in head.split("|"):
-        found = next(filter(None, (_field(source, name) for source in sources)), None)
-        if found is None:
-            continue
-        if not many:
-            yield str(found)
-            return
-        items = found if isinstance(found, list | tuple) else [found]
-        if rest:
-            for item in items:
-                yield from values(rest.removeprefix("."), item)
-        else:
-            yield from map(str, items)
-        return
+    return tuple(head.split("|")), many, rest.removeprefix(".")
 
 
 def _field(source: Any, path: str) -> Any:
     """The field at a path of names with dots between them; None if one of them is missing."""
-    for name in path.split("."):
-        source = source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
-    return source
+    if "." in path:
+        for name in path.split("."):
+            source = _field(source, name)
+        return source
+    return source.get(path) if isinstance(source, dict) else getattr(source, path, None)

@@ -163,3 +163,30 @@ class BatchedReads(Generic[K, V]):
         finally:
             self._free += 1
             self._read_next()
+
+
+class GatheredReads(BatchedReads[K, V]):
+    """As `BatchedReads`, one read at a time, which begins when the event loop has seen all requests
+    that are there already.
+
+    For a read that every request makes: 20 clients then cause one read for all of them, not one for
+    the first and one for the others. A single request waits for one more turn of the event loop.
+    """
+
+    def __init__(self, read: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]]) -> None:
+        super().__init__(read, in_flight=1)
+        self._begins = False
+
+    async def get(self, key: K) -> V | None:
+        """See `BatchedReads.get`."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[V | None] = loop.create_future()
+        self._waiting.setdefault(key, []).append(future)
+        if not self._begins and self._free:
+            self._begins = True
+            loop.call_soon(self._begin)
+        return await future
+
+    def _begin(self) -> None:
+        self._begins = False
+        self._read_next()

@@ -183,3 +183,18 @@ def test_the_least_recent_credentials_are_forgotten() -> None:
     assert len(remembered) == 3
     remembered.forget(b"a")
     assert remembered.get(b"a") is None
+
+
+def test_credentials_are_forgotten_after_a_time_of_the_configuration() -> None:
+    clock = [0.0]
+    remembered = Remembered(ttl_s=60, now=lambda: clock[0])
+    remembered.put(b"a", "hash")
+    clock[0] = 59.0
+    assert remembered.get(b"a") == "hash"
+    clock[0] = 60.0
+    assert remembered.get(b"a") is None
+    assert len(remembered) == 0
+    for_ever = Remembered(now=lambda: clock[0])
+    for_ever.put(b"a", "hash")
+    clock[0] = 1e9
+    assert for_ever.get(b"a") == "hash"

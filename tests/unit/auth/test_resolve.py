@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -12,7 +12,16 @@ from headrace.api.registry.versions.types import CreateModelVersion
 from headrace.api.routes import EXPERIMENT_WITH_CONTENTS, FILE_OF_VERSION, ROUTES
 from headrace.auth.authority import Denied
 from headrace.auth.owners_sql import Owners
-from headrace.auth.resolve import DEFAULT, canonical, of_path, requirements
+from headrace.auth.resolve import (
+    DEFAULT,
+    LONGEST_PLANNED_ID,
+    MAX_PLAN_DEMANDS,
+    MAX_PLANS,
+    Resolver,
+    canonical,
+    of_path,
+    requirements,
+)
 from headrace.auth.rules import (
     Needs,
     Rule,
@@ -29,8 +38,6 @@ from headrace.auth.rules import (
 from headrace.contract.errors import ApiError
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from headrace.auth.decide import Requirement
     from headrace.auth.rules import Action
 
@@ -196,3 +203,52 @@ def test_the_conditions_of_every_native_route_are_looked_up() -> None:
                 models={"r1": False},
             )):  # fmt: skip
                 assert found
+
+
+class Tracking:
+    """A tracking database whose read of owners is counted."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    async def read_point(self, function: Any, wanted: Any) -> Owners:
+        """The owners of everything that is asked for."""
+        self.reads += 1
+        runs = dict.fromkeys(wanted.runs, "7")
+        return Owners(runs, {}, {}, {}, dict.fromkeys(wanted.models, False))
+
+
+async def test_what_never_changes_is_looked_up_once() -> None:
+    tracking = Tracking()
+    resolver = Resolver(cast("Any", tracking))
+    rule = needs(run("update"), undenied("trace"))
+    demands = tuple(rule.demands({"run_id": "r1"}))
+    found = [await resolver.requirements(demands) for _ in range(3)]
+    assert keys(list(found[0])) == [
+        "experiment/7.read",
+        "run/*.update or experiment/7.update",
+        "trace/*.undenied",
+    ]
+    assert found == [found[0]] * 3
+    assert tracking.reads == 1
+
+
+async def test_what_may_change_is_looked_up_again() -> None:
+    tracking = Tracking()
+    resolver = Resolver(cast("Any", tracking))
+    for n in range(3):
+        await resolver.requirements(tuple(needs(model("read")).demands({"name": "ma"})))
+        assert tracking.reads == n + 1
+
+
+async def test_ids_that_clients_choose_do_not_fill_memory() -> None:
+    resolver = Resolver(cast("Any", Tracking()))
+    for n in range(MAX_PLANS + 100):
+        await resolver.requirements(tuple(needs(run("read")).demands({"run_id": f"r{n}"})))
+        long = {"experiment_id": "1" * (LONGEST_PLANNED_ID + 1) + str(n)}
+        await resolver.requirements(tuple(needs(experiment("read")).demands(long)))
+    assert len(resolver._plans) == MAX_PLANS
+    many = {"run_ids": [f"r{n}" for n in range(MAX_PLAN_DEMANDS + 1)]}
+    before = set(resolver._plans)
+    await resolver.requirements(tuple(needs(run("read", "run_ids[]")).demands(many)))
+    assert set(resolver._plans) == before
