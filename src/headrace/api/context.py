@@ -146,6 +146,7 @@ class Context:
 
     def with_access(self, access: Access) -> Context:
         """A copy of this context for another part of the same request."""
-        other = copy.copy(self)
+        other = Context.__new__(Context)
+        other.__dict__ |= self.__dict__
         other.access = access
         return other

@@ -27,6 +27,7 @@ from headrace.api.tracking.artifacts import handlers as artifacts
 from headrace.api.tracking.artifacts import multipart
 from headrace.api.tracking.experiments import handlers as experiments
 from headrace.api.tracking.logged_models import handlers as logged_models
+from headrace.api.tracking.logged_models import rules as logged_models_rules
 from headrace.api.tracking.metrics import handlers as metrics
 from headrace.api.tracking.runs import handlers as runs
 from headrace.api.tracking.runs import inputs
@@ -195,7 +196,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/api/2.0/mlflow/logged-models", logged_models.create,
         needs(experiment("update"), undenied("logged_model"), run("read", "source_run_id"))),
     Route("POST", "/api/2.0/mlflow/logged-models/search", logged_models.search_models,
-        scoped("experiment")),
+        scoped("experiment", undenied("run", logged_models_rules.filters_by_run))),
     Route("GET", "/api/2.0/mlflow/logged-models/{model_id}", logged_models.get, needs(logged_model("read"))),
     Route("PATCH", "/api/2.0/mlflow/logged-models/{-}", logged_models.finalize, needs(logged_model("update"))),
     Route("DELETE", "/api/2.0/mlflow/logged-models/{model_id}", logged_models.delete, needs(logged_model("delete"))),
@@ -284,7 +285,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/2.0/mlflow/model-versions/get", model_versions.get,
         needs(model("read"), versions_undenied())),
     Route("GET", "/api/2.0/mlflow/model-versions/search", model_versions.search_versions,
-        scoped("registered_model")),
+        scoped("registered_model", undenied("run", versions_rules.filters_by_run))),
     Route("GET", "/api/2.0/mlflow/model-versions/get-download-uri", model_versions.get_download_uri,
         needs(model("read"), versions_undenied())),
     Route("POST", "/api/2.0/mlflow/model-versions/set-tag", model_versions.set_tag, needs(version("update"))),

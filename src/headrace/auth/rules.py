@@ -322,9 +322,9 @@ def every(resource: Resource, action: Action, instead: Resource, ids: str) -> Ne
     return Need(resource, action, ids, instead, named=instead)
 
 
-def undenied(resource: Resource) -> Need:
-    """Require that no grant denies the type."""
-    return Need(resource, "undenied")
+def undenied(resource: Resource, when: Callable[[Any], bool] | None = None) -> Need:
+    """Require that no grant denies the type, for the requests for which `when` is true."""
+    return Need(resource, "undenied", when=when)
 
 
 def undenied_name(resource: Resource, when: Callable[[Any], bool]) -> Need:

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from headrace.contract.errors import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Value = str | int | float | tuple[str, ...] | None
 
@@ -37,6 +43,21 @@ class SortKey:
     def __str__(self) -> str:
         direction = "ASC" if self.ascending else "DESC"
         return f"{self.entity}.{_quoted(self.key, '`')} {direction}"
+
+
+def compares(
+    parse: Callable[[str | None], tuple[Condition, ...]], text: str | None, key: str
+) -> bool:
+    """Whether a filter has a condition on an attribute; True if it cannot be parsed."""
+    if not text:
+        return False
+    try:
+        conditions = parse(text)
+    except ApiError:
+        return True
+    return any(
+        found.key == key and found.entity in ("attribute", "attributes") for found in conditions
+    )
 
 
 def print_filter(conditions: tuple[Condition, ...]) -> str:

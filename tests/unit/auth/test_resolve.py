@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from headrace.api.nouns import Tag
-from headrace.api.registry.versions.rules import CreatesVersion
-from headrace.api.registry.versions.types import CreateModelVersion
+from headrace.api.registry.versions.rules import CreatesVersion, filters_by_run
+from headrace.api.registry.versions.types import CreateModelVersion, SearchModelVersions
 from headrace.api.routes import EXPERIMENT_WITH_CONTENTS, FILE_OF_VERSION, ROUTES
 from headrace.auth.authority import Denied
 from headrace.auth.owners_sql import Owners
@@ -192,6 +192,15 @@ def test_a_new_version_needs_its_source(fields: Any, expected: list[str]) -> Non
 def test_a_source_that_does_not_exist_is_denied(fields: Any) -> None:
     with pytest.raises(Denied):
         of(CreatesVersion(), CreateModelVersion(name="ma", **fields))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [(None, False), ("name = 'a'", False), ("tags.run_id = 'x'", False), ("run_id = 'x'", True),
+     ("name = 'a' AND run_id IN ('x')", True), ("nonsense", True)],
+)  # fmt: skip
+def test_a_filter_that_tells_runs_is_recognized(text: str | None, found: bool) -> None:
+    assert filters_by_run(SearchModelVersions(filter=text)) is found
 
 
 def test_the_conditions_of_every_native_route_are_looked_up() -> None:

@@ -19,15 +19,22 @@ from headrace.auth.rules import (
 )
 from headrace.contract.errors import ApiError
 from headrace.contract.names import IS_PROMPT
+from headrace.search.registry import parse_versions_filter
+from headrace.search.tree import compares
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from headrace.api.registry.versions.types import CreateModelVersion
+    from headrace.api.registry.versions.types import CreateModelVersion, SearchModelVersions
 
 _READ_SOURCE: Final = Need("registered_model", "read", named="existing_model")
 _READ_RUN: Final = run("read")
 _READ_LOGGED_MODEL: Final = logged_model("read")
+
+
+def filters_by_run(req: SearchModelVersions) -> bool:
+    """Whether the answer tells the runs of versions by which of them it contains."""
+    return compares(parse_versions_filter, req.filter, "run_id")
 
 
 class CreatesVersion(Needs):
