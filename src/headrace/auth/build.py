@@ -15,11 +15,13 @@ from headrace.auth.origins import origins_of
 from headrace.auth.passwords import Passwords
 from headrace.auth.proxy import proxy_methods
 from headrace.auth.tokens import Tokens
+from headrace.settings.oidc import HOUR_S, words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from headrace.auth.login import Method
+    from headrace.auth.oidc import Oidc
     from headrace.auth.origins import Origins
     from headrace.settings.table import Settings
 
@@ -31,20 +33,50 @@ def user_authority(settings: Settings) -> UserAuthority:
     origins = origins_of(settings)
     audit = Audit(origins)
     external = ExternalUsers(groups_of(settings), audit)
-    methods = _methods(settings, accounts, origins, external)
+    oidc = _oidc(settings, external)
+    methods = _methods(settings, accounts, origins, external, oidc)
     return UserAuthority(
         Login(methods, scrape_token(settings)),
         accounts,
         audit,
         external,
+        oidc,
         default_permission=settings.auth.default_permission,
         fail_closed=settings.fail_closed,
         checks_graphql=settings.graphql_auth,
     )
 
 
+def _oidc(settings: Settings, external: ExternalUsers) -> Oidc | None:
+    """The OpenID providers at which users log in."""
+    if settings.oidc_issuer is None:
+        return None
+    # Imported here, because the extra headrace[oidc] may not be installed.
+    from headrace.auth.oidc import Configuration, Oidc
+    from headrace.auth.oidc_http import ProviderHttp
+
+    # A plain text: a Secret is masked where the client formats it.
+    secret = str.__str__(settings.oidc_client_secret or settings.oidc_client_secret_file)
+    client_id = settings.oidc_client_id or ""
+    configuration = Configuration(
+        issuers=words(settings.oidc_issuer),
+        audiences=words(settings.oidc_audience or ""),
+        client_id=client_id,
+        name_claims=words(settings.oidc_username_claim),
+        groups_claim=settings.oidc_groups_claim or "",
+        redirect_uri=settings.oidc_redirect_uri or "",
+        secret_key=settings.secret_key,
+        session_s=settings.oidc_session_hours * HOUR_S,
+    )
+    return Oidc(configuration, ProviderHttp(client_id, secret, settings.oidc_scopes), external)
+
+
 def _methods(
-    settings: Settings, accounts: AccountReads, origins: Origins, external: ExternalUsers
+    settings: Settings,
+    accounts: AccountReads,
+    origins: Origins,
+    external: ExternalUsers,
+    oidc: Oidc | None,
 ) -> Sequence[Method]:
     """The kinds of credentials that the server accepts, in the order in which they are tried."""
     assert settings.auth is not None, "a server without users"
@@ -56,4 +88,7 @@ def _methods(
         return [CustomLogin(function, settings.secret_key, settings.auth.database_uri)]
     first, last = proxy_methods(settings, origins, external)
     passwords = PasswordLogin(accounts.find, Passwords(), origins)
-    return [*first, Authorization(passwords, Tokens(settings.secret_key)), *last]
+    tokens = Tokens(settings.secret_key)
+    if oidc is None:
+        return [*first, Authorization(passwords, tokens), *last]
+    return [*first, Authorization(passwords, tokens, oidc.bearer), oidc.sessions, *last]

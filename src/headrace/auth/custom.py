@@ -8,10 +8,12 @@ request; headrace calls it once, also for requests that MLflow answers.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import io
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -33,9 +35,20 @@ NOT_PASSED_ON: Final = frozenset({"connection", "content-length", "date", "trans
 
 
 class _Raised(NamedTuple):
-    """An exception of the function, which must not pass through a future as StopIteration."""
+    """An exception of the function. A future accepts no StopIteration."""
 
-    error: Exception
+    error: BaseException
+
+
+class _Call(NamedTuple):
+    """A call of the function for one request."""
+
+    environ: dict[str, Any]
+    loop: asyncio.AbstractEventLoop
+    result: asyncio.Future[Result]
+
+
+Result = str | Exception | _Raised  # the user's name, or what to raise
 
 
 class CustomLogin:
@@ -54,19 +67,24 @@ class CustomLogin:
         _open_store(database_uri)
         self._app = flask.Flask("headrace")
         self._app.secret_key = str.__str__(secret_key)
-        self._pool = ThreadPoolExecutor(THREADS, "authorization")
         self._calls = 0
+        self._waiting: SimpleQueue[_Call | None] = SimpleQueue()
+        for _ in range(THREADS):
+            # Daemons, because Python joins others at its exit, and the function may hang.
+            Thread(target=self._work, name="authorization", daemon=True).start()
 
     async def identify(self, head: Head) -> Caller:
         """See `login.Method`. Raises Answered for a Response."""
         if self._calls >= MAX_CALLS:
             raise unavailable(BUSY)
         self._calls += 1
-        future = asyncio.get_running_loop().run_in_executor(self._pool, self._ask, _environ(head))
-        future.add_done_callback(self._ended)
+        loop = asyncio.get_running_loop()
+        call = _Call(_environ(head), loop, loop.create_future())
+        self._waiting.put(call)
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                found = await asyncio.shield(future)
+                # A request that is gone does not end the call, which counts until then.
+                found = await asyncio.shield(call.result)
         except TimeoutError:
             raise unavailable(BUSY) from None
         if isinstance(found, _Raised):
@@ -76,15 +94,21 @@ class CustomLogin:
         return CustomCaller(found)
 
     def close(self) -> None:
-        """Let no further call begin."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """End the threads."""
+        for _ in range(THREADS):
+            self._waiting.put(None)
 
-    def _ended(self, future: asyncio.Future[Any]) -> None:
+    def _work(self) -> None:
+        while (call := self._waiting.get()) is not None:
+            found = self._ask(call.environ)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the server has stopped
+                call.loop.call_soon_threadsafe(self._end, call, found)
+
+    def _end(self, call: _Call, found: Result) -> None:
         self._calls -= 1
-        if not future.cancelled():
-            future.exception()  # nobody may be left to receive it
+        call.result.set_result(found)
 
-    def _ask(self, environ: dict[str, Any]) -> str | Exception | _Raised:
+    def _ask(self, environ: dict[str, Any]) -> Result:
         """The user's name, or what to raise."""
         from flask import Response
         from werkzeug.datastructures import Authorization
@@ -96,7 +120,7 @@ class CustomLogin:
                     return str(result.username)
                 if isinstance(result, Response):
                     return _answered(result)
-        except Exception as error:  # noqa: BLE001 the function may raise anything; it is raised again
+        except BaseException as error:  # noqa: BLE001 even SystemExit must not end the thread
             return _Raised(error)
         return ApiError(
             ErrorCode.INTERNAL_ERROR,
@@ -183,7 +207,7 @@ def _answered(response: Any) -> Answered:
     return Answered(response.status_code, headers, response.get_data())
 
 
-def _api_error(error: Exception) -> ApiError | None:
+def _api_error(error: BaseException) -> ApiError | None:
     """An MlflowException as our error; its module may not be installed."""
     if not any(cls.__name__ == "MlflowException" for cls in type(error).__mro__):
         return None

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from headrace.auth.decide import Requirement
     from headrace.auth.external import ExternalUsers
     from headrace.auth.login import Login
+    from headrace.auth.oidc import Oidc
     from headrace.auth.rules import Resource, Rule
     from headrace.db.base import Database
 
@@ -55,6 +56,7 @@ class UserAuthority:
         accounts: AccountReads,
         audit: Audit,
         external: ExternalUsers,
+        oidc: Oidc | None = None,
         *,
         default_permission: str,
         fail_closed: bool = True,
@@ -72,6 +74,7 @@ class UserAuthority:
         self._fail_closed = fail_closed
         self._accounts = accounts
         self._external = external
+        self._oidc = oidc
         self._in_tracking = False
         self._resolver: Resolver
 
@@ -80,6 +83,7 @@ class UserAuthority:
         users = ctx.accounts
         self._accounts.start(users.db)
         self._external.start(users.db)
+        ctx.oidc = self._oidc
         self._in_tracking = users.in_tracking
         self._resolver = Resolver(ctx.db)
 

@@ -70,7 +70,7 @@ class Authorization:
         self,
         passwords: PasswordLogin,
         tokens: Tokens,
-        foreign_token: Callable[[str], Awaitable[Caller]] | None = None,
+        foreign_token: Callable[[str, Head], Awaitable[Caller]] | None = None,
     ) -> None:
         """`foreign_token` reads bearer tokens that are not ours, and raises as `Method.identify`."""
         self._passwords = passwords
@@ -94,7 +94,7 @@ class Authorization:
             return self._tokens.read(credentials)
         if self._foreign_token is None:
             raise Unauthenticated("unknown token")
-        return await self._foreign_token(credentials)
+        return await self._foreign_token(credentials, head)
 
 
 class PasswordLogin:

@@ -106,6 +106,7 @@ class Oidc:
         if self._configuration.groups_claim and found.groups is None:
             # Providers leave the claim out for a user who has left the last group.
             found = found._replace(groups=frozenset())
+        self._users.forget(found.name)  # the row may be gone since the last request
         try:
             await self._arrive(found, head)
         except Unauthenticated as refusal:

@@ -165,6 +165,7 @@ async def test_a_name_that_is_not_a_user_is_refused() -> None:
         (MlflowException("no", "SOMETHING_NEW"), ApiError, 500),
         (ValueError("a secret"), ValueError, 0),
         (StopIteration(), StopIteration, 0),
+        (SystemExit(1), SystemExit, 0),
     ],
 )
 async def test_an_exception_of_the_function(error: Any, raised: Any, status: int) -> None:
@@ -183,7 +184,7 @@ async def outcome(found: CustomLogin) -> BaseException | None:
         await found.identify(head())
     except RuntimeError as error:  # a coroutine cannot raise StopIteration
         return error.__cause__
-    except Exception as error:  # noqa: BLE001 returned to the test
+    except BaseException as error:  # noqa: BLE001 returned to the test
         return error
     return None
 

@@ -62,7 +62,7 @@ class Served:
         assert "\0" not in name, "PostgreSQL refuses it"
         return self.users.get(name)
 
-    async def jwt(self, token: str) -> Caller:
+    async def jwt(self, token: str, head: object) -> Caller:
         if token.count(".") != 2:
             raise Unauthenticated("unknown token")
         return Caller("bob")
