@@ -20,6 +20,7 @@ from headrace.settings.oidc import HOUR_S, words
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from headrace.auth.custom import CustomLogin
     from headrace.auth.login import Method
     from headrace.auth.oidc import Oidc
     from headrace.auth.origins import Origins
@@ -34,13 +35,16 @@ def user_authority(settings: Settings) -> UserAuthority:
     audit = Audit(origins)
     external = ExternalUsers(groups_of(settings), audit)
     oidc = _oidc(settings, external)
-    methods = _methods(settings, accounts, origins, external, oidc)
+    custom = _custom(settings)
+    methods: Sequence[Method]
+    methods = _methods(settings, accounts, origins, external, oidc) if custom is None else [custom]
     return UserAuthority(
         Login(methods, scrape_token(settings)),
         accounts,
         audit,
         external,
         oidc,
+        custom,
         default_permission=settings.auth.default_permission,
         fail_closed=settings.fail_closed,
         checks_graphql=settings.graphql_auth,
@@ -71,6 +75,18 @@ def _oidc(settings: Settings, external: ExternalUsers) -> Oidc | None:
     return Oidc(configuration, ProviderHttp(client_id, secret, settings.oidc_scopes), external)
 
 
+def _custom(settings: Settings) -> CustomLogin | None:
+    """MLflow's authorization_function, if it is not MLflow's own. It replaces every other login."""
+    assert settings.auth is not None, "a server without users"
+    function = settings.auth.custom_function
+    if function is None:
+        return None
+    # Imported here to save start-up time: few servers have one.
+    from headrace.auth.custom import CustomLogin
+
+    return CustomLogin(function, settings.secret_key, settings.auth.database_uri)
+
+
 def _methods(
     settings: Settings,
     accounts: AccountReads,
@@ -79,13 +95,6 @@ def _methods(
     oidc: Oidc | None,
 ) -> Sequence[Method]:
     """The kinds of credentials that the server accepts, in the order in which they are tried."""
-    assert settings.auth is not None, "a server without users"
-    function = settings.auth.custom_function
-    if function is not None:
-        # Imported here because it loads MLflow.
-        from headrace.auth.custom import CustomLogin
-
-        return [CustomLogin(function, settings.secret_key, settings.auth.database_uri)]
     first, last = proxy_methods(settings, origins, external)
     passwords = PasswordLogin(accounts.find, Passwords(), origins)
     tokens = Tokens(settings.secret_key)

@@ -55,20 +55,27 @@ class CustomLogin:
     """Asks the function who sends a request."""
 
     def __init__(self, function: str, secret_key: str, database_uri: str) -> None:
-        """Import the function (`module:function`). Raises SettingError."""
+        """`function` is `module:function`; `start` imports it."""
         self._function = function
+        self._secret_key = secret_key
+        self._database_uri = database_uri
+        self._calls = 0
+        self._waiting: SimpleQueue[_Call | None] = SimpleQueue()
+        self._call: Callable[[], Any]
+        self._app: Any
+
+    def start(self) -> None:
+        """Import the function, and start the threads. Raises SettingError."""
         try:
             import flask
         except ImportError:
             raise SettingError(
-                f"authorization_function {function} needs MLflow: pip install 'headrace[mlflow]'."
+                f"authorization_function {self._function} needs MLflow: pip install 'headrace[mlflow]'."
             ) from None
-        self._call = _imported(function)
-        _open_store(database_uri)
+        self._call = _imported(self._function)
+        _open_store(self._database_uri)
         self._app = flask.Flask("headrace")
-        self._app.secret_key = str.__str__(secret_key)
-        self._calls = 0
-        self._waiting: SimpleQueue[_Call | None] = SimpleQueue()
+        self._app.secret_key = str.__str__(self._secret_key)
         for _ in range(THREADS):
             # Daemons, because Python joins others at its exit, and the function may hang.
             Thread(target=self._work, name="authorization", daemon=True).start()

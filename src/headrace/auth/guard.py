@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from headrace.auth.account_sql import Account
     from headrace.auth.audit import Audit
     from headrace.auth.authority import Caller
+    from headrace.auth.custom import CustomLogin
     from headrace.auth.decide import Requirement
     from headrace.auth.external import ExternalUsers
     from headrace.auth.login import Login
@@ -57,6 +58,7 @@ class UserAuthority:
         audit: Audit,
         external: ExternalUsers,
         oidc: Oidc | None = None,
+        custom: CustomLogin | None = None,
         *,
         default_permission: str,
         fail_closed: bool = True,
@@ -75,6 +77,7 @@ class UserAuthority:
         self._accounts = accounts
         self._external = external
         self._oidc = oidc
+        self._custom = custom
         self._in_tracking = False
         self._resolver: Resolver
 
@@ -84,6 +87,8 @@ class UserAuthority:
         self._accounts.start(users.db)
         self._external.start(users.db)
         ctx.oidc = self._oidc
+        if self._custom is not None:
+            self._custom.start()
         self._in_tracking = users.in_tracking
         self._resolver = Resolver(ctx.db)
 

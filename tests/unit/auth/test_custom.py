@@ -43,6 +43,7 @@ async def login(function: Callable[[], Any]) -> AsyncIterator[CustomLogin]:
     module.__dict__["authorize"] = function
     sys.modules[module.__name__] = module
     found = CustomLogin("custom_authorization:authorize", KEY, "sqlite:///users.db")
+    found.start()
     try:
         yield found
     finally:
@@ -220,7 +221,7 @@ async def test_threads_and_waiting_requests_are_bounded() -> None:
 @pytest.mark.parametrize("function", ["no_such_module:f", "json:no_such_function"])
 def test_a_function_that_cannot_be_imported_stops_the_start(function: str) -> None:
     with pytest.raises(SettingError, match="cannot be imported"):
-        CustomLogin(function, KEY, "sqlite:///users.db")
+        CustomLogin(function, KEY, "sqlite:///users.db").start()
 
 
 async def test_the_session_is_signed_with_the_key_of_the_server() -> None:
