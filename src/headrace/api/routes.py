@@ -16,6 +16,7 @@ from headrace.api.route import Partial, Raw, Route
 from headrace.api.server.assistant import handlers as assistant
 from headrace.api.server.info import handlers as info
 from headrace.api.server.workspaces import handlers as workspaces
+from headrace.api.traces import rules as traces_rules
 from headrace.api.traces.assessments import handlers as assessments
 from headrace.api.traces.assessments import reads as assessment_reads
 from headrace.api.traces.metrics import handlers as trace_metrics
@@ -48,6 +49,7 @@ from headrace.auth.rules import (
     logged_model,
     model,
     needs,
+    required,
     run,
     scoped,
     trace,
@@ -74,7 +76,7 @@ EXPERIMENT_WITH_CONTENTS = needs(
     every("scorer", "delete", "experiment", "experiment_id"),
     every("scorer_version", "delete", "experiment", "experiment_id"),
 )
-TRACES_OF_EXPERIMENTS = needs(every("trace", "read", "experiment", "experiment_ids[]"))
+TRACES_OF_EXPERIMENTS = traces_rules.ReadsTraces()
 
 
 # The files of a version, as stock judges them: grants for prompts do not give access to them.
@@ -115,6 +117,7 @@ EXPERIMENT_IN_HEADER = Need(
     "experiment_id",
     missing="Missing required header: X-Mlflow-Experiment-Id",
 )
+TRACES = needs(required(trace("read", "trace_ids[]")))
 TRACE_DELETION = needs(
     experiment("read"),
     every("trace", "delete", "experiment", "experiment_id"),
@@ -208,14 +211,13 @@ ROUTES: tuple[Route, ...] = (
         needs(logged_model("delete"))),
     # traces
     Route("GET", "/api/3.0/mlflow/traces/get", whole_traces.get, needs(trace("read"))),
-    Route("GET", "/api/3.0/mlflow/traces/batchGet", whole_traces.batch_get, needs(trace("read", "trace_ids[]"))),
-    Route("POST", "/api/3.0/mlflow/traces/batchGetInfos", trace_reads.batch_get_infos,
-        needs(trace("read", "trace_ids[]"))),
+    Route("GET", "/api/3.0/mlflow/traces/batchGet", whole_traces.batch_get, TRACES),
+    Route("POST", "/api/3.0/mlflow/traces/batchGetInfos", trace_reads.batch_get_infos, TRACES),
     Route("POST", "/api/3.0/mlflow/traces/search", trace_searches.search_traces,
-        needs(every("trace", "read", "experiment", "locations[].mlflow_experiment.experiment_id"))),
+        traces_rules.ReadsTraces("locations[].mlflow_experiment.experiment_id")),
     Route("GET", "/api/2.0/mlflow/traces", trace_searches.search_traces_v2, TRACES_OF_EXPERIMENTS),
     Route("POST", "/api/3.0/mlflow/traces/calculate-filter-correlation", trace_searches.correlate_filters,
-        TRACES_OF_EXPERIMENTS),
+        traces_rules.ReadsTraces("experiment_ids[]", "filter_string1", "filter_string2", "base_filter")),
     Route("POST", "/api/3.0/mlflow/traces/metrics", trace_metrics.query_metrics, TRACES_OF_EXPERIMENTS),
     Route("GET", "/api/3.0/mlflow/traces/{trace_id}", trace_reads.get_info, needs(trace("read"))),
     Route("GET", "/api/2.0/mlflow/traces/{request_id}/info", trace_reads.get_info_v2, needs(trace("read"))),
@@ -226,7 +228,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id}", assessment_reads.get,
         needs(trace("read"), assessment("read"))),
     Route("POST", "/api/3.0/mlflow/traces", traces.start,
-        needs(experiment("update", TRACE_EXPERIMENT), undenied("trace"), undenied("assessment"))),
+        needs(required(experiment("update", TRACE_EXPERIMENT)), undenied("trace"),
+              Need("assessment", "undenied", when=traces_rules.has_assessments))),
     Raw("POST", "/v1/traces", ingest.export, needs(EXPERIMENT_IN_HEADER, undenied("trace")),
         header_fields=(("x-mlflow-experiment-id", "experiment_id"),)),
     Route("POST", "/api/2.0/mlflow/traces", traces.start_v2, needs(experiment("update"), undenied("trace"))),
@@ -236,21 +239,21 @@ ROUTES: tuple[Route, ...] = (
     Route("PATCH", "/api/2.0/mlflow/traces/{request_id}/tags", traces.set_tag_v2, needs(trace("update"))),
     Route("DELETE", "/api/2.0/mlflow/traces/{request_id}/tags", traces.delete_tag_v2, needs(trace("update"))),
     Route("POST", "/api/2.0/mlflow/traces/link-to-run", traces.link_to_run,
-        needs(run("update", "run_id"), trace("read", "trace_ids[]"))),
+        needs(run("update", "run_id"), required(trace("read", "trace_ids[]")))),
     Route("POST", "/api/2.0/mlflow/traces/link-prompts", traces.link_prompts, needs(trace("update"))),
     Route("POST", "/api/2.0/mlflow/traces/delete-traces", traces.delete, TRACE_DELETION),
     Route("POST", "/api/3.0/mlflow/traces/delete-traces", traces.delete, TRACE_DELETION),
     Route("POST", "/api/3.0/mlflow/traces/{trace_id}/assessments", assessments.create,
-        needs(trace("read"), undenied("assessment"), trace("update"))),
+        needs(trace("read"), undenied("assessment"), traces_rules.ADDS_TO_TRACE)),
     Route("PATCH", "/api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id}", assessments.update,
         needs(trace("read"), assessment("update"))),
     Route("DELETE", "/api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id}", assessments.delete,
         needs(trace("read"), assessment("delete", "update"))),
     # evaluation datasets
     Route("GET", "/api/3.0/mlflow/datasets/search", evaluation_datasets.search_datasets,
-        needs(experiment("read", "experiment_ids[]"))),
+        needs(required(experiment("read", "experiment_ids[]")))),
     Route("POST", "/api/3.0/mlflow/datasets/search", evaluation_datasets.search_datasets,
-        needs(experiment("read", "experiment_ids[]"))),
+        needs(required(experiment("read", "experiment_ids[]")))),
     # registered models
     Route("POST", "/api/2.0/mlflow/registered-models/create", registered_models.create,
         needs(create("registered_model"), undenied_name("prompt", models_rules.creates_prompt),

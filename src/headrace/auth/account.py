@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from headrace.auth.account_sql import Account, Patterns, Question, accounts, patterns
-from headrace.auth.decide import WILDCARD, WORKSPACE
+from headrace.auth.decide import WILDCARD, WORKSPACE, chains
 from headrace.commit.reads import GatheredReads
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _keys(requirements: tuple[Requirement, ...]) -> frozenset[tuple[str, str]]:
     """The type and pattern of each grant that may meet the requirements."""
     keys = set(ALWAYS)
     for requirement in requirements:
-        for resource_type, id_, _ in requirement:
+        for resource_type, id_, _ in chain.from_iterable(chains(requirement)):
             keys.add((resource_type, WILDCARD))
             if _storable(id_):
                 keys.add((resource_type, id_))
@@ -71,7 +72,8 @@ def _keys(requirements: tuple[Requirement, ...]) -> frozenset[tuple[str, str]]:
 
 
 def _is_short(requirement: Requirement) -> bool:
-    return all(len(step.id) <= LONGEST_KEPT_ID for step in requirement)
+    steps = chain.from_iterable(chains(requirement))
+    return all(len(step.id) <= LONGEST_KEPT_ID for step in steps)
 
 
 def _storable(text: str) -> bool:

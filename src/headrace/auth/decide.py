@@ -65,7 +65,16 @@ class Step(NamedTuple):
 
 # The first step whose key has a grant decides; if none has, the default level must allow the action
 # of the last one.
-Requirement = tuple[Step, ...]
+Chain = tuple[Step, ...]
+
+
+class Either(NamedTuple):
+    """Chains of steps of which one must be met."""
+
+    chains: tuple[Chain, ...]
+
+
+Requirement = Chain | Either
 
 
 def level_of(permission: str) -> Level:
@@ -110,13 +119,22 @@ def allows(level: Level, action: Action, default: Level) -> bool:
     return level >= _LOWEST[action]
 
 
+def chains(requirement: Requirement) -> tuple[Chain, ...]:
+    """The chains of steps of which one must be met."""
+    return requirement.chains if isinstance(requirement, Either) else (requirement,)
+
+
 def meets(requirement: Requirement, found: Mapping[tuple[str, str], Level], default: Level) -> bool:
     """Whether grants (`levels`) meet a requirement."""
-    for resource_type, id_, action in requirement:
+    return any(_meets(chain, found, default) for chain in chains(requirement))
+
+
+def _meets(chain: Chain, found: Mapping[tuple[str, str], Level], default: Level) -> bool:
+    for resource_type, id_, action in chain:
         level = level_at(found, resource_type, id_)
         if level is not None:
             return allows(level, action, default)
-    return allows(default, requirement[-1].action, default)
+    return allows(default, chain[-1].action, default)
 
 
 def readable(

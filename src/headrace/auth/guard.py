@@ -13,6 +13,7 @@ from headrace.auth.decide import (
     WILDCARD,
     WORKSPACE,
     Level,
+    chains,
     is_workspace_admin,
     level_at,
     levels,
@@ -176,7 +177,7 @@ class UserAccess(KeepsGrants):
     def meets(self, requirement: Requirement) -> bool:
         """Whether the grants that were read meet a requirement."""
         default = self._authority.default
-        if self.is_workspace_admin and requirement[0].resource_type != DEFAULT:
+        if self.is_workspace_admin and chains(requirement)[0][0].resource_type != DEFAULT:
             return True
         return meets(requirement, self._levels, default)
 

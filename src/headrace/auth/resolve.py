@@ -11,7 +11,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from headrace.auth.authority import Denied
-from headrace.auth.decide import WILDCARD, Step
+from headrace.auth.decide import WILDCARD, Either, Step
 from headrace.auth.owners_sql import Owners, Wanted, find
 from headrace.contract.errors import ApiError, not_found, run_not_found
 from headrace.storage import paths
@@ -148,11 +148,9 @@ def _of_experiment(experiment_id: str, demand: Demand) -> Requirement:
 
 
 def _part_of(experiment_id: str, demand: Demand) -> Requirement:
-    instead = demand.instead_action or demand.action
-    return (
-        Step(demand.resource, WILDCARD, demand.action),
-        Step("experiment", experiment_id, instead),
-    )
+    own = Step(demand.resource, WILDCARD, demand.action)
+    instead = Step("experiment", experiment_id, demand.instead_action or demand.action)
+    return Either(((own,), (instead,))) if demand.either else (own, instead)
 
 
 def _experiment_of(demand: Demand, id_: str, owners: Owners) -> str:

@@ -11,10 +11,12 @@ the type, the grant for the experiment or registered model decides.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
+from headrace.auth.authority import Denied
 from headrace.contract.errors import invalid
 
 if TYPE_CHECKING:
@@ -77,8 +79,9 @@ class Need:
 
     `ids` may also be a function of the request. A request without ids has no condition, unless
     `default` is its id or `missing` is the message of its error. `when` tells from a request
-    whether the condition applies. `tells_unknown`: an id that does not exist is a 404 instead of a
-    403.
+    whether the condition applies. `required`: a request without ids is a 403. `tells_unknown`: an
+    id that does not exist is a 404 instead of a 403. `either`: the grants for `resource` or those
+    for `instead` must allow it, whichever there are.
     """
 
     resource: Resource
@@ -91,9 +94,14 @@ class Need:
     default: str | None = None
     missing: str | None = None
     tells_unknown: bool = False
+    required: bool = False
+    either: bool = False
 
     def demands(self, *sources: Any) -> Iterator[Demand]:
-        """Yield the conditions of one request. Raises INVALID_PARAMETER_VALUE (`missing`)."""
+        """Yield the conditions of one request.
+
+        Raises INVALID_PARAMETER_VALUE (`missing`) and `Denied` (`required`).
+        """
         if self.when is not None and not self.when(sources[0]):
             return
         if self.ids is None:
@@ -103,6 +111,8 @@ class Need:
         found = list(ids)
         if not found and self.missing is not None:
             raise invalid(self.missing)
+        if not found and self.required:
+            raise Denied
         if not found and self.default is not None:
             found = [self.default]
         yield from map(self.demand, found)
@@ -117,6 +127,7 @@ class Need:
             self.instead_action,
             self.named or self.resource,
             self.tells_unknown,
+            self.either,
         )
 
 
@@ -130,6 +141,7 @@ class Demand(NamedTuple):
     instead_action: Action | None
     named: Named
     tells_unknown: bool = False
+    either: bool = False
 
 
 class Rule:
@@ -320,6 +332,11 @@ def artifact(action: Action, ids: str | Callable[[Any], Iterable[str]] = "artifa
 def every(resource: Resource, action: Action, instead: Resource, ids: str) -> Need:
     """Require the action on the whole type, or else on the resources `ids` of type `instead`."""
     return Need(resource, action, ids, instead, named=instead)
+
+
+def required(need: Need) -> Need:
+    """The condition, for requests that must have an id."""
+    return replace(need, required=True)
 
 
 def undenied(resource: Resource, when: Callable[[Any], bool] | None = None) -> Need:

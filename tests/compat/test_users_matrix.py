@@ -1,0 +1,181 @@
+"""Every native route gives every kind of caller what stock MLflow with users gives: 401, 403, or an answer."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.compat.users_matrix import CALLERS, PARTS, Row, compared, row_of, rows, variants
+from tests.fix_auth import credentials, headrace_with_users, password_of, stock_with_users
+from tests.wire import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.wire import Answer
+
+JSON = {"Content-Type": "application/json"}
+API = "/api/2.0/mlflow/"
+USERS = ("nobody", "denied", "reader", "user", "editor", "subdenied", "manager", "chief")
+LEVELS = {
+    "reader": "READ", "user": "USE", "editor": "EDIT", "manager": "MANAGE", "subdenied": "MANAGE",
+    "denied": "DENY",
+}  # fmt: skip
+NAMES = {"run": "r", "logged_model": "m", "trace": "t"}
+
+
+def headers_of(caller: str) -> dict[str, str]:
+    """The credentials of a caller."""
+    if caller == "anonymous":
+        return {}
+    if caller == "wrong-password":
+        return credentials("reader", "not the password")
+    return credentials(caller)
+
+
+class Stock:
+    """Prepares the databases through stock's own API."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+
+    def ask(self, path: str, body: Any, method: str = "POST") -> Any:
+        """The answer to an admin's request, which must succeed."""
+        answer = self.wire.ask(method, path, json.dumps(body).encode(), JSON | credentials("admin"))
+        assert answer.status == 200, f"{path}: {answer}"
+        return answer.json()
+
+    def prepare(self) -> dict[str, str]:
+        """Users, roles and grants; experiments, runs and models. Returns the ids that are random."""
+        for user in USERS:
+            self.ask(API + "users/create", {"username": user, "password": password_of(user)})
+        for name in "AB":
+            self.ask(API + "experiments/create", {"name": name})
+        run = self.ask(API + "runs/create", {"experiment_id": "1"})["run"]["info"]["run_id"]
+        model = self.ask(API + "logged-models", {"experiment_id": "1", "name": "lm"})
+        trace = self.ask(API + "traces", {"experiment_id": "1", "timestamp_ms": 1})
+        self.ask(API + "registered-models/create", {"name": "ma"})
+        tags = [{"key": "mlflow.prompt.is_prompt", "value": "true"}]
+        self.ask(API + "registered-models/create", {"name": "pa", "tags": tags})
+        for name, given in (("ma", {}), ("pa", {"tags": tags, "source": "dummy-source"})):
+            body = {"name": name, "source": "s3://bucket/x", **given}
+            self.ask(API + "model-versions/create", body)
+            alias = {"name": name, "alias": "best", "version": "1"}
+            self.ask(API + "registered-models/alias", alias)
+        for user, level in LEVELS.items():
+            for kind, id_ in (("experiment", "1"), ("registered_model", "ma"), ("prompt", "pa")):
+                body = {"username": user, "resource_type": kind, "resource_id": id_}
+                grant = "/api/3.0/mlflow/users/permissions/grant"
+                # Only prompts of `editor` and stronger, so that grants on models show no effect.
+                if kind != "prompt" or level in ("EDIT", "MANAGE"):
+                    self.ask(grant, body | {"permission": level})
+        self.role("subdenied", [(part, "DENY") for part in PARTS])
+        self.role("chief", [("workspace", "MANAGE"), ("run", "DENY")])
+        return {
+            "run": run,
+            "logged_model": model["model"]["info"]["model_id"],
+            "trace": trace["trace_info"]["request_id"],
+        }
+
+    def role(self, user: str, grants: list[tuple[str, str]]) -> None:
+        """Give a user a role with grants on whole types."""
+        roles = "/api/3.0/mlflow/roles/"
+        role = self.ask(roles + "create", {"name": f"of {user}", "workspace": "default"})["role"]
+        for kind, level in grants:
+            grant = {"resource_type": kind, "resource_pattern": "*", "permission": level}
+            self.ask(roles + "permissions/add", {"role_id": role["id"], **grant})
+        self.ask(roles + "assign", {"role_id": role["id"], "username": user})
+
+
+class Sides:
+    """Both servers, with equal databases."""
+
+    def __init__(self, stock: Wire, ours: Wire, made: dict[str, str]) -> None:
+        self.stock = stock
+        self.ours = ours
+        self.made = made
+
+
+@pytest.fixture(scope="module")
+def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sides]:
+    """Stock with users, and headrace on copies of its databases and artifacts."""
+    theirs, ours = tmp_path_factory.mktemp("stock"), tmp_path_factory.mktemp("ours")
+    with ExitStack() as stack:
+        with (
+            stock_with_users(uri(theirs), theirs, uri(theirs, "auth"), **QUICK) as server,
+            Wire(server.url) as wire,
+        ):
+            made = Stock(wire).prepare()
+        for name in ("mlflow", "auth"):
+            shutil.copy(theirs / f"{name}.db", ours / f"{name}.db")
+        stock = stack.enter_context(
+            stock_with_users(uri(theirs), theirs, uri(theirs, "auth"), **QUICK)
+        )
+        subject = stack.enter_context(
+            headrace_with_users(uri(ours), ours, uri(ours, "auth"), **QUICK)
+        )
+        yield Sides(
+            stack.enter_context(Wire(stock.url)), stack.enter_context(Wire(subject.url)), made
+        )
+
+
+QUICK: Any = {"default_permission": "NO_PERMISSIONS", "cache_s": 3600}
+
+
+def uri(directory: Path, name: str = "mlflow") -> str:
+    """A database file in the directory."""
+    return f"sqlite:///{directory}/{name}.db"
+
+
+# Where headrace differs from stock on purpose.
+DIFFERENT: dict[tuple[str, str], str] = {
+    ("POST", "/api/2.0/mlflow/runs/outputs"): "an output that is logged again is an error in stock",
+    ("GET", "/api/3.0/mlflow/traces/batchGet"): "stock fails on a trace without spans",
+    ("GET", "/model-versions/get-artifact"): "other errors for a bucket that cannot be reached",
+}
+# Stock's rule is keyed by the template of the path, so it refuses everyone but admins.
+ANYONE_HERE = {("GET", "/api/3.0/mlflow/workspaces/{workspace_name}")}
+
+
+def verdict(row: Row, answer: Answer) -> str:
+    """401 and 403 with their texts and types, or the status of any other answer."""
+    if answer.status in (401, 403):
+        return f"{answer.status} {answer.headers.get('content-type')} {answer.body!r}"
+    return "other" if (row.method, row.path) in DIFFERENT else str(answer.status)
+
+
+@pytest.mark.compat
+@pytest.mark.timeout(1200)
+def test_every_caller_gets_the_verdict_of_stock(sides: Sides) -> None:
+    unlike = []
+    asked = 0
+    for row in rows(sides.made):
+        for caller in CALLERS:
+            sent = row.headers | headers_of(caller)
+            stock = sides.stock.ask(row.method, row.target, row.body, sent)
+            ours = sides.ours.ask(row.method, row.target, row.body, sent)
+            asked += 1
+            differ = verdict(row, stock) != verdict(row, ours)
+            if differ and (row.method, row.path) not in ANYONE_HERE:
+                unlike.append(f"{caller}: {row}\n   stock {stock}\n   ours  {ours}")
+            undo(row, sides, stock, ours)
+    assert not unlike, f"{len(unlike)} of {asked}\n" + "\n".join(unlike)
+
+
+def undo(row: Row, sides: Sides, *answers: Answer) -> None:
+    """Make the resource as it was."""
+    if row.undo is not None and any(answer.status == 200 for answer in answers):
+        path, body = row.undo
+        for wire in (sides.stock, sides.ours):
+            wire.ask("POST", path, json.dumps(body).encode(), JSON | credentials("admin"))
+
+
+def test_every_native_route_has_a_row() -> None:
+    """A new route needs values for its fields in tests/compat/users_matrix.py."""
+    values = next(variants(NAMES))
+    for route in compared():
+        assert row_of(route, values), route.path
