@@ -74,6 +74,23 @@ def release(uri: str | None) -> None:
     print_or_explain(lambda: journal.release_file(uri or default_uri()))
 
 
+@db.command()
+@DATABASE
+@click.option("--text", is_flag=True, help="Also index the text of spans (PostgreSQL, large).")
+@click.option("--drop", is_flag=True, help="Remove the indexes.")
+def index(uri: str | None, text: bool, drop: bool) -> None:
+    """Create indexes that speed up searches for traces by tag, metadata, run and span name.
+
+    MLflow ignores them. Servers may keep running; PostgreSQL's use them after a restart.
+    """
+    from headrace.db.upkeep import trace_indexes
+
+    found = uri or default_uri()
+    print_or_explain(
+        lambda: trace_indexes.drop(found) if drop else trace_indexes.create(found, text=text)
+    )
+
+
 @db.command(name="recompute-latest")
 @DATABASE
 def recompute_latest(uri: str | None) -> None:

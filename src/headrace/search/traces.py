@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 # A span may begin so long before its trace, by another clock.
 SPAN_TOLERANCE_MS: Final = 10_000
+PREFIX: Final = 250  # characters of the indexes in db/upkeep/trace_indexes.py
 _COLUMNS: Final = {
     "end_time_ms": "(t.timestamp_ms + coalesce(t.execution_time_ms, 0))",
     "client_request_id": "t.client_request_id",
@@ -59,9 +60,11 @@ def traces_page(
     page_token: str | None,
     dialect: Dialect,
     columns: Sequence[str],
+    prefixed: frozenset[str] = frozenset(),
 ) -> Page:
     """The page of traces that a search requests, as one statement that returns `columns` of them.
 
+    `prefixed`: the tables with an index of the first PREFIX characters of values or names.
     Errors, in MLflow's order: order_by, the filter's form and operators, the page token;
     INVALID_PARAMETER_VALUE but for duplicate sort fields.
     """
@@ -72,7 +75,7 @@ def traces_page(
     parameters = Parameters(dialect)
     experiments = storable(experiment_ids)
     where = [parameters.is_in("t.experiment_id", experiments, array="bigint")]
-    where += _Conditions(parameters, experiments).all(conditions)
+    where += _Conditions(parameters, experiments, prefixed).all(conditions)
     joins, order = _order(keys, parameters)
     text = (
         f"SELECT {', '.join(f't.{column}' for column in columns)} FROM trace_info t{joins}"
@@ -122,9 +125,15 @@ def correlation_counts(
 class _Conditions:
     """Compiles conditions on a row `t` of trace_info."""
 
-    def __init__(self, parameters: Parameters, experiments: Sequence[int]) -> None:
+    def __init__(
+        self,
+        parameters: Parameters,
+        experiments: Sequence[int],
+        prefixed: frozenset[str] = frozenset(),
+    ) -> None:
         self._parameters = parameters
         self._experiments = experiments
+        self._prefixed = prefixed
 
     def all(self, conditions: Sequence[Condition]) -> list[str]:
         """The SQL of all conditions; those on spans must hold for one span."""
@@ -177,6 +186,13 @@ class _Conditions:
             return f"{column} ~ {self._parameters.add(value)}"
         return self._parameters.compares(column, operator, value)
 
+    def _prefix(self, table: str, column: str, operator: str, value: Value) -> str:
+        """As `_compares`, by an index of the first characters if the table has one."""
+        is_short = isinstance(value, str) and len(value) < PREFIX
+        if table in self._prefixed and operator == "=" and is_short:
+            column = f"substr({column}, 1, {PREFIX})"
+        return self._compares(column, operator, value)
+
     def _nullable(self, column: str, condition: Condition) -> str:
         if condition.value is None:
             return f"{column} {condition.operator}"
@@ -185,11 +201,12 @@ class _Conditions:
     def _row(self, condition: Condition) -> str:
         """A condition on the row of a tag or of metadata."""
         key = self._parameters.add(condition.key)
-        rows = f"{_TABLES[condition.entity]} x WHERE x.request_id = t.request_id AND x.key = {key}"
+        table = _TABLES[condition.entity]
+        rows = f"{table} x WHERE x.request_id = t.request_id AND x.key = {key}"
         if condition.operator == "IS NULL":
             return f"NOT {self._parameters.exists(rows)}"
         if condition.value is not None:
-            rows += f" AND {self._compares('x.value', condition.operator, condition.value)}"
+            rows += f" AND {self._prefix(table, 'x.value', condition.operator, condition.value)}"
         return self._parameters.exists(rows)
 
     def _several_columns(self, condition: Condition) -> str:
@@ -202,11 +219,12 @@ class _Conditions:
 
     def _run(self, value: Value) -> str:
         run = self._parameters.add(value)
+        named = self._prefix("trace_request_metadata", "x.value", "=", value)
         return (
             "(EXISTS (SELECT 1 FROM entity_associations e WHERE e.source_id = t.request_id"
             f" AND e.source_type = 'trace' AND e.destination_type = 'run' AND e.destination_id = {run})"
             " OR EXISTS (SELECT 1 FROM trace_request_metadata x WHERE x.request_id = t.request_id"
-            f" AND x.key = '{RUN}' AND x.value = {run}))"
+            f" AND x.key = '{RUN}' AND {named}))"
         )
 
     def _linked(self, kind: str, value: Value) -> str:
@@ -269,7 +287,8 @@ class _Conditions:
     def _span(self, condition: Condition) -> str:
         key, operator, value = condition.key, condition.operator, condition.value
         if not key.startswith("attributes."):
-            return self._compares(f"s.{key}", operator, value)
+            compares = self._prefix("spans", "s.name", operator, value) if key == "name" else None
+            return compares or self._compares(f"s.{key}", operator, value)
         name = key.removeprefix("attributes.")
         name = name[1:-1] if len(name) > 1 and name[0] == name[-1] == "`" else name
         if operator == "RLIKE":

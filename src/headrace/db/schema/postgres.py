@@ -28,14 +28,17 @@ if TYPE_CHECKING:
 # "headrace": the process that creates the tables holds it.
 CREATION_LOCK: Final = 0x6865_6164_7261_6365
 
-# Relations that an unqualified name finds, without those of extensions (PostGIS has a table).
-_COLUMNS: Final = """
+# Relations that an unqualified name finds, without those of extensions (PostGIS has a table), and
+# headrace's own indexes (db/upkeep/trace_indexes.py).
+_COLUMNS: Final = r"""
     SELECT c.relname, a.attname,
            a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = ''
     FROM pg_catalog.pg_class AS c
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND pg_catalog.pg_table_is_visible(c.oid)
+    WHERE (c.relkind IN ('r', 'p', 'v', 'm', 'f') OR c.relkind = 'i' AND c.relname LIKE 'headrace\_%'
+        AND EXISTS (SELECT FROM pg_catalog.pg_index AS x WHERE x.indexrelid = c.oid AND x.indisvalid))
+      AND pg_catalog.pg_table_is_visible(c.oid)
       AND n.nspname NOT IN ('pg_catalog', 'information_schema')
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS d
                       WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid

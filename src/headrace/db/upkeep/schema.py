@@ -99,7 +99,7 @@ def init(uri: str, default_location: str = PROXIED_EXPERIMENT_0) -> SchemaReport
     async def prepare(connection: Any) -> Facts:  # asyncpg has no types
         return await postgres.prepare(connection, target.shown, default_location)
 
-    return _report(target, _on_server(target, prepare))
+    return _report(target, on_server(target, prepare))
 
 
 def upgrade(uri: str) -> SchemaReport:
@@ -152,7 +152,7 @@ def _inspect(target: Target) -> Facts | None:
     async def inspect(connection: Any) -> Facts | None:  # asyncpg has no types
         return await postgres.inspect(connection, target.shown)
 
-    return _on_server(target, inspect)
+    return on_server(target, inspect)
 
 
 def _read_revisions(target: Target) -> tuple[list[str], Columns]:
@@ -161,7 +161,7 @@ def _read_revisions(target: Target) -> tuple[list[str], Columns]:
             return sqlite.read_tables(connection)
     from headrace.db.schema import postgres
 
-    return _on_server(target, postgres.read_tables)
+    return on_server(target, postgres.read_tables)
 
 
 @contextmanager
@@ -194,7 +194,7 @@ def _file(target: Target, *, create: bool) -> Iterator[sqlite3.Connection]:
         raise UnusableDatabase(f"{target.shown}: {error}") from error
 
 
-def _on_server(target: Target, use: Callable[[Any], Awaitable[T]]) -> T:
+def on_server(target: Target, use: Callable[[Any], Awaitable[T]]) -> T:
     """Run `use(connection)` on a new connection and explain errors of the driver."""
     from headrace.db.postgres.connection import first_connection
     from headrace.db.schema.postgres import explained

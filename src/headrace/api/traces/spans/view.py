@@ -110,8 +110,8 @@ def _stored_id(text: str | None, size: int) -> str:
 
 
 def span(content: str) -> Json:
-    """Return a stored span in OpenTelemetry's JSON. Raises ValueError for content that is not JSON."""
-    stored = json_object(content)
+    """Return a stored span in OpenTelemetry's JSON."""
+    stored = _json_object(content)
     shown: Json = {
         "trace_id": _stored_id(stored.get("trace_id"), 16),
         "span_id": _stored_id(stored.get("span_id"), 8),
@@ -119,7 +119,7 @@ def span(content: str) -> Json:
     if stored.get("parent_span_id"):
         shown["parent_span_id"] = _stored_id(stored["parent_span_id"], 8)
     if stored.get("name"):
-        shown["name"] = stored["name"]
+        shown["name"] = str(stored["name"])
     if stored.get("kind") and stored["kind"] != "SPAN_KIND_UNSPECIFIED":
         shown["kind"] = stored["kind"]
     for field in ("start_time_unix_nano", "end_time_unix_nano"):
@@ -150,13 +150,16 @@ def _status(stored: Json) -> Json:
     return shown
 
 
-def json_object(content: str) -> Json:
-    """Decode the content of a span. Raises ValueError."""
+def _json_object(content: str) -> Json:
+    """Decode the content of a span; one that is not a JSON object is shown as an empty span."""
     try:
-        found: Json = _decode(content)
+        found = _decode(content)
     except msgspec.DecodeError:
-        found = json.loads(content)
-    return found
+        try:
+            found = json.loads(content)  # accepts NaN
+        except (ValueError, RecursionError):
+            found = None
+    return found if isinstance(found, dict) else {}
 
 
 def spans_json(contents: Iterable[str]) -> bytes:

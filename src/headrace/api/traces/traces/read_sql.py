@@ -34,6 +34,11 @@ COST: Final = "mlflow.trace.cost"
 SPANS_LOCATION: Final = "mlflow.trace.spansLocation"  # tag
 ARTIFACT_LOCATION: Final = "mlflow.artifactLocation"  # tag
 SIZE_STATS: Final = "mlflow.trace.sizeStats"  # metadata
+_INDEXES: Final = {
+    "trace_tags": "headrace_trace_tags",
+    "trace_request_metadata": "headrace_trace_metadata",
+    "spans": "headrace_span_names",
+}
 # Rows with these keys have been replaced by columns; older rows are not shown.
 _PROMOTED: Final = f"('{SESSION}', '{USAGE}', '{COST}')"
 TOKEN_COLUMNS: Final = (
@@ -177,6 +182,11 @@ def check_served(schema: Schema) -> None:
     """Leave the request to stock MLflow if the database is older than MLflow 3.17."""
     if not schema.has("trace_info", "trace_name"):
         raise NotNative
+
+
+def prefixed(schema: Schema) -> frozenset[str]:
+    """Return the tables that have an optional index of the first characters of their values."""
+    return frozenset(table for table, index in _INDEXES.items() if schema.has(index))
 
 
 async def _rows(

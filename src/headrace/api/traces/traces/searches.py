@@ -36,7 +36,7 @@ async def search_traces(req: SearchTraces, ctx: Context) -> Encoded | Chunks:
     """
     places = [place.mlflow_experiment for place in req.locations]
     ids = [place.experiment_id or "" for place in places if place is not None]
-    page_of = _page_of(req, ids, ctx.db.dialect)
+    page_of = _page_of(req, ids, ctx.db)
     read_sql.check_served(ctx.db.schema)
     if not ids:
         return Encoded(b"{}")
@@ -58,7 +58,7 @@ async def search_traces_v2(req: SearchTracesV2, ctx: Context) -> Chunks:
 
     As the search of MLflow 3, in the form that older clients read.
     """
-    page_of = _page_of(req, req.experiment_ids, ctx.db.dialect)
+    page_of = _page_of(req, req.experiment_ids, ctx.db)
     read_sql.check_served(ctx.db.schema)
     return await long_page(ctx.db, listing_v2(hidden(ctx.access)), page_of(columns=("request_id",)))
 
@@ -100,7 +100,7 @@ def _check_native(filter: str | None, dialect: Dialect) -> None:
 
 
 def _page_of(
-    req: SearchTraces | SearchTracesV2, experiments: Sequence[str], dialect: Dialect
+    req: SearchTraces | SearchTracesV2, experiments: Sequence[str], db: Database
 ) -> partial[search.Page]:
     """Return the function that makes the page with certain columns. Raises MLflow's errors."""
     if _limit(req) < 1:
@@ -116,10 +116,11 @@ def _page_of(
         order_by=req.order_by,
         max_results=_limit(req),
         page_token=req.page_token,
-        dialect=dialect,
+        dialect=db.dialect,
+        prefixed=read_sql.prefixed(db.schema),
     )
     page_of(columns=("request_id",))
-    _check_native(req.filter, dialect)
+    _check_native(req.filter, db.dialect)
     return page_of
 
 
