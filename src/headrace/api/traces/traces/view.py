@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
@@ -30,7 +30,7 @@ from headrace.api.traces.traces.types import (
 from headrace.contract.limits import MAX_SHOWN_METADATA, MAX_SHOWN_TRACE_TAG_VALUE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from headrace.api.traces.assessments.types import AssessmentOut
     from headrace.api.traces.traces.read_sql import Found, InfoRow
@@ -41,40 +41,52 @@ _COSTS: Final = slice(16, 19)
 _NO_ROWS: Final = (None, "{}", "{ }", TOO_MANY)
 
 
-def _known(names: Sequence[str], values: Sequence[float | None]) -> dict[str, float]:
-    pairs = zip(names, values, strict=True)
-    return {name: value for name, value in pairs if value is not None}
+def _columns(key: str, names: Sequence[str], values: Sequence[float | None]) -> str:
+    """Return the metadata that columns have replaced, as MLflow writes it: a member of a JSON object."""
+    known = [
+        f'"{name}": {value!r}'
+        for name, value in zip(names, values, strict=True)
+        if value is not None
+    ]
+    if not known:
+        return ""
+    text = f"{{{', '.join(known)}}}"[:MAX_SHOWN_METADATA]
+    return f'"{key}":"' + text.replace('"', '\\"') + '"'
 
 
-def promoted(row: InfoRow) -> dict[str, str]:
-    """Return the metadata that columns have replaced, as MLflow writes it."""
-    shown: dict[str, str] = {}
+def _promoted(row: InfoRow) -> list[str]:
+    """Return the metadata that columns have replaced, as members of a JSON object."""
+    members: list[str] = []
     if row[9] is not None:
-        shown[SESSION] = row[9]
-    for key, known in (
-        (USAGE, _known(TOKEN_COLUMNS, cast("Sequence[float | None]", row[_TOKENS]))),
-        (COST, _known(COST_COLUMNS, cast("Sequence[float | None]", row[_COSTS]))),
-    ):
-        if known:
-            shown[key] = json.dumps(known)
-    return shown
+        members.append(f'"{SESSION}":{encode(row[9][:MAX_SHOWN_METADATA]).decode()}')
+    for key, names, place in ((USAGE, TOKEN_COLUMNS, _TOKENS), (COST, COST_COLUMNS, _COSTS)):
+        member = _columns(key, names, cast("Sequence[float | None]", row[place]))
+        if member:
+            members.append(member)
+    return members
 
 
-def with_pairs(text: str | None, pairs: Mapping[str, str], most: int) -> msgspec.Raw | None:
-    """Return a JSON object with further texts, each cut to `most` characters; None if it is empty."""
-    if not pairs:
-        return None if text in _NO_ROWS else msgspec.Raw(text)
-    added = encode({key: value[:most] for key, value in pairs.items()}).decode()
+def with_members(text: str | None, members: Sequence[str]) -> msgspec.Raw | None:
+    """Return a JSON object with further members; None if it is empty."""
     if text is None or text in _NO_ROWS:
-        return msgspec.Raw(added)
-    return msgspec.Raw(f"{text.rstrip().removesuffix('}')},{added[1:]}")
+        return msgspec.Raw(f"{{{','.join(members)}}}") if members else None
+    if not members:
+        return msgspec.Raw(text)
+    return msgspec.Raw(f"{text.rstrip().removesuffix('}')},{','.join(members)}}}")
 
 
+@lru_cache(maxsize=256)
 def _location(experiment_id: int) -> TraceLocation:
     return TraceLocation(
         type=LocationType.MLFLOW_EXPERIMENT,
         mlflow_experiment=ExperimentLocation(experiment_id=str(experiment_id)),
     )
+
+
+def _name(name: str | None) -> Sequence[str]:
+    if name is None:
+        return ()
+    return (f'"{NAME}":{encode(name[:MAX_SHOWN_TRACE_TAG_VALUE]).decode()}',)
 
 
 def _shown(metadata: msgspec.Raw | None, hidden: Hidden) -> msgspec.Raw | None:
@@ -97,9 +109,9 @@ def info(row: InfoRow, assessments: list[AssessmentOut], hidden: Hidden) -> Trac
         request_time=timestamp(row[2]),
         execution_duration=None if lasted is None else duration(lasted),
         state=row[4],
-        trace_metadata=_shown(with_pairs(row[20], promoted(row), MAX_SHOWN_METADATA), hidden),
+        trace_metadata=_shown(with_members(row[20], _promoted(row)), hidden),
         assessments=assessments,
-        tags=with_pairs(row[19], {} if name is None else {NAME: name}, MAX_SHOWN_TRACE_TAG_VALUE),
+        tags=with_members(row[19], _name(name)),
         request_preview=row[6],
         response_preview=row[7],
     )
