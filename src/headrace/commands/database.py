@@ -76,12 +76,14 @@ def release(uri: str | None) -> None:
 
 @db.command()
 @DATABASE
-@click.option("--text", is_flag=True, help="Also index the text of spans (PostgreSQL, large).")
+@click.option(
+    "--text", is_flag=True, help="Also index the text of spans: large; needs the extension pg_trgm."
+)
 @click.option("--drop", is_flag=True, help="Remove the indexes.")
 def index(uri: str | None, text: bool, drop: bool) -> None:
     """Create indexes that speed up searches for traces by tag, metadata, run and span name.
 
-    MLflow ignores them. Servers may keep running; PostgreSQL's use them after a restart.
+    PostgreSQL only. MLflow ignores them. Servers may keep running, and use them after a restart.
     """
     from headrace.db.upkeep import trace_indexes
 

@@ -1,17 +1,15 @@
-"""Indexes for searches of traces that MLflow's schema lacks: `headrace db index`.
+"""Indexes for searches of traces that MLflow's schema lacks: `headrace db index`. PostgreSQL only.
 
 They are optional. MLflow ignores them, and `drop` leaves MLflow's own schema. The values of tags and
-metadata may have 8,000 characters, more than a B-tree of PostgreSQL takes; there the index has the
-first 250, and searches for shorter values use it.
+metadata may have 8,000 characters, more than a B-tree takes; so the index has the first 250, and
+searches for shorter values use it. SQLite evaluates the conditions of a search trace by trace, in
+the order of the answer, and would not use such indexes.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from headrace.db.schema import sqlite
 from headrace.db.schema.facts import UnusableDatabase
 from headrace.db.upkeep import schema
 from headrace.db.uri import parse
@@ -21,12 +19,11 @@ if TYPE_CHECKING:
 
 
 class Index(NamedTuple):
-    """An index; the texts follow CREATE INDEX … ON."""
+    """An index; `text` follows CREATE INDEX … ON."""
 
     name: str
     use: str  # for people
-    postgres: str
-    sqlite: str | None  # None: this database has no such index
+    text: str
 
 
 VALUES: Final = (
@@ -34,28 +31,22 @@ VALUES: Final = (
         "headrace_trace_tags",
         "searches by the value of a tag",
         "trace_tags (key, substr(value, 1, 250), request_id)",
-        "trace_tags (key, value, request_id)",
     ),
     Index(
         "headrace_trace_metadata",
         "searches by the value of metadata, and by run",
         "trace_request_metadata (key, substr(value, 1, 250), request_id)",
-        "trace_request_metadata (key, value, request_id)",
     ),
     Index(
         "headrace_span_names",
         "searches by the name of a span",
         "spans (experiment_id, substr(name, 1, 250), trace_id)",
-        "spans (experiment_id, name, trace_id)",
     ),
 )
-TEXT: Final = (
-    Index(
-        "headrace_span_text",
-        "searches for text in spans",
-        "spans USING gin (content gin_trgm_ops)",
-        None,
-    ),
+TEXT: Final = Index(
+    "headrace_span_text",
+    "searches for text in spans",
+    "spans USING gin (content gin_trgm_ops)",
 )
 _IS_VALID: Final = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)"
 _EXTENSION: Final = "CREATE EXTENSION IF NOT EXISTS pg_trgm"
@@ -64,41 +55,27 @@ _EXTENSION: Final = "CREATE EXTENSION IF NOT EXISTS pg_trgm"
 def create(uri: str, *, text: bool = False) -> list[str]:
     """Create the indexes that do not exist; return lines for people. Servers may keep running.
 
-    `text`: also the index for text in spans, which only PostgreSQL has. Raises UriError,
+    `text`: also the index for text in spans, which needs the extension pg_trgm. Raises UriError,
     UnusableDatabase.
     """
-    target = _checked(uri)
-    wanted = (*VALUES, *TEXT) if text else VALUES
-    if target.dialect == "postgres":
-        return schema.on_server(target, lambda connection: _create(connection, wanted))
-    if text:
-        raise UnusableDatabase(f"{target.shown}: SQLite has no index for text in spans")
-    with closing(_open(target)) as connection:
-        for index in wanted:
-            _execute(
-                target, connection, f"CREATE INDEX IF NOT EXISTS {index.name} ON {index.sqlite}"
-            )
-        _execute(target, connection, "ANALYZE")
-    return _lines("has the index", wanted)
+    wanted = (*VALUES, TEXT) if text else VALUES
+    return schema.on_server(_checked(uri), lambda connection: _create(connection, wanted))
 
 
 def drop(uri: str) -> list[str]:
     """Remove all of these indexes; return lines for people. Raises UriError, UnusableDatabase."""
-    target = _checked(uri)
-    if target.dialect == "postgres":
-        return schema.on_server(target, _drop)
-    with closing(_open(target)) as connection:
-        for index in VALUES:
-            _execute(target, connection, f"DROP INDEX IF EXISTS {index.name}")
-    return _lines("no longer has the index", VALUES)
+    return schema.on_server(_checked(uri), _drop)
 
 
 def _checked(uri: str) -> Target:
-    """Raises UnusableDatabase for a database without the tables of MLflow 3.17."""
+    """Raises UnusableDatabase for SQLite, and for a database without the tables of MLflow 3.17."""
     target = parse(uri)
-    lost = {name.partition(".")[0] for name in schema.check(uri).missing}
-    if lost & {"trace_tags", "trace_request_metadata", "spans"} or not schema.check(uri).head:
-        raise UnusableDatabase(f"{target.shown} has no traces of MLflow 3.17 or later")
+    if target.dialect != "postgres":
+        raise UnusableDatabase(f"{target.shown}: these indexes are for PostgreSQL only")
+    report = schema.check(uri)
+    lost = {name.partition(".")[0] for name in report.missing}
+    if not report.head or lost & {"trace_tags", "trace_request_metadata", "trace_info", "spans"}:
+        raise UnusableDatabase(f"{target.shown} has no tables for traces of MLflow 3.17 or later")
     return target
 
 
@@ -107,32 +84,21 @@ def _lines(what: str, indexes: tuple[Index, ...]) -> list[str]:
     return [*found, "Restart the servers, so that they know it."]
 
 
-def _open(target: Target) -> sqlite3.Connection:
-    return sqlite3.connect(target.path, timeout=schema.BUSY_TIMEOUT_S, isolation_level=None)
-
-
-def _execute(target: Target, connection: sqlite3.Connection, statement: str) -> None:
-    try:
-        connection.execute(statement)
-    except sqlite3.Error as error:
-        raise sqlite.explained(error, target.shown) from error
-
-
 async def _create(connection: Any, wanted: tuple[Index, ...]) -> list[str]:
-    # CONCURRENTLY: writers need not wait. One that was interrupted left an index that is not valid.
-    if TEXT[0] in wanted:
+    if TEXT in wanted:
         await connection.execute(_EXTENSION)
     for index in wanted:
+        # CONCURRENTLY: writers need not wait. If it was interrupted, the index is there but not valid.
         if await connection.fetchval(_IS_VALID, index.name) is False:
             await connection.execute(f"DROP INDEX CONCURRENTLY {index.name}")
         await connection.execute(
-            f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {index.name} ON {index.postgres}"
+            f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {index.name} ON {index.text}"
         )
     await connection.execute("ANALYZE trace_tags, trace_request_metadata, spans")
     return _lines("has the index", wanted)
 
 
 async def _drop(connection: Any) -> list[str]:
-    for index in (*VALUES, *TEXT):
+    for index in (*VALUES, TEXT):
         await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index.name}")
-    return _lines("no longer has the index", (*VALUES, *TEXT))
+    return _lines("no longer has the index", (*VALUES, TEXT))
