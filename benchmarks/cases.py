@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from benchmarks import seeds
+from benchmarks import seeds, trace_seeds
 from benchmarks.seeds import Seed
 
 USERS: Final = 20
@@ -66,9 +66,12 @@ class Case:
     pool_segment: int | None = None
     quick: bool = False
     on: On = On.OPEN
+    needs_traces: bool = False
 
-    def runs_on(self, *, has_users: bool) -> bool:
-        """Whether a server with or without users is measured."""
+    def runs_on(self, *, has_users: bool, has_traces: bool) -> bool:
+        """Whether a server with or without users, with or without traces, is measured."""
+        if self.needs_traces and not has_traces:
+            return False
         return self.on in (On.BOTH, On.USERS if has_users else On.OPEN)
 
     def environment(self, *, warmup: bool, null: bool) -> dict[str, str]:
@@ -96,6 +99,12 @@ def _search(
     env = {"EXPERIMENT_ID": str(experiment), "FILTER": query} | ({"VARIED": "1"} if varied else {})
     script = "k6SearchRunsPerfScript.js"
     return Case(name, title, script, seeds=frozenset({seed}), env=env, quick=quick)
+
+
+def _search_traces(name: str, title: str, query: str, found: int = 100) -> Case:
+    env = {"EXPERIMENT_ID": str(trace_seeds.EXPERIMENT), "FILTER": query, "FOUND": str(found)}
+    script = "k6SearchTracesPerfScript.js"
+    return Case(name, title, script, seeds=frozenset({Seed.TRACES}), env=env, needs_traces=True)
 
 
 # Reads come first, because a fast server writes more rows, which would slow down its reads.
@@ -140,6 +149,35 @@ CASES: Final = (
         "k6MetricIntervalPerfScript.js",
         seeds=frozenset({Seed.LONG_HISTORY}),
         env={"RUN_ID": seeds.LONG_RUN},
+    ),
+    Case(
+        "get-trace",
+        "get a trace of 10 spans",
+        "k6GetTracePerfScript.js",
+        seeds=frozenset({Seed.TRACES}),
+        env={"TRACES": str(trace_seeds.TRACES), "SPANS": str(trace_seeds.SPANS_PER_TRACE)},
+        needs_traces=True,
+    ),
+    _search_traces("search-traces", "search the newest 100 of 10,000 traces", ""),
+    _search_traces(
+        "search-traces-tag", "search 100 traces by tag", f"tags.{trace_seeds.TAG} = 'prod'"
+    ),
+    _search_traces(
+        "search-traces-session",
+        "search the 10 traces of a session",
+        "metadata.`mlflow.trace.session` = 'session-77'",
+        trace_seeds.TRACES_PER_SESSION,
+    ),
+    _search_traces(
+        "search-traces-span", "search 100 traces by the name of a span", "span.name = 'step 3'"
+    ),
+    Case(
+        "trace-metrics",
+        "the eleven queries of an experiment's overview",
+        "k6TraceMetricsPerfScript.js",
+        seeds=frozenset({Seed.TRACES}),
+        env={"EXPERIMENT_ID": str(trace_seeds.EXPERIMENT), "START_MS": str(trace_seeds.START_MS)},
+        needs_traces=True,
     ),
     Case(
         "log-batch-10",

@@ -39,6 +39,12 @@ GOALS: Final = (
     *_goals("search-runs-1k search-runs-1k-few search-runs-100k search-runs-100k-few", 20, 3),
     *_goals("history-10k", 20, 3),
     Goal("log-batch-10", 20, 4, 0.7, "sqlite"),
+    Goal("get-trace", 15),
+    Goal("search-traces", 20),
+    Goal("search-traces-tag", 20),
+    Goal("search-traces-session", 20),
+    Goal("search-traces-span", 20),
+    Goal("trace-metrics", 5),
 )
 # Latency of each case above, as a share of the other server's.
 P99_OF_STOCK: Final = 1 / 10

@@ -142,7 +142,11 @@ def measure(
 
 def cases_on(server: Server, cases: list[Case]) -> list[Case]:
     """The cases that a server is measured with."""
-    return [case for case in cases if case.runs_on(has_users=server.has_users)]
+    return [
+        case
+        for case in cases
+        if case.runs_on(has_users=server.has_users, has_traces=server.has_traces)
+    ]
 
 
 class Benchmark:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from benchmarks import trace_seeds
+
 METRICS_PER_RUN: Final = 10
 PARAMS_PER_RUN: Final = 10
 # Values look random and are the same on every database.
@@ -50,6 +52,7 @@ class Seed(Enum):
     HISTORY = "a metric of 10,000 points"
     LONG_HISTORY = "a metric of 1,000,000 points"
     POOL = "empty runs"
+    TRACES = "10,000 traces of 10 spans"
 
 
 def run_id(run_set: str, index: int) -> str:
@@ -222,6 +225,9 @@ def statements(seeds: frozenset[Seed], d: Dialect) -> list[str]:
     if Seed.POOL in seeds:
         made.append(_experiment(d, str(POOL_EXPERIMENT), "'pool'"))
         made += _runs(d, POOL_SET, POOL_EXPERIMENT, POOL_RUNS)
+    if Seed.TRACES in seeds and not d.fasttrackml:
+        made.append(_experiment(d, str(trace_seeds.EXPERIMENT), "'traces'"))
+        made += trace_seeds.statements(d)
     return made
 
 

@@ -41,6 +41,7 @@ class Server:
     needs_database: bool = True
     health: str = "/health"
     has_users: bool = False
+    has_traces: bool = False
 
     def version(self) -> str:
         return self.peer.version() if self.peer else ""
@@ -81,7 +82,7 @@ def _null(uri: str, port: int, work: Path) -> list[str]:
 def headrace(source: Path = peers.ROOT, name: str = "headrace") -> Server:
     """Return headrace from a source tree."""
     environment = {"PYTHONPATH": os.fspath(source / "src")}
-    return Server(name, name, _headrace, environment)
+    return Server(name, name, _headrace, environment, has_traces=True)
 
 
 def _with_users(command: Command, *, remembers: bool = True) -> Command:
@@ -133,6 +134,7 @@ MLFLOW: Final = Server(
     _mlflow("mlflow", peers.MLFLOW),
     _mlflow_environment(peers.MLFLOW),
     peers.MLFLOW,
+    has_traces=True,
 )
 SERVERS: Final = (
     headrace(),

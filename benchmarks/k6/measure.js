@@ -11,6 +11,7 @@ if (!/^https?:\/\//.test(uri)) {
 }
 
 export const API = `${uri}/api/2.0/mlflow`;
+export const API3 = `${uri}/api/3.0/mlflow`;
 export const AJAX = `${uri}/ajax-api/2.0/mlflow`;
 // On a server with users, requests log in as the admin; as in MLflow's clients.
 const login = __ENV.MLFLOW_TRACKING_USERNAME

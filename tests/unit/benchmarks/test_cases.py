@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import sqlite3
@@ -9,12 +10,15 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from benchmarks import seeds
+from benchmarks import seeds, trace_seeds
 from benchmarks.answers import write_answers
 from benchmarks.cases import BY_NAME, CASES, Case, Target, Writes, chosen
 from benchmarks.load import SCRIPTS, complaint
 from benchmarks.probe import Rows, postgres_statement, tables_of
 from benchmarks.seeds import Dialect, Seed
+
+from headrace.db.open import open_database
+from headrace.settings.table import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -153,6 +157,33 @@ def test_the_seeded_history_is_as_long_as_its_case_expects(seeded: Path) -> None
     points = int(BY_NAME["history-10k"].env["POINTS"])
     assert _count(seeded, f"SELECT count(*) FROM metrics WHERE {where}") == points
     assert _count(seeded, f"SELECT step FROM latest_metrics WHERE {where}") == points - 1
+
+
+def test_the_seeded_traces_are_those_that_the_searches_expect(tmp_path: Path) -> None:
+    """On MLflow's own tables: all are of one experiment, every tenth has the tag."""
+    path = tmp_path / "traces.db"
+    prepare(path)
+    with closing(sqlite3.connect(path)) as connection:
+        for text in seeds.statements(frozenset({Seed.TRACES}), Dialect(postgres=False)):
+            connection.execute(text)
+        connection.commit()
+    spans = f"SELECT count(*) FROM spans WHERE trace_id = '{trace_seeds.trace_id(17)}'"
+    assert _count(path, spans) == trace_seeds.SPANS_PER_TRACE
+    tagged = f"SELECT count(*) FROM trace_tags WHERE key = '{trace_seeds.TAG}' AND value = 'prod'"
+    assert _count(path, tagged) == trace_seeds.TRACES // 10
+    session = "SELECT count(*) FROM trace_info WHERE session_id = 'session-77'"
+    assert _count(path, session) == trace_seeds.TRACES_PER_SESSION
+    named = "SELECT count(DISTINCT trace_id) FROM spans WHERE name = 'step 3'"
+    assert _count(path, named) == trace_seeds.TRACES
+
+
+def prepare(path: Path) -> None:
+    """Create MLflow's tables."""
+
+    async def make() -> None:
+        await (await open_database(Settings(backend_store_uri=f"sqlite:///{path}"))).close()
+
+    asyncio.run(make())
 
 
 def test_the_null_server_answers_what_the_scripts_expect(tmp_path: Path) -> None:
