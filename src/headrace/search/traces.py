@@ -77,6 +77,9 @@ def traces_page(
     where = [parameters.is_in("t.experiment_id", experiments, array="bigint")]
     where += _Conditions(parameters, experiments, prefixed).all(conditions)
     joins, order = _order(keys, parameters)
+    if dialect == "sqlite" and any(map(_names_few, conditions)):
+        # The sign keeps SQLite from reading all traces in the order of their time.
+        order = order.replace("t.timestamp_ms", "+t.timestamp_ms")
     text = (
         f"SELECT {', '.join(f't.{column}' for column in columns)} FROM trace_info t{joins}"
         f" WHERE {' AND '.join(where)} ORDER BY {order}"
@@ -120,6 +123,14 @@ def correlation_counts(
     )
     text = f"SELECT count(*), sum(x.a), sum(x.b), sum(x.a * x.b) FROM ({rows}) x"
     return text, tuple(parameters.values)
+
+
+def _names_few(condition: Condition) -> bool:
+    """Whether an index finds the few traces of the condition: by id or by session."""
+    key, operator = (condition.entity, condition.key), condition.operator
+    if key == ("attribute", "request_id"):
+        return operator in ("=", "IN")
+    return key == ("request_metadata", SESSION) and operator == "="
 
 
 class _Conditions:
@@ -275,7 +286,9 @@ class _Conditions:
         return f"{tests} AND {self._compares('a.value', operator, value)}"
 
     def _spans(self, conditions: Iterable[Condition], earliest_ms: float | None) -> str:
-        tests = ["s.trace_id = t.request_id", "s.experiment_id = t.experiment_id"]
+        # The sign keeps SQLite from an index of the experiment: it would read all spans for each trace.
+        sign = "+" if self._parameters.dialect == "sqlite" else ""
+        tests = ["s.trace_id = t.request_id", f"{sign}s.experiment_id = t.experiment_id"]
         if earliest_ms is not None:
             earliest = (math.floor(earliest_ms) - SPAN_TOLERANCE_MS) * 1_000_000
             tests.append(
