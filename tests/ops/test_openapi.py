@@ -11,7 +11,7 @@ from tests.fix_server import headrace
 from tests.wire import Wire
 
 from headrace.api import openapi
-from headrace.api.routes import ROUTES
+from headrace.api.routes import ROUTES, USER_ROUTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def document() -> Any:
     """The description."""
-    return json.loads(openapi.document(ROUTES))
+    return json.loads(openapi.document(ROUTES + USER_ROUTES))
 
 
 def references(node: Any) -> Iterator[str]:
@@ -41,8 +41,10 @@ def test_every_native_route_is_described(document: Any) -> None:
     described = {
         (method.upper(), path) for path, item in document["paths"].items() for method in item
     }
-    assert described == {(route.method, openapi.template(route.path)[0]) for route in ROUTES}
-    assert len(described) == len({(route.method, route.path) for route in ROUTES})
+    assert described == {
+        (route.method, openapi.template(route.path)[0]) for route in ROUTES + USER_ROUTES
+    }
+    assert len(described) == len({(route.method, route.path) for route in ROUTES + USER_ROUTES})
 
 
 def test_every_reference_leads_to_a_schema(document: Any) -> None:

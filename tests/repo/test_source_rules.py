@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from headrace.api.routes import ROUTES
+from headrace.api.routes import ROUTES, USER_ROUTES
 
 if TYPE_CHECKING:
     from tests.repo.conftest import Source
@@ -156,7 +156,7 @@ def test_urls_are_only_in_the_route_table(package: list[Source]) -> None:
 def test_a_handler_takes_a_request_and_a_context() -> None:
     """`async def name(req, ctx)`, without bytes, headers and status codes; a raw handler takes the request."""
     wrong = []
-    for route in ROUTES:
+    for route in ROUTES + USER_ROUTES:
         names = list(inspect.signature(route.handler).parameters)
         if names != ["request" if route.raw else "req", "ctx"]:
             wrong.append(f"{route.method} {route.path}: {names}")

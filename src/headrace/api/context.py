@@ -19,6 +19,7 @@ from headrace.storage.locations import Locations
 
 if TYPE_CHECKING:
     from headrace.api.route import Route
+    from headrace.auth.authority import Authority, Head
     from headrace.auth.oidc import Oidc
     from headrace.auth.open import Accounts
     from headrace.db.schema.auth import AuthFacts
@@ -62,6 +63,7 @@ class Context:
         webhooks: Webhooks | None = None,
         routes: tuple[Route, ...] = (),
         accounts: Accounts | None = None,
+        authority: Authority | None = None,
     ) -> None:
         self.db = db
         self.writer = writer
@@ -75,14 +77,17 @@ class Context:
         self.shared = SharedReads()
         self._monitor = monitor
         self._accounts = accounts
+        self._authority = authority
+        self._head: Head | None = None
         self.access: Access = UNRESTRICTED
         self.oidc: Oidc | None = None  # set by the authority of a server with an OpenID provider
 
-    def on_behalf_of(self, access: Access) -> Context:
+    def on_behalf_of(self, access: Access, head: Head) -> Context:
         """A copy of this context for one request of a caller."""
         other = Context.__new__(Context)  # copy.copy takes three times as long
         other.__dict__ |= self.__dict__
         other.access = access
+        other._head = head
         return other
 
     async def finish(self, undo: Callable[..., Awaitable[bool]] | None = None, *args: Any) -> None:
@@ -107,6 +112,17 @@ class Context:
         except DatabaseError as error:
             log.error("a change without its grants could not be taken back: %s", error.kind)
             return False
+
+    def changed(self, action: str, **objects: object) -> None:
+        """Log a committed change of users, roles or grants by the caller. See `Authority.changed`."""
+        assert self._head is not None, "a request of a server with users"
+        self.authority.changed(self._head, self.access.username, action, **objects)
+
+    @property
+    def authority(self) -> Authority:
+        """Knows the users. Only a server with users has it."""
+        assert self._authority is not None, "a server without users"
+        return self._authority
 
     @property
     def monitor(self) -> Monitor:

@@ -55,6 +55,13 @@ REGISTRY: Final = (
     "/model-versions/",
     "/graphql",  # shows the model versions of a run
 )
+# The routes of users do not depend on the mode either.
+USERS: Final = (
+    "/signup",
+    "/api/2.0/mlflow/users/",
+    "/api/3.0/mlflow/users/",
+    "/api/3.0/mlflow/roles/",
+)
 NO_SERVE: Final = (
     "disabled due to the mlflow server running with `--no-serve-artifacts`. To enable artifacts "
     "server functionality, run `mlflow server` with `--serve-artifacts`"
@@ -108,7 +115,7 @@ def registry_apart(settings: Settings) -> bool:
 
 
 def _in_every_mode(path: str) -> bool:
-    return path in ALWAYS or path.startswith("/static-files")
+    return path in ALWAYS or path.startswith(("/static-files", *USERS))
 
 
 def _without_artifacts(route: Route) -> Route:

@@ -33,6 +33,13 @@ class Line(Encoded, Generic[T]):
     def __init__(self, answer: T) -> None:
         super().__init__(encode(answer) + b"\n")
 
+    @classmethod
+    def of(cls, kind: type[T], body: bytes) -> Line[T]:
+        """An answer of this type that is encoded already, without the newline."""
+        line = cls.__new__(cls)
+        line.body = body + b"\n"
+        return line
+
 
 class Chunks:
     """An answer as JSON in pieces; `length` is the total number of bytes if it is known.

@@ -6,6 +6,12 @@ annotation once, at import.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from headrace.api.accounts import judges
+from headrace.api.accounts.grants import handlers as user_grants
+from headrace.api.accounts.roles import handlers as roles
+from headrace.api.accounts.users import handlers as users
 from headrace.api.evaluation.datasets import handlers as evaluation_datasets
 from headrace.api.registry.models import handlers as registered_models
 from headrace.api.registry.models import rules as models_rules
@@ -40,6 +46,7 @@ from headrace.auth.rules import (
     METRICS,
     OPEN,
     UNRULED,
+    Judged,
     Need,
     artifact,
     assessment,
@@ -63,7 +70,10 @@ from headrace.graphql import handlers as graphql
 from headrace.ingest import handlers as ingest
 from headrace.monitor import probes
 from headrace.web import handlers as web
-from headrace.web import login
+from headrace.web import login, signup
+
+if TYPE_CHECKING:
+    from headrace.settings.table import Settings
 
 # Deleting or restoring an experiment also deletes or restores everything in it.
 EXPERIMENT_WITH_CONTENTS = needs(
@@ -333,3 +343,46 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/2.0/mlflow-artifacts/presigned/{artifact_path:path}", multipart.presigned,
         needs(artifact("read"))),
 )
+
+# Only a server with users has these routes; without users they do not exist.
+USER_ROUTES: tuple[Route, ...] = (
+    # users
+    Raw("GET", "/signup", signup.signup, Judged(judges.workspace_admin)),
+    Raw("POST", "/api/2.0/mlflow/users/create-ui", signup.create_user, ADMIN),
+    Route("POST", "/api/2.0/mlflow/users/create", users.create, Judged(judges.workspace_admin)),
+    Route("GET", "/api/2.0/mlflow/users/get", users.get, Judged(judges.self_only)),
+    Route("GET", "/api/2.0/mlflow/users/list", users.list_users, ANYONE),
+    Route("GET", "/api/2.0/mlflow/users/current", users.current, ANYONE),
+    Route("PATCH", "/api/2.0/mlflow/users/update-password", users.update_password, Judged(judges.self_only)),
+    Route("PATCH", "/api/2.0/mlflow/users/update-admin", users.update_admin, ADMIN),
+    Route("DELETE", "/api/2.0/mlflow/users/delete", users.delete, ADMIN),
+    # grants
+    Route("GET", "/api/3.0/mlflow/users/current/permissions", user_grants.list_own, ANYONE),
+    Route("GET", "/api/3.0/mlflow/users/permissions/list", user_grants.list_of_user,
+        Judged(judges.self_or_workspace_admin)),
+    Route("POST", "/api/3.0/mlflow/users/permissions/grant", user_grants.grant, Judged(judges.manager_of_resource)),
+    Route("POST", "/api/3.0/mlflow/users/permissions/revoke", user_grants.revoke, Judged(judges.manager_of_resource)),
+    Route("GET", "/api/3.0/mlflow/users/permissions/get", user_grants.get, Judged(judges.viewer_of_grant)),
+    # roles
+    Route("POST", "/api/3.0/mlflow/roles/create", roles.create, Judged(judges.admin_of_new_role)),
+    Route("GET", "/api/3.0/mlflow/roles/get", roles.get, Judged(judges.member_of_role)),
+    Route("GET", "/api/3.0/mlflow/roles/list", roles.list_roles, Judged(judges.member_of_workspaces)),
+    Route("PATCH", "/api/3.0/mlflow/roles/update", roles.update, Judged(judges.admin_of_role)),
+    Route("DELETE", "/api/3.0/mlflow/roles/delete", roles.delete, Judged(judges.admin_of_role)),
+    Route("POST", "/api/3.0/mlflow/roles/permissions/add", roles.add_permission, Judged(judges.admin_of_role)),
+    Route("DELETE", "/api/3.0/mlflow/roles/permissions/remove", roles.remove_permission,
+        Judged(judges.admin_of_permission)),
+    Route("GET", "/api/3.0/mlflow/roles/permissions/list", roles.list_permissions, Judged(judges.member_of_role)),
+    Route("PATCH", "/api/3.0/mlflow/roles/permissions/update", roles.update_permission,
+        Judged(judges.admin_of_permission)),
+    Route("POST", "/api/3.0/mlflow/roles/assign", roles.assign, Judged(judges.admin_of_role)),
+    Route("DELETE", "/api/3.0/mlflow/roles/unassign", roles.unassign, Judged(judges.admin_of_role)),
+    Route("GET", "/api/3.0/mlflow/users/roles/list", users.list_roles, Judged(judges.self_or_workspace_admin)),
+    Route("GET", "/api/3.0/mlflow/roles/users/list", roles.list_users, Judged(judges.admin_of_role)),
+)
+# fmt: on
+
+
+def routes_of(settings: Settings) -> tuple[Route, ...]:
+    """The routes of a server with these settings."""
+    return ROUTES if settings.auth is None else ROUTES + USER_ROUTES

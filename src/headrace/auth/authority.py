@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 if TYPE_CHECKING:
     from headrace.api.context import Context
     from headrace.auth.access import Access
+    from headrace.auth.passwords import Passwords
     from headrace.auth.rules import Rule
 
 
@@ -103,6 +104,8 @@ class Caller:
 class Authority(Protocol):
     """Knows the users and their grants."""
 
+    passwords: Passwords
+
     def start(self, ctx: Context) -> None:
         """Take the databases (`ctx.accounts`, `ctx.db`), which are open now. Called once."""
         ...
@@ -129,4 +132,8 @@ class Authority(Protocol):
 
         `route` is a path of the route table.
         """
+        ...
+
+    def changed(self, head: Head, name: str | None, action: str, **objects: object) -> None:
+        """Log a committed change by the user `name`. See `Audit.changed`."""
         ...

@@ -36,13 +36,17 @@ def user_authority(settings: Settings) -> UserAuthority:
     external = ExternalUsers(groups_of(settings), audit)
     oidc = _oidc(settings, external)
     custom = _custom(settings)
-    methods: Sequence[Method]
-    methods = _methods(settings, accounts, origins, external, oidc) if custom is None else [custom]
+    passwords = Passwords()
+    by_password = PasswordLogin(accounts.find, passwords, origins)
+    methods: Sequence[Method] = [custom] if custom else ()
+    if custom is None:
+        methods = _methods(settings, by_password, origins, external, oidc)
     return UserAuthority(
         Login(methods, scrape_token(settings)),
         accounts,
         audit,
         external,
+        passwords,
         oidc,
         custom,
         default_permission=settings.auth.default_permission,
@@ -89,15 +93,14 @@ def _custom(settings: Settings) -> CustomLogin | None:
 
 def _methods(
     settings: Settings,
-    accounts: AccountReads,
+    by_password: PasswordLogin,
     origins: Origins,
     external: ExternalUsers,
     oidc: Oidc | None,
 ) -> Sequence[Method]:
     """The kinds of credentials that the server accepts, in the order in which they are tried."""
     first, last = proxy_methods(settings, origins, external)
-    passwords = PasswordLogin(accounts.find, Passwords(), origins)
     tokens = Tokens(settings.secret_key)
     if oidc is None:
-        return [*first, Authorization(passwords, tokens), *last]
-    return [*first, Authorization(passwords, tokens, oidc.bearer), oidc.sessions, *last]
+        return [*first, Authorization(by_password, tokens), *last]
+    return [*first, Authorization(by_password, tokens, oidc.bearer), oidc.sessions, *last]

@@ -55,7 +55,7 @@ async def grant(
 
     Raises INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST (no such user), RESOURCE_ALREADY_EXISTS.
     """
-    _check_not_workspace(resource_type)
+    check_not_workspace(resource_type)
     grantable.check_pattern(resource_pattern, resource_type)
     grantable.check_grant(level, resource_type)
     row = await tx.fetchrow(sql.HOLD_USER_BY_NAME, username)
@@ -82,7 +82,7 @@ async def revoke(
 
     Raises INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST (no such user or grant).
     """
-    _check_not_workspace(resource_type)
+    check_not_workspace(resource_type)
     grantable.check_type(resource_type)
     found = await users.get(tx, username)
     role_id = await own_role_id(tx, found, workspace)
@@ -152,7 +152,8 @@ async def _synthetic_role(tx: Tx, user_id: int, workspace: str) -> int:
     return role_id
 
 
-def _check_not_workspace(resource_type: str) -> None:
+def check_not_workspace(resource_type: str) -> None:
+    """Raise INVALID_PARAMETER_VALUE for the type whose grants only roles have."""
     if resource_type == "workspace":
         raise invalid(
             "resource_type 'workspace' is not supported by the per-user permission convenience "

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from headrace.auth.external import ExternalUsers
     from headrace.auth.login import Login
     from headrace.auth.oidc import Oidc
+    from headrace.auth.passwords import Passwords
     from headrace.auth.rules import Resource, Rule
     from headrace.db.base import Database
 
@@ -58,6 +59,7 @@ class UserAuthority:
         accounts: AccountReads,
         audit: Audit,
         external: ExternalUsers,
+        passwords: Passwords,
         oidc: Oidc | None = None,
         custom: CustomLogin | None = None,
         *,
@@ -72,6 +74,8 @@ class UserAuthority:
         """
         self.identify = login.identify
         self.refused = audit.refused
+        self.changed = audit.changed
+        self.passwords = passwords
         self.default = Level[default_permission]
         self.checks_graphql = checks_graphql
         self._fail_closed = fail_closed

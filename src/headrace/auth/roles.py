@@ -166,12 +166,18 @@ async def delete(tx: Tx, role_id: int) -> Role:
     return Role(*row)
 
 
-async def permission(tx: Tx, permission_id: int) -> Permission:
-    """The permission with this id. Raises RESOURCE_DOES_NOT_EXIST."""
+async def find_permission(tx: Tx, permission_id: int) -> Permission | None:
+    """The permission with this id."""
     row = await tx.fetchrow(sql.PERMISSION, permission_id)
-    if row is None:
-        raise _no_permission(permission_id)
-    return Permission(*row)
+    return None if row is None else Permission(*row)
+
+
+async def permission(tx: Tx, permission_id: int) -> Permission:
+    """As `find_permission`. Raises RESOURCE_DOES_NOT_EXIST."""
+    found = await find_permission(tx, permission_id)
+    if found is None:
+        raise no_permission(permission_id)
+    return found
 
 
 async def add_permission(
@@ -196,7 +202,7 @@ async def update_permission(tx: Tx, permission_id: int, level: str) -> Permissio
     """Replace the level of a permission. Raises RESOURCE_DOES_NOT_EXIST, INVALID_PARAMETER_VALUE."""
     row = await tx.fetchrow(sql.CHANGE_PERMISSION, permission_id)
     if row is None:
-        raise _no_permission(permission_id)
+        raise no_permission(permission_id)
     grantable.check_grant(level, row[2])
     row = await tx.fetchrow(sql.SET_PERMISSION, permission_id, level)
     assert row is not None, "the row is locked"
@@ -207,7 +213,7 @@ async def update_permission(tx: Tx, permission_id: int, level: str) -> Permissio
 async def remove_permission(tx: Tx, permission_id: int) -> None:
     """Delete a permission. Raises RESOURCE_DOES_NOT_EXIST."""
     if not await tx.execute(sql.DELETE_PERMISSION, permission_id):
-        raise _no_permission(permission_id)
+        raise no_permission(permission_id)
 
 
 async def assign(tx: Tx, username: str, role_id: int) -> Assignment:
@@ -231,5 +237,6 @@ async def unassign(tx: Tx, username: str, role_id: int) -> None:
         raise not_found(f"User role assignment (user_id={user.id}, role_id={role_id}) not found")
 
 
-def _no_permission(permission_id: int) -> ApiError:
+def no_permission(permission_id: int) -> ApiError:
+    """No permission has this id."""
     return not_found(f"Role permission with id={permission_id} not found")

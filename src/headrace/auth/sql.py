@@ -157,3 +157,12 @@ RENAME_GRANTS: Final = Sql(
     sqlite=f"UPDATE role_permissions SET resource_pattern = $4 WHERE {_ON}"
     f" AND role_id IN ({_MINE} AND {_IS_SYNTHETIC_SQLITE})",
 )
+# (resource_type, resource_pattern, permission), without duplicates: the grants of the user $1 in a
+# workspace on a resource, on its whole type, and on the workspace.
+GRANTS_ON: Final = Sql("""
+    SELECT DISTINCT p.resource_type, p.resource_pattern, p.permission
+    FROM user_role_assignments AS a JOIN roles AS r ON r.id = a.role_id
+    JOIN role_permissions AS p ON p.role_id = r.id
+    WHERE a.user_id = $1 AND r.workspace = $2
+      AND (p.resource_type = $3 AND p.resource_pattern IN ('*', $4)
+           OR p.resource_type = 'workspace' AND p.resource_pattern = '*')""")

@@ -11,7 +11,7 @@ import click
 
 from headrace import __version__
 from headrace.api.modes import served
-from headrace.api.routes import ROUTES
+from headrace.api.routes import routes_of
 from headrace.bridge.routes import listing
 from headrace.settings.defaults import PROXY_ROOT, dialect_of, scheme_of
 from headrace.settings.masking import masked
@@ -70,7 +70,7 @@ def page(url: str) -> str:
 
 def routes(settings: Settings) -> str:
     """Say how many routes headrace serves and how MLflow serves the others."""
-    native = [is_native for _, _, is_native in listing(served(ROUTES, settings))]
+    native = [is_native for _, _, is_native in listing(served(routes_of(settings), settings))]
     rest = f"{len(native) - sum(native)} by MLflow, started on demand"
     if not settings.bridge:
         rest = "the others disabled (--no-bridge)"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.api.modes import served
-from headrace.api.routes import ROUTES
+from headrace.api.routes import routes_of
 from headrace.commands import banner
 from headrace.monitor.monitor import counter_table_for, layout_of
 from headrace.server import listening, logs, process
@@ -45,7 +45,7 @@ def serve(settings: Settings) -> int:
     # reported once.
     facts = asyncio.run(process.check_database(settings))
     bridge_state = SharedStates()
-    counters = counter_table_for(settings, layout_of(served(ROUTES, settings)), count)
+    counters = counter_table_for(settings, layout_of(served(routes_of(settings), settings)), count)
 
     def work(link: Link) -> int:
         return process.run(

@@ -15,7 +15,7 @@ from headrace.api.context import Context
 from headrace.api.modes import refused_in_plain_text, served, stays_unprefixed
 from headrace.api.registry.webhooks.delivery import Deliveries
 from headrace.api.results import Chunks, Disabled, Encoded, NotNative, TextRefusal
-from headrace.api.routes import ROUTES
+from headrace.api.routes import routes_of
 from headrace.api.tracking.runs import sql as runs_sql
 from headrace.auth.authority import Answered, Denied, Unauthenticated
 from headrace.auth.rules import ANYONE, OPEN, UNRULED
@@ -130,6 +130,7 @@ class App:
             webhooks=Deliveries(db, self.settings),
             routes=self._routes,
             accounts=accounts,
+            authority=self._authority,
         )
         if self._authority is not None:
             self._authority.start(self.context)
@@ -203,7 +204,7 @@ class App:
                     message = await endpoint.read(request)
                     context = self.context
                     if request.access is not None:
-                        context = context.on_behalf_of(request.access)
+                        context = context.on_behalf_of(request.access, request)
                     response = self._to_response(await endpoint.handler(message, context))
                 except NotNative:
                     response = await self._forward(request) or html(404, *NOT_FOUND)
@@ -392,7 +393,7 @@ def create_app(
     """
     return App(
         settings,
-        ROUTES,
+        routes_of(settings),
         bridge_state=bridge_state,
         counters=counters,
         authority=_authority_of(settings),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from headrace.api.route import Raw, Route
-from headrace.api.routes import ROUTES
+from headrace.api.routes import ROUTES, USER_ROUTES
 from headrace.api.traces.traces.types import ExperimentLocation, SearchTraces, TraceLocation
 from headrace.api.tracking.runs.types import LogBatch, MetricIn
 from headrace.auth.rules import (
@@ -19,6 +19,7 @@ from headrace.auth.rules import (
     OPEN,
     UNRULED,
     Demand,
+    Judged,
     Needs,
     Scoped,
     experiment,
@@ -47,11 +48,11 @@ def test_a_row_without_a_rule_does_not_load() -> None:
 
 def test_the_ids_of_a_rule_are_fields_of_the_request() -> None:
     checked = 0
-    for route in ROUTES:
-        if not isinstance(route.rule, Needs):
+    for route in ROUTES + USER_ROUTES:
+        if not isinstance(route.rule, Needs | Judged):
             assert route.rule in (OPEN, ANYONE, METRICS, ADMIN, UNRULED)
             continue
-        for need in route.rule.needs:
+        for need in getattr(route.rule, "needs", ()):
             if isinstance(need.ids, str):
                 assert_fields(route, need.ids)
                 checked += 1

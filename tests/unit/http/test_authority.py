@@ -12,6 +12,7 @@ from headrace.api.route import Raw, Route
 from headrace.api.routes import ROUTES
 from headrace.auth.access import UNRESTRICTED, Access
 from headrace.auth.authority import Caller, Denied, Head, Unauthenticated
+from headrace.auth.passwords import Passwords
 from headrace.auth.rules import OPEN, UNRULED, Rule, experiment, logged_model, needs, run
 from headrace.contract.scalars import Empty, Message, OptionalStr
 from headrace.http.app import App
@@ -36,6 +37,8 @@ class Move(Message):
 
 class Scripted:
     """Allows what `denied` does not name, and keeps what it was asked."""
+
+    passwords = Passwords()
 
     def __init__(self, *denied: str) -> None:
         self.denied = set(denied)
@@ -80,7 +83,7 @@ class NoContext:
 
     db = SimpleNamespace(schema=SimpleNamespace(head=""))
 
-    def on_behalf_of(self, access: Access) -> NoContext:
+    def on_behalf_of(self, access: Access, head: Head) -> NoContext:
         """This context."""
         return self
 

@@ -97,6 +97,10 @@ OPTIONAL: Final[Tables] = tables(
         " deleted_timestamp workspace"
     ),
     webhook_events="webhook_id entity action",
+    secrets="secret_id",
+    endpoints="endpoint_id",
+    model_definitions="model_definition_id",
+    mcp_servers="workspace name",
 )
 
 USED: Final[Tables] = {
@@ -105,7 +109,16 @@ USED: Final[Tables] = {
 }
 
 # headrace inserts no rows into these tables, so their required columns do not matter.
-NEVER_FILLED: Final = frozenset({"alembic_version", "review_queue_items"})
+NEVER_FILLED: Final = frozenset(
+    {
+        "alembic_version",
+        "endpoints",
+        "mcp_servers",
+        "model_definitions",
+        "review_queue_items",
+        "secrets",
+    }
+)
 
 # The feature that a missing table or column disables, for `headrace db check`. Missing workspace
 # columns disable nothing: every row then belongs to the only workspace.

@@ -1,0 +1,1 @@
+"""Users, roles and grants: the routes of a server with users."""

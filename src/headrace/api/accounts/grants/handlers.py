@@ -1,0 +1,99 @@
+"""Handlers of the routes of users' grants."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from headrace.api.accounts import listing
+from headrace.api.accounts.fields import resource_id, text
+from headrace.api.accounts.grants import sql
+from headrace.api.accounts.grants.types import (
+    EffectivePermission,
+    Grant,
+    GrantKey,
+    HeldPermissions,
+)
+from headrace.api.accounts.users.types import Nothing, Username
+from headrace.api.accounts.visible import visible_to
+from headrace.api.context import Context
+from headrace.api.results import Chunks, Line
+from headrace.auth import effective, grants, users
+from headrace.auth.authority import Denied
+from headrace.auth.decide import Level
+from headrace.contract.scalars import Empty
+
+EMPTY: Final = Line(Empty())
+
+
+async def list_own(req: Nothing, ctx: Context) -> Line[HeldPermissions] | Chunks:
+    """GET /3.0/mlflow/users/current/permissions: the permissions of the caller's roles."""
+    assert ctx.access.username is not None, "a route of users"
+    return await _list(ctx, ctx.access.username)
+
+
+async def list_of_user(req: Username, ctx: Context) -> Line[HeldPermissions] | Chunks:
+    """GET /3.0/mlflow/users/permissions/list: those of a user's roles that the caller may see.
+
+    Errors: RESOURCE_DOES_NOT_EXIST.
+    """
+    return await _list(ctx, text(req.username, "username"))
+
+
+async def _list(ctx: Context, username: str) -> Line[HeldPermissions] | Chunks:
+    db = ctx.accounts.db
+    user = await db.read_point(users.get, username)
+    visible = await visible_to(ctx)
+    return await listing.answer(HeldPermissions, listing.held_permissions(db, user, visible))
+
+
+async def grant(req: Grant, ctx: Context) -> Line[Empty]:
+    """POST /3.0/mlflow/users/permissions/grant: grant a level on a resource, or on a type (`*`).
+
+    The resource need not exist. Errors: INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST (user),
+    RESOURCE_ALREADY_EXISTS.
+    """
+    username = text(req.username, "username")
+    resource_type = text(req.resource_type, "resource_type")
+    id_ = resource_id(req.resource_id, "resource_id")
+    level = text(req.permission, "permission")
+    await ctx.accounts.db.read_point(users.get, username)
+    await ctx.accounts.db.write(grants.grant, username, resource_type, id_, level)
+    ctx.changed("grant.add", target=username, type=resource_type, id=id_, level=level)
+    return EMPTY
+
+
+async def revoke(req: GrantKey, ctx: Context) -> Line[Empty]:
+    """POST /3.0/mlflow/users/permissions/revoke: delete one of a user's own grants.
+
+    Errors: INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST (user or grant).
+    """
+    username = text(req.username, "username")
+    resource_type = text(req.resource_type, "resource_type")
+    id_ = resource_id(req.resource_id, "resource_id")
+    await ctx.accounts.db.read_point(users.get, username)
+    await ctx.accounts.db.write(grants.revoke, username, resource_type, id_)
+    ctx.changed("grant.remove", target=username, type=resource_type, id=id_)
+    return EMPTY
+
+
+async def get(req: GrantKey, ctx: Context) -> Line[EffectivePermission]:
+    """GET /3.0/mlflow/users/permissions/get: a user's level on a resource, or on a type (`*`).
+
+    Whether the user is an admin does not count. Errors: INVALID_PARAMETER_VALUE,
+    RESOURCE_DOES_NOT_EXIST (user).
+    """
+    db, username = ctx.accounts.db, text(req.username, "username")
+    resource_type = text(req.resource_type, "resource_type")
+    id_ = resource_id(req.resource_id, "resource_id")
+    user = await db.read_point(users.get, username)
+    effective.check_type(resource_type)
+    is_others = not ctx.access.is_admin and username != ctx.access.username
+    # An admin of a workspace may ask about what exists in it.
+    if is_others and id_ != "*" and not await ctx.db.read_point(sql.exists, resource_type, id_):
+        raise Denied
+    if id_ != "*":
+        effective.check_id(resource_type, id_)
+    level = await db.read_point(
+        effective.level, user.id, resource_type, id_, ctx.access.default_permission
+    )
+    return Line(EffectivePermission(allowed=level >= Level.USE, permission=level.name))

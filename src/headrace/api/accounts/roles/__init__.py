@@ -1,0 +1,1 @@
+"""Roles, their permissions, and their users."""
