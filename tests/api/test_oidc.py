@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 CLIENT = "headrace-page"
 AUDIENCE = "headrace-api"
 SEARCH = "/api/2.0/mlflow/experiments/search?max_results=10"
+SCORERS = "/api/3.0/mlflow/scorers/list?experiment_id=0"  # stock MLflow answers it
 CREATE = "/ajax-api/2.0/mlflow/experiments/create"
 ADMIN = "Basic " + base64.b64encode(b"admin:a long password of the admin").decode()
 USERS = {
@@ -109,6 +110,58 @@ def test_a_client_logs_in_with_a_token_of_the_provider(team: Team) -> None:
     assert team.ask(token, "/ajax-api/3.0/mlflow/demo/delete", {}).status == 403
     made = team.ask(token, CREATE, {"name": "of a client"})
     assert made.status == 200, str(made)
+
+
+def test_stock_mlflow_knows_the_user_of_a_token_and_of_a_session(team: Team) -> None:
+    team.provider.set_user("u5", preferred_username="bridged@example.com")
+    token = team.provider.token("u5", AUDIENCE)
+    assert team.ask(token, SCORERS).status == 200
+    browser = logged_in(team, "u5")
+    assert browser.fetch("GET", team.server.url + SCORERS).status == 200
+    assert browser.fetch("GET", team.server.url + SCORERS, sec_fetch_site="same-site").status == 401
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "state=",
+        "state=%00&code=%00",
+        "state=%ff%fe&code=x",
+        "state=" + "%C3%A9" * 43,
+        "state=" + "a" * 43,
+        "state=" + "-" * 43 + "&code=x",
+        "state=" + "a" * 5000 + "&code=" + "b" * 5000,
+        "state=a&state=b&code=c&code=d",
+        "code[]=x&state[]=y",
+        "error=%3Cscript%3E&state=x",
+        "iss=x",
+        "&&&=&=",
+    ],
+)
+@pytest.mark.parametrize(
+    "cookie",
+    [
+        "",
+        "headrace_login_=x",
+        "headrace_login_aaaaaaaa=x.y; headrace_login_--------=.",
+        "headrace_login_aaaaaaaa=" + "e30." + "0" * 64,
+        "=; ; ==;\x80",
+        "a=b;" * 2000,
+    ],
+)
+def test_odd_callbacks_are_refused(team: Team, query: str, cookie: str) -> None:
+    with Wire(team.server.url) as wire:
+        answer = wire.ask("GET", "/oidc/callback?" + query, None, {"cookie": cookie})
+    assert answer.status == 403, str(answer)
+    assert b"<script>" not in answer.body
+
+
+@pytest.mark.parametrize(
+    "cookie", ["headrace_session=x", "headrace_session=hrt1_", "headrace_session=\x80", "=", ";"]
+)
+def test_odd_sessions_are_refused(team: Team, cookie: str) -> None:
+    assert team.send({"cookie": cookie}).status == 401
 
 
 def test_groups_give_and_take_roles_and_the_admin_flag(team: Team) -> None:

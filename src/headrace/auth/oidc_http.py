@@ -29,6 +29,8 @@ class ProviderHttp:
     """The requests to the provider of one client. Without a secret it is a public client."""
 
     def __init__(self, client_id: str, client_secret: str, scopes: str) -> None:
+        # It logs each request at the level of information.
+        logging.getLogger("httpx2").setLevel(logging.WARNING)
         self._documents = httpx2.AsyncClient(timeout=TIMEOUT_S)
         self._oauth = AsyncOAuth2Client(
             client_id,
