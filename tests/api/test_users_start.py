@@ -72,6 +72,48 @@ def test_a_later_start_needs_no_password(uri: str, tmp_path: Path) -> None:
             assert PASSWORD not in server.log()
 
 
+def test_whoami_asks_the_server_with_the_clients_credentials(tmp_path: Path) -> None:
+    """Variables, the file of credentials, or a token; without users it says so."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    environment = auth_environment(tmp_path, uri)
+    home = tmp_path / "home"
+    (home / ".mlflow").mkdir(parents=True)
+
+    def whoami(url: str, **variables: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "headrace", "auth", "whoami", "--tracking-uri", url],
+            env=base_environment() | {"HOME": str(home)} | variables,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode == 0) == bool(done.stdout) and PASSWORD not in done.stderr
+        return done.stdout.strip() or " ".join(done.stderr.split())
+
+    with headrace(uri, tmp_path, *APP, environment=environment) as server:
+        pair = {"MLFLOW_TRACKING_USERNAME": "root", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
+        assert whoami(server.url, **pair) == "root (admin)"
+        assert "does not accept" in whoami(server.url, **pair | {"MLFLOW_TRACKING_PASSWORD": "x"})
+        assert "asks for a login" in whoami(server.url)
+        issued = subprocess.run(
+            [sys.executable, "-m", "headrace", "auth", "token", "root", "--days", "1"],
+            env=base_environment() | environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        ).stdout.strip()
+        assert whoami(server.url, MLFLOW_TRACKING_TOKEN=issued) == "root (admin)"
+        credentials = (
+            f"[mlflow]\nmlflow_tracking_username = root\nmlflow_tracking_password = {PASSWORD}\n"
+        )
+        (home / ".mlflow" / "credentials").write_text(credentials)
+        assert whoami(server.url) == "root (admin)"
+    with headrace(uri, tmp_path) as server:
+        assert "has no users" in whoami(server.url, **pair)
+
+
 def test_users_in_another_database(uri: str, tmp_path: Path) -> None:
     """Beside a tracking database of either kind."""
     environment = auth_environment(tmp_path, f"sqlite:///{tmp_path}/users.db")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.fix_server import ROOT, STOCK_ENVIRONMENT, base_environment, free_port, stock
+from tests.fix_users import Person, auth_environment
 from tests.wire import Wire
 
 if TYPE_CHECKING:
@@ -49,6 +50,23 @@ def test_stock_runs_our_application_with_its_options(tmp_path: Path) -> None:
         read = wire.ask("GET", f"/api/2.0/mlflow/experiments/get?experiment_id={number}").json()
         assert read["experiment"]["artifact_location"] == f"s3://bucket/root/{number}"
     assert (tmp_path / "mlflow.db").exists()
+
+
+def test_users_are_asked_for_passwords(tmp_path: Path) -> None:
+    """A configuration of users switches them on, in each of the workers."""
+    environment = {
+        "PYTHONPATH": installed_beside(tmp_path / "site"),
+        **auth_environment(tmp_path, f"sqlite:///{tmp_path}/users.db"),
+    }
+    options = ("--app-name", "headrace")
+    path = "2.0/mlflow/experiments/get"
+    with (
+        stock("sqlite:///mlflow.db", tmp_path, *options, environment=environment) as server,
+        Person(server.url) as root,
+        Wire(server.url) as nobody,
+    ):
+        root.ok("GET", path, experiment_id="0")
+        assert nobody.ask("GET", f"/api/{path}?experiment_id=0").status == 401
 
 
 KEY = {"MLFLOW_FLASK_SERVER_SECRET_KEY": "a long random text"}
