@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -106,6 +107,34 @@ def test_users_are_added_listed_and_deleted(auth: Auth) -> None:
     auth.ok("user", "delete", "ann")
     assert "User with username=ann not found" in auth.fails("user", "delete", "ann")
     assert "ann" not in auth.ok("user", "list")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_at_a_terminal_the_password_is_asked_for_twice_and_not_shown(auth: Auth) -> None:
+    import pty
+
+    words = ("auth", "user", "add", "ann", "--database-uri", auth.uri)
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "headrace", *words],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=base_environment(),
+        start_new_session=True,
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        for prompt in (b"Password", b"Repeat for confirmation"):
+            while prompt not in shown:
+                shown += os.read(ours, 1000)
+            os.write(ours, PASSWORD.encode() + b"\n")
+        while b"added the user ann" not in shown:
+            shown += os.read(ours, 1000)
+        assert process.wait(60) == 0
+    os.close(ours)
+    assert PASSWORD.encode() not in shown
+    assert "ann" in auth.ok("user", "list")
 
 
 def test_grants(auth: Auth) -> None:

@@ -139,9 +139,11 @@ def test_users_in_another_database(uri: str, tmp_path: Path) -> None:
     }
 
 
-def test_the_supervisor_makes_the_admin_once(postgres_uri: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["in the tracking database", "in a file"])
+def test_the_supervisor_makes_the_admin_once(place: str, postgres_uri: str, tmp_path: Path) -> None:
     """Its processes then check requests; one warning, not one per process."""
-    environment = auth_environment(tmp_path, postgres_uri, spare="x")
+    users = f"sqlite:///{tmp_path}/users.db" if place == "in a file" else postgres_uri
+    environment = auth_environment(tmp_path, users, spare="x")
     options = (*APP, "--workers", "2")
     with headrace(postgres_uri, tmp_path, *options, environment=environment) as server:
         for _ in range(6):
