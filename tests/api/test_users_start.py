@@ -59,6 +59,28 @@ def test_a_server_that_cannot_serve_users_does_not_start(
     assert says in refused(uri, tmp_path, environment)
 
 
+def test_config_shows_the_configuration_of_users_without_secrets(tmp_path: Path) -> None:
+    """And the origin of each value."""
+    uri = "postgresql://ann:s3cret@db/users"
+    environment = auth_environment(tmp_path, uri) | {"MLFLOW_AUTH_ADMIN_USERNAME": "boss"}
+    done = subprocess.run(
+        [sys.executable, "-m", "headrace", "config", *APP],
+        env=base_environment() | environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert ["auth.admin_username", "boss", "MLFLOW_AUTH_ADMIN_USERNAME"] in rows
+    assert ["auth.admin_password", "***", str(tmp_path / "auth.ini")] in rows
+    assert ["secret_key", "***", "MLFLOW_FLASK_SERVER_SECRET_KEY"] in rows
+    key = environment["MLFLOW_FLASK_SERVER_SECRET_KEY"]
+    for secret in (PASSWORD, "s3cret", key):
+        assert secret not in done.stdout + done.stderr
+
+
 def test_a_later_start_needs_no_password(uri: str, tmp_path: Path) -> None:
     """And ignores a configured one."""
     environment = auth_environment(tmp_path, uri)

@@ -18,7 +18,7 @@ from headrace.settings.table import SETTINGS
 from headrace.settings.validate import validate_server
 
 if TYPE_CHECKING:
-    from headrace.settings.auth import AuthSettings
+    from headrace.settings.load import Resolution
 
 
 @click.command(cls=SettingsCommand)
@@ -61,19 +61,23 @@ def show_config(**flags: Any) -> None:
         value = getattr(resolution.settings, setting.name)
         text = setting.default_text if value is None and setting.default_text else shown(value)
         rows.append((setting.name, text, resolution.sources[setting.name]))
-    rows += _auth_rows(resolution.settings.auth)
+    rows += _auth_rows(resolution)
     print_table(("setting", "value", "from"), rows)
     for note in resolution.notes:
         click.echo(f"headrace: {note}", err=True)
 
 
-def _auth_rows(auth: AuthSettings | None) -> list[tuple[str, str, str]]:
-    """The values of the configuration of users."""
+def _auth_rows(resolution: Resolution) -> list[tuple[str, str, str]]:
+    """The values of the configuration of users, where a variable may replace one of the file."""
+    auth = resolution.settings.auth
     if auth is None:
         return []
-    keys = [f.name for f in dataclasses.fields(auth) if f.name not in ("source", "notes")]
-    origin = auth.source or "default"
-    return [(f"auth.{key}", shown(getattr(auth, key)), origin) for key in keys]
+    rows = []
+    for key in (f.name for f in dataclasses.fields(auth) if f.name not in ("source", "notes")):
+        variable = resolution.sources.get(f"auth_{key}", "default")
+        origin = auth.source or "default" if variable == "default" else variable
+        rows.append((f"auth.{key}", shown(getattr(auth, key)), origin))
+    return rows
 
 
 @click.command()
