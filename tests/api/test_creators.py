@@ -102,11 +102,16 @@ async def team(
 @asynccontextmanager
 async def elsewhere(uri: str, users_uri: str, proxy: Proxy) -> AsyncIterator[Team]:
     """A team whose tables are in a database of their own, behind a proxy."""
-    host, port = address_of(users_uri)
-    through = users_uri.replace(f"{host}:{port}", f"127.0.0.1:{proxy.port}")
-    assert through != users_uri
-    async with team_on(uri, through, proxy) as made:
+    async with team_on(uri, through(users_uri, proxy), proxy) as made:
         yield made
+
+
+def through(uri: str, proxy: Proxy) -> str:
+    """The URI of the same database behind a proxy."""
+    host, port = address_of(uri)
+    found = uri.replace(f"{host}:{port}", f"127.0.0.1:{proxy.port}")
+    assert found != uri
+    return found
 
 
 async def test_a_creator_manages_the_new_resource(team: Team) -> None:
@@ -244,3 +249,26 @@ async def exists(team: Team, name: str) -> str:
         if found.status == 200:
             return str(found.json["experiment"]["experiment_id"])
         await asyncio.sleep(0.02)
+
+
+async def test_a_lost_answer_to_the_commit_loses_no_grant(
+    postgres_uri: str, postgres_empty_uri: str, proxy: Proxy
+) -> None:
+    """Of either database: headrace asks for the outcome, and answers as if nothing had happened."""
+    tracking = Proxy(*address_of(postgres_uri))
+    with tracking:
+        uri = through(postgres_uri, tracking)
+        for place in PLACES:
+            users_uri = uri if place == PLACES[0] else through(postgres_empty_uri, proxy)
+            way = None if place == PLACES[0] else proxy
+            async with team_on(uri, users_uri, way) as team:
+                made = []
+                for lossy in (tracking, way or tracking):
+                    lost = lossy.lost_answers
+                    lossy.lose_answer_to(b"COMMIT\0", then=lossy.reset)
+                    name = f"{place} {len(made)}"
+                    made.append((await team.post("experiments/create", name=name)).json)
+                    assert lossy.lost_answers == lost + 1
+                assert await team.grants() == [
+                    ("ann", "experiment", new["experiment_id"], "MANAGE") for new in made
+                ]

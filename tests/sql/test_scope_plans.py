@@ -145,8 +145,6 @@ async def kept_plan(
 
 def literal(value: Any) -> str:
     """A value as SQL."""
-    if isinstance(value, list):
-        return "'{" + ", ".join(f'"{item}"' for item in value) + "}'"
     return f"'{value}'" if isinstance(value, str) else str(value)
 
 

@@ -7,15 +7,18 @@ cached.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from json import dumps
 from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
 
 from headrace.contract.errors import ApiError, ErrorCode
 from headrace.search.pages import page_token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from headrace.auth.access import Scope
     from headrace.db.base import Dialect, Row
@@ -25,6 +28,10 @@ MAX_BIGINT: Final = 2**63 - 1
 # PostgreSQL plans 12 semi-joins in 50 ms, 100 in 3.7 s, 300 in more than a minute, without a way to
 # interrupt it. 12 semi-joins and 288 subqueries take 0.1 s.
 MAX_SEMI_JOINS: Final = 12
+# Of experiments: 32 bits, so any of these fits in a bigint.
+_NUMBER: Final = re.compile("0|-?[1-9][0-9]{0,9}")
+# Possessive, so that 50,000 numbers take 3 ms instead of 14.
+_NUMBERS: Final = re.compile("(?:-?[1-9][0-9]{0,9}+,|0,)*+")
 _SQL_OPERATORS: Final = {"=": "=", "!=": "<>", ">": ">", ">=": ">=", "<": "<", "<=": "<="}
 
 
@@ -99,19 +106,20 @@ class Parameters:
     ) -> str:
         """The condition that the caller may read the row with this id; one parameter for any scope.
 
-        `finds`: the rows may be found by the condition, through the index on `column`.
+        `finds`: the rows may be found by the condition, through the index on `column`. The ids are
+        a JSON text, because a list of 50,000 ids takes drivers ten times as long.
         """
-        values = _numbers(scope.ids) if array == "bigint" else list(scope.ids)
+        ids = self.add(_json_numbers(scope.ids) if array == "bigint" else _json_texts(scope.ids))
         word = "IN" if scope.only else "NOT IN"
         if self.dialect == "sqlite":
-            placeholder = self.add(dumps(values, ensure_ascii=False))
-            return f"{column} {word} (SELECT value FROM json_each({placeholder}))"
-        placeholder = f"{self.add(values)}::{array}[]"
+            return f"{column} {word} (SELECT value FROM json_each({ids}))"
+        cast = "::bigint" if array == "bigint" else ""
+        texts = f"SELECT json_array_elements_text({ids}::json){cast}"
         if scope.only and finds:
-            return f"{column} = ANY ({placeholder})"
-        # In a generic plan, `<> ALL` compares each row with each id; a subquery is hashed (9 instead
-        # of 300 ms for 5,000 of 10,000 ids: docs/decisions/scoped-searches.md).
-        return f"{column} {word} (SELECT unnest({placeholder}))"
+            return f"{column} = ANY (ARRAY({texts}))"
+        # The subquery is hashed, while `<> ALL` compares each row with each id (9 instead of 300 ms
+        # for 5,000 of 10,000 ids: docs/decisions/scoped-searches.md).
+        return f"{column} {word} ({texts})"
 
     def compares(self, column: str, operator: str, value: Value) -> str:
         """`column operator value` for a text or double column."""
@@ -183,14 +191,14 @@ def storable(numbers: Iterable[int]) -> list[int]:
     return [number for number in numbers if -MAX_BIGINT - 1 <= number <= MAX_BIGINT]
 
 
-def _numbers(ids: Iterable[str]) -> list[int]:
+def _json_texts(ids: Iterable[str]) -> str:
+    return msgspec.json.encode(list(ids)).decode()
+
+
+def _json_numbers(ids: Collection[str]) -> str:
     """The ids that are numbers as the database writes them; grants may have any other text."""
-    numbers = []
-    for id_ in ids:
-        try:
-            number = int(id_)
-        except ValueError:
-            continue
-        if str(number) == id_:
-            numbers.append(number)
-    return storable(numbers)
+    joined = ",".join(ids)
+    # One id may be the text "1,2".
+    if joined.count(",") >= len(ids) or not _NUMBERS.fullmatch(f"{joined},"):
+        joined = ",".join(id_ for id_ in ids if _NUMBER.fullmatch(id_))
+    return f"[{joined}]"
