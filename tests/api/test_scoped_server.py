@@ -11,6 +11,7 @@ from tests.fix_server import headrace
 from tests.wire import Wire
 
 from headrace.auth import grants, users
+from headrace.auth.guard import MAX_AMONG
 from headrace.auth.open import open_accounts
 from headrace.auth.passwords import hashed
 from headrace.db.open import open_database
@@ -55,14 +56,14 @@ class User:
             token = {"page_token": answer.json()["next_page_token"]}
 
 
-async def add_user(uri: str, name: str, *granted: tuple[str, str]) -> None:
-    """Create a user with READ on these resources."""
+async def add_user(uri: str, name: str, *granted: tuple[str, str], level: str = "READ") -> None:
+    """Create a user with grants of a level on these resources."""
     settings = Settings(backend_store_uri=uri, auth=AuthSettings("READ", uri))
     tracking = await open_database(settings)
     accounts = await open_accounts(settings, tracking)
     user = await accounts.db.write(users.create, name, hashed(PASSWORD))
     for resource, id_ in granted:
-        await accounts.db.write(grants.give, user.id, resource, id_, "READ")
+        await accounts.db.write(grants.give, user.id, resource, id_, level)
     await tracking.close()
 
 
@@ -102,7 +103,8 @@ async def test_every_page_is_full_if_50_of_10000_are_readable(uri: str, tmp_path
         granted = [(k, f"{FIRST + n}" if k == "experiment" else f"model {n}") for k, n in both]
         await add_user(uri, "ann", *granted)
         await add_user(uri, "bob")
-        ann, bob = User(server, "ann"), User(server, "bob")
+        await add_user(uri, "carl", ("run", "*"), level="DENY")
+        ann, bob, carl = (User(server, name) for name in ("ann", "bob", "carl"))
         for method, path, field, name in (
             ("POST", "experiments/search", "experiments", "experiment"),
             ("GET", "registered-models/search", "registered_models", "model"),
@@ -113,9 +115,39 @@ async def test_every_page_is_full_if_50_of_10000_are_readable(uri: str, tmp_path
             names = sorted(one["name"] for page in found for one in page)
             assert names == sorted(f"{name} {n}" for n in mine), path
             assert bob.pages(method, path, field) == [[]]
+        check_searches_among_experiments(uri, ann, bob, [FIRST + n for n in mine])
         check_that_creators_manage(ann, bob)
-        ann.wire.close()
-        bob.wire.close()
+        check_filters_on_runs(carl)
+        for user in (ann, bob, carl):
+            user.wire.close()
+
+
+def check_searches_among_experiments(uri: str, ann: User, bob: User, mine: list[int]) -> None:
+    """Whether the grants of a few named experiments are read, or all grants of the user."""
+    every = [*mine, *range(FIRST + 1, FIRST + 1 + MAX_AMONG)]
+    fill(
+        uri,
+        "runs",
+        "run_uuid, experiment_id, name, status, lifecycle_stage",
+        [(f"run{n}", n, "run", "RUNNING", "active") for n in set(every)],
+    )
+    fill(
+        uri,
+        "logged_models",
+        "model_id, experiment_id, name, artifact_location, creation_timestamp_ms,"
+        " last_updated_timestamp_ms, status, lifecycle_stage",
+        [(f"m-{n}", n, "model", "s3://b", 1, 1, 2, "active") for n in set(every)],
+    )
+    for path, field in (("runs/search", "runs"), ("logged-models/search", "models")):
+        for ids in (every, every[-60:] + mine[:30], mine[:1], every[-1:] * MAX_AMONG + mine[:5]):
+            spelled = [f" {n}" if n % 2 else f"{n}" for n in ids]
+            readable = {f"{n}" for n in {*ids} & {*mine}}
+            found = ann.pages("POST", path, field, experiment_ids=spelled)
+            seen = [one["info"]["experiment_id"] for page in found for one in page]
+            assert sorted(seen) == sorted(readable), path
+            assert [len(page) for page in found[:-1]] == [PAGE] * (len(found) - 1)
+            assert found[-1]
+            assert bob.pages("POST", path, field, experiment_ids=spelled) == [[]]
 
 
 def check_that_creators_manage(ann: User, bob: User) -> None:
@@ -138,3 +170,14 @@ def check_that_creators_manage(ann: User, bob: User) -> None:
         # Another user who takes the name later shares nothing with bob.
         assert ann.ask("POST", "registered-models/create", name=f"{name}2").status == 200
         assert bob.ask("GET", "registered-models/get", name=f"{name}2").status == 403
+
+
+def check_filters_on_runs(carl: User) -> None:
+    """Runs are denied to carl. A filter would tell him which model has which run."""
+    for method, path, word, fields in (
+        ("GET", "model-versions/search", "run_id", {}),
+        ("POST", "logged-models/search", "source_run_id", {"experiment_ids": ["0"]}),
+    ):
+        for text in (f"name = 'a' AND {word} = 'r'", "nonsense"):
+            assert carl.ask(method, path, filter=text, **fields).status == 403
+        assert carl.ask(method, path, filter="name = 'a'", **fields).json() == {}

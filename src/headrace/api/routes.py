@@ -184,7 +184,8 @@ ROUTES: tuple[Route, ...] = (
     # runs
     Route("POST", "/api/2.0/mlflow/runs/create", runs.create, needs(experiment("update"), undenied("run"))),
     Route("GET", "/api/2.0/mlflow/runs/get", runs.get, needs(run("read"))),
-    Route("POST", "/api/2.0/mlflow/runs/search", runs.search_runs, scoped("experiment")),
+    Route("POST", "/api/2.0/mlflow/runs/search", runs.search_runs,
+        scoped("experiment", among="experiment_ids[]")),
     Route("POST", "/api/2.0/mlflow/runs/update", runs.update, needs(run("update"))),
     Route("POST", "/api/2.0/mlflow/runs/delete", runs.delete, needs(run("delete"))),
     Route("POST", "/api/2.0/mlflow/runs/restore", runs.restore, needs(run("delete"))),
@@ -209,7 +210,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/api/2.0/mlflow/logged-models", logged_models.create,
         needs(experiment("update"), undenied("logged_model"), run("read", "source_run_id"))),
     Route("POST", "/api/2.0/mlflow/logged-models/search", logged_models.search_models,
-        scoped("experiment", undenied("run", logged_models_rules.filters_by_run))),
+        scoped("experiment", undenied("run", logged_models_rules.filters_by_run), among="experiment_ids[]")),
     Route("GET", "/api/2.0/mlflow/logged-models/{model_id}", logged_models.get, needs(logged_model("read"))),
     Route("PATCH", "/api/2.0/mlflow/logged-models/{-}", logged_models.finalize, needs(logged_model("update"))),
     Route("DELETE", "/api/2.0/mlflow/logged-models/{model_id}", logged_models.delete, needs(logged_model("delete"))),

@@ -226,11 +226,16 @@ class Scoped(Needs):
     finds nothing, and is not refused, if a grant denies the type of the rows (`Access.hides`).
     """
 
-    __slots__ = ("rows",)
+    __slots__ = ("among", "rows")
 
-    def __init__(self, rows: Resource, *needs: Need) -> None:
+    def __init__(self, rows: Resource, *needs: Need, among: str | None = None) -> None:
+        """`among`: the path (`Need.ids`) of the ids to which a request limits the search.
+
+        Then only the grants for these ids are read, and a scope says nothing about others.
+        """
         self.needs = needs
         self.rows = rows
+        self.among = among
 
 
 class Judged(Rule):
@@ -258,9 +263,9 @@ def needs(*conditions: Need) -> Needs:
     return Needs(*conditions)
 
 
-def scoped(rows: Resource, *conditions: Need) -> Scoped:
+def scoped(rows: Resource, *conditions: Need, among: str | None = None) -> Scoped:
     """Require every condition, and restrict the answer to the rows that the caller may read."""
-    return Scoped(rows, *conditions)
+    return Scoped(rows, *conditions, among=among)
 
 
 def missing(name: str) -> str:

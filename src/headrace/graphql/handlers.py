@@ -36,7 +36,7 @@ Answer = dict[str, Any]
 READS_EXPERIMENT: Final = needs(experiment("read"))
 READS_RUN: Final = needs(run("read"))
 READS_RUNS: Final = needs(run("read", "run_ids[]"))
-SEARCHES_RUNS: Final = scoped("experiment")
+SEARCHES_RUNS: Final = scoped("experiment", among="experiment_ids[]")
 SEARCHES_VERSIONS: Final = scoped("registered_model")
 _READ: Final = msgspec.json.Decoder(Answer).decode
 MAX_ANSWER_BYTES: Final = 16 << 20  # of the REST answer of a query; it is held in memory

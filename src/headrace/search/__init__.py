@@ -18,7 +18,6 @@ from headrace.search.logged_models import (
     ModelDataset,
     ModelSort,
     logged_models_page,
-    selects_source_run,
 )
 from headrace.search.pages import offset_of, page_token
 from headrace.search.registry import (
@@ -27,7 +26,6 @@ from headrace.search.registry import (
     Scopes,
     model_versions_page,
     registered_models_page,
-    selects_run,
 )
 from headrace.search.runs import RUN_COLUMNS, runs_page
 from headrace.search.traces import correlation_counts, needs_regular_expressions, traces_page
@@ -52,7 +50,5 @@ __all__ = [
     "page_token",
     "registered_models_page",
     "runs_page",
-    "selects_run",
-    "selects_source_run",
     "traces_page",
 ]

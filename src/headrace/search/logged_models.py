@@ -193,15 +193,6 @@ def parse_filter(text: str | None) -> tuple[Condition, ...]:
     return tuple(conditions)
 
 
-def selects_source_run(filter: str | None) -> bool:
-    """Whether a filter has a condition on the source run, or cannot be parsed."""
-    try:
-        conditions = parse_filter(filter)
-    except ApiError:
-        return True
-    return any((one.entity, one.key) == ("attributes", "source_run_id") for one in conditions)
-
-
 def _parse_condition(node: Node) -> Condition:
     parts = [part.text for part in node.parts]
     if len(parts) != 3:

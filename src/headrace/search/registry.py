@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from headrace.auth.access import Scope
-from headrace.contract.errors import ApiError, invalid
+from headrace.contract.errors import invalid
 from headrace.contract.names import IS_PROMPT
 from headrace.search import parser
 from headrace.search.compile import Page, Parameters
@@ -152,15 +152,6 @@ def parse_models_filter(text: str | None) -> tuple[Condition, ...]:
 def parse_versions_filter(text: str | None) -> tuple[Condition, ...]:
     """The conditions of a model-versions filter; operators are checked when it is compiled."""
     return _parse_filter(text, tuple(_VERSION_COLUMNS), _version_value)
-
-
-def selects_run(filter: str | None) -> bool:
-    """Whether a model-versions filter has a condition on the run, or cannot be parsed."""
-    try:
-        conditions = parse_versions_filter(filter)
-    except ApiError:
-        return True
-    return any((one.entity, one.key) == ("attribute", "run_id") for one in conditions)
 
 
 def _parse_filter(

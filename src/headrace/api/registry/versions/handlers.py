@@ -37,7 +37,6 @@ from headrace.api.registry.versions.view import model_version
 from headrace.api.registry.webhooks import events
 from headrace.api.results import Chunks, TooLong
 from headrace.auth.access import NOTHING, Access
-from headrace.auth.authority import Denied
 from headrace.auth.redactions import hidden
 from headrace.contract.clock import now_ms
 from headrace.contract.errors import ApiError, ErrorCode, invalid
@@ -125,8 +124,6 @@ async def search_versions(req: SearchModelVersions, ctx: Context) -> ModelVersio
     Prompts are omitted unless the filter asks for them. Cost: two statements for a page of any
     size.
     """
-    if ctx.access.hides("run") and search.selects_run(req.filter):
-        raise Denied
     limit = SEARCH_MAX_MODEL_VERSIONS if req.max_results is None else req.max_results
     if limit < 1:
         raise invalid(

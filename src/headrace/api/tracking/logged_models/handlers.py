@@ -32,7 +32,6 @@ from headrace.api.tracking.logged_models.types import (
 from headrace.api.tracking.logged_models.view import models
 from headrace.api.tracking.runs.random_name import random_name
 from headrace.auth.access import NOTHING
-from headrace.auth.authority import Denied
 from headrace.auth.redactions import NOTHING_HIDDEN, hidden
 from headrace.contract import errors
 from headrace.contract.artifact_uri import append_path
@@ -232,8 +231,6 @@ async def search_models(req: SearchLoggedModels, ctx: Context) -> LoggedModelPag
     """
     check_served(ctx.db.schema)
     access = ctx.access
-    if access.hides("run") and search.selects_source_run(req.filter):
-        raise Denied
     page_of = partial(
         search.logged_models_page,
         experiment_ids=req.experiment_ids,
