@@ -74,11 +74,15 @@ def traces_page(
     offset = offset_of(page_token)
     parameters = Parameters(dialect)
     experiments = storable(experiment_ids)
-    where = [parameters.is_in("t.experiment_id", experiments, array="bigint")]
+    # The signs keep SQLite, which has no statistics, from reading all traces of the experiment in the
+    # order of their time.
+    by_id = dialect == "sqlite" and any(map(_names_ids, conditions))
+    by_session = dialect == "sqlite" and any(map(_names_session, conditions))
+    scope = "+t.experiment_id" if by_id else "t.experiment_id"
+    where = [parameters.is_in(scope, experiments, array="bigint")]
     where += _Conditions(parameters, experiments, prefixed).all(conditions)
     joins, order = _order(keys, parameters)
-    if dialect == "sqlite" and any(map(_names_few, conditions)):
-        # The sign keeps SQLite from reading all traces in the order of their time.
+    if by_id or by_session:
         order = order.replace("t.timestamp_ms", "+t.timestamp_ms")
     text = (
         f"SELECT {', '.join(f't.{column}' for column in columns)} FROM trace_info t{joins}"
@@ -125,12 +129,14 @@ def correlation_counts(
     return text, tuple(parameters.values)
 
 
-def _names_few(condition: Condition) -> bool:
-    """Whether an index finds the few traces of the condition: by id or by session."""
-    key, operator = (condition.entity, condition.key), condition.operator
-    if key == ("attribute", "request_id"):
-        return operator in ("=", "IN")
-    return key == ("request_metadata", SESSION) and operator == "="
+def _names_ids(condition: Condition) -> bool:
+    is_id = (condition.entity, condition.key) == ("attribute", "request_id")
+    return is_id and condition.operator in ("=", "IN")
+
+
+def _names_session(condition: Condition) -> bool:
+    is_session = (condition.entity, condition.key) == ("request_metadata", SESSION)
+    return is_session and condition.operator == "="
 
 
 class _Conditions:
