@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests.compat.test_traces_same_database import locations
 from tests.faults.stored import rows
 from tests.fix_database import empty_database
@@ -18,7 +19,6 @@ from tests.wire import Wire
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 pytestmark = pytest.mark.compat
 JSON = {"Content-Type": "application/json"}
@@ -36,20 +36,27 @@ TABLES = {
     "links": "SELECT source_type, source_id, destination_type, destination_id FROM entity_associations ORDER BY 2, 4",
 }
 REQUESTS = 250
+ODD = next(text for text in messages.TEXTS if "\0" in text).encode()
 
 
 def spans(rng: random.Random, trace_ids: list[bytes]) -> ExportTraceServiceRequest:
     """A request with spans of some of the traces, also ones that were sent before."""
-    made = messages.request(rng, rng.randrange(1, 4))
+    random_spans = messages.request(rng, rng.randrange(1, 4)).SerializeToString()
+    # Stock on PostgreSQL refuses NUL in names, which headrace replaces.
+    made = ExportTraceServiceRequest.FromString(random_spans.replace(ODD, ODD.replace(b"\0", b"_")))
+    used: set[bytes] = set()
+    left = [(trace_id, number) for trace_id in trace_ids for number in range(1, 6)]
     for resource in made.resource_spans:
         for attribute in resource.resource.attributes:
             attribute.value.string_value = "my service"
         for scope in resource.scope_spans:
             for span in scope.spans:
-                span.trace_id = rng.choice(trace_ids)
-                span.span_id = bytes([0, 0, 0, 0, 0, 0, 0, rng.randrange(1, 6)])
-                if span.parent_span_id:
-                    span.parent_span_id = bytes([0, 0, 0, 0, 0, 0, 0, rng.randrange(1, 6)])
+                # A tree, because stock never ends with spans that are their own ancestors; and no
+                # span twice in a request, whose tokens stock would count twice.
+                trace_id, number = rng.choice(left)
+                left.remove((trace_id, number))
+                span.trace_id, span.span_id = trace_id, bytes(7) + bytes([number])
+                span.parent_span_id = b"" if number == 1 else bytes(7) + bytes([number // 2])
                 for key in (
                     "session.id",
                     "user.id",
@@ -60,14 +67,17 @@ def spans(rng: random.Random, trace_ids: list[bytes]) -> ExportTraceServiceReque
                         span.attributes.add(
                             key=key
                         ).value.string_value = f"{key} {rng.randrange(5)}"
+                # Stock's databases refuse a type that is not a string.
+                for attribute in span.attributes:
+                    if (
+                        attribute.key == "mlflow.spanType"
+                        and attribute.value.WhichOneof("value") != "string_value"
+                    ):
+                        attribute.value.string_value = "TOOL"
                 # Stock sees that the client has stated the time of a trace only if a span of the
                 # request has usage, cost or a session.
-                if rng.random() < 0.4 or not any(
-                    a.key.startswith("mlflow.chat.t")
-                    for s in scope.spans
-                    if s.trace_id == span.trace_id
-                    for a in s.attributes
-                ):
+                if rng.random() < 0.4 or trace_id not in used:
+                    used.add(trace_id)
                     usage = {
                         "input_tokens": rng.randrange(9),
                         "output_tokens": 2,
