@@ -10,7 +10,12 @@ from typing import Any, Final, Literal
 from msgspec import UNSET
 
 from headrace.api.traces.assessments.write_sql import Row
-from headrace.api.traces.assessments.write_types import AssessmentIn, ErrorIn, ExpectationIn
+from headrace.api.traces.assessments.write_types import (
+    AssessmentIn,
+    ErrorIn,
+    ExpectationIn,
+    SerializedIn,
+)
 from headrace.api.traces.request_times import time_ms
 from headrace.contract.errors import invalid
 
@@ -49,18 +54,24 @@ def value_of(given: AssessmentIn, kind: Kind) -> Any:
 
 def expected(given: ExpectationIn | None) -> Any:
     """Return the JSON value of an expectation. Raises INVALID_PARAMETER_VALUE."""
-    if given is None:
-        return None
-    serialized = given.serialized_value
-    if serialized is None:
-        return None if given.value is UNSET else doubles(given.value)
-    if serialized.serialization_format != JSON_FORMAT:
+    value: Any = None
+    if given is not None and given.serialized_value is not None:
+        value = _deserialized(given.serialized_value)
+    elif given is not None and given.value is not UNSET:
+        value = doubles(given.value)
+    if value is None:
+        raise invalid("The `value` field must be specified.")
+    return value
+
+
+def _deserialized(given: SerializedIn) -> Any:
+    if given.serialization_format != JSON_FORMAT:
         raise invalid(
-            f"Unknown serialization format: {serialized.serialization_format or ''}. "
+            f"Unknown serialization format: {given.serialization_format or ''}. "
             f"Only {JSON_FORMAT} is supported."
         )
     try:
-        return json.loads(serialized.value or "")
+        return json.loads(given.value or "")
     except (ValueError, RecursionError) as error:
         raise invalid("The value of a serialized expectation must be JSON text.") from error
 
