@@ -255,6 +255,27 @@ CASES: Final = (
         quick=True,
     ),
     Case(
+        "otlp-1x10",
+        "OTLP: a trace of 10 spans",
+        "k6OtlpPerfScript.js",
+        users=8,
+        env={"TRACES": "1", "SPANS": "10"},
+    ),
+    Case(
+        "otlp-100x10",
+        "OTLP: 100 traces of 10 spans",
+        "k6OtlpPerfScript.js",
+        users=8,
+        env={"TRACES": "100", "SPANS": "10"},
+    ),
+    Case(
+        "start-trace",
+        "a trace as the client sends it: OTLP of 10 spans, then POST traces",
+        "k6OtlpPerfScript.js",
+        users=8,
+        env={"TRACES": "1", "SPANS": "10", "START": "1"},
+    ),
+    Case(
         "realistic-mix",
         "realistic mix: 8 trainers, 4 readers",
         "k6RealisticMixPerfScript.js",

@@ -45,6 +45,8 @@ GOALS: Final = (
     Goal("search-traces-session", 20),
     Goal("search-traces-span", 20),
     Goal("trace-metrics", 5),
+    Goal("otlp-100x10", 10),
+    Goal("start-trace", 15),
 )
 # Latency of each case above, as a share of the other server's.
 P99_OF_STOCK: Final = 1 / 10

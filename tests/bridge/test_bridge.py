@@ -126,7 +126,7 @@ print(json.dumps({
 def test_a_trace_of_the_client_is_there_while_metrics_are_logged(
     empty_uri: str, tmp_path: Path
 ) -> None:
-    """Two writers on one database: MLflow writes spans, headrace writes metrics, both succeed."""
+    """The client sends spans, and another thread metrics, at the same time."""
     with headrace(empty_uri, tmp_path) as server:
         trace_and_log(server)
 
