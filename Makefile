@@ -31,7 +31,7 @@ compat-postgres: install
 
 .venv-mlflow2/.installed:
 	$(PYTHON) -m venv .venv-mlflow2
-	.venv-mlflow2/bin/python -m pip install --quiet 'mlflow==2.22.*' 'sqlalchemy<2.1' psycopg2-binary scikit-learn
+	.venv-mlflow2/bin/python -m pip install --quiet 'mlflow==2.22.*' 'sqlalchemy<2.1' psycopg2-binary scikit-learn flask-wtf
 	touch $@
 
 # The package mlflow also contains the files of mlflow-skinny and mlflow-tracing. Not every package
@@ -39,7 +39,7 @@ compat-postgres: install
 # files.
 .venv-mlflow318/.installed:
 	$(PYTHON) -m venv .venv-mlflow318
-	.venv-mlflow318/bin/python -m pip install --quiet 'mlflow==3.17.2' psycopg2-binary scikit-learn
+	.venv-mlflow318/bin/python -m pip install --quiet 'mlflow==3.17.2' psycopg2-binary scikit-learn flask-wtf
 	.venv-mlflow318/bin/python -m pip install --quiet --no-deps 'mlflow==3.18.*'
 	touch $@
 

@@ -48,14 +48,21 @@ class Client:
             text=True,
         )
 
-    def run(self, program: str, *args: str, uri: str, directory: Path) -> Any:
+    def run(
+        self,
+        program: str,
+        *args: str,
+        uri: str,
+        directory: Path,
+        environment: dict[str, str] | None = None,
+    ) -> Any:
         """Run a program of tests/clients/programs; the JSON that it prints. `uri` is a server or a database."""
         # Retries would hide errors.
-        environment = self._environment(uri) | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+        variables = self._environment(uri) | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
         done = subprocess.run(
             [self.python, PROGRAMS / program, *args],
             cwd=directory,
-            env=environment,
+            env=variables | (environment or {}),
             capture_output=True,
             text=True,
             timeout=TIMEOUT_S,

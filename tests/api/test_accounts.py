@@ -8,11 +8,12 @@ from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from tests.fix_logins import ADMIN, ADMIN_PASSWORD, PASSWORD, Client, with_users
+from tests.fix_logins import ADMIN, ADMIN_PASSWORD, PASSWORD, SECRET_KEY, Client, with_users
 from tests.fix_server import headrace
 from tests.fix_users import accounts_in
 
 from headrace.auth import roles, users
+from headrace.auth.tokens import Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -266,3 +267,17 @@ def test_each_change_is_logged_without_values(server: Server, client: Client) ->
     assert "action=role.assign target=ann role=1" in log
     for secret in (PASSWORD, "another-password", ADMIN_PASSWORD, "scrypt:", "a secret plan"):
         assert secret not in log
+
+
+async def test_the_page_offers_to_change_a_password_only_if_one_was_sent(
+    uri: str, server: Server, client: Client
+) -> None:
+    client.add_user("ann")
+    async with accounts_in(uri) as accounts:
+        account = await accounts.db.read(users.get, "ann")
+    token = Tokens(SECRET_KEY).issue("ann", account, 1)
+    current = f"{V2}/users/current"
+    assert client.ok("ann", "GET", current)["is_basic_auth"] is True
+    answer = client.ask(None, "GET", current, Authorization=f"Bearer {token}")
+    assert answer.json()["user"]["username"] == "ann"
+    assert answer.json()["is_basic_auth"] is False

@@ -119,6 +119,12 @@ class Context:
         self.authority.changed(self._head, self.access.username, action, **objects)
 
     @property
+    def sent_password(self) -> bool:
+        """Whether the caller of a request sent a password, not a token, a cookie or a proxy's header."""
+        headers = self._head.headers if self._head is not None else {}
+        return headers.get("authorization", "")[:6].lower() == "basic "
+
+    @property
     def authority(self) -> Authority:
         """Knows the users. Only a server with users has it."""
         assert self._authority is not None, "a server without users"

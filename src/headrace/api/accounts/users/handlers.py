@@ -80,11 +80,12 @@ async def list_users(req: Nothing, ctx: Context) -> Line[UserList] | Chunks:
 
 async def current(req: Nothing, ctx: Context) -> Line[CurrentUser]:
     """GET /2.0/mlflow/users/current: the caller."""
-    access = ctx.access
+    access, auth = ctx.access, ctx.settings.auth
+    is_custom = auth is not None and auth.custom_function is not None
     assert access.user_id is not None, "a route of users"
     assert access.username is not None, "a route of users"
     user = User(id=access.user_id, is_admin=access.is_admin, username=access.username)
-    return Line(CurrentUser(is_basic_auth=True, user=user))
+    return Line(CurrentUser(is_basic_auth=ctx.sent_password and not is_custom, user=user))
 
 
 async def update_password(req: UpdatePassword, ctx: Context) -> Line[Empty]:

@@ -56,7 +56,7 @@ class UserAnswer(msgspec.Struct, gc=False):
 
 
 class CurrentUser(msgspec.Struct, gc=False):
-    """The caller. `is_basic_auth`: the browser sends the password, so the page can change it."""
+    """The caller. `is_basic_auth`: the request had a password, so the page offers to change it."""
 
     is_basic_auth: bool
     user: User
