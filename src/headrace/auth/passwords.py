@@ -31,7 +31,7 @@ SALT_CHARACTERS: Final = string.ascii_letters + string.digits
 # Bounds on the cost of a stored hash: four times what werkzeug writes.
 MAX_SCRYPT_COST: Final = 4 << 18  # n·r·p; 128 MiB for p = 1
 MAX_PBKDF2_ITERATIONS: Final = 4_000_000
-THREAD_NICENESS: Final = 10
+THREAD_NICENESS: Final = 5  # a third of the processor time of a request that competes
 
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,9}")
 _PBKDF2_DIGESTS: Final = frozenset({"md5", "sha1", "sha224", "sha256", "sha384", "sha512"})
