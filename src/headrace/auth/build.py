@@ -12,7 +12,7 @@ from headrace.auth.groups import groups_of
 from headrace.auth.guard import UserAuthority
 from headrace.auth.login import Authorization, Login, PasswordLogin
 from headrace.auth.origins import origins_of
-from headrace.auth.passwords import Passwords
+from headrace.auth.passwords import Passwords, Remembered
 from headrace.auth.proxy import proxy_methods
 from headrace.auth.tokens import Tokens
 from headrace.settings.oidc import HOUR_S, words
@@ -37,7 +37,9 @@ def user_authority(settings: Settings) -> UserAuthority:
     oidc = _oidc(settings, external)
     custom = _custom(settings)
     passwords = Passwords()
-    by_password = PasswordLogin(accounts.find, passwords, origins)
+    auth = settings.auth
+    cache = Remembered(auth.auth_cache_max_size, auth.auth_cache_ttl_seconds)
+    by_password = PasswordLogin(accounts.find, passwords, origins, remembered=cache)
     methods: Sequence[Method] = [custom] if custom else ()
     if custom is None:
         methods = _methods(settings, by_password, origins, external, oidc)
