@@ -26,7 +26,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+")
 _REPEATED_TEXT = re.compile(r"<(\d+) times (.)>")
 _REPEATED_ITEMS = re.compile(r"<(\d+) items ?(.*)>", re.DOTALL)
 _PATTERNS: Final = {
-    "ID": r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    "ID": r"(?:m-|tr-|d-)?[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
     "NAME": r"[a-z]+-[a-z]+-\d+",
     "MS": r"\d{13}",
     "RFC3339": r"[0-9T:.-]+Z",

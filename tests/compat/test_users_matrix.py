@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 JSON = {"Content-Type": "application/json"}
 API = "/api/2.0/mlflow/"
-USERS = ("nobody", "denied", "reader", "user", "editor", "subdenied", "manager", "chief")
+USERS = ("other", "nobody", "denied", "reader", "user", "editor", "subdenied", "manager", "chief")
 LEVELS = {
     "reader": "READ", "user": "USE", "editor": "EDIT", "manager": "MANAGE", "subdenied": "MANAGE",
     "denied": "DENY",
 }  # fmt: skip
-NAMES = {"run": "r", "logged_model": "m", "trace": "t"}
+NAMES = {"run": "r", "logged_model": "m", "trace": "t", "role": 1, "permission": 1}
 
 
 def headers_of(caller: str) -> dict[str, str]:
@@ -49,7 +49,7 @@ class Stock:
         assert answer.status == 200, f"{path}: {answer}"
         return answer.json()
 
-    def prepare(self) -> dict[str, str]:
+    def prepare(self) -> dict[str, Any]:
         """Users, roles and grants; experiments, runs and models. Returns the ids that are random."""
         for user in USERS:
             self.ask(API + "users/create", {"username": user, "password": password_of(user)})
@@ -75,26 +75,33 @@ class Stock:
                     self.ask(grant, body | {"permission": level})
         self.role("subdenied", [(part, "DENY") for part in PARTS])
         self.role("chief", [("workspace", "MANAGE"), ("run", "DENY")])
+        spare = self.role("other", [("experiment", "READ")], name="spare")
         return {
+            **spare,
             "run": run,
             "logged_model": model["model"]["info"]["model_id"],
             "trace": trace["trace_info"]["request_id"],
         }
 
-    def role(self, user: str, grants: list[tuple[str, str]]) -> None:
-        """Give a user a role with grants on whole types."""
+    def role(
+        self, user: str, grants: list[tuple[str, str]], name: str | None = None
+    ) -> dict[str, Any]:
+        """Give a user a role with grants on whole types; the ids of the role and of its last grant."""
         roles = "/api/3.0/mlflow/roles/"
-        role = self.ask(roles + "create", {"name": f"of {user}", "workspace": "default"})["role"]
+        given = {"name": name or f"of {user}", "workspace": "default"}
+        role = self.ask(roles + "create", given)["role"]
+        made: Any = None
         for kind, level in grants:
             grant = {"resource_type": kind, "resource_pattern": "*", "permission": level}
-            self.ask(roles + "permissions/add", {"role_id": role["id"], **grant})
+            made = self.ask(roles + "permissions/add", {"role_id": role["id"], **grant})
         self.ask(roles + "assign", {"role_id": role["id"], "username": user})
+        return {"role": role["id"], "permission": made["role_permission"]["id"]}
 
 
 class Sides:
     """Both servers, with equal databases."""
 
-    def __init__(self, stock: Wire, ours: Wire, made: dict[str, str]) -> None:
+    def __init__(self, stock: Wire, ours: Wire, made: dict[str, Any]) -> None:
         self.stock = stock
         self.ours = ours
         self.made = made
@@ -135,6 +142,9 @@ def uri(directory: Path, name: str = "mlflow") -> str:
 DIFFERENT: dict[tuple[str, str], str] = {
     ("POST", "/api/2.0/mlflow/runs/outputs"): "an output that is logged again is an error in stock",
     ("GET", "/api/3.0/mlflow/traces/batchGet"): "stock fails on a trace without spans",
+    ("PATCH", "/api/2.0/mlflow/traces/{request_id}"): "stock fails without a status",
+    ("PATCH", "/api/2.0/mlflow/traces/{request_id}/tags"): "stock's error is that of its driver",
+    ("PATCH", "/api/3.0/mlflow/traces/{trace_id}/tags"): "stock's error is that of its driver",
     ("GET", "/model-versions/get-artifact"): "other errors for a bucket that cannot be reached",
 }
 # Stock's rule is keyed by the template of the path, so it refuses everyone but admins.

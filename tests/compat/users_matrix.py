@@ -87,6 +87,11 @@ def variants(made: Values) -> Iterator[Values]:
     }
     base |= {
         "metric_name": "trace_count", "view_type": "TRACES", "aggregations": [{"aggregation_type": "COUNT"}],
+        "prompt_versions": [{"name": "pa", "version": "1"}],
+        # Of users, roles and grants: the user `other` is no caller.
+        "username": "other", "password": "a new password", "is_admin": False, "role_id": made["role"],
+        "role_permission_id": made["permission"], "resource_type": "experiment", "resource_id": "1",
+        "resource_pattern": "*", "permission": "READ", "workspace": ["default"], "description": "d",
         "trace": {"trace_info": info}, "update_mask": "assessment_name",
         "assessment": {"assessment_name": "good", "feedback": {"value": True}, "source": {"source_type": "HUMAN", "source_id": "u"}},
     }  # fmt: skip
@@ -97,6 +102,10 @@ def variants(made: Values) -> Iterator[Values]:
         "metric_name": "assessment_count",
         "trace": {"trace_info": info | {"assessments": brought}},
     }
+    yield base | {"resource_id": "2", "role_id": 999, "role_permission_id": 999}
+    yield base | {"resource_type": "registered_model", "resource_id": "ma"}
+    yield base | {"resource_type": "run", "resource_id": "*"}
+    yield base | {"resource_type": "nonsense", "username": "ghost", "password": "short"}
     yield base | {"filter": "metadata.`mlflow.sourceRun` = 'r'"}
     yield base | {"experiment_id": "2", "experiment_ids": ["2"], "experiment_name": "B"}
     yield base | {"experiment_id": "999", "experiment_ids": ["1", "999"], "experiment_name": "none"}
@@ -116,7 +125,6 @@ SKIPPED: Final = {
     "dataset_name",
     "deployment_job_id",
     "run_link",
-    "workspace",
     "user_id",
     "run_name",
     "page_token",
@@ -124,7 +132,9 @@ SKIPPED: Final = {
 # Optional fields that a request gets because a rule looks at them.
 JUDGED: Final = {
     "experiment_id", "experiment_ids", "run_id", "model_id", "name", "trace_id", "request_id",
-    "trace_ids", "models", "filter",
+    "trace_ids", "models", "filter", "prompt_versions",
+    "username", "password", "is_admin", "role_id", "role_permission_id", "resource_type", "resource_id",
+    "resource_pattern", "permission", "workspace", "description",
 }  # fmt: skip
 # What differs from the values above, by route.
 SPECIAL: Final[dict[str, Values]] = {
@@ -139,6 +149,8 @@ SPECIAL: Final[dict[str, Values]] = {
     "/api/2.0/mlflow/experiments/create": {"name": "A"},
     "/api/2.0/mlflow/registered-models/create": {"name": "ma"},
     "/api/2.0/mlflow-artifacts/artifacts": {"path": "1"},
+    "/api/3.0/mlflow/roles/create": {"workspace": "default", "name": "spare"},
+    "/api/3.0/mlflow/roles/update": {"name": "spare"},
 }
 UNDO: Final = {
     "/api/2.0/mlflow/experiments/delete": (
