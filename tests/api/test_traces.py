@@ -17,6 +17,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 from tests.faults.stored import rows
+from tests.otlp import messages
+from tests.otlp.test_bytes import mutated
 from tests.wire import Wire
 
 from headrace.contract.limits import MAX_OTLP_BYTES, MAX_SPAN_ITEMS
@@ -213,6 +215,23 @@ def test_one_wrong_span_keeps_the_whole_request_out(api: Api) -> None:
     long = span(trace, 2, session_id="s" * 251)
     assert export(api.wire, experiment, span(trace, 1), long).status == 400
     assert api.wire.ask("GET", f"{A3}/tr-{trace}").status == 404
+
+
+def test_mutated_requests_are_stored_or_refused(api: Api) -> None:
+    """No bytes of a client are an error of the server."""
+    experiment, rng = api.experiment().id, random.Random(7)
+    protobuf = {"Content-Type": "application/x-protobuf", "x-mlflow-experiment-id": experiment}
+    seen = set()
+    for _ in range(400):
+        body = mutated(messages.request(rng, 2).SerializeToString(), rng)
+        seen.add(api.wire.ask("POST", "/v1/traces", body, protobuf).status)
+    text = json.dumps(
+        {"resourceSpans": [{"scopeSpans": [{"spans": [span(new_id(), 1)]}]}]}
+    ).encode()
+    for _ in range(400):
+        headers = JSON | {"x-mlflow-experiment-id": experiment}
+        seen.add(api.wire.ask("POST", "/v1/traces", mutated(text, rng), headers).status)
+    assert {200, 400} <= seen <= {200, 400, 413, 422}
 
 
 def test_many_traces_are_deleted_in_portions(api: Api) -> None:
