@@ -17,7 +17,7 @@ from tests.wire import Answer, Wire
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.compat
+pytestmark = [pytest.mark.compat, pytest.mark.timeout(400)]  # stock hashes each password
 IDS: Final = re.compile(r'"((?:role_|user_)?id)": ?\d+')
 OTHER_ROUTES: Final = ("/experiments/create", "/registered-models/create")
 # Intended differences: a part of a step's text, the reason, and headrace's status and message.
