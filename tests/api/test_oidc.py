@@ -294,6 +294,8 @@ def test_the_page_leads_to_the_login_and_back(team: Team) -> None:
     assert team.roles("page-1") == {"editors"}
     url = team.server.url
     assert browser.fetch("GET", url + SEARCH).status == 200
+    current = browser.fetch("GET", url + "/ajax-api/2.0/mlflow/users/current").json()
+    assert (current["user"]["username"], current["is_basic_auth"]) == ("page-1", False)
     assert browser.fetch("POST", url + CREATE, {"name": "of the page"}).status == 200
     query = {"query": "query q {__typename}", "operationName": "q"}
     assert browser.fetch("POST", url + "/graphql", query).status != 401

@@ -58,6 +58,7 @@ REQUESTS: tuple[tuple[str, str, Any], ...] = (
     ("POST", CREATE, {}),
     ("GET", SCORERS, None),
     ("GET", "/version", None),
+    ("GET", "/api/2.0/mlflow/users/current", None),
     ("GET", "/health", None),
     ("GET", "/api/2.0/mlflow/webhooks", None),
 )
@@ -100,6 +101,8 @@ def test_the_answers_are_those_of_stock(servers: dict[str, Server], user: str | 
         assert found.status == expected.status, where
         for name in ("www-authenticate", "location", "content-type"):
             assert found.headers.get(name) == expected.headers.get(name), where
+        if path.endswith("/users/current") and expected.status == 200:
+            assert found.json()["is_basic_auth"] is expected.json()["is_basic_auth"] is False
         if expected.status >= 300:
             assert found.body == expected.body or found.json() == expected.json(), where
 

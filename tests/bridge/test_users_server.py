@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.bridge.test_bridge import mlflow_processes
-from tests.bridge.test_gate import port_of
+from tests.bridge.test_gate import arguments, environment_of, port_of
 from tests.fix_postgres import fresh_database
 from tests.fix_server import Server, base_environment, headrace
 from tests.waiting import eventually
 from tests.wire import Answer, Wire
+
+from headrace.bridge.gate import HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -278,6 +280,18 @@ def test_job_runners_know_who_asks(server: Server) -> None:
     for path in ("/health", JOBS, MODELS):
         with Wire(f"http://127.0.0.1:{port}") as wire:
             assert wire.ask("GET", path, headers=ADMIN).status == 403
+    # The watchdog, which is no user, asks whether jobs are left.
+    (pid,) = [p for p in mlflow_processes(server) if f"--port {port}" in arguments(p)]
+    secret = {HEADER: environment_of(pid)["HEADRACE_BRIDGE_SECRET"]}
+    with Wire(f"http://127.0.0.1:{port}") as wire:
+        assert wire.ask("POST", JOBS, b"{}", secret).json() == {"jobs": []}
+    with closing(sqlite3.connect(server.directory / "mlflow.db")) as db, db:
+        db.execute(
+            "INSERT INTO jobs (id, creation_time, job_name, params, status, retry_count,"
+            " last_update_time, workspace) VALUES ('j', 0, 'n', '{}', 0, 0, 0, 'default')"
+        )
+    with Wire(f"http://127.0.0.1:{port}") as wire:
+        assert wire.ask("POST", JOBS, b"{}", secret).json() == {"jobs": [1]}
     assert re.search(r"MLflow \S+ for POST /ajax-api/3.0/jobs/", server.log())
 
 
