@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.fix_logins import ADMIN, Client, with_users
 from tests.fix_server import headrace
 from tests.wire import Wire
 
@@ -80,9 +82,18 @@ def test_a_request_has_its_limits(document: Any) -> None:
     assert "end_time" not in run["required"]
 
 
-def test_it_is_served(tmp_path: Path, document: Any) -> None:
-    """As JSON."""
+def test_it_is_served(tmp_path: Path) -> None:
+    """As JSON. Without users, the server has no routes of users."""
     with headrace(f"sqlite:///{tmp_path}/m.db", tmp_path) as server, Wire(server.url) as wire:
         answer = wire.ask("GET", "/openapi.json")
     assert answer.headers["content-type"] == "application/json"
-    assert answer.json() == document
+    assert answer.json() == json.loads(openapi.document(ROUTES))
+
+
+def test_it_is_served_with_users(tmp_path: Path, document: Any) -> None:
+    """With all routes."""
+    with (
+        with_users(f"sqlite:///{tmp_path}/m.db", tmp_path) as server,
+        closing(Client(server.url)) as client,
+    ):
+        assert client.ok(ADMIN, "GET", "/openapi.json") == document
