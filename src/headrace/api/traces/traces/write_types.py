@@ -117,7 +117,7 @@ class LinkPrompts(Message):
     """POST traces/link-prompts"""
 
     trace_id: CheckedStr
-    prompt_versions: Annotated[list[PromptVersion], Meta(extra={"checks": ("array",)})] = []
+    prompt_versions: Annotated[list[PromptVersion], Meta(extra={"checks": ("array", "required")})]
 
 
 class DeleteTraces(Message):
