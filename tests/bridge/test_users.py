@@ -6,15 +6,18 @@ import base64
 import dataclasses
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
+from tests.bridge.test_bridge import descendants
 from tests.fix_server import base_environment
 from tests.wire import Wire
 
@@ -109,6 +112,16 @@ class Stock:
             return wire.ask(method, target, None, headers)
 
 
+def end_watchdogs() -> None:
+    """End MLflow, and wait for the thread that notes its end in the state of the bridge."""
+    for pid, line in descendants(os.getpid()):
+        if "watchdog.py" in line:
+            os.kill(pid, signal.SIGTERM)
+    for thread in threading.enumerate():
+        if thread.name.endswith("(_note_end)"):
+            thread.join(30)
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stock(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stock]:
     kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("MLFLOW_")}
@@ -119,6 +132,7 @@ async def stock(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stock
     try:
         yield running
     finally:
+        end_watchdogs()
         await running.bridge.close()
         os.chdir(where)
         os.environ.update(kept)

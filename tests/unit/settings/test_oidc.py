@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from headrace.settings import oidc
 from headrace.settings.kinds import SettingError, shown
 from headrace.settings.load import load
 
@@ -17,6 +18,18 @@ USERS = {
     "MLFLOW_FLASK_SERVER_SECRET_KEY": "a secret key of the server",
 }
 ISSUER = "https://id.example.com/realms/team"
+
+
+@pytest.fixture(autouse=True)
+def no_packages_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra headrace[oidc] may not be installed."""
+    monkeypatch.setattr(oidc, "PACKAGES", ())
+
+
+def test_the_extra_must_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(oidc, "PACKAGES", ("no_such_package",))
+    with pytest.raises(SettingError, match=r"pip install 'headrace\[oidc\]'"):
+        settings(oidc_issuer=ISSUER, oidc_audience="a")
 
 
 def settings(**flags: Any) -> Any:

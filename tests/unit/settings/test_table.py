@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from headrace.settings import defaults
+from headrace.settings import defaults, oidc
 from headrace.settings.kinds import URI, SettingError, shown
 from headrace.settings.load import Resolution, load, load_handed_over
 from headrace.settings.load import resolve as resolve_settings
@@ -35,8 +35,9 @@ WITH_BOTH = [s for s in SETTINGS if s.flags and s.env and s.name != "enable_work
 
 @pytest.fixture(autouse=True)
 def empty_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Defaults depend on the files in the working directory."""
+    """Defaults depend on the files in the working directory, some settings on installed packages."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(oidc, "PACKAGES", ())
 
 
 def resolve(environ: dict[str, str] | None = None, **flags: Any) -> Resolution:
