@@ -104,7 +104,11 @@ async def test_with_https_only_the_cookie_counts_that_no_other_host_can_set() ->
         assert await SESSIONS.identify(request) is None
 
 
-@pytest.mark.parametrize("value", ["x", "hrt1_", "hrt1_AAAA", "hrt1_é", session()[-20:]])
+@pytest.mark.parametrize(
+    "value",
+    ["x", "hrt1_", "hrt1_AAAA", "hrt1_é", session()[-20:]],
+    ids=["no prefix", "empty", "short", "not ASCII", "end of a session"],
+)
 async def test_a_forged_session_is_refused(value: str) -> None:
     with pytest.raises(Unauthenticated):
         await SESSIONS.identify(head("GET", cookie=f"a=b; {NAME}={value}"))

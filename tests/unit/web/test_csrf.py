@@ -19,6 +19,7 @@ def test_a_token_is_accepted_by_every_server_with_the_key() -> None:
 @pytest.mark.parametrize(
     ("key", "seed", "name"),
     [("other", SEED, "ann"), ("key", new_seed(), "ann"), ("key", SEED, "b")],
+    ids=["another key", "another cookie", "another user"],
 )
 def test_a_token_of_another_key_cookie_or_user_is_refused(key: str, seed: str, name: str) -> None:
     token = Tokens(key).make(seed, name)
@@ -53,7 +54,9 @@ def test_the_cookie_is_found_among_others() -> None:
 
 
 @pytest.mark.parametrize(
-    "header", [None, "", "session=", "session=x", f"session={SEED}0", "\x00=;;", f"s={SEED}"]
+    "header",
+    [None, "", "session=", "session=x", f"session={SEED}0", "\x00=;;", f"s={SEED}"],
+    ids=["none", "empty", "no value", "short", "long", "malformed", "another name"],
 )
 def test_a_cookie_of_another_form_is_none(header: str | None) -> None:
     assert seed_of(header) is None
