@@ -79,10 +79,9 @@ browser-times: .venv/.browser
 azurite:
 	npm install --no-audit --no-fund --prefix .azurite azurite
 
-# In one process: two need half as much CPU time again. The plugin of schemathesis
-# serves the fuzz tests only.
+# The plugin of schemathesis serves the fuzz tests only.
 test-fast: install
-	$(BIN)/python -m pytest -p no:schemathesis tests/unit tests/repo
+	$(BIN)/python -m pytest -p no:schemathesis --numprocesses=2 -m 'not slow' tests/unit tests/repo
 
 lint: install
 	$(BIN)/ruff format --check src tests benchmarks docs

@@ -19,6 +19,7 @@ def matches(stored: str | None, password: str) -> bool:
     return known is not None and known.matches(password)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method",
     [
@@ -39,6 +40,7 @@ def test_hashes_of_werkzeug_match_their_password_only(method: str) -> None:
     assert not matches(stored, "")
 
 
+@pytest.mark.slow
 def test_werkzeug_reads_our_hashes() -> None:
     stored = hashed(WORD)
     assert stored.startswith("scrypt:32768:8:1$")
@@ -48,6 +50,7 @@ def test_werkzeug_reads_our_hashes() -> None:
     assert hashed(WORD) != stored
 
 
+@pytest.mark.slow
 def test_methods_without_arguments_have_werkzeugs_defaults() -> None:
     for method in ("scrypt", "pbkdf2"):
         full = generate_password_hash(WORD, method)

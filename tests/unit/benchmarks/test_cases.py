@@ -159,6 +159,7 @@ def test_the_seeded_history_is_as_long_as_its_case_expects(seeded: Path) -> None
     assert _count(seeded, f"SELECT step FROM latest_metrics WHERE {where}") == points - 1
 
 
+@pytest.mark.slow
 def test_the_seeded_traces_are_those_that_the_searches_expect(tmp_path: Path) -> None:
     """On MLflow's own tables: all are of one experiment, every tenth has the tag."""
     path = tmp_path / "traces.db"
