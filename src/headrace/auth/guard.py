@@ -5,6 +5,7 @@ A request costs one read of the users' database, besides those that find what it
 
 from __future__ import annotations
 
+import asyncio
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,7 +29,7 @@ from headrace.auth.rules import ADMIN, METRICS, OPEN, UNRULED, Judged, Scoped, v
 from headrace.contract.errors import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from headrace.api.context import Context
     from headrace.auth.access import Access, Scope
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from headrace.auth.login import Login
     from headrace.auth.oidc import Oidc
     from headrace.auth.passwords import Passwords
-    from headrace.auth.rules import Resource, Rule
+    from headrace.auth.rules import Demand, Resource, Rule
     from headrace.db.base import Database
 
 # The resource types whose rows a search may be restricted to, for the type that its rule names.
@@ -52,6 +53,8 @@ ROWS: Final[Mapping[str, tuple[Resource, ...]]] = {
 }
 # Ids of a search whose grants are read one by one, about 10 us each on SQLite, on the event loop.
 MAX_AMONG: Final = 100
+# Conditions that are judged together. A request may have as many as its body may have values.
+MAX_PORTION: Final = 100
 
 
 class UserAuthority:
@@ -88,6 +91,8 @@ class UserAuthority:
         self._oidc = oidc
         self._custom = custom
         self._in_tracking = False
+        # The reads of many long requests are not merged into one that takes long.
+        self._further = asyncio.Lock()
         self._resolver: Resolver
 
     def start(self, ctx: Context) -> None:
@@ -109,10 +114,11 @@ class UserAuthority:
             return UNRESTRICTED
         requirements: tuple[Requirement, ...] = ()
         refusal: Denied | ApiError | None = None
+        demands = rule.demands(req)
         try:
-            demands = tuple(rule.demands(req))
-            if demands:
-                requirements = await self._resolver.requirements(demands)
+            first = _portion(demands)
+            if first:
+                requirements = await self._resolver.requirements(first)
         except (Denied, ApiError) as error:
             refusal = error  # does not concern admins
         among = _among(rule, req)
@@ -126,6 +132,8 @@ class UserAuthority:
             if refusal is not None:
                 raise refusal
             await self._judge(rule, requirements, access, req)
+            while further := _portion(demands):
+                await self._judge_further(further, access)
             if isinstance(rule, Scoped) and rule.rows in ROWS and not access.is_workspace_admin:
                 types = ROWS[rule.rows]
                 if among is None:
@@ -148,6 +156,24 @@ class UserAuthority:
         for requirement in requirements:
             if not access.meets(requirement):
                 raise Denied
+
+    async def _judge_further(self, demands: tuple[Demand, ...], access: UserAccess) -> None:
+        """Raise `Denied` unless the caller meets these conditions too, of a request with many."""
+        async with self._further:
+            await asyncio.sleep(0)  # other requests run, even if the reads do not wait
+            requirements = await self._resolver.requirements(demands)
+            account = await self._accounts.find(access.username, requirements)
+        if account is None:
+            raise Unauthenticated
+        access.add(account.grants)
+        for requirement in requirements:
+            if not access.meets(requirement):
+                raise Denied
+
+
+def _portion(demands: Iterator[Demand]) -> tuple[Demand, ...]:
+    """The next conditions, without repetitions; empty after the last."""
+    return tuple(dict.fromkeys(islice(demands, MAX_PORTION)))
 
 
 def _among(rule: Rule, req: Any) -> Requirement | None:
@@ -209,6 +235,10 @@ class UserAccess(KeepsGrants):
     def default_permission(self) -> str:  # type: ignore[override]
         """What the caller may do with a resource without any grant."""
         return self._authority.default.name
+
+    def add(self, grants: Iterable[Grant]) -> None:
+        """Take further grants into account: for each of their keys all that the caller has."""
+        self._levels.update(levels(grants))
 
     def meets(self, requirement: Requirement) -> bool:
         """Whether the grants that were read meet a requirement."""

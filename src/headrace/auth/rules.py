@@ -20,7 +20,7 @@ from headrace.auth.authority import Denied
 from headrace.contract.errors import invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
 
     from headrace.auth.access import Access
     from headrace.db.base import Tx
@@ -108,14 +108,18 @@ class Need:
             yield self.demand(None)
             return
         ids = self.ids(sources[0]) if callable(self.ids) else values(self.ids, *sources)
-        found = list(ids)
-        if not found and self.missing is not None:
+        found = False
+        for id_ in ids:
+            found = True
+            yield self.demand(id_)
+        if found:
+            return
+        if self.missing is not None:
             raise invalid(self.missing)
-        if not found and self.required:
+        if self.required:
             raise Denied
-        if not found and self.default is not None:
-            found = [self.default]
-        yield from map(self.demand, found)
+        if self.default is not None:
+            yield self.demand(self.default)
 
     def demand(self, id_: str | None) -> Demand:
         """The condition for one id, or for the whole type."""
@@ -359,7 +363,7 @@ def create(resource: Resource) -> Need:
     return Need(resource, "create")
 
 
-def values(path: str, *sources: Any) -> Sequence[str]:
+def values(path: str, *sources: Any) -> Iterable[str]:
     """The non-empty texts at `path` (see `Need.ids`) in the first source that has them."""
     names, many, rest = _parsed(path)
     for name in names:
@@ -372,8 +376,8 @@ def values(path: str, *sources: Any) -> Sequence[str]:
             items = found if isinstance(found, list | tuple) else (found,)
             if not rest:
                 return tuple(map(str, items))
-            # `rest` is a field of each item.
-            return tuple(str(id_) for item in items if (id_ := _field(item, rest)))
+            # `rest` is a field of each item; lazy, because there may be tens of thousands.
+            return (str(id_) for item in items if (id_ := _field(item, rest)))
     return ()
 
 

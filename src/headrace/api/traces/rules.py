@@ -44,10 +44,9 @@ class ReadsTraces(Needs):
         types = selected_types(filters, getattr(req, "order_by", ()))
         if getattr(req, "view_type", None) == MetricView.ASSESSMENTS:
             types |= {"assessment"}
-        ids = list(values(self._ids, req)) if types else []
         for resource in sorted(types):
             need = every(resource, "read", "experiment", self._ids)
-            yield from map(need.demand, ids)
+            yield from map(need.demand, values(self._ids, req))
 
 
 def selected_types(filters: Sequence[str | None], order_by: Sequence[str]) -> frozenset[Resource]:
