@@ -14,6 +14,7 @@ import threading
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import pytest
 import pytest_asyncio
@@ -196,6 +197,39 @@ async def test_a_multi_root_query_of_graphql_is_judged_by_mlflow(stock: Stock) -
     hidden = json.loads((await stock.ask("bob", "POST", "/graphql", body)).body)
     assert seen["data"]["a"]["experiment"]["name"] == "shut"
     assert hidden["data"] == {"a": None, "b": None}
+
+
+SPELLINGS = [" {}", "+{}", "0{}", "{}\n", "{}.0", "\u0661"]
+SEARCH_DATASETS = "/api/2.0mlflow/experiments/search-datasets"
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+async def test_a_misspelled_experiment_id_is_refused(stock: Stock, spelling: str) -> None:
+    assert stock.experiment == "1"
+    id_ = spelling.format(stock.experiment)
+    location = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": id_}}
+    camel = {"type": "MLFLOW_EXPERIMENT", "mlflowExperiment": {"experimentId": id_}}
+    twice = json.dumps({"locations": [location]})
+    query = "{a: mlflowGetExperiment(input: {experimentId: %s}) {experiment {name}}}"
+    for method, target, body in (
+        ("GET", f"/api/3.0/mlflow/scorers/list?{urlencode({'experiment_id': id_})}", None),
+        ("POST", SEARCH_DATASETS, {"experiment_ids": ["0", id_]}),
+        ("POST", "/api/3.0/mlflow/issues/search", {"experimentId": id_}),
+        ("POST", TRACES, {"locations": [location]}),
+        ("POST", TRACES, {"locations": [camel]}),
+        ("POST", TRACES, twice),
+        ("POST", "/graphql", {"query": query % json.dumps(id_)}),
+    ):
+        refused = await stock.ask("bob", method, target, body)
+        assert (refused.status, refused.body) == (403, b"Permission denied"), (target, body)
+    as_text = {"content-type": "application/jsonx"}
+    refused = await stock.ask("bob", "POST", TRACES, {"locations": [location]}, **as_text)
+    assert refused.status == 403
+
+
+async def test_an_admin_may_misspell_an_experiment_id(stock: Stock) -> None:
+    target = f"/api/3.0/mlflow/scorers/list?experiment_id=0{stock.experiment}"
+    assert (await stock.ask("root", "GET", target)).status == 200
 
 
 async def test_nobody_else_gets_in(stock: Stock) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import hmac
 import json
 import os
@@ -18,6 +19,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from headrace.bridge import signature
+from headrace.bridge.experiment_ids import misspelled
 from headrace.bridge.gate import (
     HEADER,
     JOB_TOKEN_VARIABLE,
@@ -129,14 +131,36 @@ class UsersGate:
 
 
 def authenticate() -> Any:
-    """The `authorization_function` of MLflow: the user whom the gate has admitted."""
-    from mlflow.server.auth import make_basic_auth_response
+    """The `authorization_function` of MLflow: the user whom the gate has admitted.
+
+    MLflow's rules would judge another experiment than the request names if its id is misspelled, so
+    the answer is then 403, except for admins.
+    """
+    from flask import g
+    from mlflow.server import auth
     from werkzeug.datastructures import Authorization
 
     user = _caller.get()
     if user is None:
-        return make_basic_auth_response()
+        return auth.make_basic_auth_response()
+    if "headrace_spelling_checked" not in g:  # MLflow calls this function several times a request
+        if _is_misspelled() and not auth.store.get_user(user).is_admin:
+            return auth.make_forbidden_response()
+        g.headrace_spelling_checked = True
     return Authorization("basic", {"username": user, "password": ""})
+
+
+def _is_misspelled() -> bool:
+    """Whether an experiment id in the request is misspelled."""
+    from flask import request
+
+    # Forced, because MLflow's handlers accept every type that begins with application/json.
+    body = request.get_json(force=True, silent=True) if "json" in request.mimetype else None
+    if isinstance(body, str):  # MLflow decodes a text twice, for old clients
+        with contextlib.suppress(ValueError):
+            body = json.loads(body)
+    graphql = request.path.endswith("/graphql")
+    return misspelled(request.args.items(multi=True), body, graphql=graphql)
 
 
 def application() -> UsersGate:
