@@ -60,6 +60,9 @@ class Access:
         """
         return self
 
+    async def require(self, rule: Rule, req: Any) -> None:
+        """Raise as `Authority.admit` unless the same request also meets another rule."""
+
     async def created(self, tx: Tx, resource: Resource, id_: str) -> None:
         """Grant the caller MANAGE on a resource that the transaction creates.
 

@@ -271,3 +271,7 @@ class UserAccess(KeepsGrants):
         if not self._authority.checks_graphql:
             return UNRESTRICTED
         return await self._authority.admit(rule, self._caller, req)
+
+    async def require(self, rule: Rule, req: Any) -> None:
+        """See `Access.require`."""
+        await self._authority.admit(rule, self._caller, req)

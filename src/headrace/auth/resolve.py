@@ -32,6 +32,7 @@ _NEVER_CHANGE: Final = frozenset({"run", "experiment"})
 # The type of a step that no grant matches: only `default_permission` decides.
 DEFAULT: Final = "default_permission"
 _EXPERIMENT: Final = re.compile(r"(?:workspaces/[^/]+/)?(\d+)/")
+_HOLDS_EXPERIMENTS: Final = re.compile(r"|workspaces(?:/[^/]+)?")
 _RUN_ID: Final = re.compile(r"[0-9a-f]{32}")
 _FOLDERS: Final = {"models": "logged_model", "traces": "trace"}
 _PARTS: Final = ("run", "trace", "logged_model")
@@ -115,6 +116,8 @@ def requirements(demand: Demand, owners: Owners) -> Iterator[Requirement]:
     match demand.named:
         case "artifact":
             yield from of_path(id_, action)
+        case "artifact_tree":
+            yield from of_path(id_, action, tree=True)
         case "run" | "logged_model" | "trace":
             experiment_id = _experiment_of(demand, id_, owners)
             yield (Step("experiment", experiment_id, "read"),)
@@ -179,22 +182,25 @@ def _of_model(name: str, demand: Demand, owners: Owners) -> Iterator[Requirement
     yield own, Step(kind, name, demand.instead_action or demand.action)
 
 
-def of_path(path: str, action: Action) -> Iterator[Requirement]:
+def of_path(path: str, action: Action, *, tree: bool = False) -> Iterator[Requirement]:
     """The requirements for a path of the artifact store. Raises `Denied` for an unsafe one.
 
     An experiment's directory holds the files of its runs, logged models and traces. Whoever deletes
-    a directory (`manage`) deletes everything in it.
+    a directory (`manage`) deletes everything in it. `tree`: the action concerns everything below
+    the path, and a directory that holds experiments is `Denied`.
     """
     try:
         plain = paths.normal(paths.of_object(path))
     except ApiError as error:
         raise Denied from error
     found = _EXPERIMENT.match(f"{plain}/")
+    if tree and _HOLDS_EXPERIMENTS.fullmatch(plain):
+        raise Denied
     if found is None:
         yield (Step(DEFAULT, "", action),)
         return
     experiment_id = found[1]
-    parts = _parts_below(plain[found.end() :].split("/"), everything=action == "manage")
+    parts = _parts_below(plain[found.end() :].split("/"), everything=tree or action == "manage")
     if not parts:
         yield (Step("experiment", experiment_id, action),)
         return

@@ -59,6 +59,7 @@ Named = (
     Resource
     | Literal[
         "experiment_name",
+        "artifact_tree",  # a path of the artifact store, with all that is below it
         "existing_model",  # a registered model or prompt; one that does not exist is refused
         "model_name",  # grants for `resource` decide, whether the model is a prompt or not
     ]

@@ -37,6 +37,7 @@ from headrace.api.registry.versions.view import model_version
 from headrace.api.registry.webhooks import events
 from headrace.api.results import Chunks, TooLong
 from headrace.auth.access import NOTHING, Access
+from headrace.auth.locations import check_location
 from headrace.auth.redactions import hidden
 from headrace.contract.clock import now_ms
 from headrace.contract.errors import ApiError, ErrorCode, invalid
@@ -74,6 +75,7 @@ async def create(req: CreateModelVersion, ctx: Context) -> ModelVersionAnswer:
         await asyncio.to_thread(
             sources.check_contained, new.source, new.run_id or "", new.model_id, new.root
         )
+        await check_location(ctx.access, new.source, "read", ctx.settings)
     # The run id for webhooks, saved before `insert` fills in the run of a logged model.
     run_id = new.run_id or ""
     made = await insert(new, ctx)

@@ -24,6 +24,7 @@ from headrace.api.tracking.experiments.types import (
 )
 from headrace.api.tracking.experiments.view import experiment, experiments
 from headrace.api.tracking.runs import assessments_sql
+from headrace.auth.locations import check_location
 from headrace.contract import errors
 from headrace.contract.clock import now_ms
 from headrace.contract.errors import invalid
@@ -45,6 +46,8 @@ async def create(req: CreateExperiment, ctx: Context) -> CreatedExperiment:
     tag_rules.check_views(key for key, _ in tags)
     roots = (ctx.settings.default_artifact_root, ctx.settings.artifacts_destination)
     where = location.check(req.artifact_location, *roots) if req.artifact_location else None
+    if where is not None:
+        await check_location(ctx.access, where, "update", ctx.settings)
     check_length("name", MAX_EXPERIMENT_NAME, req.name)
     for key, value in tags:
         tag_rules.check_tag(key, value)
