@@ -222,7 +222,7 @@ def test_systemd_reads_the_unit(tmp_path: Path) -> None:
 
 
 def test_nginx_streams_and_hides_the_probes() -> None:
-    """Braces match, and the directives for streaming exist."""
+    """Braces match, and the directives for streaming and for the client's address exist."""
     text = re.sub(r"#.*", "", (DEPLOY / "nginx/headrace.conf").read_text())
     assert text.count("{") == text.count("}") > 4
     statements = [line.strip() for line in text.splitlines() if line.strip()]
@@ -231,6 +231,8 @@ def test_nginx_streams_and_hides_the_probes() -> None:
         "client_max_body_size 0;",
         "proxy_request_buffering off;",
         "proxy_http_version 1.1;",
+        "proxy_set_header X-Forwarded-For $remote_addr;",
+        "proxy_set_header X-Forwarded-Proto $scheme;",
     ):
         assert wanted in statements
 
