@@ -51,8 +51,7 @@ class Tokens:
         """A token of the user for some seconds."""
         expiry = int(self._now()) + lifetime_s
         signed = expiry.to_bytes(EXPIRY_BYTES, "big") + self._account(account) + name.encode()
-        token = base64.urlsafe_b64encode(signed + self._sign(signed)).decode().rstrip("=")
-        return PREFIX + token
+        return PREFIX + _encode(signed + self._sign(signed))
 
     def read(self, token: str) -> TokenCaller:
         """The caller that a token names, still to be confirmed. Raises Unauthenticated."""
@@ -103,4 +102,10 @@ def _decode(token: str) -> bytes | None:
     if not _BASE64URL.fullmatch(text) or len(text) % 4 == 1:
         return None
     content = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    if _encode(content) != text:  # its last character has bits that do not count
+        return None
     return content if len(content) > EXPIRY_BYTES + ACCOUNT_BYTES + SIGNATURE_BYTES else None
+
+
+def _encode(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).decode().rstrip("=")

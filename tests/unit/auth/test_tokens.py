@@ -90,6 +90,18 @@ def test_malformed_tokens_are_refused(token: str) -> None:
         Tokens("secret").read(token)
 
 
+@pytest.mark.parametrize("name", ["ann", "anna", "annab"])
+def test_a_token_has_one_spelling(name: str) -> None:
+    """The last character has bits that do not count, unless the length is a multiple of four."""
+    tokens = Tokens("secret")
+    token = tokens.issue(name, ANN, 1)
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    for character in alphabet.replace(token[-1], ""):
+        with pytest.raises(Unauthenticated):
+            tokens.read(token[:-1] + character)
+    assert tokens.read(token).name == name
+
+
 def test_a_token_is_no_jwt_and_fits_a_header() -> None:
     token = Tokens("secret").issue("ann", ANN, 1)
     assert token.startswith(PREFIX)
