@@ -13,6 +13,7 @@ from tests.fix_server import headrace
 from tests.fix_users import accounts_in
 
 from headrace.auth import roles, users
+from headrace.auth.failures import PER_USER
 from headrace.auth.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -281,3 +282,50 @@ async def test_the_page_offers_to_change_a_password_only_if_one_was_sent(
     answer = client.ask(None, "GET", current, Authorization=f"Bearer {token}")
     assert answer.json()["user"]["username"] == "ann"
     assert answer.json()["is_basic_auth"] is False
+
+
+def test_a_password_that_an_admin_sets_during_a_change_by_the_user_stays(
+    server: Server, client: Client
+) -> None:
+    client.add_user("ann")
+    current, path = f"{V2}/users/current", f"{V2}/users/update-password"
+    client.ok("ann", "GET", current)  # verified, so that only new passwords are hashed below
+    reset = {"username": "ann", "password": "the admin's password"}
+    own = {"username": "ann", "password": "ann's new password", "current_password": PASSWORD}
+    changes = [("ann", "PATCH", path, own)] * 3
+    statuses = at_once(server.url, (ADMIN, "PATCH", path, reset), *changes)
+    assert statuses[0] == 200
+    assert set(statuses[1:]) <= {200, 400, 401}, "401: the reset came first"
+    assert client.ask("ann", "GET", current, password="the admin's password").status == 200
+    assert client.ask("ann", "GET", current, password="ann's new password").status == 401
+
+
+async def test_guesses_of_the_current_password_are_limited(
+    uri: str, server: Server, client: Client
+) -> None:
+    """With the address and the user of a failed login. A stolen token must not reveal the password."""
+    client.add_user("ann", "bob")
+    async with accounts_in(uri) as accounts:
+        account = await accounts.db.read(users.get, "ann")
+    token = "Bearer " + Tokens(SECRET_KEY).issue("ann", account, 1)
+
+    def change(current: Any) -> Any:
+        payload = {"username": "ann", "password": "another-password", "current_password": current}
+        return client.ask(
+            None, "PATCH", f"{V2}/users/update-password", payload, Authorization=token
+        )
+
+    for n in range(PER_USER.burst):
+        answer = change(f"guess {n}")
+        assert answer.status == 400
+        assert answer.json()["message"] == "Current password does not match."
+    assert change("guess 0").status == 400  # known to be wrong
+    assert change(5).status == 400
+    refused = change("one more guess")
+    assert refused.status == 429
+    assert 0 < int(refused.headers["retry-after"]) <= PER_USER.interval_s
+    assert change(PASSWORD).status == 429
+    current = f"{V2}/users/current"
+    assert client.ask("ann", "GET", current, password="one more guess").status == 429
+    assert client.ask("bob", "GET", current).status == 200
+    assert "one more guess" not in server.log()

@@ -83,6 +83,18 @@ async def test_users(uri: str) -> None:
         assert "scrypt" not in repr(ann)
 
 
+async def test_a_password_is_replaced_only_if_it_is_the_one_that_was_checked(uri: str) -> None:
+    async with accounts_in(uri) as accounts:
+        write, read = accounts.db.write, accounts.db.read
+        await write(users.create, "ann", "old")
+        await write(users.create, "bob", "old")
+        assert await write(users.replace_password_hash, "ann", "old", "new")
+        assert not await write(users.replace_password_hash, "ann", "old", "late")
+        assert not await write(users.replace_password_hash, "zoe", "old", "late")
+        assert (await read(users.get, "ann")).password_hash == "new"
+        assert (await read(users.get, "bob")).password_hash == "old"
+
+
 async def test_a_deleted_user_leaves_no_rows(uri: str) -> None:
     """Own grants of all workspaces, assignments, and rows of the tables that MLflow no longer reads."""
     async with accounts_in(uri) as accounts:

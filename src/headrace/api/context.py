@@ -118,6 +118,12 @@ class Context:
         assert self._head is not None, "a request of a server with users"
         self.authority.changed(self._head, self.access.username, action, **objects)
 
+    async def verify_password(self, password: str, stored: str) -> str:
+        """Check a password of the caller. See `Authority.verify`."""
+        assert self._head is not None, "a request of a server with users"
+        assert self.access.username is not None, "a request of a server with users"
+        return await self.authority.verify(self.access.username, password, stored, self._head)
+
     @property
     def sent_password(self) -> bool:
         """Whether the caller of a request sent a password, not a token, a cookie or a proxy's header."""

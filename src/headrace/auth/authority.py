@@ -118,6 +118,10 @@ class Authority(Protocol):
         """
         ...
 
+    async def verify(self, name: str, password: str, stored: str, head: Head) -> str:
+        """Check a password that a request contains. See `PasswordLogin.verify`."""
+        ...
+
     async def admit(self, rule: Rule, caller: Caller, req: Any) -> Access:
         """The caller's access, if the caller may make the request.
 

@@ -39,12 +39,13 @@ async def bootstrap(accounts: Accounts, auth: AuthSettings) -> None:
     elif password and password != PUBLISHED_PASSWORD and await _is_published(found.password_hash):
         _check_password(name, password)
         stored = await asyncio.to_thread(passwords.hashed, password)
-        await accounts.db.write(users.set_password_hash, name, stored)
-        log.warning(
-            "replaced the published password of the admin with the configured one. Remove %s, or "
-            "admin_password from the file, now.",
-            ADMIN_PASSWORD,
-        )
+        checked = found.password_hash
+        if await accounts.db.write(users.replace_password_hash, name, checked, stored):
+            log.warning(
+                "replaced the published password of the admin with the configured one. Remove %s, or "
+                "admin_password from the file, now.",
+                ADMIN_PASSWORD,
+            )
     for candidate in dict.fromkeys((name, USUAL_NAME)):
         user = await accounts.db.read_point(users.find, candidate)
         if user is not None and await _is_published(user.password_hash):

@@ -36,10 +36,9 @@ def user_authority(settings: Settings) -> UserAuthority:
     external = ExternalUsers(groups_of(settings), audit)
     oidc = _oidc(settings, external)
     custom = _custom(settings)
-    passwords = Passwords()
     auth = settings.auth
     cache = Remembered(auth.auth_cache_max_size, auth.auth_cache_ttl_seconds)
-    by_password = PasswordLogin(accounts.find, passwords, origins, remembered=cache)
+    by_password = PasswordLogin(accounts.find, Passwords(), origins, remembered=cache)
     methods: Sequence[Method] = [custom] if custom else ()
     if custom is None:
         methods = _methods(settings, by_password, origins, external, oidc)
@@ -48,7 +47,7 @@ def user_authority(settings: Settings) -> UserAuthority:
         accounts,
         audit,
         external,
-        passwords,
+        by_password,
         oidc,
         custom,
         default_permission=settings.auth.default_permission,

@@ -40,9 +40,8 @@ if TYPE_CHECKING:
     from headrace.auth.custom import CustomLogin
     from headrace.auth.decide import Grant, Requirement
     from headrace.auth.external import ExternalUsers
-    from headrace.auth.login import Login
+    from headrace.auth.login import Login, PasswordLogin
     from headrace.auth.oidc import Oidc
-    from headrace.auth.passwords import Passwords
     from headrace.auth.rules import Demand, Resource, Rule
     from headrace.db.base import Database
 
@@ -66,7 +65,7 @@ class UserAuthority:
         accounts: AccountReads,
         audit: Audit,
         external: ExternalUsers,
-        passwords: Passwords,
+        by_password: PasswordLogin,
         oidc: Oidc | None = None,
         custom: CustomLogin | None = None,
         *,
@@ -82,7 +81,8 @@ class UserAuthority:
         self.identify = login.identify
         self.refused = audit.refused
         self.changed = audit.changed
-        self.passwords = passwords
+        self.passwords = by_password.passwords
+        self.verify = by_password.verify
         self.default = Level[default_permission]
         self.checks_graphql = checks_graphql
         self._fail_closed = fail_closed

@@ -109,8 +109,8 @@ class PasswordLogin:
         remembered: Remembered | None = None,
     ) -> None:
         """`read_account` reads the row of a user by name. `remembered` is for right passwords."""
+        self.passwords = passwords
         self._read_account = read_account
-        self._passwords = passwords
         self._origins = origins
         self._failures = failures or Failures()
         self._key = secrets.token_bytes(32)
@@ -128,13 +128,23 @@ class PasswordLogin:
             name, _, password = content.decode().partition(":")
         except ValueError:
             raise Unauthenticated("malformed Basic credentials") from None
-        # A keyed hash; it takes a tenth of the time of OpenSSL's HMAC.
-        key = blake2b(content, key=self._key, digest_size=32).digest()
+        key = self._hash(content)
         stored = self._right.get(key)
         if stored is None:
             address = self._origins.address(head)
             stored = await self._shared_check(key, name, password, address)
         return PasswordCaller(name, password, key, stored, head, self)
+
+    async def verify(self, name: str, password: str, stored: str, head: Head) -> str:
+        """Check a password that a request repeats, with the limits of a login.
+
+        `stored` is the hash in the user's row. Returns the hash that the password matches: another
+        one if the row has just changed. Raises as `Method.identify`.
+        """
+        key = self._hash(f"{name}:{password}".encode())
+        if self._right.get(key) == stored:
+            return stored
+        return await self._shared_check(key, name, password, self._origins.address(head))
 
     async def confirm(self, caller: PasswordCaller, account: Account | None) -> None:
         """Check credentials whose account is not as it was when they were verified."""
@@ -149,6 +159,10 @@ class PasswordLogin:
         if self._right.get(caller.key) != account.password_hash:
             address = self._origins.address(caller.head)
             await self._shared_check(caller.key, caller.name or "", caller.password, address)
+
+    def _hash(self, credentials: bytes) -> bytes:
+        # A keyed hash; it takes a tenth of the time of OpenSSL's HMAC.
+        return blake2b(credentials, key=self._key, digest_size=32).digest()
 
     async def _shared_check(self, key: bytes, name: str, password: str, address: str) -> str:
         """As `_check`; requests with equal credentials share one check."""
@@ -179,7 +193,7 @@ class PasswordLogin:
         matches = True  # so that it does not count if the database or a thread fails
         try:
             stored = await self._stored(name)
-            matches = await self._passwords.matches(stored, password)
+            matches = await self.passwords.matches(stored, password)
         finally:
             if matches:
                 self._failures.succeed(name, address)

@@ -27,6 +27,10 @@ NEW_USER: Final = Sql(
 SET_PASSWORD: Final = Sql(
     f"UPDATE users SET password_hash = $2 WHERE username = $1 RETURNING {_USER}"
 )
+# (username, the hash that was checked, the new one)
+REPLACE_PASSWORD: Final = Sql(
+    "UPDATE users SET password_hash = $3 WHERE username = $1 AND password_hash = $2"
+)
 SET_ADMIN: Final = Sql(f"UPDATE users SET is_admin = $2 WHERE username = $1 RETURNING {_USER}")
 # (id). The lock keeps the user until the transaction ends.
 HOLD_USER: Final = Sql("SELECT id FROM users WHERE id = $1 {for share}")

@@ -100,6 +100,14 @@ async def set_password_hash(tx: Tx, username: str, password_hash: str) -> User:
     )
 
 
+async def replace_password_hash(tx: Tx, username: str, checked: str, password_hash: str) -> bool:
+    """Replace the password if the stored hash is still the one that was checked.
+
+    Otherwise a password that an admin has set meanwhile would be lost.
+    """
+    return await tx.execute(sql.REPLACE_PASSWORD, username, checked, password_hash) > 0
+
+
 async def set_admin(tx: Tx, username: str, is_admin: bool) -> User:
     """Make a user an admin, or no admin. Raises RESOURCE_DOES_NOT_EXIST."""
     return await _changed(tx, await tx.fetchrow(sql.SET_ADMIN, username, is_admin), username)

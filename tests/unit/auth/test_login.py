@@ -55,8 +55,10 @@ class Served:
         }
         self.passwords = CountedPasswords()
         self.tokens = Tokens("secret")
-        by_password = PasswordLogin(self.read, self.passwords, Origins())
-        self.login = Login([Authorization(by_password, self.tokens, self.jwt)], "for prometheus")
+        self.by_password = PasswordLogin(self.read, self.passwords, Origins())
+        self.login = Login(
+            [Authorization(self.by_password, self.tokens, self.jwt)], "for prometheus"
+        )
 
     async def read(self, name: str) -> Row | None:
         assert "\0" not in name, "PostgreSQL refuses it"
@@ -254,6 +256,31 @@ async def test_simultaneous_guesses_do_not_pass_together(served: Served) -> None
     kinds = [type(answer) for answer in answers]
     assert kinds.count(Unauthenticated) == PER_USER.burst
     assert kinds.count(TooManyFailures) == 50 - PER_USER.burst
+
+
+async def test_a_password_in_a_request_is_checked_as_in_a_login(served: Served) -> None:
+    head, stored = Request("PATCH", "/x", "", {}, client="a"), "=ann's password"
+    verify = served.by_password.verify
+    await served.ask(ANN)
+    count = served.passwords.count
+    assert await verify("ann", "ann's password", stored, head) == stored
+    assert served.passwords.count == count
+    for n in range(PER_USER.burst):
+        with pytest.raises(Unauthenticated):
+            await verify("ann", f"guess {n}", stored, head)
+    with pytest.raises(TooManyFailures):
+        await verify("ann", "one more", stored, head)
+    with pytest.raises(TooManyFailures):
+        await served.ask(basic("ann", "one more"))
+    assert await verify("ann", "ann's password", stored, head) == stored
+
+
+async def test_a_remembered_password_does_not_match_a_changed_row(served: Served) -> None:
+    head = Request("PATCH", "/x", "", {}, client="a")
+    await served.ask(ANN)
+    served.users["ann"] = Row(1, False, "=another")
+    with pytest.raises(Unauthenticated):
+        await served.by_password.verify("ann", "ann's password", "=another", head)
 
 
 async def test_tokens(served: Served) -> None:

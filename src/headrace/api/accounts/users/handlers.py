@@ -22,6 +22,7 @@ from headrace.api.accounts.visible import visible_to
 from headrace.api.context import Context
 from headrace.api.results import Chunks, Line, TextRefusal
 from headrace.auth import users
+from headrace.auth.authority import Unauthenticated
 from headrace.contract.errors import ApiError, ErrorCode, invalid
 from headrace.contract.names import invalid_value
 from headrace.contract.scalars import Empty
@@ -95,29 +96,40 @@ async def update_password(req: UpdatePassword, ctx: Context) -> Line[Empty]:
     password is invalid for every process when the answer is sent. A null leaves it as it is.
     """
     username, password = text(req.username, "username"), given(req.password, "password")
+    checked = None
     if username == ctx.access.username:
-        await _check_current_password(ctx, username, req.current_password, password)
+        checked = await _check_current_password(ctx, username, req.current_password, password)
     if password is None:
         await ctx.accounts.db.read_point(users.get, username)
         return EMPTY
     await ctx.accounts.db.read_point(users.get, username)  # before the costly hash
     stored = await ctx.authority.passwords.hash(new_password(password))
-    await ctx.accounts.db.write(users.set_password_hash, username, stored)
+    if checked is None:
+        await ctx.accounts.db.write(users.set_password_hash, username, stored)
+    elif not await ctx.accounts.db.write(users.replace_password_hash, username, checked, stored):
+        raise _wrong_password()
     ctx.changed("user.password", target=username)
     return EMPTY
 
 
-async def _check_current_password(ctx: Context, username: str, current: Any, new: Any) -> None:
+async def _check_current_password(ctx: Context, username: str, current: Any, new: Any) -> str:
+    """Return the stored hash that the current password matches."""
     if not current:
         raise invalid("Current password is required when changing your own password.")
     row = await ctx.accounts.db.read_point(users.get, username)
-    matches = isinstance(current, str) and await ctx.authority.passwords.matches(
-        row.password_hash, current
-    )
-    if not matches:
-        raise invalid("Current password does not match.")
+    if not isinstance(current, str):
+        raise _wrong_password()
+    try:
+        checked = await ctx.verify_password(current, row.password_hash)
+    except Unauthenticated:
+        raise _wrong_password() from None
     if new == current:
         raise invalid("New password must differ from the current password.")
+    return checked
+
+
+def _wrong_password() -> ApiError:
+    return invalid("Current password does not match.")
 
 
 async def update_admin(req: UpdateAdmin, ctx: Context) -> Line[Empty]:
