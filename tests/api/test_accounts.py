@@ -6,6 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 
 import pytest
 from tests.fix_logins import ADMIN, ADMIN_PASSWORD, PASSWORD, SECRET_KEY, Client, with_users
@@ -151,6 +152,34 @@ def test_concurrent_grants_to_one_user_are_all_stored(server: Server, client: Cl
     held = client.ok("ann", "GET", f"{V3}/users/current/permissions")["permissions"]
     assert sorted(int(row["resource_pattern"]) for row in held) == list(range(MANY))
     assert len({row["role_id"] for row in held}) == 1
+
+
+@pytest.mark.parametrize("spelled", ["07", " 7", "+7", "\u0667", 7])
+def test_a_grant_on_an_experiment_holds_however_its_id_is_written(
+    client: Client, spelled: str | int
+) -> None:
+    """The tracking database knows ids as numbers; so does 3.18."""
+    client.add_user("ann")
+    routes = f"{V3}/users/permissions"
+    for type_, id_, stored in (
+        ("experiment", spelled, "7"),
+        ("scorer", f"{spelled}/s%2F07", "7/s%2F07"),
+        ("registered_model", spelled, str(spelled)),
+    ):
+        key = {"username": "ann", "resource_type": type_, "resource_id": id_}
+        client.ok(ADMIN, "POST", f"{routes}/grant", key | {"permission": "DENY"})
+        again = client.ask(ADMIN, "POST", f"{routes}/grant", key | {"permission": "READ"})
+        assert f"resource_id={stored} already exists" in again.json()["message"]
+        level = client.ok(ADMIN, "GET", f"{routes}/get?{urlencode(key)}")
+        assert level == {"allowed": False, "permission": "DENY"}
+        (held,) = client.ok("ann", "GET", f"{V3}/users/current/permissions")["permissions"]
+        assert held["resource_pattern"] == stored
+        client.ok(ADMIN, "POST", f"{routes}/revoke", key)
+    role = client.ok(ADMIN, "POST", f"{V3}/roles/create", {"name": "team", "workspace": "default"})
+    new = {"role_id": role["role"]["id"], "resource_type": "experiment", "permission": "DENY"}
+    path = f"{V3}/roles/permissions/add"
+    made = client.ok(ADMIN, "POST", path, new | {"resource_pattern": spelled})
+    assert made["role_permission"]["resource_pattern"] == "7"
 
 
 def test_a_user_who_is_deleted_during_other_changes_leaves_nothing(

@@ -141,7 +141,8 @@ def test_grants(auth: Auth) -> None:
     auth.ok("grant", "ann", "experiment", "12", "EDIT")
     assert "already exists" in auth.fails("grant", "ann", "experiment", "12", "READ")
     assert "Invalid permission 'ALL'" in auth.fails("grant", "ann", "experiment", "1", "ALL")
-    auth.ok("revoke", "ann", "experiment", "12")
+    assert "already exists" in auth.fails("grant", "ann", "experiment", "012", "READ")
+    assert "experiment 12 " in auth.ok("revoke", "ann", "experiment", " 12")
     assert "not found" in auth.fails("revoke", "ann", "experiment", "12")
 
     async def read() -> list[Permission]:

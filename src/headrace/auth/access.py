@@ -66,7 +66,8 @@ class Access:
     async def created(self, tx: Tx, resource: Resource, id_: str) -> None:
         """Grant the caller MANAGE on a resource that the transaction creates.
 
-        A new model is of the type `prompt` if its tag says so.
+        A new model is of the type `prompt` if its tag says so. Raises INVALID_PARAMETER_VALUE for a
+        model with the name of wildcard grants.
         """
 
     async def deleted(self, tx: Tx, resource: Resource, id_: str) -> None:
@@ -75,8 +76,14 @@ class Access:
         `registered_model` stands for prompts too, also in `renamed`.
         """
 
+    async def renaming(self, resource: Resource, id_: str, new_id: str) -> None:
+        """Prepare `renamed`: call it before the transaction, which must not wait for the users' database."""
+
     async def renamed(self, tx: Tx, resource: Resource, id_: str, new_id: str) -> None:
-        """Move the users' own grants on a resource that the transaction renames."""
+        """Move the users' own grants on a resource that the transaction renames.
+
+        Raises INVALID_PARAMETER_VALUE for a name whose grants would apply to another resource.
+        """
 
     async def finish(self) -> None:
         """Write what `created`, `deleted` and `renamed` could not write in their transaction.

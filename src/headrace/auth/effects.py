@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Final
 from headrace.auth import grants
 from headrace.auth.access import Access
 from headrace.auth.authority import Unauthenticated
+from headrace.auth.decide import WILDCARD
+from headrace.contract.errors import invalid
 from headrace.db.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from headrace.auth.rules import Resource
+    from headrace.contract.errors import ApiError
     from headrace.db.base import Database, Tx
 
     Change = Callable[..., Awaitable[None]]
@@ -35,8 +38,9 @@ LEVEL: Final = "MANAGE"
 class KeepsGrants(Access):
     """The access of a user whose requests also change grants. See `Access` for the methods."""
 
-    __slots__ = ("_in_tracking", "_later", "_users", "user_id")
+    __slots__ = ("_in_tracking", "_later", "_obstacle", "_users", "user_id")
     user_id: int
+    is_workspace_admin: bool = False
 
     def __init__(self, user_id: int, users: Database, *, in_tracking: bool) -> None:
         """`in_tracking`: the users' tables are in the database of experiments and models."""
@@ -44,18 +48,39 @@ class KeepsGrants(Access):
         self._users = users
         self._in_tracking = in_tracking
         self._later: tuple[Change, tuple[object, ...]] | None = None
+        self._obstacle: ApiError | None = None  # to a rename
 
     async def created(self, tx: Tx, resource: Resource, id_: str) -> None:
         """Raises `Unauthenticated` if the user has been deleted."""
+        _check_name(id_)
         await self._change(tx, _give, self.user_id, resource, id_)
 
     async def deleted(self, tx: Tx, resource: Resource, id_: str) -> None:
         """Names can be used again; a new model must not inherit the grants of the old one."""
-        await self._change(tx, grants.sweep, _types(resource), id_)
+        if id_ != WILDCARD:  # a model of a time without users; these grants are for all models
+            await self._change(tx, grants.sweep, _types(resource), id_)
+
+    async def renaming(self, resource: Resource, id_: str, new_id: str) -> None:
+        """The tracking database decides first whether both names exist, so this raises nothing."""
+        if not self._in_tracking:
+            about = (_types(resource), id_, new_id, self._may_see_roles)
+            self._obstacle = await self._users.read(grants.obstacle, *about)
 
     async def renamed(self, tx: Tx, resource: Resource, id_: str, new_id: str) -> None:
-        """The grants that admins gave to roles keep the old id."""
-        await self._change(tx, grants.rename, _types(resource), id_, new_id)
+        """Refused if a role names either id, or a user the new one: only admins may change those."""
+        _check_name(new_id)
+        types = _types(resource)
+        obstacle = self._obstacle
+        if self._in_tracking:
+            obstacle = await grants.obstacle(tx, types, id_, new_id, self._may_see_roles)
+        if obstacle is not None:
+            raise obstacle
+        if id_ not in (WILDCARD, new_id):
+            await self._change(tx, grants.rename, types, id_, new_id)
+
+    @property
+    def _may_see_roles(self) -> bool:
+        return self.is_admin or self.is_workspace_admin
 
     async def _change(self, tx: Tx, change: Change, *args: object) -> None:
         if self._in_tracking:
@@ -82,7 +107,18 @@ class KeepsGrants(Access):
             await asyncio.sleep(PAUSE_S)
 
 
+def _check_name(id_: str) -> None:
+    if id_ == WILDCARD:
+        raise invalid(
+            "'*' is reserved for wildcard permission grants and cannot be used as a registered model "
+            "or prompt name."
+        )
+
+
 async def _give(tx: Tx, user_id: int, resource: Resource, id_: str) -> None:
+    if resource == "experiment":
+        # SQLite gives the id of an experiment that was deleted for good to the next one.
+        await grants.forget_experiment(tx, id_)
     if not await grants.give(tx, user_id, resource, id_, LEVEL):
         raise Unauthenticated
 

@@ -41,6 +41,24 @@ TYPES: Final = tuple(sorted(BY_ID | WHOLE))
 RESERVED: Final = "__user_"  # the beginning of the names of synthetic roles
 
 
+def canonical(experiment_id: str) -> str:
+    """The id as grants name it, if it is a number. Requests may write 1 as `01`, ` 1` or `+1`."""
+    try:
+        return str(int(experiment_id))
+    except ValueError:
+        return experiment_id
+
+
+def canonical_id(resource_type: str, id_: str) -> str:
+    """The id or name of a resource as grants name it."""
+    if resource_type == "experiment":
+        return canonical(id_)
+    if resource_type == "scorer":
+        experiment_id, slash, name = id_.partition("/")
+        return f"{canonical(experiment_id)}{slash}{name}"
+    return id_
+
+
 def check_permission(permission: str) -> None:
     """Raise INVALID_PARAMETER_VALUE for a text that is no permission."""
     if permission not in PERMISSIONS:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from headrace.db.base import Tx
 
 DEFAULT_WORKSPACE: Final = "default"
+MOST_SHOWN: Final = 100  # grants in one message
 
 
 async def give(
@@ -116,13 +117,52 @@ async def rename(
     new: str,
     workspace: str | None = DEFAULT_WORKSPACE,
 ) -> None:
-    """Move all users' own grants on a resource to its new id.
+    """Move all users' own grants on a resource to its new id. `obstacle` comes first.
 
-    A grant that a user already has on the new id, left over from another resource, is replaced.
+    A grant that a user has on the new id all the same has just been given, and stays.
     """
     for resource_type in resource_types:
         await tx.execute(sql.DELETE_REPLACED, resource_type, old, workspace, new)
         await tx.execute(sql.RENAME_GRANTS, resource_type, old, workspace, new)
+
+
+async def obstacle(
+    tx: Tx, resource_types: Sequence[str], old: str, new: str, in_detail: bool
+) -> ApiError | None:
+    """The error of a rename whose names have grants that it cannot move, else None.
+
+    These are grants of roles on either name, and users' own grants on the new one. They would not
+    apply any more, or to another resource. `in_detail`: the message names those who have them.
+    """
+    types = tx.array(resource_types)
+    rows = await tx.fetch(sql.IN_THE_WAY, types, old, new, DEFAULT_WORKSPACE, MOST_SHOWN)
+    if not rows:
+        return None
+    is_own = bool(rows[0][0])  # those of roles come first
+    kind = "user" if is_own else "role"
+    listed = ", ".join(
+        f"{kind} {name!r} has {level} on {resource_type} {pattern!r}"
+        for own, name, resource_type, pattern, level in rows
+        if bool(own) is is_own
+    )
+    details = f" ({listed})" if in_detail else ""
+    if is_own:
+        return invalid(
+            f"Cannot rename '{old}' to '{new}' because users already have permissions on "
+            f"'{new}'{details}. They would start applying to the renamed model or prompt. An admin "
+            "must remove these permissions before the rename."
+        )
+    return invalid(
+        f"Cannot rename '{old}' to '{new}' because role grants reference these names by exact "
+        f"name{details}. Renaming would change which model or prompt those grants apply to. An "
+        "admin must update or remove these role grants before the rename."
+    )
+
+
+async def forget_experiment(tx: Tx, id_: str) -> None:
+    """Delete all grants on an experiment and its scorers, also those of roles."""
+    await tx.execute(sql.DELETE_ON_EXPERIMENT, id_)
+    await tx.execute(sql.DELETE_ON_SCORERS, f"{id_}/%")
 
 
 async def _synthetic_role(tx: Tx, user_id: int, workspace: str) -> int:

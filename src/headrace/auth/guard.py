@@ -24,7 +24,8 @@ from headrace.auth.decide import (
     readable,
 )
 from headrace.auth.effects import KeepsGrants
-from headrace.auth.resolve import DEFAULT, Resolver, canonical
+from headrace.auth.grantable import canonical
+from headrace.auth.resolve import DEFAULT, Resolver
 from headrace.auth.rules import ADMIN, METRICS, OPEN, UNRULED, Judged, Scoped, values
 from headrace.contract.errors import ApiError
 

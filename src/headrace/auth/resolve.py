@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from headrace.auth.authority import Denied
 from headrace.auth.decide import WILDCARD, Either, Step
+from headrace.auth.grantable import canonical
 from headrace.auth.owners_sql import Owners, Wanted, find
 from headrace.contract.errors import ApiError, not_found, run_not_found
 from headrace.storage import paths
@@ -134,14 +135,6 @@ def requirements(demand: Demand, owners: Owners) -> Iterator[Requirement]:
             yield (Step(demand.resource, id_, action),)
         case other:
             raise NotImplementedError(f"no grants are looked up for {other}")
-
-
-def canonical(experiment_id: str) -> str:
-    """The id as grants name it, if it is a number."""
-    try:
-        return str(int(experiment_id))
-    except ValueError:
-        return experiment_id
 
 
 def _of_experiment(experiment_id: str, demand: Demand) -> Requirement:

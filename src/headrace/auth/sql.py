@@ -146,20 +146,47 @@ DELETE_GRANTS: Final = Sql(
     sqlite=f"DELETE FROM role_permissions WHERE {_ON}"
     f" AND role_id IN ({_MINE} AND {_IS_SYNTHETIC_SQLITE})",
 )
-# The new name $4 may have grants that were left over: those of roles with a grant on the old name go.
+# Of the roles that also have a grant on the new name $4.
+_ON_NEW: Final = "resource_type = $1 AND resource_pattern = $4"
 DELETE_REPLACED: Final = Sql(
-    postgres="DELETE FROM role_permissions WHERE resource_type = $1 AND resource_pattern = $4"
+    postgres=f"DELETE FROM role_permissions WHERE {_ON}"
     f" AND role_id IN ({_MINE} AND {_IS_SYNTHETIC_POSTGRES})"
-    f" AND role_id IN (SELECT role_id FROM role_permissions WHERE {_ON})",
-    sqlite="DELETE FROM role_permissions WHERE resource_type = $1 AND resource_pattern = $4"
+    f" AND role_id IN (SELECT role_id FROM role_permissions WHERE {_ON_NEW})",
+    sqlite=f"DELETE FROM role_permissions WHERE {_ON}"
     f" AND role_id IN ({_MINE} AND {_IS_SYNTHETIC_SQLITE})"
-    f" AND role_id IN (SELECT role_id FROM role_permissions WHERE {_ON})",
+    f" AND role_id IN (SELECT role_id FROM role_permissions WHERE {_ON_NEW})",
 )
 RENAME_GRANTS: Final = Sql(
     postgres=f"UPDATE role_permissions SET resource_pattern = $4 WHERE {_ON}"
     f" AND role_id IN ({_MINE} AND {_IS_SYNTHETIC_POSTGRES})",
     sqlite=f"UPDATE role_permissions SET resource_pattern = $4 WHERE {_ON}"
     f" AND role_id IN ({_MINE} AND {_IS_SYNTHETIC_SQLITE})",
+)
+# (own, user or role, resource_type, resource_pattern, permission) of the grants of the types $1 in a
+# workspace that prevent a rename: of roles on the old name $2 or the new $3, of users on the new.
+_IN_THE_WAY: Final = """
+    SELECT {own} AS own,
+           coalesce((SELECT min(u.username) FROM user_role_assignments AS a
+                     JOIN users AS u ON u.id = a.user_id WHERE a.role_id = r.id AND {own}),
+                    name) AS holder,
+           p.resource_type, p.resource_pattern, p.permission
+    FROM roles AS r JOIN role_permissions AS p ON p.role_id = r.id
+    WHERE r.workspace = $4 AND p.resource_type {{in $1 text}}
+      AND p.resource_pattern IN ($2, $3) AND p.resource_pattern <> '*'
+      AND (p.resource_pattern <> $2 OR NOT {own})
+    ORDER BY own, holder, p.resource_type, p.resource_pattern LIMIT $5"""
+IN_THE_WAY: Final = Sql(
+    postgres=_IN_THE_WAY.format(own=f"({_IS_SYNTHETIC_POSTGRES})"),
+    sqlite=_IN_THE_WAY.format(own=f"({_IS_SYNTHETIC_SQLITE})"),
+)
+# SQLite finds the rows by the index of each role.
+DELETE_ON_EXPERIMENT: Final = Sql(
+    "DELETE FROM role_permissions WHERE role_id IN (SELECT id FROM roles)"
+    " AND resource_type = 'experiment' AND resource_pattern = $1"
+)
+DELETE_ON_SCORERS: Final = Sql(
+    "DELETE FROM role_permissions WHERE role_id IN (SELECT id FROM roles)"
+    " AND resource_type = 'scorer' AND resource_pattern LIKE $1"
 )
 # (resource_type, resource_pattern, permission), without duplicates: the grants of the user $1 in a
 # workspace on a resource, on its whole type, and on the workspace.

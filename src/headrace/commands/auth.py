@@ -133,9 +133,11 @@ def grant(
 
     async def give(accounts: Accounts) -> list[str]:
         from headrace.auth import grants
+        from headrace.auth.grantable import canonical_id
 
-        await accounts.db.write(grants.grant, name, resource_type, resource_id, permission)
-        return [f"granted {permission} on {resource_type} {resource_id} to {name}"]
+        id_ = canonical_id(resource_type, resource_id)
+        await accounts.db.write(grants.grant, name, resource_type, id_, permission)
+        return [f"granted {permission} on {resource_type} {id_} to {name}"]
 
     _run(database_uri, give)
 
@@ -150,9 +152,11 @@ def revoke(name: str, resource_type: str, resource_id: str, database_uri: str | 
 
     async def take(accounts: Accounts) -> list[str]:
         from headrace.auth import grants
+        from headrace.auth.grantable import canonical_id
 
-        await accounts.db.write(grants.revoke, name, resource_type, resource_id)
-        return [f"revoked the grant on {resource_type} {resource_id} from {name}"]
+        id_ = canonical_id(resource_type, resource_id)
+        await accounts.db.write(grants.revoke, name, resource_type, id_)
+        return [f"revoked the grant on {resource_type} {id_} from {name}"]
 
     _run(database_uri, take)
 

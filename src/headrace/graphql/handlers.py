@@ -20,7 +20,7 @@ from headrace.api.tracking.metrics.types import GetHistoryInterval
 from headrace.api.tracking.runs import handlers as runs
 from headrace.api.tracking.runs.types import GetRun, SearchRuns
 from headrace.auth.authority import Denied
-from headrace.auth.resolve import canonical
+from headrace.auth.grantable import canonical
 from headrace.auth.rules import experiment, needs, run, scoped
 from headrace.contract.errors import ApiError, invalid
 from headrace.contract.texts import refuse_nul

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from msgspec import UNSET
 
+from headrace.auth.grantable import canonical_id
 from headrace.contract.errors import invalid, missing_parameter, too_long
 from headrace.contract.names import invalid_value
 from headrace.contract.texts import refuse_nul
@@ -46,11 +47,11 @@ def limited(value: Any, name: str, limit: int) -> str:
     return found
 
 
-def resource_id(value: Any, name: str) -> str:
-    """The id of a resource. A number counts as its text, as with stock."""
+def resource_id(value: Any, name: str, resource_type: str) -> str:
+    """The id of a resource, as grants name it. A number counts as its text, as with stock."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    return limited(value, name, MAX_PATTERN)
+    return canonical_id(resource_type, limited(value, name, MAX_PATTERN))
 
 
 def whole(value: Any, name: str) -> int:

@@ -87,7 +87,7 @@ async def member_of_workspaces(tx: Tx, access: Access, req: Any) -> bool:
 async def manager_of_resource(tx: Tx, access: Access, req: Any) -> bool:
     """Users with the permission MANAGE on the resource; for `*`, admins of the workspace."""
     resource_type = text(req.resource_type, "resource_type")
-    id_ = resource_id(req.resource_id, "resource_id")
+    id_ = resource_id(req.resource_id, "resource_id", resource_type)
     effective.check_type(resource_type)
     if id_ == "*":
         return await _administers(tx, access, grants.DEFAULT_WORKSPACE)
@@ -108,7 +108,7 @@ async def viewer_of_grant(tx: Tx, access: Access, req: Any) -> bool:
         return True
     if await users.find(tx, username) is None:
         return False
-    id_ = resource_id(req.resource_id, "resource_id")
+    id_ = resource_id(req.resource_id, "resource_id", resource_type)
     return effective.has_workspace(resource_type, id_) and await _administers(
         tx, access, grants.DEFAULT_WORKSPACE
     )

@@ -54,7 +54,7 @@ async def grant(req: Grant, ctx: Context) -> Line[Empty]:
     """
     username = text(req.username, "username")
     resource_type = text(req.resource_type, "resource_type")
-    id_ = resource_id(req.resource_id, "resource_id")
+    id_ = resource_id(req.resource_id, "resource_id", resource_type)
     level = text(req.permission, "permission")
     await ctx.accounts.db.read_point(users.get, username)
     await ctx.accounts.db.write(grants.grant, username, resource_type, id_, level)
@@ -69,7 +69,7 @@ async def revoke(req: GrantKey, ctx: Context) -> Line[Empty]:
     """
     username = text(req.username, "username")
     resource_type = text(req.resource_type, "resource_type")
-    id_ = resource_id(req.resource_id, "resource_id")
+    id_ = resource_id(req.resource_id, "resource_id", resource_type)
     await ctx.accounts.db.read_point(users.get, username)
     await ctx.accounts.db.write(grants.revoke, username, resource_type, id_)
     ctx.changed("grant.remove", target=username, type=resource_type, id=id_)
@@ -84,7 +84,7 @@ async def get(req: GrantKey, ctx: Context) -> Line[EffectivePermission]:
     """
     db, username = ctx.accounts.db, text(req.username, "username")
     resource_type = text(req.resource_type, "resource_type")
-    id_ = resource_id(req.resource_id, "resource_id")
+    id_ = resource_id(req.resource_id, "resource_id", resource_type)
     user = await db.read_point(users.get, username)
     effective.check_type(resource_type)
     is_others = not ctx.access.is_admin and username != ctx.access.username

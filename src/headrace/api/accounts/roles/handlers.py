@@ -145,7 +145,7 @@ async def add_permission(req: AddPermission, ctx: Context) -> Line[PermissionAns
     """
     role_id = whole(req.role_id, "role_id")
     resource_type = text(req.resource_type, "resource_type")
-    pattern = resource_id(req.resource_pattern, "resource_pattern")
+    pattern = resource_id(req.resource_pattern, "resource_pattern", resource_type)
     level = text(req.permission, "permission")
     grantable.check_grant(level, resource_type)
     grantable.check_pattern(pattern, resource_type)

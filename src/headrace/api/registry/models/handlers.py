@@ -188,6 +188,7 @@ async def renamed(req: RenameRegisteredModel, ctx: Context) -> transactions.Foun
     """Rename a model and return it. Errors: as for `rename`."""
     check_model_name(req.new_name, "new_name")
     check_model_name(req.name)
+    await ctx.access.renaming("registered_model", req.name, req.new_name)
     try:
         found = await ctx.db.write(transactions.rename, ctx.access, req.name, req.new_name)
     except UniqueViolation as error:
