@@ -11,15 +11,18 @@ import pytest
 from tests.fix_users import accounts_in
 
 from headrace.auth import grants, users
-from headrace.auth.account import AccountReads
 from headrace.auth.authority import Denied
-from headrace.auth.guard import MAX_PORTION, UserAuthority
+from headrace.auth.build import user_authority
+from headrace.auth.guard import MAX_PORTION
 from headrace.auth.rules import Need, Scoped, needs
+from headrace.settings.auth import AuthSettings
+from headrace.settings.table import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from headrace.auth.access import Access
+    from headrace.auth.guard import UserAuthority
     from headrace.auth.rules import Rule
 
 IDS = 5_000
@@ -70,11 +73,8 @@ async def judging(
         user = await accounts.db.write(users.create, "bob", "hash", admin)
         for id_, level in granted:
             await accounts.db.write(grants.give, user.id, "experiment", id_, level)
-        parts = cast("Any", SimpleNamespace(identify=None, refused=None, changed=None))
-        external = cast("Any", SimpleNamespace(start=lambda db: None))
-        authority = UserAuthority(
-            parts, AccountReads(), parts, external, parts, default_permission="NO_PERMISSIONS"
-        )
+        auth = AuthSettings("NO_PERMISSIONS", uri)
+        authority = user_authority(Settings(backend_store_uri=uri, auth=auth, secret_key="secret"))
         authority.start(cast("Any", SimpleNamespace(accounts=accounts, db=accounts.db)))
         yield Judging(authority)
 
