@@ -52,6 +52,12 @@ NO_FAULT_OF_THE_REQUEST = (
     "Request must specify data",
     "Registered model alias",
     "It must be at most",
+    "Either `max_timestamp_millis` or `trace_ids` must be specified",
+    "Unknown assessment type",
+    "metric_name must be one of",  # it depends on the view
+    "must be a single path component",
+    "Webhook name",
+    '"x-mlflow-experiment-id"],"msg":"Field required"',
 )
 LONG = 10_000  # requests of a run that has the machine to itself
 PER_ROUND = (

@@ -191,7 +191,7 @@ def test_the_uri_may_say_that_nothing_is_prepared(
             other.autocommit = True
             begun = (
                 "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'headrace'"
-                " AND query NOT IN ('COMMIT', 'SELECT 1', 'ROLLBACK')"
+                " AND datname = current_database() AND query NOT IN ('COMMIT', 'SELECT 1', 'ROLLBACK')"
             )
             eventually(
                 lambda: other.execute(begun).fetchone() == (0,),

@@ -115,7 +115,9 @@ class Requests:
             first = getattr(kind.cls, "__first_number__", 1)
             last = first + len(kind.cls) - 1
             numbers = {"type": "integer", "minimum": first, "maximum": last}
-            return {"anyOf": [*names, numbers, _WHOLE]}
+            known = "|".join(map(str, range(first, last + 1)))
+            as_text = {"type": "string", "pattern": rf"^\+?0*({known})(\.0*)?$"}
+            return {"anyOf": [*names, numbers, as_text]}
         if isinstance(kind, mi.DictType):
             return {"type": "object", "additionalProperties": self._value(kind.value_type)}
         if isinstance(kind, mi.AnyType):

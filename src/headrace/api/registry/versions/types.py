@@ -51,8 +51,8 @@ class ModelVersionKey(Message):
 class DownloadUriKey(Message):
     """GET model-versions/get-download-uri: the handler rejects missing fields"""
 
-    name: DemandedStr = None
-    version: DemandedStr = None
+    name: Annotated[DemandedStr, Meta(extra_json_schema={"minLength": 1})] = None
+    version: Annotated[DemandedStr, Meta(extra_json_schema={"minLength": 1})] = None
 
 
 class UpdateModelVersion(Message):

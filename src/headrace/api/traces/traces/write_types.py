@@ -9,6 +9,8 @@ from msgspec import Meta
 from headrace.api.nouns import Tag
 from headrace.api.traces.assessments.write_types import AssessmentIn
 from headrace.contract.scalars import (
+    DEMANDED,
+    NUMBER_AS_TEXT,
     CheckedStr,
     Int32,
     LongStr,
@@ -57,7 +59,7 @@ class TraceInfoIn(Message):
 class TraceIn(Message):
     """A trace in a request; its spans are ignored."""
 
-    trace_info: TraceInfoIn | None = None
+    trace_info: Annotated[TraceInfoIn | None, Meta(extra=DEMANDED)] = None
     spans: list[Any] = []
 
 
@@ -138,7 +140,9 @@ class DeletedTraces(Message):
 class StartTraceV2In(Message):
     """POST 2.0 traces, of clients before MLflow 3"""
 
-    experiment_id: OptionalStr = None
+    experiment_id: Annotated[
+        OptionalStr, Meta(extra=DEMANDED, extra_json_schema=NUMBER_AS_TEXT)
+    ] = None
     timestamp_ms: OptionalInt64 = None
     request_metadata: list[Tag] = []
     tags: list[Tag] = []
