@@ -63,9 +63,11 @@ CANCEL_S: Final = 2.0  # how long to wait for the server to confirm a cancellati
 DOUBT_S: Final = 50.0  # less than the default timeout of proxies, 60 s
 DOUBT_PAUSE_S: Final = 0.5
 # A generic plan (PostgreSQL may choose one from the sixth execution on) took 297 ms instead of 0.6
-# for a rare tag, but planning each look-up by id costs 70 µs (docs/decisions/search.md). So
-# searches have separate connections.
+# for a rare tag. So searches have separate connections (docs/decisions/search.md).
 SEARCH_SESSION: Final = {**SESSION, "plan_cache_mode": "force_custom_plan"}
+# Look-ups by id have only one good plan, but PostgreSQL plans them each time, because it assumes
+# that an array has 10 elements: a run took 0.44 CPU-ms with a plan of its own, 0.21 without.
+POINT_SESSION: Final = {**SESSION, "plan_cache_mode": "force_generic_plan"}
 POINT_CONNECTIONS: Final = 3  # for look-ups by id, which arrive in batches
 
 
@@ -234,8 +236,9 @@ class PostgresDatabase:
         )
         search = partial(self._open, SEARCH_SESSION, SEARCH_STATEMENTS)
         self._readers = Pool(search, pool_size, self._outage_watch.watch)
-        self._points = Pool(self._open, POINT_CONNECTIONS, self._outage_watch.watch)
-        self._writers = Pool(self._open, WRITE_CONNECTIONS, self._outage_watch.watch)
+        point = partial(self._open, POINT_SESSION)
+        self._points = Pool(point, POINT_CONNECTIONS, self._outage_watch.watch)
+        self._writers = Pool(point, WRITE_CONNECTIONS, self._outage_watch.watch)
         self._others = Pool(self._open, OTHER_WRITE_CONNECTIONS, self._outage_watch.watch)
         # By connection. None: the engine cannot report the status of a transaction.
         self._server_runs: WeakKeyDictionary[Connection, commit_status.ServerRun | None] = (
