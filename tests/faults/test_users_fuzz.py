@@ -54,8 +54,11 @@ IGNORED: Final = (
 )
 
 
-async def prepare(uri: str) -> None:
-    """The users and their grants, in the tracking database."""
+async def deny(uri: str) -> None:
+    """Make the users and their grants, in the tracking database.
+
+    The experiment exists already: whoever makes one gets an id without grants.
+    """
     async with accounts_in(uri) as accounts:
         await accounts.db.write(_users)
 
@@ -80,9 +83,11 @@ class Secrets:
             self.made("experiments/create", {"name": f"{name} experiment"})
         self.runs = [self._run(id_, word) for id_, word in (("1", SECRET), ("2", "open"))]
         self.models = [self._model(id_, word) for id_, word in (("1", SECRET), ("2", "open"))]
-        for name, word in (("secret", SECRET), ("public", "open")):
+        named = (("secret", SECRET), ("public", "open"))
+        for (name, word), id_, run in zip(named, ("1", "2"), self.runs, strict=True):
             self.made("registered-models/create", {"name": name, "description": word})
-            body = {"name": name, "source": f"s3://bucket/{word}", "description": word}
+            source = f"mlflow-artifacts:/{id_}/{run}/artifacts"
+            body = {"name": name, "source": source, "run_id": run, "description": word}
             self.made("model-versions/create", body)
         self.before = self.rows()
 
@@ -275,7 +280,6 @@ async def test_no_spelling_of_a_request_gets_around_a_grant_that_denies(
     choose = random.Random(FIRST_SEED + DENIED.index(denied))
     statuses: Counter[int] = Counter()
     with empty_database(database, request, tmp_path) as uri:
-        await prepare(uri)
         options = {"default_permission": "MANAGE"}
         with (
             headrace_with_users(uri, tmp_path, uri, *OPTIONS, **options) as server,
@@ -283,6 +287,7 @@ async def test_no_spelling_of_a_request_gets_around_a_grant_that_denies(
             Wire(server.url) as wire,
         ):
             secrets = Secrets(admin)
+            await deny(uri)
             requests = Requests(Spelling(secrets, choose))
             for _ in range(REQUESTS):
                 route, method, target, body, headers = requests.next()
@@ -314,7 +319,7 @@ async def test_no_header_logs_anyone_in_without_a_password(
     database: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     with empty_database(database, request, tmp_path) as uri:
-        await prepare(uri)
+        await deny(uri)
         with (
             headrace_with_users(uri, tmp_path, uri, *OPTIONS) as server,
             Wire(server.url) as wire,
