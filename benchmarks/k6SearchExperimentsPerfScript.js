@@ -1,5 +1,6 @@
-// search experiments: a page of 100 by name.
+// search experiments: a page of 100 by name. All requests differ.
 // Run by hand, it first creates 100 experiments; the runner seeds 200.
+import exec from "k6/execution";
 import http from "k6/http";
 import { API, JSON_BODY, measured, occurrences, prepared, size } from "./k6/measure.js";
 export { handleSummary, options } from "./k6/measure.js";
@@ -17,7 +18,7 @@ export function setup() {
 
 export default function (data) {
   const request = JSON.stringify({
-    filter: `name LIKE '${data.prefix}%'`,
+    filter: `name LIKE '${data.prefix}%' AND name != 'other-${exec.scenario.iterationInTest}'`,
     order_by: ["name ASC"],
     max_results: EXPECTED,
   });

@@ -1,7 +1,7 @@
 // search runs: a page of 100 runs by filter and order.
 // Run by hand, it first creates RUNS=1000 runs; the runner seeds them (EXPERIMENT_ID).
 // Filter: -e FILTER="…" -e ORDER_BY="metrics.accuracy DESC" -e MAX_RESULTS=100
-// With -e VARIED=1 all requests differ, so a server gains nothing by sharing answers.
+// All requests differ, so a server gains nothing by sharing answers; with -e ALIKE=1 they are equal.
 import exec from "k6/execution";
 import http from "k6/http";
 import { API, JSON_BODY, measured, occurrences, size } from "./k6/measure.js";
@@ -18,7 +18,7 @@ const isPage = (text) => occurrences(text, '"run_uuid"') === EXPECTED;
 
 const FILTER = __ENV.FILTER || "metrics.loss < 0.9 and params.optimizer = 'adam'";
 const filter = () =>
-  __ENV.VARIED ? `${FILTER} and metrics.loss < ${1000 + exec.scenario.iterationInTest}` : FILTER;
+  __ENV.ALIKE ? FILTER : `${FILTER} and metrics.loss < ${1000 + exec.scenario.iterationInTest}`;
 
 export default function (data) {
   const request = JSON.stringify({

@@ -1,95 +1,66 @@
 """Merges equal reads of several clients into one read of the database.
 
-Nothing is cached: an answer always comes from a read that began after its request arrived. Requests
-that arrive during a read share the next one, as writes do in the group commit.
+Nothing is cached: an answer always comes from a read that began after its request arrived. No
+request waits for others that may come.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
-from time import perf_counter
 from typing import Any, Final, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
-# The longest pause before a shared read, as a share of the duration of the last one.
-PAUSE_SHARE: Final = 0.5
-LONGEST_PAUSE_S: Final = 0.1
+# Equal reads that run concurrently; further requests share the next one.
+MAX_EQUAL_READS: Final = 2
 # Keys per read, which bounds the statement; further keys wait for the next read.
 MAX_BATCH_KEYS: Final = 64
 
 
-class _WaitingCallers:
-    """The callers that wait for the next read of a key; `full` is set when the expected number waits."""
-
-    __slots__ = ("expected", "full", "waiting")
-
-    def __init__(self) -> None:
-        self.waiting: list[asyncio.Future[Any]] = []
-        self.expected = 0
-        self.full: asyncio.Future[None] | None = None
-
-    def join(self) -> asyncio.Future[Any]:
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.waiting.append(future)
-        if self.full is not None and len(self.waiting) == self.expected:
-            self.full.set_result(None)
-        return future
-
-    async def take(self, pause_s: float) -> list[asyncio.Future[Any]]:
-        """The waiting callers, as soon as `expected` wait or the pause is over."""
-        self.full = asyncio.get_running_loop().create_future()
-        await asyncio.wait([self.full], timeout=pause_s)
-        waiting, self.waiting, self.full = self.waiting, [], None
-        return waiting
-
-
 class SharedReads:
-    """Lets concurrent identical reads (of the same `key`) share one. Keys exist only while they are in use.
+    """Lets identical reads (of the same `key`) share one if MAX_EQUAL_READS of them run already.
 
-    A pause follows each shared read, since its callers often read again immediately. Without it the
-    first of them would begin the next read alone, and the others would wait for the one after that.
+    Requests that arrive then share a read, which begins when one of the running reads ends. Keys
+    exist only while they are in use.
     """
 
     def __init__(self) -> None:
-        self._callers: dict[Hashable, _WaitingCallers] = {}
+        self._running: dict[Hashable, int] = {}
+        self._waiting: dict[Hashable, list[asyncio.Future[Any]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def get(self, key: Hashable, read: Callable[[], Awaitable[V]]) -> V:
         """The result of `read()`. All callers of a shared read get the same object and must not change it."""
-        callers = self._callers.get(key)
-        if callers is not None:
-            found: V = await callers.join()
-            return found
-        callers = self._callers[key] = _WaitingCallers()
-        began_s = perf_counter()
+        running = self._running.get(key, 0)
+        if running == MAX_EQUAL_READS:
+            future: asyncio.Future[V] = asyncio.get_running_loop().create_future()
+            self._waiting.setdefault(key, []).append(future)
+            return await future
+        self._running[key] = running + 1
         try:
             return await read()
         finally:
-            self._read_next(key, read, 1, perf_counter() - began_s)
+            self._ended(key, read)
 
-    def _read_next(
-        self, key: Hashable, read: Callable[[], Awaitable[Any]], answered: int, took_s: float
-    ) -> None:
-        callers = self._callers[key]
-        callers.expected = len(callers.waiting) + answered
-        if callers.expected > 1:
-            pause_s = min(LONGEST_PAUSE_S, PAUSE_SHARE * took_s)
-            task = asyncio.get_running_loop().create_task(self._next(key, read, pause_s))
+    def _ended(self, key: Hashable, read: Callable[[], Awaitable[Any]]) -> None:
+        """A read of the key has ended: begin the one that callers wait for."""
+        waiting = [future for future in self._waiting.pop(key, ()) if not future.done()]
+        if waiting:
+            task = asyncio.get_running_loop().create_task(self._shared(key, read, waiting))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        elif self._running[key] > 1:
+            self._running[key] -= 1
         else:
-            del self._callers[key]
+            del self._running[key]
 
-    async def _next(
-        self, key: Hashable, read: Callable[[], Awaitable[Any]], pause_s: float
+    async def _shared(
+        self,
+        key: Hashable,
+        read: Callable[[], Awaitable[Any]],
+        waiting: Sequence[asyncio.Future[Any]],
     ) -> None:
-        waiting = await self._callers[key].take(pause_s)
-        if not waiting:
-            del self._callers[key]
-            return
-        began_s = perf_counter()
         try:
             result = await read()
         except Exception as error:  # noqa: BLE001 every waiting caller gets it
@@ -97,7 +68,7 @@ class SharedReads:
         else:
             _settle(waiting, result=result)
         finally:
-            self._read_next(key, read, len(waiting), perf_counter() - began_s)
+            self._ended(key, read)
 
 
 def _settle(

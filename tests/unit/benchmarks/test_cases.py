@@ -76,6 +76,16 @@ def test_every_script_reports_through_the_shared_summary_and_its_threshold(path:
     assert re.search(r"\b(measured|logBatch|poolScript)\(", path.read_text())
 
 
+@pytest.mark.parametrize(
+    "script", ["k6SearchRunsPerfScript.js", "k6SearchExperimentsPerfScript.js"]
+)
+def test_no_two_searches_are_alike_except_in_a_case_named_so(script: str) -> None:
+    assert "exec.scenario.iterationInTest" in (SCRIPTS / script).read_text()
+    for case in CASES:
+        if case.script == script:
+            assert case.name.endswith("-alike") == ("ALIKE" in case.env), case.name
+
+
 def test_the_published_script_logs_ten_metrics_by_default() -> None:
     source = (SCRIPTS / "k6LogBatchPerfScript.js").read_text()
     assert "sizes({ metrics: 10 })" in source

@@ -1,4 +1,4 @@
-"""Concurrent equal reads share one, and no caller gets a read that began before its request."""
+"""Many equal requests share reads; none waits for others, or gets a read that began before it arrived."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from headrace.commit.reads import SharedReads
+from headrace.commit.reads import MAX_EQUAL_READS, SharedReads
 
 CLIENTS, ROUNDS = 10, 20
 
@@ -29,8 +29,57 @@ class Source:
         return number
 
 
-async def test_clients_that_ask_again_at_once_share_the_next_read() -> None:
-    """One read per round of all clients, except for the first, which begins with the first client."""
+class Steps:
+    """Reads that end when the test says so."""
+
+    def __init__(self) -> None:
+        self.open: list[asyncio.Future[int]] = []
+
+    async def read(self) -> int:
+        self.open.append(asyncio.get_running_loop().create_future())
+        return await self.open[-1]
+
+
+async def turn() -> None:
+    """Let every task run until it waits."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def asked(shared: SharedReads, source: Steps, count: int) -> list[asyncio.Task[int]]:
+    """Requests that have arrived."""
+    tasks = [asyncio.create_task(shared.get("key", source.read)) for _ in range(count)]
+    await turn()
+    return tasks
+
+
+async def test_requests_share_a_read_only_if_as_many_equal_reads_run_as_may() -> None:
+    shared, source = SharedReads(), Steps()
+    first = await asked(shared, source, MAX_EQUAL_READS)
+    assert len(source.open) == MAX_EQUAL_READS
+    later = await asked(shared, source, CLIENTS)
+    assert len(source.open) == MAX_EQUAL_READS
+    source.open[0].set_result(0)
+    await turn()
+    assert len(source.open) == MAX_EQUAL_READS + 1
+    source.open[-1].set_result(1)
+    assert await asyncio.gather(first[0], *later) == [0] + CLIENTS * [1]
+    source.open[1].set_result(2)
+    assert await first[1] == 2
+
+
+async def test_no_read_waits_for_clients_that_may_come() -> None:
+    """The next read begins as soon as one ends, although the clients of the last ones are not back."""
+    shared, source = SharedReads(), Steps()
+    await asked(shared, source, CLIENTS)
+    for number in range(ROUNDS):
+        await asked(shared, source, 1)
+        source.open[number].set_result(number)
+        await turn()
+        assert len(source.open) == MAX_EQUAL_READS + number + 1
+
+
+async def test_clients_that_ask_again_at_once_share_reads() -> None:
     shared, source = SharedReads(), Source()
 
     async def client() -> None:
@@ -38,7 +87,22 @@ async def test_clients_that_ask_again_at_once_share_the_next_read() -> None:
             await shared.get("key", source.read)
 
     await asyncio.gather(*(client() for _ in range(CLIENTS)))
-    assert source.reads <= ROUNDS + 2
+    assert source.reads <= CLIENTS * ROUNDS / 2
+
+
+async def test_no_read_begins_for_clients_that_went_away() -> None:
+    shared, source = SharedReads(), Steps()
+    first = await asked(shared, source, MAX_EQUAL_READS)
+    for gone in await asked(shared, source, CLIENTS):
+        gone.cancel()
+    for number, task in enumerate(first):
+        source.open[number].set_result(number)
+        assert await task == number
+    await turn()
+    assert len(source.open) == MAX_EQUAL_READS
+    (alone,) = await asked(shared, source, 1)
+    source.open[-1].set_result(9)
+    assert await alone == 9
 
 
 async def test_a_read_begins_after_it_was_asked_for() -> None:
@@ -63,27 +127,31 @@ async def test_one_client_alone_has_every_read_to_itself() -> None:
 async def test_all_callers_of_a_shared_read_get_its_failure_and_later_ones_do_not() -> None:
     shared, source = SharedReads(), Source()
     source.broken = True
-    asked = [asyncio.create_task(shared.get("key", source.read)) for _ in range(CLIENTS)]
-    answers = await asyncio.gather(*asked, return_exceptions=True)
+    tasks = [asyncio.create_task(shared.get("key", source.read)) for _ in range(CLIENTS)]
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(answer, ConnectionError) for answer in answers)
     source.broken = False
     assert await shared.get("key", source.read) == source.began
 
 
 async def test_a_client_that_goes_away_does_not_affect_the_others() -> None:
-    shared, source = SharedReads(), Source()
-    first, second, third = (asyncio.create_task(shared.get("key", source.read)) for _ in range(3))
-    await asyncio.sleep(0)
-    second.cancel()
-    assert await first == 1
-    assert await third == 2
+    shared, source = SharedReads(), Steps()
+    await asked(shared, source, MAX_EQUAL_READS)
+    gone, stays = await asked(shared, source, 2)
+    gone.cancel()
+    source.open[0].set_result(0)
+    await turn()
+    source.open[-1].set_result(1)
+    assert await stays == 1
     with pytest.raises(asyncio.CancelledError):
-        await second
+        await gone
 
 
-async def test_the_first_one_may_go_away_in_the_middle_of_its_read() -> None:
-    shared, source = SharedReads(), Source()
-    first, second = (asyncio.create_task(shared.get("key", source.read)) for _ in range(2))
-    await asyncio.sleep(0.001)
-    first.cancel()
-    assert await second == 2
+async def test_a_client_may_go_away_in_the_middle_of_its_read() -> None:
+    shared, source = SharedReads(), Steps()
+    first = await asked(shared, source, MAX_EQUAL_READS)
+    (waits,) = await asked(shared, source, 1)
+    first[0].cancel()
+    await turn()
+    source.open[-1].set_result(1)
+    assert await waits == 1
