@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MANY: Final = 1_000_000
 HUGE_CHARACTERS: Final = MAX_JSON_BYTES - 4096
+LONG_ITEMS: Final = 50
 HEAD_CHARACTERS: Final = 50_000  # of a query: the head of a request may have 64 kB
 UNCLOSED: Final = "/*x"  # a comment that begins and never ends
 # Numbers of a text that is read as one.
@@ -135,9 +136,19 @@ def lists(field: mi.Field, small: dict[str, Any], known: Known) -> Iterator[tupl
     explained = items(field, MAX_EXPLAINED_VALUES // values_in(one) - len(small) - 8, known)
     yield f"{name} to be explained", encoded(small | {name: [*explained, {"key": [5]}]})
     yield f"empty {name}", encoded(small | {name: [{}] * (MAX_EXPLAINED_VALUES - 20)})
+    yield f"{name} with long texts", encoded(small | {name: [long_texts(one)] * LONG_ITEMS})
     item = json.dumps(one)
     million = f"[{','.join([item] * (MANY // 2))}]"
     yield f"a million {name}", (json.dumps(small)[:-1] + f', "{name}":{million}}}').encode()
+
+
+def long_texts(value: Any) -> Any:
+    """A JSON value with texts so long that `LONG_ITEMS` of it fill a body."""
+    if isinstance(value, dict):
+        return {name: long_texts(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [long_texts(item) for item in value]
+    return "ä" * (HUGE_CHARACTERS // LONG_ITEMS // 16) if isinstance(value, str) else value
 
 
 def camelled(value: Any) -> Any:
