@@ -1,19 +1,41 @@
-# Every recipe installs its own requirements; a new machine needs only Python 3.11 and make.
-PYTHON ?= python3.11
+# Every recipe installs its own requirements; a new machine needs only make and a Python from 3.11 to
+# 3.14. PYTHON=/path/to/python3 chooses one that is not on PATH.
+FIND_PYTHON := python=$(if $(PYTHON),'$(PYTHON)',$$(scripts/find-python))
+MLFLOW := $(shell sed -n 's/^mlflow = \["\(mlflow==[0-9.]*\)".*/\1/p' pyproject.toml)
 BIN := .venv/bin
+SERVE_BIN := .venv-serve/bin
 
 .PHONY: install serve test test-fast lint fix types docs compat compat-sqlite compat-postgres clients clients-soak soak endurance bench bench-quick bench-client browser browser-times azurite
 
 .venv/.installed: pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[mlflow,oidc]' --group dev
+	@echo 'Installing headrace, MLflow and the tools of developers in .venv (1.3 GB) ...'
+	$(FIND_PYTHON) && "$$python" -m venv .venv
+	$(BIN)/python -m pip install --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --editable '.[mlflow,oidc]' --group dev
 	touch $@
 
 install: .venv/.installed
 
-serve: install
-	$(BIN)/headrace server
+# headrace and MLflow's page, without the packages that MLflow requires: the page is a part of the
+# mlflow package, and headrace reads its files only. pip and setuptools are a fifth of the size.
+.venv-serve/.installed: pyproject.toml
+	@echo "Installing headrace and MLflow's page in .venv-serve (less than 100 MB) ..."
+	$(FIND_PYTHON) && "$$python" -m venv .venv-serve
+	$(SERVE_BIN)/python -m pip install --no-compile --editable .
+	$(SERVE_BIN)/python -m pip install --no-compile --no-deps '$(MLFLOW)'
+	$(SERVE_BIN)/python -m pip uninstall --quiet --yes setuptools pip
+	touch $@
+
+.venv-serve/.full: .venv-serve/.installed
+	@echo 'Installing the packages that MLflow requires in .venv-serve (about 1 GB) ...'
+	$(SERVE_BIN)/python -m ensurepip
+	$(SERVE_BIN)/python -m pip install --editable '.[mlflow,oidc]'
+	touch $@
+
+# Start a server. SERVE takes its options, such as SERVE='--port 5001'. FULL=1 also installs the packages
+# that MLflow requires, for the routes that MLflow serves (`headrace routes`).
+serve: .venv-serve/$(if $(FULL),.full,.installed)
+	$(SERVE_BIN)/headrace server $(SERVE)
 
 test: install
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
@@ -30,7 +52,7 @@ compat-postgres: install
 	$(BIN)/python -m pytest -m 'compat and on_database' --db=postgres $(COMPAT)
 
 .venv-mlflow2/.installed:
-	$(PYTHON) -m venv .venv-mlflow2
+	$(FIND_PYTHON) && "$$python" -m venv .venv-mlflow2
 	.venv-mlflow2/bin/python -m pip install --quiet 'mlflow==2.22.*' 'sqlalchemy<2.1' psycopg2-binary scikit-learn flask-wtf
 	touch $@
 
@@ -38,7 +60,7 @@ compat-postgres: install
 # index has these two in version 3.18, so 3.17 installs the dependencies and 3.18 replaces its
 # files.
 .venv-mlflow318/.installed:
-	$(PYTHON) -m venv .venv-mlflow318
+	$(FIND_PYTHON) && "$$python" -m venv .venv-mlflow318
 	.venv-mlflow318/bin/python -m pip install --quiet 'mlflow==3.17.2' psycopg2-binary scikit-learn flask-wtf
 	.venv-mlflow318/bin/python -m pip install --quiet --no-deps 'mlflow==3.18.*'
 	touch $@

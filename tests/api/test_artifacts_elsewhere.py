@@ -10,6 +10,8 @@ from tests.fix_packages import environment_without
 from tests.fix_server import headrace
 from tests.wire import Wire
 
+from headrace.extras import install_command
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -72,7 +74,7 @@ def test_without_mlflow_such_a_destination_is_501_with_a_message(tmp_path: Path)
             answer = wire.ask(method, f"{OBJECTS}/x", b"x" if method == "PUT" else None)
             assert (answer.status, answer.json()["error_code"]) == (501, "NOT_IMPLEMENTED")
             assert "'hdfs'" in answer.json()["message"]
-            assert "pip install 'headrace[mlflow]'" in answer.json()["message"]
+            assert install_command("mlflow") in answer.json()["message"]
 
 
 def test_a_location_of_an_unknown_scheme_is_reported(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tests.wire import Wire
 
 from headrace.api.registry.webhooks.delivery import MAX_WAITING_CHARACTERS, Deliveries, pause_s
 from headrace.db.open import open_database
+from headrace.extras import install_command
 from headrace.settings.table import Settings
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ def test_without_its_package_only_secrets_are_refused(tmp_path: Path, there: Rec
         kind = {"Content-Type": "application/json"}
         answer = wire.ask("POST", "/api/2.0/mlflow/webhooks", sent, kind)
         assert (answer.status, answer.json()["error_code"]) == (501, "NOT_IMPLEMENTED")
-        assert "pip install 'headrace[webhooks]'" in answer.json()["message"]
+        assert install_command("webhooks") in answer.json()["message"]
         assert ask(wire, "GET", "webhooks") == {}
         hook(wire, there.url)
         model(wire, "m")

@@ -22,6 +22,8 @@ from tests.fix_server import Server, base_environment, headrace
 from tests.waiting import eventually
 from tests.wire import Wire
 
+from headrace.extras import install_command
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -348,7 +350,7 @@ def test_without_mlflow_the_answer_says_what_to_install(tmp_path: Path) -> None:
     with headrace(f"sqlite:///{tmp_path}/mlflow.db", tmp_path, environment=env) as server:
         answer = ask(server, "POST", BRIDGED, {})
         assert (answer.status, answer.json()["error_code"]) == (501, "NOT_IMPLEMENTED")
-        assert "pip install 'headrace[mlflow]'" in answer.json()["message"]
+        assert install_command("mlflow") in answer.json()["message"]
         assert ask(server, "GET", "/api/2.0/mlflow/experiments/get?experiment_id=0").status == 200
 
 

@@ -9,6 +9,7 @@ import tomllib
 from typing import TYPE_CHECKING
 
 import headrace
+from headrace.extras import EXTRAS
 from headrace.settings.table import SETTINGS
 from headrace.settings.unsupported import UNSUPPORTED
 
@@ -46,6 +47,13 @@ def test_the_version_is_the_same_everywhere(root: Path) -> None:
     newest = re.search(r"^## (\S+)", (root / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert newest is not None
     assert project["version"] == headrace.__version__ == newest[1]
+
+
+def test_the_extras_of_messages_are_those_of_the_package(root: Path) -> None:
+    """pyproject.toml and the commands that headrace prints name the same packages."""
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    stated = {name: tuple(texts) for name, texts in project["optional-dependencies"].items()}
+    assert stated == EXTRAS
 
 
 def test_the_settings_page_is_up_to_date(root: Path) -> None:

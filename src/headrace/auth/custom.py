@@ -19,6 +19,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from headrace.auth.authority import Answered, Caller
 from headrace.contract.errors import ApiError, ErrorCode, not_found, unavailable
+from headrace.extras import own_install_command
 from headrace.settings.kinds import SettingError
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ class CustomLogin:
             import flask
         except ImportError:
             raise SettingError(
-                f"authorization_function {self._function} needs MLflow: pip install 'headrace[mlflow]'."
+                f"authorization_function {self._function} needs MLflow: "
+                f"{own_install_command('mlflow')}"
             ) from None
         self._call = _imported(self._function)
         _open_store(self._database_uri)

@@ -13,7 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-INSTALL: Final = "pip install 'headrace[mlflow]'"
+from headrace.extras import install_command
+
+# Modules that stock MLflow's server imports, of packages that the mlflow package requires. An
+# installation without them (`pip install --no-deps mlflow`) brings the web page only.
+REQUIRED: Final = ("flask", "sqlalchemy", "alembic", "numpy", "pandas")
 _REVISION: Final = re.compile(r'^(down_)?revision(?:: \S+)? = "(\w+)"', re.MULTILINE)
 
 
@@ -31,12 +35,24 @@ class Package:
     has_asgi_app: bool
 
 
+def _places() -> list[str]:
+    spec = find_spec("mlflow")
+    return list(spec.submodule_search_locations or ()) if spec is not None else []
+
+
+@cache
+def lacking() -> tuple[str, ...]:
+    """The modules that an installed mlflow needs and that are not installed."""
+    if not _places():
+        return ()
+    return tuple(name for name in REQUIRED if find_spec(name) is None)
+
+
 @cache
 def installed() -> Package | None:
     """The mlflow package with its server, or None. mlflow-skinny has no server."""
-    spec = find_spec("mlflow")
-    places = list(spec.submodule_search_locations or ()) if spec is not None else []
-    if not places or find_spec("flask") is None:
+    places = _places()
+    if not places or lacking():
         return None
     try:
         release = version("mlflow")
@@ -57,34 +73,46 @@ def installed() -> Package | None:
 def incompatibility(
     package: Package | None, database_head: str, auth_head: str | None = None
 ) -> str | None:
+    """Why stock MLflow cannot serve a route on this database; None when it can."""
+    reason = obstacle(package, database_head, auth_head)
+    return reason and f"MLflow itself serves this route, but {reason}, then restart headrace."
+
+
+def absence() -> str | None:
+    """Why no mlflow package with a server is installed; None when one is."""
+    if lacking():
+        return (
+            f"MLflow is installed without the packages that it requires ({', '.join(lacking())} …)"
+        )
+    return "MLflow is not installed together with headrace" if installed() is None else None
+
+
+def obstacle(
+    package: Package | None, database_head: str, auth_head: str | None = None
+) -> str | None:
     """Why stock MLflow cannot serve this database, and what to do; None when it can.
 
     `auth_head` is the schema of the database of users; None on a server without users.
     """
     if package is None:
-        return (
-            "MLflow itself serves this route, and it is not installed together with headrace: "
-            f"{INSTALL}, then restart headrace."
-        )
+        return f"{absence()}: {install_command('mlflow')}"
+    release = f"the installed MLflow {package.version}"
     if package.head == database_head and auth_head not in (None, package.auth_head):
         # At its start MLflow would migrate the database of users to its own schema.
         return (
-            f"MLflow itself serves this route, but the installed version {package.version} requires "
-            f"schema {package.auth_head or 'none'} of the database of users, which is at "
-            f"{auth_head}: install a release with that schema, then restart headrace."
+            f"{release} requires schema {package.auth_head or 'none'} of the database of users, "
+            f"which is at {auth_head}: install a release with that schema"
         )
     if package.head == database_head:
         return None
     if database_head in package.known_heads:
         return (
-            f"MLflow {package.version} serves this route and requires schema {package.head}, but the "
-            f"database is at {database_head}: back it up, run `mlflow db upgrade` on it, then "
-            "restart headrace."
+            f"{release} requires schema {package.head}, but the database is at {database_head}: "
+            "back it up, run `mlflow db upgrade` on it"
         )
     return (
-        f"MLflow itself serves this route, but the installed version {package.version} does not "
-        f"know the database's schema {database_head}: install the release that created it, then "
-        "restart headrace."
+        f"{release} does not know the database's schema {database_head}: install the release that "
+        "created it"
     )
 
 

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import logging
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
 from headrace import __version__
 from headrace.api.modes import served
 from headrace.api.routes import routes_of
+from headrace.bridge.package import absence, installed, obstacle
 from headrace.bridge.routes import listing
+from headrace.extras import own_install_command
 from headrace.settings.defaults import PROXY_ROOT, dialect_of, scheme_of
 from headrace.settings.masking import masked
+from headrace.web.bundle import has_page
 
 if TYPE_CHECKING:
     from headrace.db.schema.facts import Facts
     from headrace.settings.table import Settings
 
 log = logging.getLogger("headrace")
-INSTALL: Final = "pip install 'headrace[mlflow]'"
 
 
 def announce(
@@ -49,7 +50,7 @@ def describe(
         made = ", just created" if facts.created else ""
         lines.append(("tracking", f"MLFLOW_TRACKING_URI={url}"))
         lines.append(("web page", page(url)))
-        lines.append(("routes", routes(settings)))
+        lines.append(("routes", routes(settings, facts)))
         lines.append(("database", masked(settings.backend_store_uri)))
         lines.append(("schema", f"{facts.head} ({release}){made}"))
         if facts.lost:
@@ -65,17 +66,21 @@ def describe(
 
 def page(url: str) -> str:
     """Return the URL of MLflow's web page, or how to install it."""
-    return f"{url}/" if find_spec("mlflow") else f"not installed; install it with: {INSTALL}"
+    if has_page():
+        return f"{url}/"
+    return f"MLflow's page is not installed; install it with: {own_install_command('mlflow')}"
 
 
-def routes(settings: Settings) -> str:
+def routes(settings: Settings, facts: Facts) -> str:
     """Say how many routes headrace serves and how MLflow serves the others."""
     native = [is_native for _, _, is_native in listing(served(routes_of(settings), settings))]
     rest = f"{len(native) - sum(native)} by MLflow, started on demand"
     if not settings.bridge:
         rest = "the others disabled (--no-bridge)"
-    elif not find_spec("mlflow"):
-        rest = f"the others by MLflow, which is not installed: {INSTALL}"
+    elif (missing := absence()) is not None:
+        rest = f"the others not: {missing}. To add them: {own_install_command('mlflow')}"
+    elif (reason := obstacle(installed(), facts.head)) is not None:
+        rest = f"the others not: {reason}"
     return f"{sum(native)} served by headrace, {rest}"
 
 

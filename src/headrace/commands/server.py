@@ -88,7 +88,9 @@ def routes() -> None:
     for one of them. Paths that begin with /api are served under /ajax-api too.
     """
     from headrace.api.routes import ROUTES
+    from headrace.bridge.package import absence
     from headrace.bridge.routes import listing
+    from headrace.extras import own_install_command
 
     rows = listing(ROUTES)
     names = {True: "native", False: "bridged"}
@@ -97,3 +99,8 @@ def routes() -> None:
     )
     native = sum(own for _, _, own in rows)
     click.echo(f"\n{native} of {len(rows)} routes are native ({native / len(rows):.0%})")
+    missing = absence()
+    if missing is not None:
+        click.echo(
+            f"The bridged routes answer 501: {missing}. To add them: {own_install_command('mlflow')}"
+        )

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from headrace.contract.errors import ApiError, ErrorCode
+from headrace.extras import install_command
 
 if TYPE_CHECKING:
     from headrace.settings.table import Settings
@@ -31,7 +32,7 @@ def _cipher(key: str) -> Any:  # cryptography is an optional dependency
         raise ApiError(
             ErrorCode.NOT_IMPLEMENTED,
             "Secrets need the package 'cryptography', which is not installed. Run "
-            "pip install 'headrace[webhooks]', then restart headrace.",
+            f"{install_command('webhooks')}, then restart headrace.",
         ) from error
     return Fernet(key.encode())
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from headrace.auth.secure_url import is_secure
+from headrace.extras import own_install_command
 from headrace.settings.kinds import Kind, Secret, SettingError, integer, row
 from headrace.settings.login import LoginSettings
 from headrace.settings.users import USERS
@@ -178,4 +179,4 @@ def check_oidc(settings: OidcSettings, *, has_users: bool) -> None:
             "HEADRACE_OIDC_CLIENT_SECRET and --oidc-client-secret-file exclude each other."
         )
     if any(find_spec(name) is None for name in PACKAGES):
-        raise SettingError("--oidc-issuer needs further packages: pip install 'headrace[oidc]'.")
+        raise SettingError(f"--oidc-issuer needs further packages: {own_install_command('oidc')}")

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from headrace.contract.errors import HTTP_STATUS, ApiError, ErrorCode, invalid, unavailable
 from headrace.contract.file_names import from_native, native
+from headrace.extras import install_command
 from headrace.storage import paths
 from headrace.storage.base import (
     WRITE_BYTES,
@@ -51,7 +52,7 @@ def load(uri: str) -> Any:
         raise ApiError(
             ErrorCode.NOT_IMPLEMENTED,
             f"Artifact locations of the scheme '{scheme}' need MLflow's own repositories on the "
-            "server. Install them with: pip install 'headrace[mlflow]'",
+            f"server. Install them with: {install_command('mlflow')}",
         ) from error
     try:
         return get_artifact_repository(uri)

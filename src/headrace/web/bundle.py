@@ -59,16 +59,24 @@ class File:
         return self.size >= MIN_COMPRESSED_BYTES and TEXT.match(self.content_type) is not None
 
 
+def has_page() -> bool:
+    """Whether MLflow's page is installed. mlflow-skinny has none."""
+    return any((Path(place) / BUILD / "index.html").exists() for place in _places())
+
+
+def _places() -> list[str]:
+    spec = find_spec("mlflow")
+    return list(spec.submodule_search_locations or ()) if spec is not None else []
+
+
 @cache
 def bundle() -> dict[str, File]:
     """Every file of the installed page by its path in the URL; empty if no page is installed.
 
     A request can name only files that are listed here, so no path can leave the directory.
     """
-    spec = find_spec("mlflow")
-    places = spec.submodule_search_locations if spec is not None else None
     files: dict[str, File] = {}
-    for place in places or ():
+    for place in _places():
         root = Path(place) / BUILD
         for directory, _, names in os.walk(root):
             for name in names:

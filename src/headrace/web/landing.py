@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Final
 
+from headrace.extras import install_command
 from headrace.http.messages import Response
 from headrace.version import __version__
 
@@ -34,7 +35,7 @@ def landing_page(db: Database) -> Response:
 <h2>The full page</h2>
 <p>Experiments, runs, charts and models are shown by MLflow's own web page, which comes with the
 <code>mlflow</code> package. Install it beside headrace, then start headrace again:</p>
-<pre>pip install 'headrace[mlflow]'</pre>
+<pre>{escape(install_command("mlflow"))}</pre>
 """,
     )
 

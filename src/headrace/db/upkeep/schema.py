@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from headrace.db.schema import heads, sqlite
 from headrace.db.schema.facts import MLFLOW_TABLES, UnusableDatabase
 from headrace.db.uri import parse
+from headrace.extras import own_install_command
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -117,10 +118,10 @@ def upgrade(uri: str) -> SchemaReport:
         )
     if revisions == [heads.CURRENT]:
         return check(uri)
-    if importlib.util.find_spec("mlflow") is None:
+    if importlib.util.find_spec("mlflow") is None or importlib.util.find_spec("alembic") is None:
         raise UnusableDatabase(
-            "The migrations are part of the mlflow package, which is not installed. Install it with: "
-            "pip install 'headrace[mlflow]'"
+            "The migrations are part of the mlflow package, which is not installed, or not with the "
+            f"packages that it requires. Install them with: {own_install_command('mlflow')}"
         )
     backup = _copy(target, revisions) if target.dialect == "sqlite" else ""
     _migrate(uri, target, backup)
@@ -240,5 +241,5 @@ def _driver() -> str:
         if importlib.util.find_spec(name):
             return name
     raise UnusableDatabase(
-        "MLflow needs a Python driver for PostgreSQL: pip install 'psycopg[binary]'"
+        f"MLflow needs a Python driver for PostgreSQL: {own_install_command('mlflow')}"
     )

@@ -1,0 +1,39 @@
+"""The optional packages, and commands that install them.
+
+The commands name the packages themselves instead of `headrace[mlflow]`: that works for every
+installation, also for one from a checkout, a wheel or an image.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+# Equal to the extras in pyproject.toml; reading the metadata of the installation takes 20 ms.
+EXTRAS: Final = {
+    "mlflow": ("mlflow==3.17.2", "psycopg[binary]>=3.2"),
+    "oidc": ("authlib>=1.9", "httpx2>=2.0", "joserfc>=1.8"),
+    "webhooks": ("cryptography>=42",),
+}
+SERVE_ENVIRONMENT: Final = ".venv-serve"  # of `make serve`
+
+
+def install_command(extra: str) -> str:
+    """The command for the environment of the server, without paths: clients may see it."""
+    return f"pip install {_quoted(extra)}"
+
+
+def own_install_command(extra: str) -> str:
+    """The command for the environment of this process, ready to be copied from its terminal."""
+    if Path(sys.prefix).name == SERVE_ENVIRONMENT and extra == "mlflow":
+        return "make serve FULL=1"
+    pip = f"{sys.executable} -m pip install"
+    if find_spec("pip") is None:  # an environment of uv
+        pip = f"uv pip install --python {sys.executable}"
+    return f"{pip} {_quoted(extra)}"
+
+
+def _quoted(extra: str) -> str:
+    return " ".join(f"'{requirement}'" for requirement in EXTRAS[extra])

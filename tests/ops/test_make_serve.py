@@ -1,0 +1,105 @@
+"""The first ten minutes: `make serve` in a fresh checkout, and the Python that it finds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.fix_server import ROOT, Server, base_environment, free_port, running
+from tests.wire import Wire
+
+from headrace.extras import SERVE_ENVIRONMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FIND = ROOT / "scripts/find-python"
+MAX_BYTES = 100e6
+COPIED = ("Makefile", "pyproject.toml", "README.md", "LICENSE", "scripts", "src")
+
+
+def find(directory: Path, **programs: str) -> subprocess.CompletedProcess[str]:
+    """The result of the script where PATH has these programs only."""
+    directory.mkdir()
+    for name, text in programs.items():
+        path = directory / name.replace("_", ".")
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+    return subprocess.run(
+        ["/bin/sh", str(FIND)],
+        env={"PATH": str(directory)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_suitable_python_of_any_name_is_found(tmp_path: Path) -> None:
+    real = f'exec {sys.executable} "$@"'
+    for name in ("python3_11", "python3_13", "python3"):
+        found = find(tmp_path / name, **{name: real, "python": "exit 1"})
+        assert (found.returncode, found.stderr) == (0, "")
+        assert found.stdout.strip() == str(tmp_path / name / name.replace("_", "."))
+
+
+def test_a_launcher_that_does_not_run_is_passed_over(tmp_path: Path) -> None:
+    found = find(tmp_path / "bin", python3_11="exit 127", python3=f'exec {sys.executable} "$@"')
+    assert found.stdout.strip().endswith("/python3")
+
+
+def test_without_a_suitable_python_the_message_says_so(tmp_path: Path) -> None:
+    found = find(tmp_path / "bin", python3="exit 1")
+    assert found.returncode == 1
+    assert "needs Python 3.11, 3.12, 3.13 or 3.14" in found.stderr
+
+
+def test_a_python_without_venv_gets_advice(tmp_path: Path) -> None:
+    only_version = 'case "$2" in *ensurepip*) exit 1;; *) exit 0;; esac'
+    found = find(tmp_path / "bin", python3_12=only_version)
+    assert found.returncode == 1
+    assert "apt-get install python3-venv" in found.stderr
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server that `make serve` installs and starts in a copy of the source."""
+    checkout = tmp_path_factory.mktemp("checkout")
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+            shutil.copytree(source, checkout / name, ignore=ignored)
+        else:
+            shutil.copy(source, checkout)
+    environment = base_environment()
+    del environment["PYTHONPATH"]
+    environment |= {"PYTHON": sys.executable, "PIP_CACHE_DIR": "/nonexistent"}
+    subprocess.run(
+        ["make", f"{SERVE_ENVIRONMENT}/.installed"], cwd=checkout, env=environment, check=True
+    )
+    port = free_port()
+    argv = ["make", "serve", f"SERVE=--port {port}"]
+    with running(Server("make", argv, checkout, environment, port)) as server:
+        yield server
+
+
+@pytest.mark.timeout(300)
+def test_make_serve_installs_the_page_and_little_else(served: Server) -> None:
+    """Less than 100 MB, no packages that MLflow requires, and MLflow's page at /."""
+    with Wire(served.url) as wire:
+        assert b"static-files/static/js/main" in wire.ask("GET", "/").body
+    place = served.directory / SERVE_ENVIRONMENT
+    size = sum(
+        os.lstat(Path(folder, name)).st_blocks * 512
+        for folder, _, names in os.walk(place)
+        for name in names
+    )
+    assert size < MAX_BYTES
+    assert not [*place.glob("lib/*/site-packages/pandas")]
+    assert "To add them: make serve FULL=1" in served.log()
