@@ -65,7 +65,8 @@ def pair(
         ):
             directory = tmp_path_factory.mktemp(f"{name}-{database}")
             uri = stack.enter_context(empty_database(database, request, directory))
-            started = stack.enter_context(start(uri, directory))
+            options = () if start is stock else ("--chart-sampling", "stock")
+            started = stack.enter_context(start(uri, directory, *options))
             wires.append(stack.enter_context(Wire(started.url)))
             texts.append({str(directory): "<directory>", started.url: "<server>"})
         prefix = "/api" if database == "sqlite" else "/ajax-api"

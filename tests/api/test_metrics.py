@@ -7,9 +7,11 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.fix_api import Api
+from tests.fix_server import headrace
 
 if TYPE_CHECKING:
-    from tests.fix_api import Api
+    from pathlib import Path
 
 LARGEST = 1.7976931348623157e308
 
@@ -96,23 +98,51 @@ def test_a_long_history_comes_whole(api: Api) -> None:
     assert api.history(run.id, "m") == [(n, n, n / 7) for n in range(12_000)]
 
 
-def test_a_long_history_is_sampled_to_its_first_points_of_buckets_and_its_last(api: Api) -> None:
+def test_a_chart_keeps_the_extremes_of_a_long_history(api: Api) -> None:
+    run = api.run()
+    values: dict[int, Any] = dict.fromkeys(range(1000), 0.5)
+    values |= {0: 0.25, 333: 1e9, 500: "NaN", 700: "Infinity", 701: "-Infinity", 900: -7.0}
+    log(api, run.id, *((value, step, step) for step, value in values.items()))
+    answer = api.ok(
+        "metrics/get-history-bulk-interval", run_ids=[run.id], metric_key="m", max_results=50
+    )["metrics"]
+    found = {point["step"]: point["value"] for point in answer}
+    kept = {0, 333, 500, 700, 701, 900, 999}
+    assert found.keys() > kept
+    assert len(answer) <= 50
+    assert [found[step] for step in (333, 500, 900)] == [1e9, "NaN", -7.0]
+    assert sorted(found) == [point["step"] for point in answer]
+
+
+def test_a_chart_of_few_points_has_them_all(api: Api) -> None:
     run = api.run()
     log(api, run.id, *((float(n), n, n) for n in range(10)))
-
-    def steps(points: int) -> list[int]:
+    for points in (10, 11, 2500):
         answer = api.ok(
             "metrics/get-history-bulk-interval",
             run_ids=[run.id],
             metric_key="m",
             max_results=points,
         )
-        return [m["step"] for m in answer["metrics"]]
+        assert [m["step"] for m in answer["metrics"]] == list(range(10))
 
-    assert steps(1) == [9]
-    assert steps(3) == [0, 4, 9]
-    assert steps(7) == [0, 2, 4, 6, 7, 8, 9]
-    assert steps(10) == list(range(10))
+
+def test_with_stock_sampling_a_chart_has_the_first_points_of_buckets_and_the_last(
+    uri: str, tmp_path: Path
+) -> None:
+    def steps(api: Api, run_id: str, points: int) -> list[int]:
+        asked = {"run_ids": [run_id], "metric_key": "m", "max_results": points}
+        return [m["step"] for m in api.ok("metrics/get-history-bulk-interval", **asked)["metrics"]]
+
+    with headrace(uri, tmp_path, "--chart-sampling", "stock") as server:
+        api = Api(server, uri)
+        run = api.run()
+        log(api, run.id, *((float(n), n, n) for n in range(10)))
+        assert steps(api, run.id, 1) == [9]
+        assert steps(api, run.id, 3) == [0, 4, 9]
+        assert steps(api, run.id, 7) == [0, 2, 4, 6, 7, 8, 9]
+        assert steps(api, run.id, 10) == list(range(10))
+        api.wire.close()
 
 
 def test_a_negative_time_is_refused_and_nothing_of_its_batch_is_stored(api: Api) -> None:

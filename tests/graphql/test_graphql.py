@@ -85,7 +85,8 @@ def both(
         uri = stack.enter_context(empty_database(database, request, directory))
         # Without mlflow, headrace cannot pass queries on to stock, so it answers them itself.
         env = environment_without(directory / "env", "mlflow")
-        ours = stack.enter_context(headrace(uri, directory, environment=env))
+        options = ("--chart-sampling", "stock")
+        ours = stack.enter_context(headrace(uri, directory, *options, environment=env))
         theirs = stack.enter_context(stock(uri, directory))
         wires = [stack.enter_context(Wire(server.url)) for server in (ours, theirs)]
         yield filled(*wires)

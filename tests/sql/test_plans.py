@@ -14,7 +14,7 @@ import pytest
 
 from headrace import search
 from headrace.api.tracking.experiments import sql as experiments_sql
-from headrace.api.tracking.metrics import sampling_sql, sql
+from headrace.api.tracking.metrics import extremes_sql, sampling_sql, sql
 from headrace.api.tracking.runs import batch_sql
 from headrace.api.tracking.runs import sql as runs_sql
 from headrace.contract.scalars import INT64_MAX, INT64_MIN
@@ -56,6 +56,9 @@ HOT: dict[str, tuple[Sql, tuple[Any, ...], int]] = {
     "length of a history": (sampling_sql.COUNT, (RUN, "loss", *EVERY_STEP), POINTS),
     "two steps of a history": (sampling_sql.STEPS, (RUN, "loss", *EVERY_STEP, 3), 5),
     "a point of a history": (sampling_sql.POINT, (RUN, "loss", 44, 0), 1),
+    "extent of a history": (extremes_sql.EXTENT, (RUN, "loss", *EVERY_STEP, 1_001), POINTS),
+    "first point of a history": (extremes_sql.FIRST, (RUN, "loss", *EVERY_STEP, 1), 1),
+    "last point of a history": (extremes_sql.LAST, (RUN, "loss", *EVERY_STEP, 1), 1),
     "newest point of a history": (health.LATEST_AND_NEWEST, (RUN, "loss"), 3),
     "runs": (runs_sql.RUNS, ([RUN, OTHER],), 2),
     "stages of runs": (runs_sql.STAGES, ([RUN, OTHER],), 2),

@@ -171,6 +171,17 @@ class Settings(RuleSettings):
         "sessions or transactions. auto detects a pooler and treats it as a transaction pooler, "
         "which works with both kinds and costs three more round trips for each read and write.",
     )
+    chart_sampling: str = row(
+        STORAGE,
+        "extremes",
+        choice("extremes", "stock"),
+        flags="--chart-sampling",
+        env="HEADRACE_CHART_SAMPLING",
+        help="The points of a long history that the page's charts show. extremes: the first and the "
+        "last point, and in between the smallest value, the largest value and the first NaN of "
+        "each part, so that no spike is missed in up to 1,000,000 points. stock: the first point "
+        "of each part, as MLflow does.",
+    )
     write_queue_operations: int = row(
         STORAGE,
         10_000,

@@ -6,15 +6,15 @@ Long histories are sent in parts, so that memory use does not grow with their le
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from headrace import search
 from headrace.api.context import Context
 from headrace.api.results import Chunks, Encoded, TooLong, encode
-from headrace.api.tracking.metrics import sampling_sql, sql
+from headrace.api.tracking.metrics import extremes_sql, sampling_sql, sql
 from headrace.api.tracking.metrics.types import (
     GetHistory,
     GetHistoryBulk,
@@ -37,6 +37,12 @@ from headrace.db.base import Row, Tx
 # in pieces.
 MOST_POINTS: Final = 40_000
 BULK_POINTS: Final = 5_000  # points of one piece
+# (tx, run, key, limit, first step, last step): the points of a chart; by value of `chart_sampling`
+Sampling = Callable[..., Awaitable[list[Row]]]
+SAMPLINGS: Final[dict[str, Sampling]] = {
+    "extremes": extremes_sql.extremes,
+    "stock": sampling_sql.sampled,
+}
 
 
 async def get_history(req: GetHistory, ctx: Context) -> History | Chunks:
@@ -201,9 +207,11 @@ async def get_history_interval(
 ) -> PointsOfRuns | Encoded | Chunks:
     """GET /2.0/mlflow/metrics/get-history-bulk-interval
 
-    Returns at most `max_results` points per run: the first point of each of that many equal
-    buckets, and the last point of the run. Runs are in the order of the request. The database does
-    the sampling; identical requests that arrive at the same time (every open page polls) share it.
+    Returns at most `max_results` points per run: the first and the last point, and the smallest
+    value, the largest value and the first NaN of each part; with `chart_sampling=stock` the first
+    point of each of `max_results` parts, and the last point. Runs are in the order of the request.
+    The database does the sampling; identical requests that arrive at the same time (every open page
+    polls) share it.
     """
     limit = MAX_HISTORY_INTERVAL_ROWS if req.max_results is None else req.max_results
     start, end = _step_range(req)
@@ -217,7 +225,9 @@ async def get_history_interval(
 async def _interval(
     req: GetHistoryInterval, ctx: Context, limit: int, start: int, end: int
 ) -> Encoded:
-    found = await ctx.db.read(_sampled, req.run_ids, req.metric_key, limit, start, end)
+    sampled = SAMPLINGS[ctx.settings.chart_sampling]
+    asked = (req.metric_key, limit, start, end)
+    found = await ctx.db.read(_sampled, sampled, req.run_ids, *asked)
     return Encoded(encode(PointsOfRuns(metrics=_points_of_runs(req.metric_key, found))))
 
 
@@ -233,10 +243,12 @@ async def _interval_pieces(
     req: GetHistoryInterval, ctx: Context, limit: int, start: int, end: int
 ) -> AsyncGenerator[bytes, None]:
     before = b'{"metrics":['
+    sampled = SAMPLINGS[ctx.settings.chart_sampling]
+    asked = (req.metric_key, limit, start, end)
     at_once = max(1, BULK_POINTS // limit)  # runs
     for first in range(0, len(req.run_ids), at_once):
         run_ids = req.run_ids[first : first + at_once]
-        found = await ctx.db.read(_sampled, run_ids, req.metric_key, limit, start, end)
+        found = await ctx.db.read(_sampled, sampled, run_ids, *asked)
         points = _points_of_runs(req.metric_key, found)
         if points:
             yield before + encode(points)[1:-1]
@@ -245,13 +257,13 @@ async def _interval_pieces(
 
 
 async def _sampled(
-    tx: Tx, run_ids: Sequence[str], key: str, limit: int, start: int, end: int
+    tx: Tx, sampled: Sampling, run_ids: Sequence[str], *asked: Any
 ) -> list[tuple[str, list[Row]]]:
     """Return the sampled points of each run. Raises `TooLong` for more than `MOST_POINTS`."""
     found = []
     left = MOST_POINTS
     for run_id in run_ids:
-        rows = await sampling_sql.sampled(tx, run_id, key, limit, start, end)
+        rows = await sampled(tx, run_id, *asked)
         left -= len(rows)
         if left < 0:
             raise TooLong
