@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
-from tests.sql.catalog import differences, postgres_catalog, sqlite_catalog
+from tests.sql.catalog import differences, postgres_catalog, sqlite_catalog, without_own_indexes
 from tests.sql.dumps import releases, restore_postgres, restore_sqlite
 
 from headrace.db.schema import heads, postgres, sqlite
@@ -172,7 +172,5 @@ def test_the_sqlite_statements_are_those_of_the_newest_dump(tmp_path: Path) -> N
     made = tmp_path / "made.db"
     prepare_sqlite(made)
     dumped = restore_sqlite("3.17.2", tmp_path / "dumped.db")
-    assert (
-        differences({**sqlite_catalog(made), "rows": {}}, {**sqlite_catalog(dumped), "rows": {}})
-        == []
-    )
+    ours, theirs = ({**sqlite_catalog(path), "rows": {}} for path in (made, dumped))
+    assert without_own_indexes(differences(ours, theirs)) == []

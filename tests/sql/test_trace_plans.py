@@ -17,7 +17,7 @@ from headrace.api.traces.traces import read_sql
 from headrace.db.open import open_database
 from headrace.db.schema.facts import UnusableDatabase
 from headrace.db.sql import Sql, statement
-from headrace.db.upkeep import trace_indexes
+from headrace.db.upkeep.tune import release, tune
 from headrace.settings.table import Settings
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def test_searches_use_the_optional_indexes(filled: str, database: str) -> None:
     """The same traces are found with and without them, also by values longer than the index."""
     if database == "sqlite":
         with pytest.raises(UnusableDatabase, match="for PostgreSQL only"):
-            trace_indexes.create(filled)
+            tune(filled, traces=True)
         return
     long = "z" * 400
     fill(filled, "trace_tags", "request_id, key, value", [("tr-5", "long", long)])
@@ -193,15 +193,15 @@ def test_searches_use_the_optional_indexes(filled: str, database: str) -> None:
     before = asyncio.run(found_by(filled, texts))
     assert [len(ids) for ids in before] == [1, 1, 4, 1]
     has_text = has_trigrams(filled)
-    lines = trace_indexes.create(filled, text=has_text)
-    assert len(lines) == len(OPTIONAL) + has_text + 1
-    assert trace_indexes.create(filled) == lines[: len(OPTIONAL)] + lines[-1:]
+    lines = tune(filled, traces=True, trace_text=has_text)
+    assert len([line for line in lines if line.startswith("made: ")]) == len(OPTIONAL) + has_text
+    assert not [line for line in tune(filled, traces=True) if line.startswith("made: ")]
     analyze(filled)
     assert asyncio.run(found_by(filled, texts)) == before
     filters = OPTIONAL | (TEXT if has_text else {})
     for name, found in asyncio.run(in_database(filled, filters)).items():
         assert filters[name][1] in found, f"{name}:\n{found}"
-    trace_indexes.drop(filled)
+    release(filled)
     assert index_names(filled) == []
 
 

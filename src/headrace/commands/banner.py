@@ -13,6 +13,7 @@ from headrace.api.modes import served
 from headrace.api.routes import routes_of
 from headrace.bridge.package import absence, installed, obstacle
 from headrace.bridge.routes import listing
+from headrace.db.schema import indexes
 from headrace.extras import own_install_command
 from headrace.settings.defaults import PROXY_ROOT, dialect_of, scheme_of
 from headrace.settings.masking import masked
@@ -53,6 +54,11 @@ def describe(
         lines.append(("routes", routes(settings, facts)))
         lines.append(("database", masked(settings.backend_store_uri)))
         lines.append(("schema", f"{facts.head} ({release}){made}"))
+        offer = indexes.offer(
+            facts, dialect_of(settings.backend_store_uri), masked(settings.backend_store_uri)
+        )
+        if offer:
+            lines.append(("indexes", offer))
         if facts.lost:
             lines.append(("without", f"{', '.join(facts.lost)} (see: headrace db upgrade)"))
         lines.append(("durability", durability(settings)))

@@ -10,13 +10,13 @@ import asyncio
 import click
 
 from headrace.commands.options import DATABASE, resolve
-from headrace.commands.output import print_or_explain
+from headrace.commands.output import ProgressBar, print_or_explain
 from headrace.settings.defaults import default_uri
 
 
 @click.group()
 def db() -> None:
-    """Inspect a database, create its tables, migrate it to another schema.
+    """Inspect a database, create its tables and indexes, migrate it to another schema.
 
     URI is a database as for --backend-store-uri. The default is the database of `server`.
     """
@@ -63,34 +63,47 @@ def upgrade(uri: str | None) -> None:
 
 @db.command()
 @DATABASE
-def release(uri: str | None) -> None:
-    """Return a SQLite file to the state in which stock MLflow leaves it.
+@click.option(
+    "--traces",
+    is_flag=True,
+    help="Also make indexes for searches for traces by tag, metadata, run and span name. PostgreSQL only.",
+)
+@click.option(
+    "--trace-text",
+    is_flag=True,
+    help="Also index the text of spans: large; needs the extension pg_trgm. PostgreSQL only.",
+)
+def tune(uri: str | None, traces: bool, trace_text: bool) -> None:
+    """Make the indexes that headrace adds to MLflow's tables. MLflow ignores them.
 
-    Switches the file from WAL to the rollback journal before you go back to `mlflow server`, which can read
-    both. Stop all servers first.
+    Servers may keep running: PostgreSQL makes them beside reads and writes; on SQLite writes wait while an
+    index is made. Stop the command at any time: when it runs again, it continues.
     """
-    from headrace.db.sqlite import journal
+    from headrace.db.upkeep import tune as work
 
-    print_or_explain(lambda: journal.release_file(uri or default_uri()))
+    progress = ProgressBar()
+    try:
+        print_or_explain(
+            lambda: work.tune(
+                uri or default_uri(), traces=traces, trace_text=trace_text, progress=progress.show
+            )
+        )
+    finally:
+        progress.end()
 
 
 @db.command()
 @DATABASE
-@click.option(
-    "--text", is_flag=True, help="Also index the text of spans: large; needs the extension pg_trgm."
-)
-@click.option("--drop", is_flag=True, help="Remove the indexes.")
-def index(uri: str | None, text: bool, drop: bool) -> None:
-    """Create indexes that speed up searches for traces by tag, metadata, run and span name.
+@click.option("--keep-indexes", is_flag=True, help="Keep the indexes that headrace made.")
+def release(uri: str | None, keep_indexes: bool) -> None:
+    """Return a database to the state in which stock MLflow leaves it.
 
-    PostgreSQL only. MLflow ignores them. Servers may keep running, and use them after a restart.
+    Drops the indexes that headrace made, while servers may run on PostgreSQL. Switches a SQLite file from
+    WAL to the rollback journal; stop all servers first. Stock MLflow works without this command too.
     """
-    from headrace.db.upkeep import trace_indexes
+    from headrace.db.upkeep import tune as work
 
-    found = uri or default_uri()
-    print_or_explain(
-        lambda: trace_indexes.drop(found) if drop else trace_indexes.create(found, text=text)
-    )
+    print_or_explain(lambda: work.release(uri or default_uri(), keep_indexes=keep_indexes))
 
 
 @db.command(name="recompute-latest")

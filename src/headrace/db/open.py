@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from headrace.db import uri
+from headrace.db.schema import indexes
 from headrace.db.schema import sqlite as sqlite_schema
 from headrace.db.sqlite import journal
 from headrace.db.sqlite.connection import connect
@@ -19,6 +20,7 @@ from headrace.db.sqlite.connection import connect
 if TYPE_CHECKING:
     from headrace.db.base import Database, Schema
     from headrace.db.schema.auth import AuthFacts
+    from headrace.db.schema.facts import Facts
     from headrace.db.sqlite.direct import DirectSqlite
     from headrace.settings.table import Settings
 
@@ -134,10 +136,20 @@ def _prepare_sqlite(settings: Settings, target: uri.Target) -> Schema:
         Path(path).parent.mkdir(parents=True, exist_ok=True)  # as stock MLflow does
         with closing(connect(path, read_only=False, synchronous=synchronous)) as connection:
             facts = sqlite_schema.prepare(connection, target.shown, default_location(settings))
+            if settings.tune and indexes.missing(facts, "sqlite"):
+                facts = _tune_file(connection, target, facts)
             journal.start_wal(connection, path)
     except sqlite3.Error as error:
         raise sqlite_schema.explained(error, target.shown) from error
     return facts
+
+
+def _tune_file(connection: sqlite3.Connection, target: uri.Target, facts: Facts) -> Facts:
+    from headrace.db.upkeep import tune_sqlite
+
+    for line in tune_sqlite.create(connection, indexes.missing(facts, "sqlite")):
+        log.info("--tune %s", line)
+    return sqlite_schema.inspect(connection, target.shown) or facts
 
 
 async def _open_postgres(settings: Settings, target: uri.Target) -> Database:
@@ -151,6 +163,11 @@ async def _open_postgres(settings: Settings, target: uri.Target) -> Database:
     ):
         connector, connection = first
         facts = await schema.prepare(connection, target.shown, default_location(settings))
+        if settings.tune and indexes.missing(facts, "postgres"):
+            from headrace.db.upkeep import tune_postgres
+
+            await tune_postgres.at_start(connector, connection, facts)
+            facts = await schema.inspect(connection, target.shown) or facts
     if connector.pooler == "transaction" and settings.postgres_pooler == "auto":
         log.warning(
             "the database is behind a pooler: statements are not prepared, and each one runs in a "

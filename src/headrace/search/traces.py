@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # A span may begin so long before its trace, by another clock.
 SPAN_TOLERANCE_MS: Final = 10_000
-PREFIX: Final = 250  # characters of the indexes in db/upkeep/trace_indexes.py
+PREFIX: Final = 250  # characters of the indexes in db/schema/indexes.py
 _COLUMNS: Final = {
     "end_time_ms": "(t.timestamp_ms + coalesce(t.execution_time_ms, 0))",
     "client_request_id": "t.client_request_id",

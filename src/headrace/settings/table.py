@@ -182,6 +182,16 @@ class Settings(RuleSettings):
         "each part, so that no spike is missed in up to 1,000,000 points. stock: the first point "
         "of each part, as MLflow does.",
     )
+    tune: bool = row(
+        STORAGE,
+        False,
+        SWITCH,
+        flags="--tune/--no-tune",
+        env="HEADRACE_TUNE",
+        help="Make the indexes that headrace adds to MLflow's tables before the server starts, if they "
+        "are missing, as `headrace db tune` does. New databases have them; the start says what an "
+        "existing one lacks.",
+    )
     write_queue_operations: int = row(
         STORAGE,
         10_000,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from headrace.contract.clock import now_ms
 from headrace.db.schema import heads
+from headrace.db.schema import indexes as own
 from headrace.db.schema.facts import MLFLOW_TABLES
 from headrace.db.sqlite import journal
 from headrace.db.upkeep import garbage, health
@@ -87,6 +88,10 @@ async def _indexes(db: Database, target: Target, diagnosis: Diagnosis) -> None:
     known = {name: row for name, row in expected.items() if db.schema.has(row[0])}
     missing = sorted(name for name in known if name not in existing)
     diagnosis.facts.append(("indexes", f"{len(known) - len(missing)} of {len(known)}"))
+    ours = [one for one in own.TUNED if one.fits(db.schema, target.dialect)]
+    lacks = len(own.missing(db.schema, target.dialect))
+    advice = f"; make the others with: headrace db tune {diagnosis.uri}" if lacks else ""
+    diagnosis.facts.append(("indexes of headrace", f"{len(ours) - lacks} of {len(ours)}{advice}"))
     if db.schema.head != heads.CURRENT:
         return  # older releases have fewer indexes, and `db upgrade` creates the others
     for name in missing:
@@ -161,7 +166,7 @@ async def _journal(db: Database, target: Target, diagnosis: Diagnosis) -> None:
         diagnosis.problems.append(
             (
                 f"the file is in WAL mode on a network file system ({network}), which can damage it",
-                f"headrace db release {diagnosis.uri}",
+                f"headrace db release --keep-indexes {diagnosis.uri}",
             )
         )
     if log_bytes > LARGE_LOG_BYTES:
@@ -169,6 +174,6 @@ async def _journal(db: Database, target: Target, diagnosis: Diagnosis) -> None:
             (
                 "the log is large: a long-running reader prevents its checkpoint. Stop the processes "
                 "that read the file (find them with fuser)",
-                f"headrace db release {diagnosis.uri}",
+                f"headrace db release --keep-indexes {diagnosis.uri}",
             )
         )

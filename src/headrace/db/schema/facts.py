@@ -28,7 +28,10 @@ class UnusableDatabase(Exception):
 
 
 class Facts:
-    """The tables and columns of one database, read once at start."""
+    """The tables and columns of one database, read once at start.
+
+    Headrace's own indexes (`indexes.py`) count as tables here.
+    """
 
     __slots__ = ("columns", "created", "head", "missing", "warnings")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import asyncpg
 from asyncpg import exceptions as pg
 
-from headrace.db.schema import auth, heads, seed
+from headrace.db.schema import auth, heads, indexes, seed
 from headrace.db.schema.auth import AuthFacts
 from headrace.db.schema.facts import (
     STAMP,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 CREATION_LOCK: Final = 0x6865_6164_7261_6365
 
 # Relations that an unqualified name finds, without those of extensions (PostGIS has a table), and
-# headrace's own indexes (db/upkeep/trace_indexes.py).
+# headrace's own indexes (db/schema/indexes.py).
 _COLUMNS: Final = r"""
     SELECT c.relname, a.attname,
            a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = ''
@@ -119,7 +119,10 @@ def script(file: str = "postgres.sql") -> str:
 
 
 async def read_tables(connection: Connection, stamp: str = STAMP) -> tuple[list[str], Columns]:
-    """The rows of `stamp`, Alembic's table, and the columns of every table. Driver errors pass through."""
+    """The rows of `stamp`, Alembic's table, and the columns of every table and of headrace's indexes.
+
+    Driver errors pass through.
+    """
     columns: dict[str, dict[str, bool]] = {}
     for table, column, required in await connection.fetch(_COLUMNS):
         columns.setdefault(table, {})[column] = required
@@ -138,6 +141,8 @@ async def _create(connection: Connection, uri: str, default_location: str) -> Fa
             if STAMP in columns:
                 await connection.execute(f"DROP TABLE {STAMP}")
             await connection.execute(script())
+            for statement in indexes.of_new_databases("postgres"):
+                await connection.execute(statement)
             for sql, args in seed.new_database(default_location):
                 await connection.execute(sql.postgres, *args)
             _, columns = await read_tables(connection)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
-from headrace.db.schema import auth, heads, seed
+from headrace.db.schema import auth, heads, indexes, seed
 from headrace.db.schema.auth import AuthFacts
 from headrace.db.schema.facts import (
     STAMP,
@@ -30,6 +30,8 @@ _REASONS: Final = {  # by the beginning of SQLite's error name
     "SQLITE_BUSY": "another process holds the file; try again when it has finished",
     "SQLITE_FULL": "the disk is full",
 }
+
+_OWN_INDEXES: Final = r"SELECT name, sql FROM sqlite_master WHERE type = 'index' AND name LIKE 'headrace\_%' ESCAPE '\'"
 
 
 def prepare(connection: sqlite3.Connection, uri: str, default_location: str) -> Facts:
@@ -103,7 +105,10 @@ def statements(file: str = "sqlite.sql") -> list[str]:
 
 
 def read_tables(connection: sqlite3.Connection, stamp: str = STAMP) -> tuple[list[str], Columns]:
-    """The rows of `stamp`, Alembic's table, and the columns of every table. Driver errors pass through."""
+    """The rows of `stamp`, Alembic's table, and the columns of every table; headrace's indexes, without columns.
+
+    Driver errors pass through.
+    """
     columns: dict[str, dict[str, bool]] = {}
     rows = connection.execute(
         'SELECT m.name, c.name, c."notnull" AND c.dflt_value IS NULL AND c.hidden = 0'
@@ -113,6 +118,9 @@ def read_tables(connection: sqlite3.Connection, stamp: str = STAMP) -> tuple[lis
     )
     for table, column, required in rows:
         columns.setdefault(table, {})[column] = bool(required)
+    for name, text in connection.execute(_OWN_INDEXES):
+        if indexes.is_ours(name, text or ""):
+            columns[name] = {}
     revisions: list[str] = []
     if "version_num" in columns.get(stamp, ()):
         revisions = [row[0] for row in connection.execute(f"SELECT version_num FROM {stamp}")]
@@ -128,7 +136,7 @@ def _create(connection: sqlite3.Connection, uri: str, default_location: str) -> 
         else:
             if STAMP in columns:
                 connection.execute(f"DROP TABLE {STAMP}")
-            for statement in statements():
+            for statement in (*statements(), *indexes.of_new_databases("sqlite")):
                 connection.execute(statement)
             for sql, args in seed.new_database(default_location):
                 connection.execute(sql.sqlite, args)

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
-import sqlite3
-from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from headrace.db.schema.facts import UnusableDatabase
-from headrace.db.schema.sqlite import explained
-from headrace.db.uri import parse
+if TYPE_CHECKING:
+    import sqlite3
 
 log = logging.getLogger(__name__)
 STOCK_MODE: Final = "delete"
@@ -65,23 +62,6 @@ def release(connection: sqlite3.Connection) -> str:
     Raises sqlite3.OperationalError while another connection has the file open.
     """
     return str(connection.execute(f"PRAGMA journal_mode = {STOCK_MODE}").fetchone()[0])
-
-
-def release_file(uri: str) -> list[str]:
-    """`release` the SQLite file of a URI; returns lines for the user. Raises UriError, UnusableDatabase."""
-    target = parse(uri)
-    if target.dialect != "sqlite":
-        return [
-            f"{target.shown} is as stock MLflow leaves it: headrace changes rows and nothing else."
-        ]
-    if not Path(target.path).exists():
-        raise UnusableDatabase(f"{target.shown}: the file {target.path} does not exist.")
-    try:
-        with closing(sqlite3.connect(target.path, timeout=RELEASE_TIMEOUT_S)) as connection:
-            now = release(connection)
-    except sqlite3.Error as error:
-        raise explained(error, target.shown) from error
-    return [f"{target.shown} is in journal mode {now}, as stock MLflow leaves it."]
 
 
 def network_file_system(path: str) -> str | None:

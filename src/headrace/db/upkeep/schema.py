@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from headrace.db.schema import heads, sqlite
+from headrace.db.schema import heads, indexes, sqlite
 from headrace.db.schema.facts import MLFLOW_TABLES, UnusableDatabase
 from headrace.db.uri import parse
 from headrace.extras import own_install_command
@@ -107,7 +107,8 @@ def upgrade(uri: str) -> SchemaReport:
     """Migrate an older database to the installed MLflow's revision, with MLflow's own migrations.
 
     Copies a SQLite file first, because its migrations cannot be undone; PostgreSQL's run in a
-    transaction. MLflow's messages go to stderr. Raises UriError, UnusableDatabase.
+    transaction. MLflow's messages go to stderr. headrace's own indexes are there afterwards if they
+    were before. Raises UriError, UnusableDatabase.
     """
     target = parse(uri)
     revisions, columns = _read_revisions(target)
@@ -125,6 +126,11 @@ def upgrade(uri: str) -> SchemaReport:
         )
     backup = _copy(target, revisions) if target.dialect == "sqlite" else ""
     _migrate(uri, target, backup)
+    own = {index.name for index in indexes.ALL if index.name in columns}
+    if own:
+        from headrace.db.upkeep import tune
+
+        tune.make_again(target, own)
     facts = _inspect(target)
     assert facts is not None, "a migrated database has tables"
     return _report(target, facts, backup=backup)
