@@ -60,6 +60,63 @@ def test_sqlalchemy_sends_nothing(script: Callable[..., subprocess.Popen[str]], 
     assert int(output(script(CALLS, uri))) > 40
 
 
+TRACE_CALLS = """
+import os, sys, warnings
+warnings.simplefilter("ignore")
+os.environ["MLFLOW_ENABLE_ASYNC_TRACE_LOGGING"] = "false"
+import headrace
+headrace.enable()
+import mlflow
+from mlflow.entities import Feedback
+from mlflow.entities.assessment import FeedbackValue
+from mlflow.entities.trace_metrics import AggregationType, MetricAggregation, MetricViewType
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+mlflow.set_tracking_uri(sys.argv[1])
+experiment = mlflow.set_experiment("traced").experiment_id
+store = mlflow.MlflowClient()._tracking_client.store
+sent = []
+event.listen(Engine, "before_cursor_execute", lambda *args: sent.append(args[2]))
+@mlflow.trace
+def inner(x): return x
+@mlflow.trace(span_type="CHAIN")
+def outer(x): return inner(x)
+outer(1)
+outer(2)
+trace = mlflow.get_last_active_trace_id()
+made = mlflow.log_feedback(trace_id=trace, name="good", value=True)
+mlflow.log_expectation(trace_id=trace, name="right", value=4)
+c = mlflow.MlflowClient()
+calls = [
+    lambda: mlflow.get_trace(trace), lambda: c.get_trace(trace), lambda: store.get_trace_info(trace),
+    lambda: store.batch_get_traces([trace]), lambda: store.batch_get_trace_infos([trace]),
+    lambda: mlflow.search_traces(return_type="list"), lambda: mlflow.search_traces(filter_string="tags.a = 'b'"),
+    lambda: mlflow.search_traces(filter_string="trace.status = 'OK'", order_by=["timestamp_ms ASC"]),
+    lambda: c.set_trace_tag(trace, "k", "v"), lambda: c.delete_trace_tag(trace, "k"),
+    lambda: store.get_assessment(trace, made.assessment_id),
+    lambda: store.update_assessment(trace, made.assessment_id, feedback=FeedbackValue(False)),
+    lambda: mlflow.override_feedback(trace_id=trace, assessment_id=made.assessment_id, value=True),
+    lambda: mlflow.delete_assessment(trace_id=trace, assessment_id=made.assessment_id),
+    lambda: store.link_traces_to_run([trace], "0" * 32),
+    lambda: store.calculate_trace_filter_correlation([experiment], "status = 'OK'", "status = 'ERROR'"),
+    lambda: store.query_trace_metrics([experiment], MetricViewType.TRACES, "latency",
+        [MetricAggregation(AggregationType.PERCENTILE, 50)]),
+    lambda: c.delete_traces(experiment, trace_ids=[trace]),
+]
+for call in calls:
+    call()
+assert sent == [], sent
+assert len(mlflow.search_traces(return_type="list")) == 1
+print(len(calls))
+"""
+
+
+def test_sqlalchemy_sends_nothing_for_traces(
+    script: Callable[..., subprocess.Popen[str]], uri: str
+) -> None:
+    assert int(output(script(TRACE_CALLS, uri))) == 18
+
+
 @pytest.mark.clients
 def test_sqlalchemy_sends_nothing_with_mlflow_2(
     empty_uri: str, mlflow2: tuple[str, list[str]]

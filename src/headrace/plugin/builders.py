@@ -24,10 +24,16 @@ def tracking_database(store_uri: str, artifact_uri: str | None = None) -> Any:
     from mlflow.tracking._tracking_service import utils
 
     if enabled() and _served(store_uri):
-        from headrace.plugin.tracking_store import TrackingStore
+        from headrace.plugin.mlflow_versions import HAS_SAME_LIMITS
 
         if artifact_uri is None:
             artifact_uri = _default_artifact_root(utils)
+        if HAS_SAME_LIMITS:
+            from headrace.plugin.trace_store import TraceStore
+
+            return TraceStore(store_uri, artifact_uri)
+        from headrace.plugin.tracking_store import TrackingStore
+
         return TrackingStore(store_uri, artifact_uri)
     if artifact_uri is not None and (stock := _server_builder("TrackingStoreRegistryWrapper")):
         return stock(store_uri, artifact_uri)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from headrace.api.context import Context
 from headrace.api.traces.assessments import view
+from headrace.api.traces.assessments.create import row_of
 from headrace.api.traces.assessments.read_sql import AssessmentRow
 from headrace.api.traces.assessments.types import AssessmentAnswer
 from headrace.api.traces.assessments.write_sql import Row
@@ -20,8 +21,10 @@ from headrace.api.traces.assessments.writes import (
     CreateAssessment,
     DeleteAssessment,
     UpdateAssessment,
+    requested_change,
 )
 from headrace.api.traces.writes import commit
+from headrace.contract.clock import now_ms
 from headrace.contract.scalars import Empty
 
 
@@ -36,7 +39,8 @@ async def create(req: CreateIn, ctx: Context) -> AssessmentAnswer:
     Errors: RESOURCE_DOES_NOT_EXIST (the trace, the overridden assessment), RESOURCE_ALREADY_EXISTS
     (an id of the client's choice; stock answers 500), INVALID_PARAMETER_VALUE (no kind).
     """
-    return _answer(await commit(ctx, CreateAssessment(req.trace_id, req.assessment)))
+    row = row_of(req.assessment, req.trace_id, now_ms(), "assessment")
+    return _answer(await commit(ctx, CreateAssessment(row)))
 
 
 async def update(req: UpdateIn, ctx: Context) -> AssessmentAnswer:
@@ -45,8 +49,8 @@ async def update(req: UpdateIn, ctx: Context) -> AssessmentAnswer:
     Changes the fields that the mask names. Errors: RESOURCE_DOES_NOT_EXIST,
     INVALID_PARAMETER_VALUE (a value of another kind).
     """
-    write = UpdateAssessment(req.trace_id, req.assessment_id, req.assessment, req.update_mask)
-    return _answer(await commit(ctx, write))
+    change = requested_change(req.assessment, req.update_mask)
+    return _answer(await commit(ctx, UpdateAssessment(req.trace_id, req.assessment_id, change)))
 
 
 async def delete(req: DeleteIn, ctx: Context) -> Empty:

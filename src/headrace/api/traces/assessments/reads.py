@@ -15,7 +15,8 @@ def assessment_not_found(trace_id: str, assessment_id: str) -> ApiError:
     return not_found(f"Assessment with ID '{assessment_id}' not found for trace '{trace_id}'")
 
 
-async def _find(tx: Tx, trace_id: str, assessment_id: str) -> read_sql.AssessmentRow:
+async def find(tx: Tx, trace_id: str, assessment_id: str) -> read_sql.AssessmentRow:
+    """Return an assessment of a trace. Raises RESOURCE_DOES_NOT_EXIST."""
     row = await read_sql.one(tx, trace_id, assessment_id)
     if row is not None:
         return row
@@ -30,5 +31,5 @@ async def get(req: GetAssessment, ctx: Context) -> AssessmentAnswer:
     Errors: RESOURCE_DOES_NOT_EXIST (no such trace or assessment).
     """
     read_sql.check_served(ctx.db.schema)
-    row = await ctx.db.read_point(_find, req.trace_id or "", req.assessment_id or "")
+    row = await ctx.db.read_point(find, req.trace_id or "", req.assessment_id or "")
     return AssessmentAnswer(assessment=assessment(row))

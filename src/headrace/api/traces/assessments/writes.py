@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from headrace.api.traces.assessments.create import (
+    Kind,
     aggregate,
     doubles,
     error_text,
     expected,
-    row_of,
 )
 from headrace.api.traces.writes import Write
 from headrace.contract import errors
-from headrace.contract.clock import now_ms
 from headrace.contract.errors import ApiError, ErrorCode, invalid
 
 if TYPE_CHECKING:
@@ -38,10 +37,9 @@ class CreateAssessment(Write):
 
     __slots__ = ("row",)
 
-    def __init__(self, trace_id: str, given: AssessmentIn) -> None:
-        """Raises INVALID_PARAMETER_VALUE."""
-        super().__init__(trace_id)
-        self.row = row_of(given, trace_id, now_ms(), "assessment")
+    def __init__(self, row: Row) -> None:
+        super().__init__(row.trace_id)
+        self.row = row
 
     def need(self, needs: Needs) -> None:
         super().need(needs)
@@ -69,19 +67,60 @@ class CreateAssessment(Write):
         return group.assess(row, held)
 
 
+class Change(NamedTuple):
+    """Changes of an assessment; None: unchanged. `columns` are those of a value of this `kind`."""
+
+    name: str | None = None
+    rationale: str | None = None
+    metadata: dict[str, str] | None = None  # added to the present one
+    kind: Kind | None = None
+    columns: dict[str, Any] = {}
+
+
+def value_columns(value: Any, error: str | None) -> dict[str, Any]:
+    """Return the columns of a value and of the JSON text of an error."""
+    number, is_numeric = aggregate(value)
+    return {
+        "value": json.dumps(value),
+        "error": error,
+        "aggregate_value": number,
+        "is_numeric_value": is_numeric,
+    }
+
+
+def requested_change(given: AssessmentIn, mask: str) -> Change:
+    """Return the changes of the fields that the mask names. Raises INVALID_PARAMETER_VALUE."""
+    fields = [name for name in mask.split(",") if name in FIELDS]
+    if "feedback" in fields and "expectation" in fields:
+        raise invalid("Cannot specify both `expectation` and `feedback` parameters.")
+    kind: Kind | None = None
+    columns: dict[str, Any] = {}
+    if "feedback" in fields:
+        kind, feedback = "feedback", given.feedback
+        value = None if feedback is None else doubles(feedback.value)
+        error = None if feedback is None else error_text(feedback.error)
+        columns = value_columns(value, error)
+    elif "expectation" in fields:
+        kind = "expectation"
+        columns = value_columns(expected(given.expectation), None)
+    return Change(
+        (given.assessment_name or "") if "assessmentName" in fields else None,
+        (given.rationale or "") if "rationale" in fields else None,
+        given.metadata if "metadata" in fields else None,
+        kind,
+        columns,
+    )
+
+
 class UpdateAssessment(Write):
-    """Changes the fields of an assessment that the mask names."""
+    """Changes an assessment."""
 
-    __slots__ = ("assessment_id", "given", "mask")
+    __slots__ = ("assessment_id", "change")
 
-    def __init__(self, trace_id: str, assessment_id: str, given: AssessmentIn, mask: str) -> None:
-        """Raises INVALID_PARAMETER_VALUE."""
+    def __init__(self, trace_id: str, assessment_id: str, change: Change) -> None:
         super().__init__(trace_id)
         self.assessment_id = assessment_id
-        self.given = given
-        self.mask = [name for name in mask.split(",") if name in FIELDS]
-        if "feedback" in self.mask and "expectation" in self.mask:
-            raise invalid("Cannot specify both `expectation` and `feedback` parameters.")
+        self.change = change
 
     def need(self, needs: Needs) -> None:
         super().need(needs)
@@ -100,39 +139,19 @@ class UpdateAssessment(Write):
 
     def _changes(self, row: Row) -> dict[str, Any]:
         """The columns that change. Raises INVALID_PARAMETER_VALUE."""
-        given, changes = self.given, dict[str, Any]()
-        if "assessmentName" in self.mask:
-            changes["name"] = given.assessment_name or ""
-        if "metadata" in self.mask and given.metadata:
+        change, changes = self.change, dict(self.change.columns)
+        if change.name is not None:
+            changes["name"] = change.name
+        if change.metadata:
             known = json.loads(row.assessment_metadata or "{}")
-            changes["assessment_metadata"] = json.dumps(known | given.metadata)
-        if "rationale" in self.mask and row.assessment_type != "expectation":
-            changes["rationale"] = given.rationale or ""
-        for kind, other in (("feedback", "Expectation"), ("expectation", "Feedback")):
-            if kind not in self.mask:
-                continue
-            is_expectation = row.assessment_type == "expectation"
-            if is_expectation is not (kind == "expectation") or row.assessment_type == "issue":
-                raise invalid(
-                    f"Cannot update {kind} value on {'an' if other[0] == 'E' else 'a'} {other} assessment."
-                )
-            changes |= self._value(kind)
+            changes["assessment_metadata"] = json.dumps(known | change.metadata)
+        is_expectation = row.assessment_type == "expectation"
+        if change.rationale is not None and not is_expectation:
+            changes["rationale"] = change.rationale
+        if change.kind is not None and change.kind != row.assessment_type:
+            other = "an Expectation" if change.kind == "feedback" else "a Feedback"
+            raise invalid(f"Cannot update {change.kind} value on {other} assessment.")
         return changes
-
-    def _value(self, kind: str) -> dict[str, Any]:
-        feedback = self.given.feedback
-        if kind == "feedback":
-            value = None if feedback is None else doubles(feedback.value)
-        else:
-            value = expected(self.given.expectation)
-        number, is_numeric = aggregate(value)
-        error = feedback.error if kind == "feedback" and feedback is not None else None
-        return {
-            "value": json.dumps(value),
-            "error": error_text(error),
-            "aggregate_value": number,
-            "is_numeric_value": is_numeric,
-        }
 
 
 class DeleteAssessment(Write):

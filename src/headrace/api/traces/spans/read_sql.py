@@ -51,6 +51,10 @@ KEYS = Sql(
 BY_ID = Sql(
     f"SELECT s.content FROM spans s WHERE s.trace_id = $1 AND s.span_id {{in $2 text}} ORDER BY {_ORDER}"
 )
+WHOLE = Sql(
+    "SELECT s.trace_id, s.content FROM spans s WHERE s.trace_id {in $1 text}"
+    f" ORDER BY s.trace_id, {_ORDER}"
+)
 COUNT = Sql("SELECT count(*) FROM spans WHERE trace_id = $1")
 
 
@@ -65,6 +69,14 @@ async def small(tx: Tx, trace_ids: Sequence[str], most_bytes: int, most_spans: i
     for trace_id, content, _ in rows:
         of_trace.setdefault(trace_id, []).append(content)
     return Contents(of_trace, len(rows) == rows[0][2])
+
+
+async def whole(tx: Tx, trace_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return the contents of all spans by trace, for the Python API."""
+    of_trace: dict[str, list[str]] = {}
+    for trace_id, content in await tx.fetch(WHOLE, tx.array(trace_ids)):
+        of_trace.setdefault(trace_id, []).append(content)
+    return of_trace
 
 
 async def keys(tx: Tx, trace_id: str, after: Place) -> list[SpanKey]:

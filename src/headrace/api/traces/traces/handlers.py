@@ -42,7 +42,7 @@ async def start(req: StartTraceIn, ctx: Context) -> TraceAnswer:
     info = req.trace.trace_info
     if info is None:
         raise missing_parameter("trace.trace_info")
-    found = await commit(ctx, StartTrace(info), 4000)
+    found = await commit(ctx, StartTrace.from_request(info), 4000)
     return TraceAnswer(trace=Trace(trace_info=view.infos(found, hidden(ctx.access))[0]))
 
 

@@ -139,6 +139,25 @@ _OF_PAGE: Final = {
 INFOS = Sql(postgres=_TEXTS[0], sqlite=_TEXTS[1])
 _SCOPE: Final = " AND t.experiment_id {in $4 int}"
 INFOS_IN = Sql(postgres=_TEXTS[0] + _SCOPE, sqlite=_TEXTS[1] + _SCOPE)
+
+
+def _uncut(make: str) -> str:
+    """The SELECT of traces with all tags and metadata, uncut, for the Python API."""
+
+    def pairs(table: str, where: str) -> str:
+        return (
+            f"(SELECT {make}(x.key, x.value) FROM {table} x"
+            f" WHERE x.request_id = t.request_id AND {where})"
+        )
+
+    columns = ", ".join(f"t.{column}" for column in COLUMNS)
+    tags = pairs("trace_tags", f"x.key <> '{NAME}'")
+    metadata = pairs("trace_request_metadata", f"x.key NOT IN {_PROMOTED}")
+    return f"SELECT {columns}, {tags}, {metadata} FROM "
+
+
+_UNCUT: Final = {dialect: _uncut(make) for dialect, (make, _) in _WORDS.items()}
+UNCUT = Sql(postgres=_UNCUT["postgres"] + _BY_ID, sqlite=_UNCUT["sqlite"] + _BY_ID)
 WITHIN = Sql(
     "SELECT request_id FROM trace_info WHERE request_id {in $1 text} AND experiment_id {in $2 int}"
 )
@@ -241,6 +260,23 @@ async def read_page(tx: Tx, page: Page) -> tuple[Found, str | None]:
 async def read(tx: Tx, ids: Sequence[str]) -> Found:
     """As `read_few`, for traces that have been weighed."""
     rows = await _rows(tx, ids, None, ALL, ALL)
+    return Found(rows, await assessments_sql.of_traces(tx, [row[0] for row in rows], ALL))
+
+
+async def read_uncut(tx: Tx, ids: Sequence[str]) -> Found:
+    """Return the traces with these ids that exist, with everything they have, in this order."""
+    by_id: dict[str, Any] = {row[0]: row for row in await tx.fetch(UNCUT, tx.array(ids))}
+    rows = [by_id[id_] for id_ in dict.fromkeys(ids) if id_ in by_id]
+    return Found(rows, await assessments_sql.of_traces(tx, [row[0] for row in rows], ALL))
+
+
+async def read_page_uncut(tx: Tx, page: Page) -> Found:
+    """Return the traces of a page, and maybe the first one of the next, with everything they have.
+
+    `page` selects COLUMNS.
+    """
+    text = f"{_UNCUT[tx.dialect]}({page.text}) t"
+    rows = cast("Sequence[InfoRow]", await tx.fetch(statement(text), *page.args))
     return Found(rows, await assessments_sql.of_traces(tx, [row[0] for row in rows], ALL))
 
 

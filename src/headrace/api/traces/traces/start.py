@@ -44,6 +44,7 @@ SYSTEM_TAGS: Final = frozenset(
     {ARTIFACT_LOCATION, SPANS_LOCATION, ARCHIVE_LOCATION, ARCHIVAL_FAILURE}
 )
 STATES: Final = ("OK", "ERROR", "IN_PROGRESS")
+UNSPECIFIED: Final = "STATE_UNSPECIFIED"
 MAX_NAME: Final = 4096  # characters
 MAX_SESSION: Final = 250  # characters
 MIN_INT64: Final = -(2**63)
@@ -132,35 +133,50 @@ class StartTrace(_Information):
 
     __slots__ = ("assessments", "experiment_id")
 
-    def __init__(self, info: TraceInfoIn) -> None:
-        """Raises INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST."""
-        trace_id = check_trace_id(info.trace_id or "")
+    def __init__(
+        self,
+        trace_id: str,
+        experiment_id: int,
+        columns: dict[str, Any],
+        tags: Mapping[str, str],
+        metadata: Mapping[str, str],
+        assessments: list[Row],
+    ) -> None:
+        """Raises INVALID_PARAMETER_VALUE.
+
+        `columns` lacks those that tags and metadata fill.
+        """
         super().__init__(trace_id)
-        columns, self.tags = named(info.tags or {})
-        self.experiment_id = experiment_of(info)
-        more, self.metadata = promoted(info.trace_metadata or {})
+        name, self.tags = named(tags)
+        self.experiment_id = experiment_id
+        more, self.metadata = promoted(metadata)
         self.metadata[FINALIZED] = "true"
+        self.columns = columns | name | more
+        self.assessments = assessments
+
+    @classmethod
+    def from_request(cls, info: TraceInfoIn) -> StartTrace:
+        """Return the write of a request. Raises INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST."""
+        trace_id = check_trace_id(info.trace_id or "")
         where = "trace.trace_info"
-        duration = info.execution_duration
-        self.columns = {
-            "timestamp_ms": time_ms(info.request_time, f"{where}.request_time")
-            if info.request_time
-            else 0,
+        time, duration = info.request_time, info.execution_duration
+        columns: dict[str, Any] = {
+            "timestamp_ms": time_ms(time, f"{where}.request_time") if time else 0,
             "execution_time_ms": duration_ms(duration, f"{where}.execution_duration")
             if duration
             else None,
-            "status": info.state if info.state in STATES else "STATE_UNSPECIFIED",
+            "status": info.state if info.state in STATES else UNSPECIFIED,
             "client_request_id": info.client_request_id,
-            **columns,
-            **more,
         }
         for name in ("request_preview", "response_preview"):
             if (text := getattr(info, name)) is not None:
-                self.columns[name] = text
-        self.assessments: list[Row] = [
+                columns[name] = text
+        assessments = [
             row_of(one, trace_id, now_ms(), f"{where}.assessments[{n}]")
             for n, one in enumerate(info.assessments)
         ]
+        experiment_id, metadata = experiment_of(info), info.trace_metadata or {}
+        return cls(trace_id, experiment_id, columns, info.tags or {}, metadata, assessments)
 
     def need(self, needs: Needs) -> None:
         super().need(needs)
@@ -234,7 +250,7 @@ class EndTraceV2(_Information):
         columns, self.tags = named(_pairs(req.tags))
         more, self.metadata = promoted(_pairs(req.request_metadata))
         self.end_ms = req.timestamp_ms or 0
-        status = req.status if req.status in STATES else "STATE_UNSPECIFIED"
+        status = req.status if req.status in STATES else UNSPECIFIED
         self.columns = {"status": status, **columns, **more}
 
     def apply(self, group: Group) -> None:
