@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.fix_server import ROOT, Server, base_environment, free_port, running
+from tests.fix_checkout import checkout_environment, copy_source
+from tests.fix_server import ROOT, Server, free_port, running
 from tests.wire import Wire
 
 from headrace.extras import SERVE_ENVIRONMENT
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 FIND = ROOT / "scripts/find-python"
 MAX_BYTES = 100e6
-COPIED = ("Makefile", "pyproject.toml", "README.md", "LICENSE", "scripts", "src")
 
 
 def find(directory: Path, **programs: str) -> subprocess.CompletedProcess[str]:
@@ -69,17 +68,9 @@ def test_a_python_without_venv_gets_advice(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The server that `make serve` installs and starts in a copy of the source."""
-    checkout = tmp_path_factory.mktemp("checkout")
-    for name in COPIED:
-        source = ROOT / name
-        if source.is_dir():
-            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
-            shutil.copytree(source, checkout / name, ignore=ignored)
-        else:
-            shutil.copy(source, checkout)
-    environment = base_environment()
-    del environment["PYTHONPATH"]
-    environment |= {"PYTHON": sys.executable, "PIP_CACHE_DIR": "/nonexistent"}
+    checkout = copy_source(tmp_path_factory.mktemp("checkout"))
+    # Without a cache, as on a new machine.
+    environment = checkout_environment() | {"PYTHON": sys.executable, "PIP_NO_CACHE_DIR": "1"}
     subprocess.run(
         ["make", f"{SERVE_ENVIRONMENT}/.installed"], cwd=checkout, env=environment, check=True
     )
@@ -103,3 +94,17 @@ def test_make_serve_installs_the_page_and_little_else(served: Server) -> None:
     assert size < MAX_BYTES
     assert not [*place.glob("lib/*/site-packages/pandas")]
     assert "To add them: make serve FULL=1" in served.log()
+
+
+def test_full_adds_what_mlflow_requires() -> None:
+    """Only planned here: the environment of the tests is installed by the same command."""
+    plan = subprocess.run(
+        ["make", "--dry-run", "serve", "FULL=1"],
+        cwd=ROOT,
+        env=checkout_environment() | {"PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert f"{SERVE_ENVIRONMENT}/bin/python -m pip install --editable '.[mlflow,oidc]'" in plan
+    assert plan.splitlines()[-1].strip() == f"{SERVE_ENVIRONMENT}/bin/headrace server"
