@@ -55,7 +55,8 @@ def span(trace: str, number: int, parent: int | None = None, **attributes: Any) 
 
 def export(wire: Wire, experiment: str, *spans: dict[str, Any], **headers: str) -> Answer:
     """Send spans."""
-    body = {"resourceSpans": [{"scopeSpans": [{"spans": list(spans)}]}]}
+    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "tests"}}]}
+    body = {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": list(spans)}]}]}
     sent = JSON | {"x-mlflow-experiment-id": experiment} | headers
     return wire.ask("POST", "/v1/traces", json.dumps(body).encode(), sent)
 

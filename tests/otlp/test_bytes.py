@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import random
 import zlib
 from typing import Any
@@ -12,9 +13,10 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests.otlp import messages
 
-from headrace.otlp import protobuf
-from headrace.otlp.inflate import Broken, TooLarge, inflated
-from headrace.otlp.span import Malformed, RawSpan
+from headrace.contract.limits import MAX_INTERPRETED, MAX_SPAN_VALUES
+from headrace.otlp import protobuf, values
+from headrace.otlp.inflate import MAX_MEMBERS, Broken, TooLarge, inflated
+from headrace.otlp.span import Malformed, RawSpan, TooManyItems
 
 
 def ours(body: bytes) -> list[RawSpan] | None:
@@ -127,6 +129,43 @@ def test_a_bomb_is_stopped_at_the_limit() -> None:
         (zlib.compress(b"abcdef")[2:-4], "deflate"),
     ):
         assert b"".join(inflated(body, encoding, 100)) == b"abcdef"
-    for broken in (b"", b"\x1f\x8b", bomb[:100], b"plain text"):
+    members = gzip.compress(b"") * (MAX_MEMBERS + 1)
+    for broken in (b"", b"\x1f\x8b", bomb[:100], b"plain text", members):
         with pytest.raises(Broken):
             list(inflated(broken, "gzip", 100 << 20))
+
+
+def attribute(value: str) -> bytes:
+    """A span with one attribute that is a text."""
+    text = value.encode()
+    inner = b"\x0a" + varint(len(text)) + text
+    pair = b"\x0a\x01k\x12" + varint(len(inner)) + inner
+    return b"\x4a" + varint(len(pair)) + pair
+
+
+@pytest.mark.parametrize("item", ["[]", "{}", '"é"', "1.5"])
+def test_long_json_is_stored_as_it_is(item: str) -> None:
+    """Text that is too long to be interpreted is JSON too, if it is valid; else it is a string."""
+    text = "[" + ",".join([item] * (MAX_INTERPRETED // len(item))) + "]"
+    for sent, stored in ((text, text), (text[:-1], json.dumps(text[:-1], ensure_ascii=False))):
+        span = attribute(sent)
+        assert protobuf.read_span(span, 0, len(span)).attributes["k"] == stored
+
+
+def test_long_texts_are_quoted_as_short_ones() -> None:
+    text = '"\\\n\té😀\x01' * 400_000
+    assert values.quote(text) == json.dumps(text, ensure_ascii=False)
+
+
+def test_a_span_with_too_many_nested_values_is_rejected() -> None:
+    array = b"\x0a\x00" * MAX_SPAN_VALUES
+    for extra, fits in ((b"", True), (b"\x0a\x00", False)):
+        inner = array + extra
+        value = b"\x2a" + varint(len(inner)) + inner
+        pair = b"\x0a\x01k\x12" + varint(len(value)) + value
+        span = b"\x4a" + varint(len(pair)) + pair
+        if fits:
+            assert protobuf.read_span(span, 0, len(span)).attributes["k"].count("null") == 100_000
+        else:
+            with pytest.raises(TooManyItems):
+                protobuf.read_span(span, 0, len(span))

@@ -68,6 +68,12 @@ MAX_OTLP_SPANS: Final = 50_000  # spans per request
 MAX_OTLP_CONTENT: Final = 64 << 20  # characters of the JSON that is stored for a request
 MAX_SPAN_BYTES: Final = 16 << 20  # of a span in a request
 MAX_SPAN_ITEMS: Final = 10_000  # attributes, events and links of a span
+# Values inside the attributes of a span and of its events and links; they are written in one call.
+MAX_SPAN_VALUES: Final = 100_000
+# Characters of the JSON that is stored for a span; a text of quotes becomes four times as long.
+MAX_SPAN_CONTENT: Final = 32 << 20
+MAX_JSON_SPAN_BYTES: Final = 4 << 20  # of a span in a request in JSON
+MAX_INTERPRETED: Final = 1 << 20  # characters of an attribute's JSON; a longer one is only stored
 MAX_TEXT: Final = 100_000  # characters of a text without a smaller limit
 MAX_EXPLAINED_BYTES: Final = 4 << 20  # body that only the slow parser (http/proto.py) can read
 MAX_EXPLAINED_VALUES: Final = 10_000  # values of such a body; each takes some microseconds

@@ -6,13 +6,14 @@ from binascii import b2a_base64
 from typing import TYPE_CHECKING, Any, Final
 
 from headrace.contract.errors import ApiError
-from headrace.contract.limits import MAX_TAG_VALUE
+from headrace.contract.limits import MAX_SPAN_CONTENT, MAX_TAG_VALUE
 from headrace.contract.names import check_length, check_name
 from headrace.otlp import conventions as c
 from headrace.otlp.preview import preview
+from headrace.otlp.span import TooLongText
 from headrace.otlp.translate import translate
 from headrace.otlp.usage import Node, cost, values_of
-from headrace.otlp.values import dump, quote, string_in
+from headrace.otlp.values import dump, quote, quote_short, string_in
 
 if TYPE_CHECKING:
     from headrace.otlp.prices import Prices
@@ -130,7 +131,10 @@ class Batch:
         self.content_bytes = 0  # about, of the stored texts
 
     def add(self, span: RawSpan, resource: Resource) -> None:
-        """Translate a span and add its row. Raises NotASpan, and ApiError for a long session or name."""
+        """Translate a span and add its row.
+
+        Raises NotASpan, TooLongText (nothing was added), and ApiError for a long session or name.
+        """
         trace_number, span_number = _number(span.trace_id, 16), _number(span.span_id, 8)
         parent_number = _number(span.parent_id, 8) if span.parent_id else 0
         if span.start_ns > MAX_TIME_NS or span.end_ns > MAX_TIME_NS:
@@ -144,6 +148,7 @@ class Batch:
         if parent_id is None and resource.service is not None:
             texts["service.name"] = f'"{resource.service}"'
         translate(texts, span.events, self.prices)
+        content = _content(span, trace_number, span_number, parent_number)
         trace = self.traces.get(trace_id)
         if trace is None:
             trace = self.traces[trace_id] = TraceSpans(trace_id)
@@ -152,7 +157,6 @@ class Batch:
             _note_root(trace, span)
         if resource.tags and not trace.resource:
             trace.resource = resource.tags
-        content = _content(span, trace_number, span_number, parent_number)
         costs = trace.costs[span_id].values or {}
         trace.rows[span_id] = (
             trace_id,
@@ -227,10 +231,12 @@ def _base64(number: int, size: int) -> str:
 
 
 def _content(span: RawSpan, trace_number: int, span_number: int, parent_number: int) -> str:
-    """The JSON text of a span, with Python's separators."""
+    """The JSON text of a span, with Python's separators. Raises TooLongText."""
+    if sum(map(len, span.attributes.values())) > MAX_SPAN_CONTENT:
+        raise TooLongText
     parent = f'"{_base64(parent_number, 8)}"' if parent_number else "null"
     attributes = ", ".join(
-        [f"{quote(key)}: {quote(text)}" for key, text in span.attributes.items()]
+        [f"{quote_short(key)}: {quote(text)}" for key, text in span.attributes.items()]
     )
     events = ", ".join(
         f'{{"name": {quote(name)}, "time_unix_nano": {time_ns}, "attributes": {dump(attributes)}}}'
@@ -244,10 +250,13 @@ def _content(span: RawSpan, trace_number: int, span_number: int, parent_number: 
     )
     # OpenTelemetry's SDK drops the message of a status that is not an error.
     message = quote(span.message) if span.code == 2 else '""'
-    return (
+    content = (
         f'{{"trace_id": "{_base64(trace_number, 16)}", "span_id": "{_base64(span_number, 8)}",'
         f' "parent_span_id": {parent}, "name": {quote(span.name)},'
         f' "start_time_unix_nano": {span.start_ns}, "end_time_unix_nano": {span.end_ns},'
         f' "events": [{events}], "status": {{"code": "STATUS_CODE_{_STATUS.get(span.code, "UNSET")}",'
         f' "message": {message}}}, "attributes": {{{attributes}}}, "links": [{links}]}}'
     )
+    if len(content) > MAX_SPAN_CONTENT:
+        raise TooLongText
+    return content

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from headrace.contract.limits import (
     MAX_OTLP_BYTES,
     MAX_OTLP_CONTENT,
     MAX_OTLP_JSON_BYTES,
     MAX_OTLP_SPANS,
     MAX_SPAN_BYTES,
+    MAX_SPAN_CONTENT,
     MAX_SPAN_ITEMS,
+    MAX_SPAN_VALUES,
 )
 from headrace.otlp import json_text, protobuf
 from headrace.otlp.batch import Batch, Resource
-from headrace.otlp.span import Malformed, TooManyItems
+from headrace.otlp.span import Malformed, TooLongText, TooManyItems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,6 +62,17 @@ def decode(body: bytes, prices: Prices | None, *, is_json: bool) -> Decoded:
             "once, or protobuf."
         )
     decoded = Decoded(Batch(prices))
+    try:
+        _add_all(decoded, body, is_json=is_json)
+    except TooManyItems as error:
+        raise TooMuch(
+            f"The request has more than {MAX_OTLP_SPANS} spans, or its resources have more than "
+            f"{MAX_SPAN_VALUES} values. Please send fewer at once."
+        ) from error
+    return decoded
+
+
+def _add_all(decoded: Decoded, body: bytes, *, is_json: bool) -> None:
     batch = decoded.batch
     count = 0
     found = False
@@ -78,7 +93,6 @@ def decode(body: bytes, prices: Prices | None, *, is_json: bool) -> Decoded:
                 )
     if not found:
         raise NoSpans
-    return decoded
 
 
 def _resources(body: bytes, *, is_json: bool) -> Iterator[tuple[dict[str, Any], list[Any]]]:
@@ -87,7 +101,7 @@ def _resources(body: bytes, *, is_json: bool) -> Iterator[tuple[dict[str, Any], 
 
 def _add(decoded: Decoded, body: bytes, span: Any, resource: Resource) -> None:
     try:
-        if isinstance(span, dict):
+        if isinstance(span, msgspec.Raw):
             raw: RawSpan = json_text.read_span(span)
         else:
             at, end = span
@@ -95,10 +109,14 @@ def _add(decoded: Decoded, body: bytes, span: Any, resource: Resource) -> None:
                 decoded.reject(f"a span has at most {MAX_SPAN_BYTES} bytes")
                 return
             raw = protobuf.read_span(body, at, end)
+        decoded.batch.add(raw, resource)
     except TooManyItems:
-        decoded.reject(f"a span has at most {MAX_SPAN_ITEMS} attributes, events and links")
-        return
-    decoded.batch.add(raw, resource)
+        decoded.reject(
+            f"a span has at most {MAX_SPAN_ITEMS} attributes, events and links, and {MAX_SPAN_VALUES} "
+            "values inside them"
+        )
+    except TooLongText:
+        decoded.reject(f"a span has at most {MAX_SPAN_CONTENT} characters as JSON")
 
 
 assert MAX_SPAN_BYTES <= MAX_OTLP_BYTES, "a span fits into a request"

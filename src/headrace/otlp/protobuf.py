@@ -11,7 +11,7 @@ import base64
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
-from headrace.contract.limits import MAX_SPAN_ITEMS
+from headrace.contract.limits import MAX_OTLP_SPANS, MAX_SPAN_ITEMS, MAX_SPAN_VALUES
 from headrace.otlp.span import Event, Link, Malformed, RawSpan, TooManyItems
 from headrace.otlp.values import dump, of_text, quote
 
@@ -82,7 +82,16 @@ def _skip(data: bytes, at: int, end: int, tag: int, depth: int = 0) -> int:
     return at
 
 
-def _any_value(data: bytes, at: int, end: int, depth: int, value: Any = None) -> Any:
+def _take(room: list[int]) -> None:
+    """Count a nested value. Raises TooManyItems."""
+    room[0] -= 1
+    if room[0] < 0:
+        raise TooManyItems
+
+
+def _any_value(
+    data: bytes, at: int, end: int, depth: int, room: list[int], value: Any = None
+) -> Any:
     """The Python value of an AnyValue; `value` is that of an earlier part of the same message."""
     if depth > MAX_DEPTH:
         raise Malformed
@@ -106,52 +115,59 @@ def _any_value(data: bytes, at: int, end: int, depth: int, value: Any = None) ->
         elif tag == 42:  # array_value: parts of one message are joined
             at, stop = _length(data, at, end)
             value = value if isinstance(value, list) else []
-            _array(data, at, stop, depth + 1, value)
+            _array(data, at, stop, depth + 1, room, value)
             at = stop
         elif tag == 50:  # kvlist_value
             at, stop = _length(data, at, end)
             value = value if isinstance(value, dict) else {}
-            _key_values(data, at, stop, depth + 1, value)
+            _key_values(data, at, stop, depth + 1, room, value)
             at = stop
         elif tag == 58:  # bytes_value
             at, stop = _length(data, at, end)
             value = data[at:stop]
             at = stop
         else:
+            _take(room)
             at = _skip(data, at, end, tag)
     if at != end:
         raise Malformed
     return value
 
 
-def _array(data: bytes, at: int, end: int, depth: int, values: list[Any]) -> None:
+def _array(data: bytes, at: int, end: int, depth: int, room: list[int], values: list[Any]) -> None:
     while at < end:
         tag, at = _varint(data, at)
         if tag == _F1:
             at, stop = _length(data, at, end)
-            values.append(_any_value(data, at, stop, depth + 1))
+            _take(room)
+            values.append(_any_value(data, at, stop, depth + 1, room))
             at = stop
         else:
+            _take(room)
             at = _skip(data, at, end, tag)
     if at != end:
         raise Malformed
 
 
-def _key_values(data: bytes, at: int, end: int, depth: int, values: dict[str, Any]) -> None:
+def _key_values(
+    data: bytes, at: int, end: int, depth: int, room: list[int], values: dict[str, Any]
+) -> None:
     while at < end:
         tag, at = _varint(data, at)
         if tag == _F1:
             at, stop = _length(data, at, end)
-            key, value = _key_value(data, at, stop, depth + 1)
+            _take(room)
+            key, value = _key_value(data, at, stop, depth + 1, room)
             values[key] = value
             at = stop
         else:
+            _take(room)
             at = _skip(data, at, end, tag)
     if at != end:
         raise Malformed
 
 
-def _key_value(data: bytes, at: int, end: int, depth: int) -> tuple[str, Any]:
+def _key_value(data: bytes, at: int, end: int, depth: int, room: list[int]) -> tuple[str, Any]:
     key, value = "", None
     while at < end:
         tag = data[at]
@@ -162,9 +178,10 @@ def _key_value(data: bytes, at: int, end: int, depth: int) -> tuple[str, Any]:
             at = stop
         elif tag == _F2:
             at, stop = _length(data, at, end)
-            value = _any_value(data, at, stop, depth + 1, value)
+            value = _any_value(data, at, stop, depth + 1, room, value)
             at = stop
         else:
+            _take(room)
             tag, at = _varint(data, at - 1)
             at = _skip(data, at, end, tag)
     if at != end:
@@ -172,7 +189,7 @@ def _key_value(data: bytes, at: int, end: int, depth: int) -> tuple[str, Any]:
     return key, value
 
 
-def _attribute(data: bytes, at: int, end: int, texts: dict[str, str]) -> None:
+def _attribute(data: bytes, at: int, end: int, texts: dict[str, str], room: list[int]) -> None:
     """Add the stored text of an attribute. Strings, the most frequent values, take a short path."""
     start = at
     if end - at > 4 and data[at] == _F1 and data[at + 1] < 0x80:
@@ -187,7 +204,7 @@ def _attribute(data: bytes, at: int, end: int, texts: dict[str, str]) -> None:
                     key = str(data[key_at : key_at + data[start + 1]], "utf-8")
                     texts[key] = of_text(str(data[text_at:end], "utf-8"))
                     return
-    key, value = _key_value(data, start, end, 4)
+    key, value = _key_value(data, start, end, 4, room)
     texts[key] = text_of(value)
 
 
@@ -200,7 +217,7 @@ def text_of(value: Any) -> str:
     return dump(value)
 
 
-def _event(data: bytes, at: int, end: int) -> Event:
+def _event(data: bytes, at: int, end: int, room: list[int]) -> Event:
     time_ns, name = 0, ""
     attributes: dict[str, Any] = {}
     while at < end:
@@ -214,17 +231,19 @@ def _event(data: bytes, at: int, end: int) -> Event:
             at = stop
         elif tag == _F3:
             at, stop = _length(data, at, end)
-            key, attributes_value = _key_value(data, at, stop, 5)
+            _take(room)
+            key, attributes_value = _key_value(data, at, stop, 5, room)
             attributes[key] = attributes_value
             at = stop
         else:
+            _take(room)
             at = _skip(data, at, end, tag)
     if at != end:
         raise Malformed
     return Event(name, time_ns, attributes)
 
 
-def _link(data: bytes, at: int, end: int) -> Link:
+def _link(data: bytes, at: int, end: int, room: list[int]) -> Link:
     trace_id = span_id = b""
     attributes: dict[str, Any] = {}
     while at < end:
@@ -242,11 +261,13 @@ def _link(data: bytes, at: int, end: int) -> Link:
             at = stop
         elif tag == _F4:
             at, stop = _length(data, at, end)
-            key, value = _key_value(data, at, stop, 5)
+            _take(room)
+            key, value = _key_value(data, at, stop, 5, room)
             is_bytes = isinstance(value, bytes)
             attributes[key] = base64.b64encode(value).decode() if is_bytes else value
             at = stop
         else:
+            _take(room)
             at = _skip(data, at, end, tag)
     if at != end:
         raise Malformed
@@ -273,7 +294,7 @@ def read_span(data: bytes, at: int, end: int) -> RawSpan:  # noqa: C901 one bran
     """The span between two places. Raises Malformed, TooManyItems."""
     span = RawSpan()
     texts = span.attributes
-    items = 0
+    items, room = 0, [MAX_SPAN_VALUES]  # how many more nested values the span may have
     try:
         while at < end:
             tag = data[at]
@@ -286,7 +307,7 @@ def read_span(data: bytes, at: int, end: int) -> RawSpan:  # noqa: C901 one bran
                     items += 1
                     if items > MAX_SPAN_ITEMS:
                         raise TooManyItems
-                    _attribute(data, at, stop, texts)
+                    _attribute(data, at, stop, texts, room)
                 elif tag == _F1:
                     span.trace_id = data[at:stop]
                 elif tag == _F2:
@@ -297,10 +318,14 @@ def read_span(data: bytes, at: int, end: int) -> RawSpan:  # noqa: C901 one bran
                     span.name = str(data[at:stop], "utf-8")
                 elif tag == _F11:
                     items += 1
-                    span.events.append(_event(data, at, stop))
+                    if items > MAX_SPAN_ITEMS:
+                        raise TooManyItems
+                    span.events.append(_event(data, at, stop, room))
                 elif tag == _F13:
                     items += 1
-                    span.links.append(_link(data, at, stop))
+                    if items > MAX_SPAN_ITEMS:
+                        raise TooManyItems
+                    span.links.append(_link(data, at, stop, room))
                 elif tag == _F15:
                     span.code, span.message = _status(data, at, stop, span.code, span.message)
                 elif tag == _F3:  # trace_state, a string
@@ -315,20 +340,25 @@ def read_span(data: bytes, at: int, end: int) -> RawSpan:  # noqa: C901 one bran
                 span.end_ns = _fixed64(data, at)[0]
                 at += 8
             else:
+                _take(room)
                 at = _skip(data, at, end, tag)
     except (IndexError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise Malformed from error
     if at != end:
         raise Malformed
-    if items > MAX_SPAN_ITEMS:
-        raise TooManyItems
     return span
 
 
-def _parts(data: bytes, at: int, end: int, number: int) -> Iterator[tuple[int, int, int]]:
-    """The tag and the place of each field with bytes, those of `number` and lower; others are skipped."""
+def _parts(
+    data: bytes, at: int, end: int, number: int, room: list[int]
+) -> Iterator[tuple[int, int, int]]:
+    """The tag and the place of each field with bytes, those of `number` and lower; others are skipped.
+
+    Raises TooManyItems.
+    """
     try:
         while at < end:
+            _take(room)
             tag, at = _varint(data, at)
             if tag & 7 == _BYTES and tag >> 3 <= number:
                 at, stop = _length(data, at, end)
@@ -344,11 +374,11 @@ def _parts(data: bytes, at: int, end: int, number: int) -> Iterator[tuple[int, i
         raise Malformed
 
 
-def _resource(data: bytes, at: int, end: int, attributes: dict[str, Any]) -> None:
+def _resource(data: bytes, at: int, end: int, room: list[int], attributes: dict[str, Any]) -> None:
     try:
-        for tag, start, stop in _parts(data, at, end, 1):
+        for tag, start, stop in _parts(data, at, end, 1, room):
             if tag == _F1:
-                key, value = _key_value(data, start, stop, 4)
+                key, value = _key_value(data, start, stop, 4, room)
                 attributes[key] = value
     except (IndexError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise Malformed from error
@@ -357,16 +387,17 @@ def _resource(data: bytes, at: int, end: int, attributes: dict[str, Any]) -> Non
 def resources(data: bytes) -> Iterator[tuple[dict[str, Any], list[tuple[int, int]]]]:
     """For each ResourceSpans: the attributes of its resource, and the places of its spans.
 
-    Raises Malformed.
+    Raises Malformed, TooManyItems (more spans, resources and their values than the limit).
     """
-    for tag, start, stop in _parts(data, 0, len(data), 1):
+    room = [MAX_OTLP_SPANS + MAX_SPAN_VALUES]
+    for tag, start, stop in _parts(data, 0, len(data), 1, room):
         if tag != _F1:
             continue
         attributes: dict[str, Any] = {}
         places: list[tuple[int, int]] = []
-        for inner, at, end in _parts(data, start, stop, 2):
+        for inner, at, end in _parts(data, start, stop, 2, room):
             if inner == _F1:
-                _resource(data, at, end, attributes)
+                _resource(data, at, end, room, attributes)
             elif inner == _F2:
-                places += [(a, b) for t, a, b in _parts(data, at, end, 2) if t == _F2]
+                places += [(a, b) for t, a, b in _parts(data, at, end, 2, room) if t == _F2]
         yield attributes, places

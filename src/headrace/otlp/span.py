@@ -12,7 +12,11 @@ class Malformed(Exception):
 
 
 class TooManyItems(Exception):
-    """A span has more attributes, events and links than the limit."""
+    """A span has more attributes, events, links or nested values than the limit."""
+
+
+class TooLongText(Exception):
+    """The JSON of a span is longer than the limit."""
 
 
 class Event(NamedTuple):

@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from headrace.contract.limits import MAX_INTERPRETED, MAX_SPAN_CONTENT, MAX_SPAN_VALUES
+from headrace.otlp.span import TooLongText
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 # The JSON text of a string, without ASCII escapes; written in C.
-quote: Final[Callable[[str], str]] = encoder.encode_basestring
-_decode: Final = msgspec.json.Decoder().decode
+quote_short: Final[Callable[[str], str]] = encoder.encode_basestring
+# Without the hook, some floats take msgspec 20 µs each.
+_decode: Final = msgspec.json.Decoder(float_hook=float).decode
+_check: Final = msgspec.json.Decoder(msgspec.Raw).decode
+# No other thread runs during one call of C; these bounds keep each below some 20 ms.
+_PIECE: Final = 1 << 20  # characters
+_UNCOUNTED: Final = 16 << 10  # characters; so few cannot be too many values
 _WRAPPED: Final = frozenset('"[{ \t\n\r')  # the first character of a text that may be unwrapped
 
 # Python's separators and no ASCII escapes, so that a LIKE finds the text; bytes as their `repr`.
@@ -27,8 +35,41 @@ class _NotJson:
 NOT_JSON: Final = _NotJson()
 
 
+def quote(text: str) -> str:
+    """As `quote_short`, for texts of any length. Raises TooLongText."""
+    if len(text) <= _PIECE:
+        return quote_short(text)
+    pieces, size = ['"'], 0
+    for at in range(0, len(text), _PIECE):
+        pieces.append(quote_short(text[at : at + _PIECE])[1:-1])
+        size += len(pieces[-1])
+        if size > MAX_SPAN_CONTENT:
+            raise TooLongText
+    pieces.append('"')
+    return "".join(pieces)
+
+
+def values_in(text: str) -> int:
+    """At least the number of values that a JSON text has; 0 for a string, and for a short text."""
+    if len(text) <= _UNCOUNTED or text[0] == '"':
+        return 0
+    return text.count(",") + text.count("[") + text.count("{")
+
+
+def is_opaque(text: str) -> bool:
+    """Whether a JSON text is too long, or has too many values, to be interpreted."""
+    if len(text) <= _UNCOUNTED or text[0] == '"':
+        return False
+    return len(text) > MAX_INTERPRETED or values_in(text) > MAX_SPAN_VALUES
+
+
 def load(text: str) -> Any:
-    """The value of a JSON text (with NaN and Infinity, as Python reads it), or NOT_JSON."""
+    """The value of a JSON text (with NaN and Infinity, as Python reads it), or NOT_JSON.
+
+    A text that `is_opaque` is NOT_JSON.
+    """
+    if is_opaque(text):
+        return NOT_JSON
     try:
         return _decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -44,9 +85,20 @@ def of_text(value: str) -> str:
 
     MLflow's own SDK and others encode structured values before they put them into an attribute.
     """
-    if value[:1] in _WRAPPED and value and isinstance(load(value), str | list | dict):
+    if value[:1] in _WRAPPED and value and _holds_json(value):
         return value
     return quote(value)
+
+
+def _holds_json(text: str) -> bool:
+    """Whether a text is the JSON of a string, list or object."""
+    if not is_opaque(text):
+        return isinstance(load(text), str | list | dict)
+    try:
+        _check(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return False
+    return text.lstrip()[:1] in '"[{'
 
 
 def plain(text: str | None) -> Any:

@@ -5,6 +5,7 @@ The stored form has the values of attributes as JSON texts; the answer has typed
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import math
@@ -13,13 +14,18 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from headrace.api.results import encode
+from headrace.contract.limits import MAX_SPAN_VALUES
+from headrace.otlp.values import is_opaque, values_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     Json = dict[str, Any]
 
-_decode: Final = msgspec.json.Decoder().decode
+# Without the hook, some floats take msgspec 20 µs each.
+_decode: Final = msgspec.json.Decoder(float_hook=float).decode
+# Spans of more bytes are converted in a thread, so that the event loop runs in between.
+INLINE_BYTES: Final = 64 << 10
 _INT64: Final = 2**63
 _TRUE: Final[Json] = {"bool_value": True}
 _FALSE: Final[Json] = {"bool_value": False}
@@ -127,9 +133,7 @@ def span(content: str) -> Json:
             shown[field] = int(stored[field])
     attributes = stored.get("attributes")
     if attributes:
-        shown["attributes"] = [
-            {"key": key, "value": attribute_value(text)} for key, text in attributes.items()
-        ]
+        shown["attributes"] = _attributes(attributes)
     if stored.get("events"):
         shown["events"] = [_event(event) for event in stored["events"]]
     if stored.get("links"):
@@ -137,6 +141,23 @@ def span(content: str) -> Json:
         if links:
             shown["links"] = links
     shown["status"] = _status(stored.get("status") or {})
+    return shown
+
+
+def _attributes(stored: Json) -> list[Json]:
+    """Return attributes with typed values, as long as these are not too many.
+
+    The others are strings with their JSON, which clients read as the same values.
+    """
+    room = MAX_SPAN_VALUES
+    shown: list[Json] = []
+    for key, text in stored.items():
+        if isinstance(text, str) and text:
+            room -= values_in(text)
+            if room < 0 or is_opaque(text):
+                shown.append({"key": key, "value": {"string_value": text}})
+                continue
+        shown.append({"key": key, "value": attribute_value(text)})
     return shown
 
 
@@ -162,6 +183,12 @@ def _json_object(content: str) -> Json:
     return found if isinstance(found, dict) else {}
 
 
-def spans_json(contents: Iterable[str]) -> bytes:
+async def spans_json(contents: Sequence[str]) -> bytes:
     """Return the JSON of spans in OpenTelemetry's form, without brackets."""
+    if sum(map(len, contents)) > INLINE_BYTES:
+        return await asyncio.to_thread(_spans_json, contents)
+    return _spans_json(contents)
+
+
+def _spans_json(contents: Sequence[str]) -> bytes:
     return encode([span(content) for content in contents])[1:-1]

@@ -129,6 +129,6 @@ async def whole(
     before, end = b',"spans":[', b""
     async with aclosing(contents(db, trace_id, SPAN_BYTES)) as pieces:
         async for texts in pieces:
-            yield before + spans_json(texts)
+            yield before + await spans_json(texts)
             before, end = b",", b"]"
     yield end + b"}"

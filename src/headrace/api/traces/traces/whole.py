@@ -128,7 +128,7 @@ async def _trace_json(info: TraceInfo, texts: Sequence[str]) -> bytes:
     for end, text in enumerate(texts, 1):
         size += len(text)
         if size > SPAN_BYTES or end == len(texts):
-            shown.append(spans_json(texts[start:end]))
+            shown.append(await spans_json(texts[start:end]))
             start, size = end, 0
             if end < len(texts):
                 await asyncio.sleep(0)

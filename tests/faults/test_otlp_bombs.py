@@ -1,0 +1,102 @@
+"""Expensive OTLP requests are stored or refused: no 5xx, bounded memory, and other requests are answered meanwhile.
+
+A probe asks /livez. The test measures the CPU time of the whole process while a probe waits: a thread that keeps
+others from running, as one long call in C does, counts like a blocked event loop. The measure does not depend on the
+load of the machine.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.faults.load import GONE, Once
+from tests.faults.otlp_bombs import bombs
+from tests.faults.test_large_requests import Probe, yardstick_ns
+from tests.fix_server import Server, headrace
+from tests.processes import peak_bytes, reset_peak
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.faults.otlp_bombs import Bomb
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="reads CPU time from /proc"),
+    pytest.mark.timeout(300),
+]
+# A probe takes turns with the threads, each of which may first finish one call in C.
+BUDGET_YARDSTICKS = 2.5
+MAX_BYTES = 600 << 20  # of one process, for spans of 16 MiB with characters of four bytes
+READS = (
+    "/api/3.0/mlflow/traces/get?trace_id=tr-{}",
+    "/api/3.0/mlflow/traces/tr-{}",
+    "/ajax-api/3.0/mlflow/get-trace-artifact?request_id=tr-{}",
+)
+
+
+class WholeProcess(Probe):
+    """Measures all threads of the server."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server)
+        self._tasks = Path(f"/proc/{server.process.pid}/task")
+
+    def _spent_ns(self) -> int:
+        return sum(
+            int((task / "schedstat").read_text().split()[0]) for task in self._tasks.iterdir()
+        )
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    directory = tmp_path_factory.mktemp("bombs")
+    with headrace(f"sqlite:///{directory}/mlflow.db", directory) as running:
+        yield running
+
+
+def test_expensive_requests_are_stored_or_refused(server: Server) -> None:
+    """Also the traces that they make can be read."""
+    budget_ns = int(BUDGET_YARDSTICKS * yardstick_ns())
+    wrong: list[str] = []
+    for bomb in bombs():
+        headers = bomb.headers | {"x-mlflow-experiment-id": "0"}
+        wrong += send(server, budget_ns, "POST", "/v1/traces", bomb, bomb.body, headers)
+        for path in READS if bomb.trace else ():
+            wrong += send(server, budget_ns, "GET", path.format(bomb.trace), bomb)
+    assert not wrong, "\n".join(wrong)
+
+
+def send(
+    server: Server,
+    budget_ns: int,
+    method: str,
+    path: str,
+    bomb: Bomb,
+    body: bytes | None = None,
+    headers: dict[str, str] | None = None,
+) -> list[str]:
+    """Send a request; descriptions of faults."""
+    reset_peak(server.process.pid)
+    probe = WholeProcess(server)
+    probe.start()
+    status = 0
+    try:
+        with Once(server.url) as wire:
+            status = wire.ask(method, path, body, headers=headers).status
+    except GONE:
+        pass  # refused because of its size, before its end
+    finally:
+        probe.stop()
+    assert server.process.poll() is None, f"{bomb.name} ended the server"
+    what = f"{bomb.name}, {method} {path}: {status}"
+    wrong: list[str] = []
+    if status not in ((0, 200, 400, 413, 422) if body else (200, 404)):
+        wrong.append(what)
+    if probe.worst_ns > budget_ns:
+        wrong.append(f"{what}, {probe.worst_ns / 1e6:.0f} of {budget_ns / 1e6:.0f} ms")
+    if (peak := peak_bytes(server.process.pid)) > MAX_BYTES:
+        wrong.append(f"{what}, {peak >> 20} MiB")
+    return wrong
