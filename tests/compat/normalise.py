@@ -30,7 +30,7 @@ HEADERS: Final = (
 )
 PROTECTIVE: Final = ("x-content-type-options", "x-frame-options", "vary")
 LIST_HEADERS: Final = frozenset({"vary", "allow"})
-KINDS: Final = ("id", "name", "experiment")
+KINDS: Final = ("id", "name", "digest", "experiment")
 DAY_MS: Final = 86_400_000
 STARTED_MS: Final = int(time.time() * 1000)
 DRIVER_TEXT: Final = "<driver text>"
@@ -131,6 +131,8 @@ def matches(kind: str, text: str, key: str) -> Iterator[re.Match[str]]:
         yield from _ID.finditer(text)
     elif kind == "name":
         yield from _RANDOM_NAME.finditer(text) if _RANDOM_NAME.fullmatch(text) else ()
+    elif kind == "digest":  # of an evaluation dataset: it depends on the time
+        yield from re.finditer(r"\A[0-9a-f]{8}\Z", text) if key == "digest" else ()
     elif key == "experiment_id":
         yield from re.finditer(r"\A\d+\Z", text)
     else:

@@ -23,6 +23,8 @@ _PYTHON_TEXT = re.compile(
     r"has no attribute|malformed node|too large to convert|only ASCII characters"
     r"|not supported between|cannot contain NUL|out of range|unsupported operand|Expecting value"
     r"|cannot convert float|could not convert string to float|integer string conversion"
+    r"|does not accept objects of type|inputs must be provided|is not iterable"
+    r"|required positional argument|unexpected keyword argument"
 )
 
 
@@ -159,7 +161,22 @@ _TYPES: Final = Override(
     says="for parameter 'experiment_ids",
 )
 
+_OUTPUTS: Final = Override(
+    "Stock fails on outputs that are an object after outputs that were none; headrace stores them, "
+    "and the dataset's schema keeps the first type.",
+    stock=500,
+    status=200,
+)
+
 OVERRIDES: Final[dict[str, Override]] = {
+    "evaluation datasets: records: an unknown dataset": Override(
+        "Stock repeats its driver's message about a foreign key.",
+        stock=400,
+        status=404,
+        code="RESOURCE_DOES_NOT_EXIST",
+        says="Evaluation dataset with id 'd-nope' not found",
+    ),
+    "evaluation datasets: outputs that are no object: an object": _OUTPUTS,
     "headers: Host LOCALHOST": Override(
         "Host names are case-insensitive (RFC 9110 §4.2.3).", stock=403, status=200
     ),

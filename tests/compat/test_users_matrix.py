@@ -25,7 +25,15 @@ LEVELS = {
     "reader": "READ", "user": "USE", "editor": "EDIT", "manager": "MANAGE", "subdenied": "MANAGE",
     "denied": "DENY",
 }  # fmt: skip
-NAMES = {"run": "r", "logged_model": "m", "trace": "t", "role": 1, "permission": 1}
+NAMES = {
+    "run": "r",
+    "logged_model": "m",
+    "trace": "t",
+    "dataset": "d",
+    "unlinked dataset": "e",
+    "role": 1,
+    "permission": 1,
+}
 
 
 def headers_of(caller: str) -> dict[str, str]:
@@ -58,6 +66,9 @@ class Stock:
         run = self.ask(API + "runs/create", {"experiment_id": "1"})["run"]["info"]["run_id"]
         model = self.ask(API + "logged-models", {"experiment_id": "1", "name": "lm"})
         trace = self.ask(API + "traces", {"experiment_id": "1", "timestamp_ms": 1})
+        created = "/api/3.0/mlflow/datasets/create"
+        dataset = self.ask(created, {"name": "d", "experiment_ids": ["1"]})
+        unlinked = self.ask(created, {"name": "d"})
         self.ask(API + "registered-models/create", {"name": "ma"})
         tags = [{"key": "mlflow.prompt.is_prompt", "value": "true"}]
         self.ask(API + "registered-models/create", {"name": "pa", "tags": tags})
@@ -81,6 +92,8 @@ class Stock:
             "run": run,
             "logged_model": model["model"]["info"]["model_id"],
             "trace": trace["trace_info"]["request_id"],
+            "dataset": dataset["dataset"]["dataset_id"],
+            "unlinked dataset": unlinked["dataset"]["dataset_id"],
         }
 
     def role(

@@ -92,6 +92,7 @@ def variants(made: Values) -> Iterator[Values]:
         "username": "other", "password": "a new password", "is_admin": False, "role_id": made["role"],
         "role_permission_id": made["permission"], "resource_type": "experiment", "resource_id": "1",
         "resource_pattern": "*", "permission": "READ", "workspace": ["default"], "description": "d",
+        "dataset_id": made["dataset"], "records": "[]", "tags": "{}",
         "trace": {"trace_info": info}, "update_mask": "assessment_name",
         "assessment": {"assessment_name": "good", "feedback": {"value": True}, "source": {"source_type": "HUMAN", "source_id": "u"}},
     }  # fmt: skip
@@ -112,6 +113,8 @@ def variants(made: Values) -> Iterator[Values]:
     yield base | {"run_id": "nope", "run_uuid": "nope", "run_ids": ["nope"]}
     yield base | {"model_id": "m-nope", "models": [{"model_id": "m-nope"}]}
     yield base | {"trace_id": "tr-nope", "request_id": "tr-nope", "trace_ids": ["tr-nope"]}
+    yield base | {"dataset_id": made["unlinked dataset"]}
+    yield base | {"dataset_id": "d-nope", "experiment_ids": ["1", "2"]}
     yield base | {"name": "pa"}
     yield base | {"name": "none"}
     yield base | {"artifact_path": "1/models/m/artifacts/f.txt"}
@@ -159,7 +162,12 @@ UNDO: Final = {
     ),
     "/api/2.0/mlflow/runs/delete": ("/api/2.0/mlflow/runs/restore", {"run_id"}),
 }
-LAST: Final = ("/delete", "/rename", "{model_id}")  # of a path that destroys something
+LAST: Final = (
+    "/delete",
+    "/rename",
+    "{model_id}",
+    "{dataset_id}",
+)  # of a path that destroys something
 
 
 class NoValue(Exception):

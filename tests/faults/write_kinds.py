@@ -63,7 +63,7 @@ class Step:
 
     request: str
     body: dict[str, Any]
-    answer: tuple[str, ...] = ()
+    answer: tuple[str | int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Kind:
     stored: str
     rows: list[tuple[str, ...]]
     stages: tuple[str, ...] = ()
-    answer: tuple[str, ...] = ()
+    answer: tuple[str | int, ...] = ()
     repeatable: bool = False
 
     @property
@@ -161,6 +161,18 @@ STAGES: Final = {
     "old_trace": Step(
         "POST traces", {"experiment_id": "0", "timestamp_ms": 1}, ("trace_info", "request_id")
     ),
+    "dataset": Step(
+        "POST /api/3.0/mlflow/datasets/create",
+        {"name": "$u", "experiment_ids": ["0"], "tags": json.dumps({"$u": "1"})},
+        ("dataset", "dataset_id"),
+    ),
+    "records": Step(
+        "POST /api/3.0/mlflow/datasets/$dataset/records",
+        {"records": json.dumps([{"inputs": {"q": "$u"}}])},
+    ),
+    "record": Step(
+        "GET /api/3.0/mlflow/datasets/$dataset/records", {}, ("records", 0, "dataset_record_id")
+    ),
     "feedback": Step(
         "POST /api/3.0/mlflow/traces/tr-$hex/assessments",
         {"assessment": {"assessment_name": "$u", "feedback": {"value": 1}}},
@@ -169,6 +181,8 @@ STAGES: Final = {
 }
 
 TRACES: Final = "/api/3.0/mlflow/traces"
+DATASETS: Final = "/api/3.0/mlflow/datasets"
+RECORDS: Final = {"records": json.dumps([{"inputs": {"q": "$u"}, "outputs": 1}])}
 PLACE: Final = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "0"}}
 INFO: Final = {"trace_id": "tr-$hex", "trace_location": PLACE, "state": "OK", "tags": {"k": "$u"}}
 SPAN: Final = {
@@ -335,6 +349,28 @@ KINDS: Final = (
          "SELECT rationale FROM assessments WHERE name = '$u'", [("new",)], ("trace", "feedback"), repeatable=True),
     Kind(f"DELETE {TRACES}/tr-$hex/assessments/$feedback", {},
          "SELECT assessment_id FROM assessments WHERE name = '$u'", [], ("trace", "feedback")),
+    # evaluation datasets
+    Kind(f"POST {DATASETS}/create", {"name": "$u", "experiment_ids": ["0"]},
+         "SELECT dataset_id FROM evaluation_datasets WHERE name = '$u'", [("$answer",)],
+         answer=("dataset", "dataset_id")),
+    Kind(f"DELETE {DATASETS}/$dataset", {},
+         "SELECT dataset_id FROM evaluation_datasets WHERE name = '$u'", [], ("dataset", "records"), repeatable=True),
+    Kind(f"PATCH {DATASETS}/$dataset/tags", {"tags": json.dumps({"new": "$u"})},
+         "SELECT value FROM evaluation_dataset_tags WHERE dataset_id = '$dataset' AND key = 'new'", [("$u",)],
+         ("dataset",), repeatable=True),
+    Kind(f"DELETE {DATASETS}/$dataset/tags/$u", {},
+         "SELECT value FROM evaluation_dataset_tags WHERE dataset_id = '$dataset'", [], ("dataset",), repeatable=True),
+    Kind(f"POST {DATASETS}/$dataset/add-experiments", {"experiment_ids": ["$experiment"]},
+         "SELECT destination_id FROM entity_associations WHERE source_id = '$dataset' AND destination_id <> '0'",
+         [("$experiment",)], ("dataset", "experiment")),
+    Kind(f"POST {DATASETS}/$dataset/remove-experiments", {"experiment_ids": ["0"]},
+         "SELECT destination_id FROM entity_associations WHERE source_id = '$dataset'", [], ("dataset",)),
+    Kind(f"POST {DATASETS}/$dataset/records", RECORDS,
+         "SELECT source_id, created_by, count(*) FROM evaluation_dataset_records WHERE dataset_id = '$dataset'"
+         " GROUP BY source_id, created_by", [("None", "None", "1")], ("dataset",)),
+    Kind(f"DELETE {DATASETS}/$dataset/records", {"dataset_record_ids": ["$record"]},
+         "SELECT dataset_record_id FROM evaluation_dataset_records WHERE dataset_id = '$dataset'", [],
+         ("dataset", "records", "record"), repeatable=True),
 )  # fmt: skip
 
 
@@ -351,11 +387,11 @@ def send(wire: Once, step: Step | Kind, known: dict[str, str]) -> Answer:
     return wire.ask(method, target, body, headers=JSON | {"x-mlflow-experiment-id": "0"})
 
 
-def found_in(answer: Answer, way: tuple[str, ...]) -> str:
-    """A value of a JSON answer."""
+def found_in(answer: Answer, way: tuple[str | int, ...]) -> str:
+    """A value of a JSON answer, or of a JSON text in it."""
     value = answer.json()
     for name in way:
-        value = value[name]
+        value = (json.loads(value) if isinstance(value, str) else value)[name]
     return str(value)
 
 

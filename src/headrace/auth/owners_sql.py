@@ -1,7 +1,8 @@
-"""SQL for the experiments that runs, logged models and traces belong to, and the kind of models."""
+"""SQL for the experiments that runs, traces and the like belong to, and the kind of models."""
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from headrace.db.sql import Sql
@@ -18,6 +19,10 @@ OF_LOGGED_MODELS = Sql(
     " WHERE model_id {in $1 text} AND lifecycle_stage <> 'deleted'"
 )
 OF_TRACES = Sql("SELECT request_id, experiment_id FROM trace_info WHERE request_id {in $1 text}")
+OF_DATASETS = Sql(
+    "SELECT source_id, destination_id FROM entity_associations WHERE source_type = 'evaluation_dataset'"
+    " AND source_id {in $1 text} AND destination_type = 'experiment'"
+)
 OF_NAMES = Sql("SELECT name, experiment_id FROM experiments WHERE name {in $1 text}")
 _KINDS: Final = (
     "SELECT m.name, t.value FROM registered_models m LEFT JOIN registered_model_tags t"
@@ -37,16 +42,21 @@ class Wanted(NamedTuple):
     traces: Collection[str] = ()
     experiment_names: Collection[str] = ()
     models: Collection[str] = ()
+    datasets: Collection[str] = ()
 
 
 class Owners(NamedTuple):
-    """The experiment of each thing that exists, and whether each registered model is a prompt."""
+    """The experiment of each thing that exists, and whether each registered model is a prompt.
+
+    `datasets` has those that are linked to experiments, whose ids are as the clients wrote them.
+    """
 
     runs: Mapping[str, str]
     logged_models: Mapping[str, str]
     traces: Mapping[str, str]
     experiment_names: Mapping[str, str]
     models: Mapping[str, bool]
+    datasets: Mapping[str, Collection[str]] = MappingProxyType({})
 
 
 async def find(tx: Tx, wanted: Wanted) -> Owners:
@@ -57,7 +67,17 @@ async def find(tx: Tx, wanted: Wanted) -> Owners:
         await _experiments(tx, OF_TRACES, wanted.traces, "trace_info"),
         await _experiments(tx, OF_NAMES, wanted.experiment_names),
         await _kinds(tx, wanted.models),
+        await _links(tx, wanted.datasets),
     )
+
+
+async def _links(tx: Tx, dataset_ids: Collection[str]) -> dict[str, list[str]]:
+    if not dataset_ids or not tx.schema.has("entity_associations"):
+        return {}
+    found: dict[str, list[str]] = {}
+    for dataset_id, experiment_id in await tx.fetch(OF_DATASETS, tx.array(list(dataset_ids))):
+        found.setdefault(dataset_id, []).append(experiment_id)
+    return found
 
 
 async def _experiments(

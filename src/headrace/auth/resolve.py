@@ -86,6 +86,7 @@ class Resolver:
             ids.get("trace", ()),
             ids.get("experiment_name", ()),
             [*ids.get("registered_model", ()), *ids.get("existing_model", ())],
+            ids.get("evaluation_dataset", ()),
         )
         if not any(wanted):
             return Owners(runs, {}, {}, {}, {})
@@ -115,10 +116,8 @@ def requirements(demand: Demand, owners: Owners) -> Iterator[Requirement]:
         yield (Step(demand.resource, WILDCARD, action),)
         return
     match demand.named:
-        case "artifact":
-            yield from of_path(id_, action)
-        case "artifact_tree":
-            yield from of_path(id_, action, tree=True)
+        case "artifact" | "artifact_tree":
+            yield from of_path(id_, action, tree=demand.named == "artifact_tree")
         case "run" | "logged_model" | "trace":
             experiment_id = _experiment_of(demand, id_, owners)
             yield (Step("experiment", experiment_id, "read"),)
@@ -131,6 +130,8 @@ def requirements(demand: Demand, owners: Owners) -> Iterator[Requirement]:
             yield _of_experiment(owners.experiment_names[id_], demand)
         case "registered_model" | "existing_model":
             yield from _of_model(id_, demand, owners)
+        case "evaluation_dataset":
+            yield from _of_dataset(id_, action, owners)
         case "model_name":
             yield (Step(demand.resource, id_, action),)
         case other:
@@ -155,6 +156,13 @@ def _experiment_of(demand: Demand, id_: str, owners: Owners) -> str:
     if found is None:
         raise run_not_found(id_) if demand.tells_unknown else Denied
     return found
+
+
+def _of_dataset(dataset_id: str, action: Action, owners: Owners) -> Iterator[Requirement]:
+    if dataset_id not in owners.datasets:
+        raise Denied
+    for experiment_id in owners.datasets[dataset_id]:
+        yield (Step("experiment", canonical(experiment_id), action),)
 
 
 def _of_model(name: str, demand: Demand, owners: Owners) -> Iterator[Requirement]:

@@ -311,6 +311,11 @@ def assessment(action: Action, instead_action: Action | None = None) -> Need:
     return Need("assessment", action, "trace_id", "experiment", instead_action, named="trace")
 
 
+def dataset(action: Action) -> Need:
+    """Require the action on every experiment that an evaluation dataset is linked to, of which there must be one."""
+    return Need("evaluation_dataset", action, "dataset_id", "experiment")
+
+
 def model(action: Action, ids: str = "name") -> Need:
     """Require the action on registered models or prompts."""
     return Need("registered_model", action, ids)

@@ -138,17 +138,17 @@ PATCH /api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id}
 DELETE PATCH /api/3.0/mlflow/traces/{trace_id}/tags
 POST /v1/traces
 # evaluation datasets
-POST /api/3.0/mlflow/datasets/create dataset.create
+POST /api/3.0/mlflow/datasets/create
 GET POST /api/3.0/mlflow/datasets/search
-DELETE /api/3.0/mlflow/datasets/{dataset_id} dataset.delete
-GET /api/3.0/mlflow/datasets/{dataset_id} dataset.read
-POST /api/3.0/mlflow/datasets/{dataset_id}/add-experiments dataset.link
-GET /api/3.0/mlflow/datasets/{dataset_id}/experiment-ids dataset.read
-DELETE POST /api/3.0/mlflow/datasets/{dataset_id}/records dataset.update
-GET /api/3.0/mlflow/datasets/{dataset_id}/records dataset.read
-POST /api/3.0/mlflow/datasets/{dataset_id}/remove-experiments dataset.update
-PATCH /api/3.0/mlflow/datasets/{dataset_id}/tags dataset.update
-DELETE /api/3.0/mlflow/datasets/{dataset_id}/tags/{key} dataset.update
+DELETE /api/3.0/mlflow/datasets/{dataset_id}
+GET /api/3.0/mlflow/datasets/{dataset_id}
+POST /api/3.0/mlflow/datasets/{dataset_id}/add-experiments
+GET /api/3.0/mlflow/datasets/{dataset_id}/experiment-ids
+DELETE POST /api/3.0/mlflow/datasets/{dataset_id}/records
+GET /api/3.0/mlflow/datasets/{dataset_id}/records
+POST /api/3.0/mlflow/datasets/{dataset_id}/remove-experiments
+PATCH /api/3.0/mlflow/datasets/{dataset_id}/tags
+DELETE /api/3.0/mlflow/datasets/{dataset_id}/tags/{key}
 # scorers and evaluation
 POST /ajax-api/3.0/mlflow/genai/evaluate/invoke trace.start +jobs
 POST /ajax-api/3.0/mlflow/scorer/invoke trace.start +jobs

@@ -19,12 +19,7 @@ from headrace.auth.rules import (
 )
 
 if TYPE_CHECKING:
-    from headrace.auth.rules import Action, Rule
-
-
-def _dataset(action: Action) -> Need:
-    """An action on an evaluation dataset: on every experiment that it is linked to."""
-    return Need("evaluation_dataset", action, "dataset_id", "experiment")
+    from headrace.auth.rules import Rule
 
 
 RULES: Final[dict[str, Rule]] = {
@@ -36,12 +31,7 @@ RULES: Final[dict[str, Rule]] = {
         required(experiment("read", "experiment_ids[]")),
         every("trace", "read", "experiment", "experiment_ids[]"),
     ),
-    "dataset.create": needs(experiment("update", "experiment_ids[]")),
     "datasets.of-experiments": needs(required(experiment("read", "experiment_ids[]"))),
-    "dataset.read": needs(_dataset("read")),
-    "dataset.update": needs(_dataset("update")),
-    "dataset.link": needs(_dataset("update"), experiment("update", "experiment_ids[]")),
-    "dataset.delete": needs(_dataset("delete")),
     "scorer.register": needs(experiment("update"), undenied("scorer"), undenied("scorer_version")),
     "scorer.read": needs(
         Need("scorer", "read", "experiment_id", "experiment"), undenied("scorer_version")

@@ -58,10 +58,11 @@ MAX_HISTORY_INTERVAL_ROWS: Final = 2500  # points per run of get-history-bulk-in
 MAX_SEARCH_DATASETS_EXPERIMENTS: Final = 20  # experiment ids per search-datasets
 MAX_SEARCH_DATASETS_ROWS: Final = 1000  # summaries per search-datasets
 
-# Limits of headrace only, so that no request blocks the event loop (http/value_count.py)
+# Limits of headrace only, so that no request blocks the event loop (contract/value_count.py)
 MAX_JSON_BYTES: Final = 20 << 20  # body of a JSON route; a dataset's profile may have 16 MiB
 # Values of a body, counted as commas; the largest log-batch has 8,000.
 MAX_BODY_VALUES: Final = 50_000
+MAX_RECORD_VALUES: Final = 500_000  # values in the JSON text of the records of an upsert
 MAX_OTLP_BYTES: Final = 32 << 20  # body of /v1/traces, decompressed
 MAX_OTLP_JSON_BYTES: Final = 8 << 20  # the same as JSON, whose values take more memory
 MAX_OTLP_SPANS: Final = 50_000  # spans per request

@@ -18,6 +18,7 @@ POSTGRES: Final = {
     "for delete": "FOR UPDATE",  # nor inserts references to the rows
     "for share": "FOR SHARE",  # other transactions may share the lock
     "bytes {}": "octet_length({})",
+    "json bytes {}": "octet_length({}::text)",  # of a column of the type json
     "bytewise": 'COLLATE "C"',  # the order of the text's UTF-8 bytes
     "stored": "ctid",  # the place of a row in its table: mostly the order of insertion
     "stored by {}": "ctid",  # the same, possibly grouped by the value of the column
@@ -31,19 +32,21 @@ SQLITE: Final = {
     "for delete": "",
     "for share": "",
     "bytes {}": "length(CAST({} AS BLOB))",
+    "json bytes {}": "length(CAST({} AS BLOB))",
     "bytewise": "",
     "stored": "rowid",
     "stored by {}": "{}, rowid",
     "contains {} {}": "instr({}, {}) > 0",
     "join in order": "CROSS JOIN",
 }
-ColumnType = Literal["text", "int", "bigint", "double", "bool"]
+ColumnType = Literal["text", "int", "bigint", "double", "bool", "json"]
 _ARRAYS: Final[dict[ColumnType, str]] = {
     "text": "varchar[]",
     "int": "int[]",
     "bigint": "bigint[]",
     "double": "float8[]",
     "bool": "bool[]",
+    "json": "json[]",
 }
 _TOKEN: Final = re.compile(r"\{([^{}]*)\}")
 _PLACEHOLDER: Final = re.compile(r"\$(\d+)")

@@ -15,9 +15,9 @@ from headrace.api.results import NotNative
 from headrace.contract.errors import ApiError, invalid
 from headrace.contract.limits import MAX_EXPLAINED_BYTES, MAX_EXPLAINED_VALUES
 from headrace.contract.texts import refuse_nul
+from headrace.contract.value_count import exceeds
 from headrace.http import proto
 from headrace.http.camel import CamelDecoder
-from headrace.http.value_count import exceeds
 
 _encoder: Final = msgspec.json.Encoder()
 encode = _encoder.encode

@@ -13,9 +13,9 @@ from headrace.contract.errors import ApiError
 from headrace.contract.limits import MAX_ACCOUNT_BYTES
 from headrace.contract.scalars import Loose, PathOnly
 from headrace.contract.texts import refuse_nul
+from headrace.contract.value_count import UNCOUNTED_BYTES, check_value_count
 from headrace.http import codec, loose
 from headrace.http.messages import MAX_BODY_BYTES, TooLong
-from headrace.http.value_count import UNCOUNTED_BYTES, check_value_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

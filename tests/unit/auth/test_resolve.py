@@ -25,6 +25,7 @@ from headrace.auth.resolve import (
 from headrace.auth.rules import (
     Needs,
     Rule,
+    dataset,
     every,
     experiment,
     logged_model,
@@ -42,7 +43,12 @@ if TYPE_CHECKING:
     from headrace.auth.rules import Action
 
 OWNERS = Owners(
-    {"r1": "1", "r2": "2"}, {"m-1": "1"}, {"tr-1": "1"}, {"A": "1"}, {"ma": False, "pa": True}
+    {"r1": "1", "r2": "2"},
+    {"m-1": "1"},
+    {"tr-1": "1"},
+    {"A": "1"},
+    {"ma": False, "pa": True},
+    {"d-1": ["1", "02"]},
 )
 
 
@@ -67,6 +73,7 @@ def test_an_id_that_is_no_number_stays_as_it_is(text: str) -> None:
 
 
 RULES = [
+    (needs(dataset("update")), {"dataset_id": "d-1"}, ["experiment/1.update", "experiment/2.update"]),
     (needs(run("update")), {"run_id": "r2"},
      ["experiment/2.read", "run/*.update or experiment/2.update"]),
     (needs(logged_model("delete")), {"model_id": "m-1"},
@@ -209,7 +216,7 @@ def test_the_conditions_of_every_native_route_are_looked_up() -> None:
         for need in route.rule.needs if isinstance(route.rule, Needs) else ():
             for found in requirements(need.demand(None if need.ids is None else "r1"), OWNERS._replace(
                 logged_models={"r1": "1"}, traces={"r1": "1"}, experiment_names={"r1": "1"},
-                models={"r1": False},
+                models={"r1": False}, datasets={"r1": ["1"]},
             )):  # fmt: skip
                 assert found
 

@@ -23,6 +23,7 @@ from headrace.api.tracking.runs.types import (
     SetTag,
     UpdateRun,
 )
+from headrace.contract import value_count
 from headrace.contract.errors import ApiError, ErrorCode
 from headrace.contract.limits import (
     MAX_BODY_VALUES,
@@ -31,7 +32,7 @@ from headrace.contract.limits import (
     MAX_JSON_BYTES,
     MAX_TEXT,
 )
-from headrace.http import proto, value_count
+from headrace.http import proto
 from headrace.http.codec import Decoder
 
 TYPES = sorted(

@@ -56,6 +56,10 @@ OPTIONAL: Final[Tables] = tables(
     entity_associations=(
         "association_id source_type source_id destination_type destination_id created_time"
     ),
+    evaluation_dataset_records=(
+        "dataset_record_id dataset_id inputs outputs expectations tags source source_id source_type"
+        " created_time last_update_time created_by last_updated_by input_hash"
+    ),
     evaluation_dataset_tags="dataset_id key value",
     evaluation_datasets=(
         "dataset_id name schema profile digest created_time last_update_time created_by"

@@ -1,1 +1,1 @@
-"""Evaluation datasets: the search for them; stock MLflow serves the rest."""
+"""Evaluation datasets and their records."""

@@ -44,6 +44,19 @@ async def check_value_count(body: bytes) -> None:
         await asyncio.sleep(0)
 
 
+async def check_text_values(text: str, limit: int, name: str) -> None:
+    """Raise INVALID_PARAMETER_VALUE if the JSON text in a field has more than `limit` values."""
+    if len(text) <= 2 * limit:
+        return
+    for more in _count(text.encode("utf-8", "surrogatepass"), limit):
+        if more:
+            raise invalid(
+                f"The parameter '{name}' holds more than {limit} values. "
+                "Please split it up across multiple requests and try again."
+            )
+        await asyncio.sleep(0)
+
+
 def exceeds(body: bytes, values: int) -> bool:
     """Whether a JSON body has more than `values` values. Only for small bodies: it does not yield."""
     return any(_count(body, values))
