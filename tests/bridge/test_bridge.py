@@ -220,7 +220,7 @@ def test_a_path_that_mlflow_lacks_starts_nothing(tmp_path: Path) -> None:
 
 
 def test_a_body_without_a_length_arrives(server: Server) -> None:
-    body = json.dumps({"job_name": "from a chunked body", "params": {}}).encode()
+    body = json.dumps({"name": "com.example/from-a-chunked-body"}).encode()
 
     def chunks() -> Iterator[bytes]:
         for start in range(0, len(body), 7):
@@ -229,13 +229,13 @@ def test_a_body_without_a_length_arrives(server: Server) -> None:
     with closing(http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=60)) as connection:
         connection.request(
             "POST",
-            BRIDGED,
+            "/api/3.0/mlflow/mcp-servers",
             body=chunks(),
             headers=JSON,
             encode_chunked=True,
         )
         answer = json.loads(connection.getresponse().read())
-    assert answer["detail"] == "Invalid job name: from a chunked body"
+    assert answer["name"] == "com.example/from-a-chunked-body"
 
 
 def test_a_body_beyond_the_limit_is_refused(tmp_path: Path) -> None:
