@@ -118,6 +118,8 @@ async def upsert(tx: Tx, dataset_id: str, given: Upsert) -> tuple[int, int]:
     Raises RESOURCE_DOES_NOT_EXIST.
     """
     locked = await write_sql.lock(tx, dataset_id)
+    if locked is None and not given.count:
+        return 0, 0
     if locked is None:
         raise not_found(f"Evaluation dataset with id '{dataset_id}' not found")
     now = now_ms()
