@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from headrace.api.modes import served
 from headrace.api.routes import routes_of
-from headrace.commands import banner
+from headrace.commands import banner, start_checks
 from headrace.monitor.monitor import counter_table_for, layout_of
 from headrace.server import listening, logs, process
 from headrace.server.supervisor import Supervisor
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 def serve(settings: Settings) -> int:
     """Serve until a signal stops the server; return the exit code. Raises CannotStart."""
     logs.configure(settings.log_level, settings.log_format)
+    start_checks.check(settings)
     sock = listening.listen(settings.host, settings.port)
     url = listening.url(sock, settings.host, settings.static_prefix)
     count = processes(settings)

@@ -26,6 +26,7 @@ FORMS: Final = "headrace serves sqlite:///FILE and postgresql://USER:PASSWORD@HO
 APPLICATION_NAME: Final = "headrace"  # shown in pg_stat_activity
 OTHER_DATABASES: Final = frozenset({"mysql", "mariadb", "mssql", "oracle", "cockroachdb"})
 FILE_STORES: Final = frozenset({"", "file"})
+FILE_SUFFIXES: Final = frozenset({".db", ".db3", ".sqlite", ".sqlite3"})
 IN_MEMORY: Final = frozenset({"", ":memory:"})
 MIN_CONNECT_TIMEOUT_S: Final = 2.0  # libpq rounds shorter ones up to this
 
@@ -98,6 +99,10 @@ def parse(uri: str) -> Target:
         return _postgres(match, shown)
     if dialect in OTHER_DATABASES:
         raise UriError(f"'{shown}': headrace does not serve {dialect}. {FORMS}.")
+    if not uri.strip():
+        raise UriError(f"The URI of the database is empty. {FORMS}.")
+    if ":" not in uri and (Path(uri).suffix in FILE_SUFFIXES or Path(uri).is_file()):
+        raise UriError(f"'{shown}' is a file. The URI of a SQLite file is sqlite:///{shown}")
     if dialect in FILE_STORES or len(dialect) == 1:  # one letter is a Windows drive
         raise UriError(
             f"'{shown}' is a directory (a file store), not a database. {FORMS}. To move a file "

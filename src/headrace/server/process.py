@@ -175,7 +175,9 @@ async def _retry_start(start: Callable[[], Awaitable[T]]) -> T:
         except UnusableDatabase as exc:
             if not exc.transient or monotonic() + pause_s > deadline:
                 raise CannotStart(str(exc)) from exc
-            log.warning("%s Retrying in %.1f s.", exc, pause_s)
+            log.warning(
+                "%s Retrying in %.1f s, for another %.0f s.", exc, pause_s, deadline - monotonic()
+            )
             await asyncio.sleep(pause_s)
             pause_s = min(MAX_PAUSE_S, 2 * pause_s)
 

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from headrace.settings.masking import masked
 
@@ -17,6 +18,7 @@ SIZE_UNITS: Final = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 
 # As in click, and so in `mlflow server`.
 TRUE_WORDS: Final = frozenset({"1", "true", "t", "yes", "y", "on"})
 FALSE_WORDS: Final = frozenset({"0", "false", "f", "no", "n", "off"})
+DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}  # clients do not send them
 _SIZE = re.compile(r"(\d+)\s*([a-z]*)", re.IGNORECASE)
 
 
@@ -221,6 +223,18 @@ def existing_file(value: str) -> str:
     """Check the path of a file that must exist."""
     if not Path(value).is_file():
         raise ValueError(f"the file '{value}' does not exist")
+    return value
+
+
+def hosts(value: str) -> str:
+    """Check the names of hosts, separated by commas: no URL, because a Host header has none."""
+    for part in map(str.strip, value.split(",")):
+        if "/" in part:
+            url = urlsplit(part if "://" in part else f"//{part}")
+            name = url.netloc.removesuffix(DEFAULT_PORTS.get(url.scheme, ""))
+            raise ValueError(
+                f"'{part}' is a URL, and a Host header has no scheme and no path: write '{name}'"
+            )
     return value
 
 

@@ -12,6 +12,7 @@ from headrace.contract.file_names import from_native
 from headrace.settings.auth import CONFIG_PATH, read_auth
 from headrace.settings.defaults import default_uri
 from headrace.settings.table import SETTINGS, Settings
+from headrace.settings.unsupported import go_log_level
 from headrace.settings.validate import BASIC_AUTH_APP, validate, validate_server, warnings
 
 if TYPE_CHECKING:
@@ -62,6 +63,9 @@ def resolve(flags: Mapping[str, str | bool | None], environ: Mapping[str, str]) 
         values["backend_store_uri"] = default_uri()
     if values.get("app_name") == BASIC_AUTH_APP:
         values["auth"] = read_auth(values.get("auth_config_path"), environ)
+    go_level = go_log_level(values.get("experimental_go_opts"))
+    if go_level is not None and sources["log_level"] == "default":
+        values["log_level"], sources["log_level"] = go_level, sources["experimental_go_opts"]
     settings = Settings(**values)
     validate(settings, environ)
     return Resolution(settings, sources, tuple(warnings(settings, sources, environ)))

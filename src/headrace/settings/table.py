@@ -19,6 +19,7 @@ from headrace.settings.kinds import (
     Setting,
     choice,
     directories,
+    hosts,
     integer,
     prefix,
     row,
@@ -288,7 +289,7 @@ class Settings(RuleSettings):
     allowed_hosts: str | None = row(
         SECURITY,
         None,
-        TEXT,
+        Kind("HOSTS", hosts),
         flags="--allowed-hosts",
         env="MLFLOW_SERVER_ALLOWED_HOSTS",
         help="Accepted Host headers, separated by commas, with * as a wildcard: protection against DNS "

@@ -21,6 +21,45 @@ from headrace.settings.kinds import (
 UNSUPPORTED: Final = "Accepted for compatibility"
 
 
+# Levels of the server in Go, and those of headrace.
+GO_LEVELS: Final = {
+    "panic": "error",
+    "fatal": "error",
+    "error": "error",
+    "warn": "warning",
+    "warning": "warning",
+    "info": "info",
+    "debug": "debug",
+    "trace": "debug",
+}
+
+
+def go_options(value: str) -> str:
+    """Check options such as `LogLevel=error,ShutdownTimeout=5s`."""
+    for part in filter(None, map(str.strip, value.split(","))):
+        name, mark, text = part.partition("=")
+        if not mark:
+            raise ValueError(f"'{part}' is not of the form NAME=VALUE")
+        if name == "LogLevel" and text.lower() not in GO_LEVELS:
+            raise ValueError(f"'{text}' is not one of {', '.join(GO_LEVELS)}")
+    return value
+
+
+def go_log_level(value: str | None) -> str | None:
+    """Return headrace's level for the LogLevel among the options; None without one."""
+    return next((GO_LEVELS[text] for name, text in _go_parts(value) if name == "LogLevel"), None)
+
+
+def go_options_without_effect(value: str | None) -> list[str]:
+    """Return the names of the options that headrace ignores."""
+    return [name for name, _ in _go_parts(value) if name != "LogLevel"]
+
+
+def _go_parts(value: str | None) -> list[tuple[str, str]]:
+    parts = [part.strip().partition("=") for part in (value or "").split(",") if part.strip()]
+    return [(name, text.lower()) for name, _, text in parts]
+
+
 @dataclasses.dataclass(frozen=True)
 class UnsupportedSettings:
     """The rows. A `note` is printed when its setting is used; `validate` rejects unsafe ones."""
@@ -60,6 +99,21 @@ class UnsupportedSettings:
         env="MLFLOW_UVICORN_OPTS",
         help="Options of uvicorn.",
         note="headrace does not use uvicorn; see --log-level and --keep-alive-timeout-s",
+    )
+    experimental_go: bool = row(
+        UNSUPPORTED,
+        False,
+        SWITCH,
+        flags="--experimental-go",
+        help="Serve by MLflow's experimental server in Go.",
+        note="headrace serves all requests itself",
+    )
+    experimental_go_opts: str | None = row(
+        UNSUPPORTED,
+        None,
+        Kind("NAME=VALUE,…", go_options),
+        flags="--experimental-go-opts",
+        help="Options of MLflow's experimental server in Go. LogLevel counts unless --log-level is given.",
     )
     dev: bool = row(
         UNSUPPORTED,

@@ -16,6 +16,7 @@ from headrace.settings.kinds import SettingError
 from headrace.settings.masking import masked
 from headrace.settings.oidc import check_oidc
 from headrace.settings.table import SETTINGS, Settings
+from headrace.settings.unsupported import go_options_without_effect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -94,6 +95,9 @@ def warnings(
         value = getattr(settings, setting.name)
         if setting.note and sources[setting.name] != "default" and value is not False:
             yield f"{sources[setting.name]} has no effect: {setting.note}."
+    ignored = go_options_without_effect(settings.experimental_go_opts)
+    if ignored:
+        yield f"options of --experimental-go-opts without effect: {', '.join(ignored)}."
     yield from uri_warnings(settings)
     yield from _proxy_warnings(settings, sources["auth_proxy_networks"])
     if not settings.artifacts_only and not same_database(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import shutil
 import stat
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from concurrent.futures import Executor
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 SMALL_BYTES: Final = 64 << 10  # files up to this size are read in the call that opens them
 MAX_CHUNKS: Final = 512  # per write: a client may send single bytes
@@ -53,6 +55,7 @@ def refusal(error: OSError, path: str) -> ApiError:
         return invalid(f"Artifact path is too long for the file system: '{path}'")
     if error.errno in NO_SUCH_PLACE:
         return invalid(f"Artifact path runs through a file, or is a directory: '{path}'")
+    log.error("the artifact store refused '%s': %s", path, error)
     return ApiError(
         ErrorCode.INTERNAL_ERROR,
         f"The server's artifact store refused '{path}': {os.strerror(error.errno or errno.EIO)}",
