@@ -26,7 +26,7 @@ def check(settings: Settings) -> None:
         _check_destination(settings.artifacts_destination)
     if not settings.artifacts_only:
         target = parse(settings.backend_store_uri)
-        if target.dialect == "sqlite":
+        if target.path:  # a SQLite file
             for pid in processes_with(Path(target.path)):
                 log.warning(
                     "process %d%s has %s open too: each process waits while the other writes. Stop "
