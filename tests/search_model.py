@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hypothesis import strategies as st
 from tests import search_population as pool
 
-from headrace.search.tree import Condition, SortKey
+from headrace.search.tree import Combined, Condition, SortKey, Term
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,11 +77,21 @@ def experiment_matches(experiment: Experiment, condition: Condition) -> bool:
     return actual is not None and COMPARE[condition.operator](actual, value)
 
 
+def matches(row: Any, term: Term, holds: Callable[[Any, Condition], bool]) -> bool:
+    """Whether a row satisfies a term, given whether it satisfies each condition."""
+    if isinstance(term, Condition):
+        return holds(row, term)
+    found = [matches(row, part, holds) for part in term.terms]
+    if term.word == "NOT":
+        return not found[0]
+    return any(found) if term.word == "OR" else all(found)
+
+
 def found_runs(
     runs: Sequence[Run],
     experiment_ids: Sequence[int],
     stages: Sequence[str],
-    conditions: Sequence[Condition],
+    conditions: Sequence[Term],
     keys: Sequence[SortKey],
 ) -> list[str]:
     """Ids of the runs that a search finds, in its order."""
@@ -90,7 +100,7 @@ def found_runs(
         for run in runs
         if run.experiment_id in experiment_ids
         and run.stage in stages
-        and all(run_matches(run, condition) for condition in conditions)
+        and all(matches(run, term, run_matches) for term in conditions)
     ]
     found.sort(key=lambda run: run.run_id)
     if all((key.entity, key.key) != ("attribute", "start_time") for key in keys):
@@ -156,6 +166,22 @@ def times(keys: Sequence[str], numbers: st.SearchStrategy[Any]) -> st.SearchStra
     """Comparisons of a time with a number."""
     words = st.sampled_from(NUMERIC)
     return st.builds(Condition, st.just("attribute"), st.sampled_from(keys), words, numbers)
+
+
+def combined(conditions: st.SearchStrategy[Condition]) -> st.SearchStrategy[Term]:
+    """Terms with AND, OR and NOT, in any nesting."""
+    return st.recursive(
+        conditions,
+        lambda terms: st.one_of(
+            st.builds(
+                Combined,
+                st.sampled_from(("AND", "OR")),
+                st.lists(terms, min_size=2, max_size=3).map(tuple),
+            ),
+            st.builds(Combined, st.just("NOT"), st.tuples(terms)),
+        ),
+        max_leaves=6,
+    )
 
 
 RUN_IDS: Final = tuple(run.run_id for run in pool.runs())

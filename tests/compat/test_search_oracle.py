@@ -23,7 +23,7 @@ from tests.search_population import PostgresSearch, SqliteSearch
 
 from headrace import search
 from headrace.contract.errors import ApiError
-from headrace.search.runs import parse_filter
+from headrace.search.runs import parse_filter, parse_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +65,22 @@ REFUSED_BY_US: Final = {
     'metrics."k DESC': UNREADABLE,
     "metrics.`k": UNREADABLE,
 }
+
+
+# Cases that only headrace accepts; tests/sql/test_search_boolean.py tests what they find.
+BOOLEAN: Final = frozenset(
+    (
+        "tags.k = 'a' OR tags.k = 'ab'",
+        "(name = 'a1')",
+        "name = 'a' OR name = 'b'",
+        "(name = 'a')",
+        "params.k = 'a' OR params.K = 'b'",
+        "NOT params.k = 'a'",
+        "(params.k = 'a')",
+        "(params.k = 'a') AND params.K = 'b'",
+        "metrics.k > 0 AND NOT params.k = 'a'",
+    )
+)
 
 
 @dataclass
@@ -147,7 +163,9 @@ def cases(name: str) -> list[str]:
 def difference(case: str, stock: Outcome, ours: Outcome) -> str | None:
     """The fault of our outcome, or None."""
     refused = ours[:2] in (("refused", "INVALID_PARAMETER_VALUE"), ("refused", "BAD_REQUEST"))
-    if case in REFUSED_BY_US or stock[1:2] == ("crash",):
+    if case in BOOLEAN:
+        fine = stock[0] == "refused" and ours[0] == "found"
+    elif case in REFUSED_BY_US or stock[1:2] == ("crash",):
         fine = refused
     elif stock[1:2] == (
         "INTERNAL_ERROR",
@@ -487,7 +505,10 @@ GAPS = st.sampled_from(("", " ", "  ", "\n"))
 @settings(max_examples=400, deadline=None)
 @given(words=SOUP, gap=GAPS)
 def test_any_text_is_a_filter_exactly_if_it_is_one_for_stock(words: list[str], gap: str) -> None:
-    """The same conditions, or a refusal by both, possibly with different messages."""
+    """The same conditions, or a refusal by both, possibly with different messages.
+
+    headrace reads a filter that it refuses as stock's grammar once more, see search/boolean.py.
+    """
     from mlflow.utils.search_utils import SearchUtils
 
     text = gap.join(words)
@@ -503,7 +524,8 @@ def test_any_text_is_a_filter_exactly_if_it_is_one_for_stock(words: list[str], g
         ]
     except Exception:  # noqa: BLE001 a refusal, or what MLflow lets escape
         with pytest.raises(ApiError):
-            parse_filter(text)
+            parse_plain(text)
         return
-    found = parse_filter(text)
+    found = parse_plain(text)
+    assert parse_filter(text) == found
     assert [(one.entity, one.key, one.operator, one.value) for one in found] == expected

@@ -55,6 +55,22 @@ def test_pages_of_a_search_follow_each_other(uri: str) -> None:
     assert names == [f"run {n}" for n in range(5)]
 
 
+def test_filters_with_or_not_and_parentheses(uri: str) -> None:
+    tracking = headrace.connect(uri)
+    ids = [tracking.create_run("0", f"run {n}") for n in range(3)]
+    tracking.log_batch(ids[0], {"loss": 0.5})
+    tracking.log_batch(ids[1], {"loss": 2.0}, {"lr": "0.1"})
+    for text, expected in (
+        ("metrics.loss < 1 OR params.lr = '0.1'", {0, 1}),
+        ("NOT (metrics.loss < 1)", {1, 2}),
+        ("NOT metrics.loss < 1 AND (params.lr = '0.1' OR run_name = 'run 0')", {1}),
+    ):
+        runs, _ = tracking.search_runs(["0"], text)
+        assert {ids.index(run.info.run_id) for run in runs} == expected, text
+    page, _ = tracking.search_experiments("name = 'x' OR NOT name = 'y'")
+    assert [one.name for one in page] == ["Default"]
+
+
 def test_a_refusal_carries_mlflows_code_and_writes_nothing(uri: str) -> None:
     tracking = headrace.connect(uri)
     run_id = tracking.create_run("0")

@@ -13,12 +13,14 @@ from tests.search_model import (
     RUN_CONDITION,
     RUN_SORTS,
     STAGES,
+    combined,
     experiment_matches,
     found_runs,
+    matches,
 )
 
 from headrace import search
-from headrace.search.tree import Condition, SortKey, print_filter
+from headrace.search.tree import Combined, Condition, SortKey, Term, print_filter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +40,7 @@ def run_ids(
     database: Search,
     ids: Sequence[int],
     stages: Sequence[str],
-    conditions: Sequence[Condition],
+    conditions: Sequence[Term],
     keys: Sequence[SortKey],
     max_results: int = 1000,
 ) -> list[str]:
@@ -83,6 +85,31 @@ def test_a_search_of_runs_means_the_same_everywhere(
     assert run_ids(on_postgres, ids, stages, conditions, keys) == expected
 
 
+@EXAMPLES
+@given(terms=st.lists(combined(RUN_CONDITION), min_size=1, max_size=2), keys=RUN_SORTS)
+def test_or_not_and_parentheses_mean_the_same_everywhere(
+    on_sqlite: SqliteSearch,
+    on_postgres: PostgresSearch,
+    terms: list[Term],
+    keys: list[SortKey],
+) -> None:
+    """Of runs. NOT is true of each run of which the rest is not, also of one without the value."""
+    expected = found_runs(RUNS, (1, 2), ("active",), terms, keys)
+    assert run_ids(on_sqlite, (1, 2), ("active",), terms, keys) == expected
+    assert run_ids(on_postgres, (1, 2), ("active",), terms, keys) == expected
+
+
+@EXAMPLES
+@given(term=combined(EXPERIMENT_CONDITION))
+def test_or_not_and_parentheses_of_experiments(
+    on_sqlite: SqliteSearch, on_postgres: PostgresSearch, term: Term
+) -> None:
+    expected = {one.experiment_id for one in EXPERIMENTS if matches(one, term, experiment_matches)}
+    stages = ("active", "deleted")
+    for database in (on_sqlite, on_postgres):
+        assert set(experiment_ids(database, stages, [term], ())) - {0} == expected
+
+
 @settings(EXAMPLES, max_examples=50)
 @given(keys=RUN_SORTS, max_results=st.integers(1, 70))
 def test_the_pages_of_a_search_are_the_search(
@@ -102,7 +129,7 @@ def test_the_pages_of_a_search_are_the_search(
 def experiment_ids(
     database: Search,
     stages: Sequence[str],
-    conditions: Sequence[Condition],
+    conditions: Sequence[Term],
     keys: Sequence[SortKey],
 ) -> list[int]:
     """Ids that the search finds."""
@@ -154,3 +181,8 @@ def test_the_largest_searches_that_are_allowed_are_answered(
     for database in (on_sqlite, on_postgres):
         assert run_ids(database, (1, 2), ("active",), [*absent, *null], ()) == []
         assert run_ids(database, (1, 2), ("active",), [*null, *null], sorts) == everyone
+        either = Combined("OR", (*absent, *absent))
+        assert run_ids(database, (1, 2), ("active",), [either], ()) == []
+        for _ in range(23):  # each prints as NOT and a parenthesis
+            either = Combined("NOT", (either,))
+        assert run_ids(database, (1, 2), ("active",), [either], ()) == everyone

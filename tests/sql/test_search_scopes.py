@@ -56,6 +56,15 @@ STRANGE = (
 )
 
 
+# Filters that are true of every row: an OR must not get around the scope, which is no part of it.
+AROUND = (
+    "name = 'x' OR name != 'x'",
+    "NOT name = 'x'",
+    f"NOT (name = 'x' AND {IS_PROMPT}) OR {IS_PROMPT}",
+    "(name = 'x') OR (name != 'x' OR tags.a = ') OR (')",
+)
+
+
 def scopes(ids: Sequence[str]) -> st.SearchStrategy[Scope]:
     """Some ids that are readable, or all but some."""
     some = st.frozensets(st.sampled_from(ids), max_size=len(ids))
@@ -110,13 +119,17 @@ def test_a_grant_on_another_text_is_none_on_an_experiment(
 
 
 @EXAMPLES
-@given(scope=scopes([*EXPERIMENT_IDS, *STRANGE]), size=st.integers(1, 5))
+@given(
+    scope=scopes([*EXPERIMENT_IDS, *STRANGE]),
+    size=st.integers(1, 5),
+    text=st.sampled_from(("name != 'x'", AROUND[0], AROUND[1])),
+)
 def test_experiments(
-    on_sqlite: SqliteSearch, on_postgres: PostgresSearch, scope: Scope, size: int
+    on_sqlite: SqliteSearch, on_postgres: PostgresSearch, scope: Scope, size: int, text: str
 ) -> None:
     page_of = partial(
         search.experiments_page,
-        filter="name != 'x'",
+        filter=text,
         order_by=["name"],
         stages=("active", "deleted"),
         columns=("experiment_id",),
@@ -139,7 +152,7 @@ def admitted(models: Scope | None, prompts: Scope | None) -> Callable[[Sequence[
     models=st.none() | st.just(NOTHING) | scopes(MODELS),
     prompts=st.none() | st.just(NOTHING) | scopes(MODELS),
     size=st.integers(1, 5),
-    text=st.sampled_from(("", IS_PROMPT, "name LIKE 'model%'")),
+    text=st.sampled_from(("", IS_PROMPT, "name LIKE 'model%'", *AROUND)),
 )
 def test_models_and_prompts(
     on_sqlite: SqliteSearch,
@@ -161,15 +174,23 @@ def test_models_and_prompts(
 
 
 @EXAMPLES
-@given(scope=scopes(["1", "2", "01"]), size=st.integers(1, 5))
+@given(
+    scope=scopes(["1", "2", "01"]),
+    size=st.integers(1, 5),
+    text=st.sampled_from((None, AROUND[0], AROUND[1], "experiment_id = 1 OR experiment_id = 2")),
+)
 def test_logged_models(
-    on_sqlite: SqliteSearch, on_postgres: PostgresSearch, scope: Scope, size: int
+    on_sqlite: SqliteSearch,
+    on_postgres: PostgresSearch,
+    scope: Scope,
+    size: int,
+    text: str | None,
 ) -> None:
     """Experiments are filtered before the search; the token holds those of the request."""
     page_of = partial(
         search.logged_models_page,
         experiment_ids=["1", "2"],
-        filter=None,
+        filter=text,
         datasets=(),
         order_by=(),
         columns=("model_id", "experiment_id"),

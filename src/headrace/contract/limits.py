@@ -91,6 +91,7 @@ MAX_FILTER_LISTS: Final = 1_000_000  # characters of a filter with its lists; 25
 MAX_LIST_VALUES: Final = 50_000  # values of a list in a filter
 MAX_FILTER_TOKENS: Final = 10_000  # tokens of a filter; MLflow counts spaces too
 MAX_FILTER_COMPARISONS: Final = 500  # comparisons per filter; SQLite's limit is 1,000 AND-ed terms
+MAX_FILTER_DEPTH: Final = 50  # NOT and parentheses within each other
 MAX_SORT_CHARACTERS: Final = 1000  # characters of one item of order_by; a key has at most 250
 # Items of order_by; SQLite 3.40 crashes at 64 terms, and a metric needs two.
 MAX_SORT_FIELDS: Final = 30

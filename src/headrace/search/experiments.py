@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from headrace.contract.errors import invalid
-from headrace.search import parser
-from headrace.search.compile import Page, Parameters, storable
+from headrace.search import boolean, parser
+from headrace.search.compile import Page, Parameters, storable, term_sql
 from headrace.search.lexer import Kind, Node
 from headrace.search.pages import offset_of
-from headrace.search.tree import Condition, SortKey, Value
+from headrace.search.tree import Condition, SortKey, Term, Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,9 +54,10 @@ def experiments_page(
     caller may read (None: all). Errors: INVALID_PARAMETER_VALUE, in
     MLflow's order: the filter's form, its operators, the order_by, the page token.
     """
-    conditions = parse_filter(filter)
+    terms = parse_filter(filter)
     parameters = Parameters(dialect)
-    where = [_condition(condition, parameters) for condition in conditions]
+    condition_sql = partial(_condition, parameters=parameters)
+    where = [term_sql(term, condition_sql) for term in terms]
     where.append(parameters.is_in("e.lifecycle_stage", stages))
     if readable is not None:
         where.append(parameters.readable("e.experiment_id", readable, array="bigint"))
@@ -69,13 +71,17 @@ def experiments_page(
     return parameters.page(text, offset, max_results)
 
 
-def parse_filter(text: str | None) -> tuple[Condition, ...]:
-    """The conditions of an experiments filter; operators are checked when they are compiled."""
+def parse_filter(text: str | None) -> tuple[Term, ...]:
+    """The terms of an experiments filter; operators are checked when they are compiled."""
     return _parse_filter(text) if text else ()
 
 
 @parser.remembered
-def _parse_filter(text: str) -> tuple[Condition, ...]:
+def _parse_filter(text: str) -> tuple[Term, ...]:
+    return boolean.terms(text, _parse_plain)
+
+
+def _parse_plain(text: str) -> tuple[Condition, ...]:
     nodes = parser.clauses(parser.joined(parser.one_statement(text)), quote="")
     return tuple(map(_parse_condition, nodes))
 

@@ -12,15 +12,16 @@ import json
 import re
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from headrace.contract.errors import ApiError, ErrorCode, invalid
 from headrace.contract.limits import MAX_DATASET_TESTS, MAX_LOGGED_MODELS_TOKEN
-from headrace.search import parser
-from headrace.search.compile import Page, Parameters, storable
+from headrace.search import boolean, parser
+from headrace.search.compile import Page, Parameters, storable, term_sql
 from headrace.search.grouping import statements
 from headrace.search.lexer import Kind, Node, TooLong
-from headrace.search.tree import Condition
+from headrace.search.tree import Condition, Term, conditions_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -110,13 +111,14 @@ def logged_models_page(
         list(experiment_ids), filter or None, [s.as_dict() for s in order_by] or None
     )
     offset = request.offset_of(page_token) if page_token else 0
-    conditions = parse_filter(filter)
-    metrics = sum(condition.entity == "metrics" for condition in conditions)
+    terms = parse_filter(filter)
+    metrics = sum(condition.entity == "metrics" for condition in conditions_of(terms))
     if len(datasets) * max(metrics, 1) > MAX_DATASET_TESTS:
         raise invalid(f"Too many datasets for {metrics} conditions on metrics: {len(datasets)}")
     parser.check_sort_fields(len(order_by))
     parameters = Parameters(dialect)
-    where = [_condition(condition, datasets, parameters) for condition in conditions]
+    condition_sql = partial(_condition, datasets=datasets, parameters=parameters)
+    where = [term_sql(term, condition_sql) for term in terms]
     if datasets and not metrics:
         where.append(_metric_exists("", _of_datasets(datasets, parameters), parameters))
     ids = storable(map(parser.experiment_id, experiment_ids))
@@ -169,10 +171,12 @@ class _Request:
         return offset
 
 
-def parse_filter(text: str | None) -> tuple[Condition, ...]:
-    """The checked conditions of a logged-models filter. Values are text, lists or numbers."""
-    if not text:
-        return ()
+def parse_filter(text: str | None) -> tuple[Term, ...]:
+    """The checked terms of a logged-models filter. Values are text, lists or numbers."""
+    return boolean.terms(text, _parse_plain) if text else ()
+
+
+def _parse_plain(text: str) -> tuple[Condition, ...]:
     try:
         found = statements(text)
     except TooLong as exc:

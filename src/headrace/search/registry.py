@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final
 from headrace.auth.access import Scope
 from headrace.contract.errors import invalid
 from headrace.contract.names import IS_PROMPT
-from headrace.search import parser
-from headrace.search.compile import Page, Parameters
+from headrace.search import boolean, parser
+from headrace.search.compile import Page, Parameters, term_sql
 from headrace.search.lexer import Kind, Node
 from headrace.search.pages import offset_of
-from headrace.search.tree import Condition, SortKey, Value
+from headrace.search.tree import Condition, SortKey, Term, Value, conditions_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -86,19 +86,13 @@ def registered_models_page(
     Errors, in MLflow's order: the filter's form, the order_by (INTERNAL_ERROR when a field is named
     twice), the page token, the filter's operators.
     """
-    conditions = parse_models_filter(filter)
+    terms = parse_models_filter(filter)
     order = _model_order(order_by)
     offset = offset_of(page_token)
     parameters = Parameters(dialect)
     where = ["m.workspace = 'default'"] if has_workspaces else []
-    for condition in conditions:
-        if condition.entity == "attribute":
-            _check_operator(condition, _TEXT_OPERATORS, "attribute")
-            where.append(parameters.compares("m.name", condition.operator, condition.value))
-        else:
-            _check_operator(condition, _TAG_OPERATORS, "tag")
     tags = _TagTable("registered_model_tags", ("workspace", "name"), has_workspaces)
-    where += tags.conditions(conditions, parameters)
+    where += tags.searched(terms, _model_condition, parameters)
     where += _readable(readable, has_workspaces, parameters)
     text = (
         f"SELECT {', '.join(f'm.{column}' for column in columns)} FROM registered_models m"
@@ -123,17 +117,12 @@ def model_versions_page(
     `has_workspaces`, `readable` and the errors are as for registered models, but operators come
     before order_by. The tags of the model decide whether a version belongs to a prompt.
     """
-    conditions = parse_versions_filter(filter)
+    terms = parse_versions_filter(filter)
     parameters = Parameters(dialect)
     where = ["m.workspace = 'default'"] if has_workspaces else []
     where.append("m.current_stage <> 'Deleted_Internal'")
-    for condition in conditions:
-        if condition.entity == "attribute":
-            where.append(_version_condition(condition, parameters))
-        else:
-            _check_operator(condition, _TAG_OPERATORS, "tag")
     tags = _TagTable("model_version_tags", ("workspace", "name", "version"), has_workspaces)
-    where += tags.conditions(conditions, parameters)
+    where += tags.searched(terms, _version_condition, parameters)
     where += _readable(readable, has_workspaces, parameters)
     order = _version_order(order_by or _VERSION_DEFAULT_ORDER)
     offset = offset_of(page_token)
@@ -144,21 +133,27 @@ def model_versions_page(
     return parameters.page(text, offset, max_results)
 
 
-def parse_models_filter(text: str | None) -> tuple[Condition, ...]:
-    """The conditions of a registered-models filter; operators are checked when it is compiled."""
-    return _parse_filter(text, ("name",), _model_value)
+def parse_models_filter(text: str | None) -> tuple[Term, ...]:
+    """The terms of a registered-models filter; operators are checked when it is compiled."""
+    return boolean.terms(text, _parse_models) if text else ()
 
 
-def parse_versions_filter(text: str | None) -> tuple[Condition, ...]:
-    """The conditions of a model-versions filter; operators are checked when it is compiled."""
-    return _parse_filter(text, tuple(_VERSION_COLUMNS), _version_value)
+def parse_versions_filter(text: str | None) -> tuple[Term, ...]:
+    """The terms of a model-versions filter; operators are checked when it is compiled."""
+    return boolean.terms(text, _parse_versions) if text else ()
 
 
-def _parse_filter(
-    text: str | None, attributes: Sequence[str], value_of: Callable[[str, Node], Value]
+def _parse_models(text: str) -> tuple[Condition, ...]:
+    return _parse_plain(text, ("name",), _model_value)
+
+
+def _parse_versions(text: str) -> tuple[Condition, ...]:
+    return _parse_plain(text, tuple(_VERSION_COLUMNS), _version_value)
+
+
+def _parse_plain(
+    text: str, attributes: Sequence[str], value_of: Callable[[str, Node], Value]
 ) -> tuple[Condition, ...]:
-    if not text:
-        return ()
     conditions: list[Condition] = []
     nodes = parser.clauses(parser.joined(parser.one_statement(text)), quote="")
     for left, operator, right in map(parser.operands, nodes):
@@ -216,6 +211,11 @@ def _check_operator(condition: Condition, allowed: Sequence[str], what: str) -> 
         raise parser.unexpected_list(condition.operator)
 
 
+def _model_condition(condition: Condition, parameters: Parameters) -> str:
+    _check_operator(condition, _TEXT_OPERATORS, "attribute")
+    return parameters.compares("m.name", condition.operator, condition.value)
+
+
 def _version_condition(condition: Condition, parameters: Parameters) -> str:
     key, operator, value = condition.key, condition.operator, condition.value
     column = f"m.{_VERSION_COLUMNS[key]}"
@@ -238,25 +238,52 @@ class _TagTable:
         self.table = table
         self.columns = [name for name in columns if has_workspaces or name != "workspace"]
 
-    def conditions(self, conditions: Iterable[Condition], parameters: Parameters) -> list[str]:
-        """SQL for the conditions on tags, and for the exclusion of prompts."""
-        tags = [condition for condition in conditions if condition.entity == "tag"]
+    def searched(
+        self,
+        terms: Sequence[Term],
+        attribute: Callable[[Condition, Parameters], str],
+        parameters: Parameters,
+    ) -> list[str]:
+        """SQL for the terms of a filter, and for the exclusion of prompts.
+
+        `attribute` gives the SQL for a condition on an attribute. Terms with OR or NOT that name the
+        prompt tag decide themselves whether prompts are found.
+        """
+
+        def sql(condition: Condition) -> str:
+            if condition.entity == "attribute":
+                return attribute(condition, parameters)
+            _check_operator(condition, _TAG_OPERATORS, "tag")
+            is_key = f"t.key = {parameters.add(condition.key)}"
+            test = parameters.compares("t.value", condition.operator, condition.value)
+            return self._exists(self.columns, f"{is_key} AND {test}", parameters)
+
         found: list[str] = []
-        if not _asks_for_prompts(tags):
+        tags: list[Condition] = []
+        for term in terms:
+            if isinstance(term, Condition) and term.entity == "tag":
+                _check_operator(term, _TAG_OPERATORS, "tag")
+                tags.append(term)
+            else:
+                found.append(term_sql(term, sql))
+        decides = not any(map(_names_prompts, tags)) and any(
+            map(_names_prompts, conditions_of(terms))
+        )
+        if not decides and not _asks_for_prompts(tags):
             # Further conditions on the prompt tag have no effect then, as in MLflow.
-            tags = [tag for tag in tags if tag.key != IS_PROMPT]
+            tags = [tag for tag in tags if not _names_prompts(tag)]
             of_model = [name for name in self.columns if name != "version"]
             is_prompt = f"t.key = '{IS_PROMPT}' AND t.value = 'true'"
             found.append(f"NOT {self._exists(of_model, is_prompt, parameters)}")
-        for tag in tags:
-            is_key = f"t.key = {parameters.add(tag.key)}"
-            test = parameters.compares("t.value", tag.operator, tag.value)
-            found.append(self._exists(self.columns, f"{is_key} AND {test}", parameters))
-        return found
+        return found + [sql(tag) for tag in tags]
 
     def _exists(self, columns: Iterable[str], tests: str, parameters: Parameters) -> str:
         same = " AND ".join(f"t.{column} = m.{column}" for column in columns)
         return parameters.exists(f"{self.table} t WHERE {same} AND {tests}")
+
+
+def _names_prompts(condition: Condition) -> bool:
+    return condition.entity == "tag" and condition.key == IS_PROMPT
 
 
 def _asks_for_prompts(tags: Iterable[Condition]) -> bool:

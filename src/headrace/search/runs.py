@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from headrace.contract.errors import invalid
-from headrace.search import parser
-from headrace.search.compile import Page, Parameters, storable
+from headrace.search import boolean, parser
+from headrace.search.compile import Page, Parameters, storable, term_sql
 from headrace.search.lexer import Kind, Node
 from headrace.search.pages import offset_of
-from headrace.search.tree import Condition, SortKey, Value
+from headrace.search.tree import Condition, SortKey, Term, Value, conditions_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -96,9 +97,9 @@ def runs_page(
     form, the order_by, the filter's operators, the page token; INVALID_PARAMETER_VALUE but for
     duplicate sort fields.
     """
-    conditions = parse_filter(filter)
+    terms = parse_filter(filter)
     keys = parse_order_by(order_by)
-    check_operators(conditions)
+    check_operators(terms)
     offset = offset_of(page_token)
     parameters = Parameters(dialect)
     where = [
@@ -106,12 +107,12 @@ def runs_page(
         parameters.is_in("r.lifecycle_stage", stages),
     ]
     lookups: _Lookups = {}
-    for condition in conditions:
-        lookup = _lookup(condition)
-        if lookup:
-            lookups.setdefault(lookup, []).append(condition)
+    for term in terms:
+        lookup = _lookup(term) if isinstance(term, Condition) else None
+        if lookup and isinstance(term, Condition):
+            lookups.setdefault(lookup, []).append(term)
         else:
-            where.append(_condition(condition, parameters))
+            where.append(term_sql(term, partial(_alone, parameters=parameters)))
     joins, order = _order(keys, lookups, parameters)
     where += [_exists(*lookup, tests, parameters) for lookup, tests in lookups.items()]
     text = (
@@ -121,20 +122,24 @@ def runs_page(
     return parameters.page(text, offset, max_results)
 
 
-def parse_filter(text: str | None) -> tuple[Condition, ...]:
-    """The conditions of a runs filter. Their operators are checked later, by `check_operators`."""
+def parse_filter(text: str | None) -> tuple[Term, ...]:
+    """The terms of a runs filter. Their operators are checked later, by `check_operators`."""
     return _parse_filter(text) if text else ()
 
 
 @parser.remembered
-def _parse_filter(text: str) -> tuple[Condition, ...]:
+def _parse_filter(text: str) -> tuple[Term, ...]:
+    return boolean.terms(text, parse_plain)
+
+
+def parse_plain(text: str) -> tuple[Condition, ...]:
     nodes = parser.clauses(parser.joined(parser.one_statement(text)))
     return tuple(map(_parse_condition, nodes))
 
 
-def check_operators(conditions: Iterable[Condition]) -> None:
+def check_operators(terms: Iterable[Term]) -> None:
     """Rejects a condition with an operator that its entity does not support."""
-    for condition in conditions:
+    for condition in conditions_of(terms):
         is_numeric = condition.entity == "attribute" and condition.key in _NUMERIC
         allowed, named, end = _OPERATORS["number" if is_numeric else condition.entity]
         if condition.operator not in allowed:
@@ -235,6 +240,14 @@ def _lookup(condition: Condition) -> tuple[str, str] | None:
         # The tag, not runs.name: that column is empty for runs logged by MLflow 1.29 and earlier.
         return "tag", "mlflow.runName"
     return None
+
+
+def _alone(condition: Condition, parameters: Parameters) -> str:
+    """The SQL of a condition that shares no subquery with others."""
+    lookup = _lookup(condition)
+    if lookup:
+        return _exists(*lookup, (condition,), parameters)
+    return _condition(condition, parameters)
 
 
 def _condition(condition: Condition, parameters: Parameters) -> str:

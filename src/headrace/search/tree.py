@@ -1,14 +1,14 @@
-"""Parsed filters and order_by: conditions, all of which must be true, and sort keys."""
+"""Parsed filters and order_by: terms, all of which must be true, and sort keys."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from headrace.contract.errors import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
 Value = str | int | float | tuple[str, ...] | None
 
@@ -33,6 +33,34 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
+class Combined:
+    """AND: all terms are true. OR: one of them is. NOT: its only term is not true.
+
+    A condition on a missing value is not true, so its NOT is true.
+    """
+
+    word: Literal["AND", "OR", "NOT"]
+    terms: tuple[Term, ...]
+
+    def __str__(self) -> str:
+        if self.word == "NOT":
+            return f"NOT ({self.terms[0]})"
+        return "(" + f" {self.word} ".join(map(str, self.terms)) + ")"
+
+
+Term = Condition | Combined
+
+
+def conditions_of(terms: Iterable[Term]) -> Iterator[Condition]:
+    """The conditions in all terms, in the order of the text."""
+    for term in terms:
+        if isinstance(term, Condition):
+            yield term
+        else:
+            yield from conditions_of(term.terms)
+
+
+@dataclass(frozen=True, slots=True)
 class SortKey:
     """One item of an order_by, with aliases resolved."""
 
@@ -45,24 +73,23 @@ class SortKey:
         return f"{self.entity}.{_quoted(self.key, '`')} {direction}"
 
 
-def compares(
-    parse: Callable[[str | None], tuple[Condition, ...]], text: str | None, key: str
-) -> bool:
+def compares(parse: Callable[[str | None], tuple[Term, ...]], text: str | None, key: str) -> bool:
     """Whether a filter has a condition on an attribute; True if it cannot be parsed."""
     if not text:
         return False
     try:
-        conditions = parse(text)
+        terms = parse(text)
     except ApiError:
         return True
     return any(
-        found.key == key and found.entity in ("attribute", "attributes") for found in conditions
+        found.key == key and found.entity in ("attribute", "attributes")
+        for found in conditions_of(terms)
     )
 
 
-def print_filter(conditions: tuple[Condition, ...]) -> str:
-    """Text that parses to the same conditions, if the language can express their values."""
-    return " AND ".join(map(str, conditions))
+def print_filter(terms: tuple[Term, ...]) -> str:
+    """Text that parses to the same terms, if the language can express their values."""
+    return " AND ".join(map(str, terms))
 
 
 def _literal(value: str | int | float | tuple[str, ...]) -> str:

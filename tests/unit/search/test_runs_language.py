@@ -68,8 +68,8 @@ REFUSALS = {
         "Provide AND-ed expression list."
     ),
     "metrics.loss": "Invalid clause(s) in filter string: 'metrics.loss'",
-    "metrics.a > 1 OR metrics.b < 3": "Invalid clause(s) in filter string: 'OR'",
-    "(status = 'a')": "Invalid clause(s) in filter string: '(status = 'a')'",
+    "metrics.a > 1 OR": "Invalid clause(s) in filter string: 'OR'",
+    "(status = 'a') b": "Invalid clause(s) in filter string: '(status = 'a') b'",
     "params.p = none": "Invalid clause(s) in filter string: 'params.p', '=', 'none'",
     "params.in = 'x'": "Invalid clause(s) in filter string: 'params.', 'in', '=', ''x''",
     "metrics.a > 1, metrics.b > 2": (
