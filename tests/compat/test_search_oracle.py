@@ -79,6 +79,9 @@ BOOLEAN: Final = frozenset(
         "(params.k = 'a')",
         "(params.k = 'a') AND params.K = 'b'",
         "metrics.k > 0 AND NOT params.k = 'a'",
+        "params.k = 'a' or params.K = 'b'",
+        "params.k = 'a' AND (params.K = 'b')",
+        "params.k = 'a' AND(params.K = 'b')",
     )
 )
 
