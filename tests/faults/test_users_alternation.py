@@ -6,6 +6,7 @@ on the next request.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -92,37 +93,50 @@ def create(person: Person, name: str) -> None:
 
 
 @pytest.fixture
-def uris(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str]]:
-    """Two empty databases: one for both servers in turn, one for stock alone."""
-    with (
-        empty_database(kind, request, tmp_path, "turns") as turns,
-        empty_database(kind, request, tmp_path, "stock") as stock_alone,
-    ):
-        yield turns, stock_alone
+def uris(
+    kind: str, place: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[dict[str, tuple[str, str]]]:
+    """Empty databases for both servers in turn, and for stock alone: of experiments, and of users."""
+    with ExitStack() as stack:
+        found = {}
+        for name in ("turns", "stock"):
+            tracking = stack.enter_context(empty_database(kind, request, tmp_path, name))
+            users = tracking
+            if place == "own":
+                users = stack.enter_context(
+                    empty_database(kind, request, tmp_path, f"users_of_{name}")
+                )
+            found[name] = tracking, users
+        yield found
 
 
-@pytest.mark.parametrize(
-    ("kind", "turns", "first"),
-    [
-        pytest.param("sqlite", 3, "headrace", marks=SHORT),
-        pytest.param("sqlite", 11, "headrace", marks=SOAK),  # ten alternations
-        pytest.param("sqlite", 11, "stock", marks=SOAK),
-        pytest.param("postgres", 11, "headrace", marks=SOAK),
-        pytest.param("postgres", 11, "stock", marks=SOAK),
-    ],
-)
+def combinations() -> Iterator[Any]:
+    """Two alternations of one kind in the quick tests, ten of every kind in the soak tests."""
+    yield pytest.param("sqlite", "same", 3, "headrace", marks=SHORT)
+    yield pytest.param("postgres", "own", 3, "stock", marks=SHORT)
+    for kind in ("sqlite", "postgres"):
+        for place in ("same", "own"):
+            for first in ("headrace", "stock"):
+                yield pytest.param(kind, place, 11, first, marks=SOAK)
+
+
+@pytest.mark.parametrize(("kind", "place", "turns", "first"), combinations())
 def test_users_after_turns_of_both_are_those_of_one(
-    uris: tuple[str, str], turns: int, first: str, tmp_path: Path
+    uris: dict[str, tuple[str, str]], turns: int, first: str, tmp_path: Path
 ) -> None:
-    """Users whom either made log in at the other; ids, grants and roles are those of stock alone."""
-    shared, alone = uris
+    """Users whom either made log in at the other; ids, grants and roles are those of stock alone.
+
+    `place`: the users are in the same database as the experiments, or in one of their own.
+    """
     order = (headrace, stock) if first == "headrace" else (stock, headrace)
     app = ("--app-name", "basic-auth")
+    shared, alone = uris["turns"][1], uris["stock"][1]
     for turn in range(turns):
         environment = auth_environment(tmp_path, shared)
-        with order[turn % 2](shared, tmp_path, *app, environment=environment) as server:
+        with order[turn % 2](uris["turns"][0], tmp_path, *app, environment=environment) as server:
             work(server, turn)
-    with stock(alone, tmp_path, *app, environment=auth_environment(tmp_path, alone)) as server:
+    environment = auth_environment(tmp_path, alone)
+    with stock(uris["stock"][0], tmp_path, *app, environment=environment) as server:
         for turn in range(turns):
             work(server, turn)
     for statement in STATEMENTS:

@@ -1,21 +1,44 @@
-"""Reads users and their grants. Nothing is cached: a change by any process counts at once."""
+"""Reads users and their grants on every request, so a change by any process counts at once.
+
+Only what follows from the rows is kept, and used as long as the next read finds equal rows.
+"""
 
 from __future__ import annotations
 
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from headrace.auth.account_sql import Account, Patterns, Question, accounts, patterns
-from headrace.auth.decide import WILDCARD, WORKSPACE, chains
+from headrace.auth.account_sql import (
+    MAX_WHOLE,
+    Patterns,
+    Question,
+    by_keys,
+    patterns,
+    user_row,
+    whole,
+)
+from headrace.auth.decide import (
+    WILDCARD,
+    WORKSPACE,
+    Grant,
+    Level,
+    chains,
+    is_workspace_admin,
+    level_at,
+    levels,
+)
 from headrace.commit.reads import GatheredReads
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from headrace.auth.decide import Requirement
-    from headrace.db.base import Database
+    from headrace.auth.account_sql import UserRow
+    from headrace.auth.decide import Plan, Requirement
+    from headrace.db.base import Database, Row
 
+K = TypeVar("K")
+V = TypeVar("V")
 # Handlers ask on every route whether these are denied (`Access.hides`).
 PARTS: Final = frozenset(
     {"run", "trace", "assessment", "logged_model", "registered_model_version", "prompt_version"}
@@ -26,38 +49,123 @@ MAX_NAME: Final = 2000
 MAX_KEYS: Final = 8_192  # about 2 KiB each
 MAX_KEPT: Final = 8  # requirements; longer lists are rarely repeated
 LONGEST_KEPT_ID: Final = 64  # characters
+MAX_ACCOUNTS: Final = 2_048  # about 2 KiB each with a few grants, 30 KiB with the most
+LONGEST_KEPT_PATTERNS: Final = 16_384  # characters in all
+MAX_DECISIONS: Final = 64  # of each kept account
+
+
+class Account:
+    """A user, with the grants that were asked for and possibly others.
+
+    `is_whole`: with all grants. Requests share such an account, so it does not change.
+    """
+
+    __slots__ = (
+        "_decisions",
+        "denied",
+        "grants",
+        "id",
+        "is_admin",
+        "is_whole",
+        "is_workspace_admin",
+        "levels",
+        "password_hash",
+        "username",
+    )
+
+    def __init__(self, row: UserRow, grants: Sequence[Grant], *, is_whole: bool) -> None:
+        self.id, self.username, self.is_admin, self.password_hash = row
+        self.grants = grants
+        self.is_whole = is_whole
+        self.is_workspace_admin = is_workspace_admin(grants)
+        self.levels: Mapping[tuple[str, str], Level] = levels(grants)
+        self.denied = frozenset(
+            part for part in PARTS if level_at(self.levels, part, WILDCARD) is Level.DENY
+        )
+        self._decisions: dict[Plan, bool] = {}
+
+    def allows(self, plan: Plan, default: Level) -> bool:
+        """Whether the grants meet all requirements. `default` is the same in every call."""
+        known = self._decisions.get(plan)
+        if known is None:
+            known = plan.is_met(self.levels, default, everything=self.is_workspace_admin)
+            if len(self._decisions) >= MAX_DECISIONS:
+                self._decisions.clear()
+            self._decisions[plan] = known
+        return known
 
 
 class AccountReads:
-    """Reads of the users' database; concurrent ones of single users are merged."""
+    """Reads of the users' database; concurrent ones are merged."""
 
     def __init__(self) -> None:
         """Before any other call, `start` sets the database."""
         self.db: Database
-        # Of frequent requests, because they take longer to find than to look up.
+        # The grants to read for frequent requests, because they take longer to find than to look up.
         self._keys: dict[tuple[Requirement, ...], frozenset[tuple[str, str]]] = {}
+        # The last rows of each user, and the account that follows from them.
+        self._known: dict[str, tuple[list[Row], Account]] = {}
+        # The users who had more grants than are read at once. Only a guess, to save a read.
+        self._large: dict[str, None] = {}
 
     def start(self, db: Database) -> None:
         """Read from this database."""
         self.db = db
-        self._reads = GatheredReads(partial(db.read_point, accounts))
+        self._reads: GatheredReads[str, Account] = GatheredReads(self._read)
+        self._by_keys = GatheredReads(partial(db.read_point, by_keys))
 
-    async def find(self, name: str, requirements: tuple[Requirement, ...] = ()) -> Account | None:
+    async def find(self, name: str, requirements: Sequence[Requirement] = ()) -> Account | None:
         """A user, with the grants that may meet the requirements; None if there is no such user."""
-        if not _storable(name):
+        if name not in self._known and not _storable(name):
             return None
+        if name not in self._large:
+            account = await self._reads.get(name)
+            if account is None or account.is_whole:
+                return account
+        found = await self._by_keys.get(Question(name, self._needed(tuple(requirements))))
+        return None if found is None else Account(*found, is_whole=False)
+
+    async def _read(self, names: Iterable[str]) -> dict[str, Account]:
+        found: dict[str, list[Row]] = {}
+        for row in await self.db.read_point(whole, names):
+            rows = found.get(row[1])
+            if rows is None:
+                found[row[1]] = [row]
+            else:
+                rows.append(row)
+        return {name: self._account(name, rows) for name, rows in found.items()}
+
+    def _account(self, name: str, rows: list[Row]) -> Account:
+        """The account of rows of `WHOLE`: the last one if they are equal."""
+        known = self._known.get(name)
+        if known is not None and known[0] == rows:
+            return known[1]
+        grants = [Grant(*row[4:]) for row in rows if row[4] is not None]
+        account = Account(user_row(*rows[0][:4]), grants, is_whole=len(grants) <= MAX_WHOLE)
+        if not account.is_whole:
+            _put(self._large, name, None)
+        elif sum(len(grant.pattern) for grant in grants) <= LONGEST_KEPT_PATTERNS:
+            _put(self._known, name, (rows, account))
+        return account
+
+    def _needed(self, requirements: tuple[Requirement, ...]) -> frozenset[tuple[str, str]]:
         keys = self._keys.get(requirements)
         if keys is None:
             keys = _keys(requirements)
             if len(requirements) <= MAX_KEPT and all(map(_is_short, requirements)):
-                if len(self._keys) >= MAX_KEYS:
-                    del self._keys[next(iter(self._keys))]
-                self._keys[requirements] = keys
-        return await self._reads.get(Question(name, keys))
+                _put(self._keys, requirements, keys, MAX_KEYS)
+        return keys
 
     async def patterns(self, name: str, types: Collection[str]) -> Patterns:
         """The patterns of all the user's grants of these types: by type and permission."""
         return await self.db.read(patterns, name, types)
+
+
+def _put(kept: dict[K, V], key: K, value: V, limit: int = MAX_ACCOUNTS) -> None:
+    """Keep a value; the oldest key leaves."""
+    if len(kept) >= limit and key not in kept:
+        del kept[next(iter(kept))]
+    kept[key] = value
 
 
 def _keys(requirements: tuple[Requirement, ...]) -> frozenset[tuple[str, str]]:

@@ -1,4 +1,7 @@
-"""SQL for one read of a user: the row, and the grants that a request needs.
+"""SQL for one read of users: their rows, and their grants.
+
+Most users have few grants, all of which are read, as one value of the row. Of the others only the
+grants that a request needs are read, by their keys.
 
 Grants of all roles count. Without workspaces every role that counts is in the workspace `default`.
 """
@@ -13,10 +16,39 @@ from headrace.auth.decide import Grant
 from headrace.db.sql import Sql
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
-    from headrace.db.base import Tx
+    from headrace.db.base import Row, Tx
 
+# A user with more grants than this is read by keys.
+MAX_WHOLE: Final = 64
+_GRANT: Final = "SELECT resource_type, resource_pattern, permission FROM role_permissions"
+# (id, username, is_admin, password_hash, resource_type, resource_pattern, permission) for each
+# grant of users, with NULL for a user without any. ORDER BY, LIMIT and OFFSET 0 make PostgreSQL
+# read the roles of each user and the grants of each role by their indexes, and end early. An
+# aggregate of grants would cost it 5 us more per user.
+_WHOLE: Final = (
+    "SELECT u.id, u.username, u.is_admin, u.password_hash, {columns} FROM users u {grants}"
+    " WHERE u.username {{in $1 text}}"
+)
+WHOLE = Sql(
+    postgres=_WHOLE.format(
+        columns="g.resource_type, g.resource_pattern, g.permission",
+        grants="LEFT JOIN LATERAL (SELECT p.* FROM user_role_assignments a"
+        " CROSS JOIN LATERAL (SELECT id FROM roles"
+        " WHERE id = a.role_id AND workspace = 'default' OFFSET 0) r"
+        f" CROSS JOIN LATERAL ({_GRANT} WHERE role_id = r.id"
+        f" ORDER BY resource_type, resource_pattern LIMIT {MAX_WHOLE + 1}) p"
+        f" WHERE a.user_id = u.id LIMIT {MAX_WHOLE + 1}) g ON true",
+    ),
+    sqlite=_WHOLE.format(
+        columns="p.resource_type, p.resource_pattern, p.permission",
+        grants="LEFT JOIN role_permissions p ON p.id IN (SELECT q.id FROM user_role_assignments a"
+        " CROSS JOIN roles r ON r.id = a.role_id AND r.workspace = 'default'"
+        " CROSS JOIN role_permissions q ON q.role_id = r.id"
+        f" WHERE a.user_id = u.id LIMIT {MAX_WHOLE + 1})",
+    ),
+)
 # First the users, then the grants of the keys (user name, type, pattern), in one round trip. The
 # order of the joins and OFFSET 0 make both planners find each key in the unique index (role_id,
 # resource_type, resource_pattern): a user may have 50,000 grants, and a role 50,000 users.
@@ -25,7 +57,6 @@ _USERS: Final = (
     " WHERE username {in $1 text} UNION ALL"
     " SELECT NULL, u.username, NULL, NULL, p.resource_type, p.resource_pattern, p.permission"
 )
-_GRANT: Final = "SELECT resource_type, resource_pattern, permission FROM role_permissions"
 USERS = Sql(
     postgres=_USERS
     + " FROM unnest($2::varchar[], $3::varchar[], $4::varchar[]) k (name, type, pattern)"
@@ -56,14 +87,13 @@ PATTERNS = Sql(
 _TEXTS: Final = msgspec.json.Decoder(list[str])
 
 
-class Account(NamedTuple):
-    """A user, with the grants that were asked for and possibly others."""
+class UserRow(NamedTuple):
+    """A row of `users`."""
 
     id: int
     username: str
     is_admin: bool
     password_hash: str  # empty if the column is NULL: no password matches
-    grants: Sequence[Grant]
 
 
 class Question(NamedTuple):
@@ -73,8 +103,20 @@ class Question(NamedTuple):
     keys: frozenset[tuple[str, str]]
 
 
-async def accounts(tx: Tx, questions: Collection[Question]) -> dict[Question, Account]:
-    """The accounts that exist, each with at least the grants that its question names."""
+def user_row(user_id: int, username: str, is_admin: bool | None, stored: str | None) -> UserRow:
+    """The row, without NULL."""
+    return UserRow(user_id, username, bool(is_admin), stored or "")
+
+
+async def whole(tx: Tx, names: Collection[str]) -> list[Row]:
+    """The rows of `WHOLE` of the users that exist."""
+    return await tx.fetch(WHOLE, tx.array(list(names)))
+
+
+async def by_keys(
+    tx: Tx, questions: Collection[Question]
+) -> dict[Question, tuple[UserRow, list[Grant]]]:
+    """The users that exist, each with at least the grants that its question names."""
     names = list({question.username for question in questions})
     keys = [(question.username, *key) for question in questions for key in question.keys]
     if tx.dialect == "sqlite":
@@ -82,14 +124,14 @@ async def accounts(tx: Tx, questions: Collection[Question]) -> dict[Question, Ac
     else:
         columns = zip(*keys, strict=True)
         rows = await tx.fetch(USERS, tx.array(names), *(tx.array(column) for column in columns))
-    found: dict[str, Account] = {}
+    found: dict[str, tuple[UserRow, list[Grant]]] = {}
     grants: dict[str, list[Grant]] = {name: [] for name in names}
     for user_id, username, is_admin, password_hash, *grant in rows:
         if user_id is None:
             grants[username].append(Grant(*grant))
         else:
-            own = grants[username]
-            found[username] = Account(user_id, username, bool(is_admin), password_hash or "", own)
+            row = user_row(user_id, username, is_admin, password_hash)
+            found[username] = row, grants[username]
     return {q: found[q.username] for q in questions if q.username in found}
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 WILDCARD: Final = "*"
 WORKSPACE: Final = "workspace"
+# The type of a step that no grant matches: only `default_permission` decides.
+DEFAULT: Final = "default_permission"
 
 
 class Level(IntEnum):
@@ -135,6 +137,28 @@ def _meets(chain: Chain, found: Mapping[tuple[str, str], Level], default: Level)
         if level is not None:
             return allows(level, action, default)
     return allows(default, chain[-1].action, default)
+
+
+class Plan:
+    """The requirements of a request, all of which must be met. Equal to itself only."""
+
+    __slots__ = ("requirements",)
+
+    def __init__(self, requirements: tuple[Requirement, ...] = ()) -> None:
+        self.requirements = requirements
+
+    def is_met(
+        self, found: Mapping[tuple[str, str], Level], default: Level, *, everything: bool
+    ) -> bool:
+        """Whether grants (`levels`) meet all. `everything`: the caller is an admin of the workspace."""
+        return all(
+            (everything and chains(requirement)[0][0].resource_type != DEFAULT)
+            or meets(requirement, found, default)
+            for requirement in self.requirements
+        )
+
+
+NO_REQUIREMENTS: Final = Plan()
 
 
 def readable(

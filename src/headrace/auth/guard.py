@@ -1,6 +1,7 @@
 """The authority of a server with users: who may do what, by the grants of each user.
 
-A request costs one read of the users' database, besides those that find what its ids belong to.
+A request costs one read of the users' database, which concurrent requests share, besides those that
+find what its ids belong to.
 """
 
 from __future__ import annotations
@@ -12,20 +13,17 @@ from typing import TYPE_CHECKING, Any, Final
 from headrace.auth.access import UNRESTRICTED
 from headrace.auth.authority import Denied, Unauthenticated
 from headrace.auth.decide import (
+    NO_REQUIREMENTS,
     WILDCARD,
     WORKSPACE,
     Level,
     Step,
-    chains,
-    is_workspace_admin,
     level_at,
-    levels,
-    meets,
     readable,
 )
 from headrace.auth.effects import KeepsGrants
 from headrace.auth.grantable import canonical
-from headrace.auth.resolve import DEFAULT, Resolver
+from headrace.auth.resolve import Resolver
 from headrace.auth.rules import ADMIN, METRICS, OPEN, UNRULED, Judged, Scoped, values
 from headrace.contract.errors import ApiError
 
@@ -34,12 +32,11 @@ if TYPE_CHECKING:
 
     from headrace.api.context import Context
     from headrace.auth.access import Access, Scope
-    from headrace.auth.account import AccountReads
-    from headrace.auth.account_sql import Account
+    from headrace.auth.account import Account, AccountReads
     from headrace.auth.audit import Audit
     from headrace.auth.authority import Caller
     from headrace.auth.custom import CustomLogin
-    from headrace.auth.decide import Grant, Requirement
+    from headrace.auth.decide import Grant, Plan, Requirement
     from headrace.auth.external import ExternalUsers
     from headrace.auth.login import Login, PasswordLogin
     from headrace.auth.oidc import Oidc
@@ -113,17 +110,18 @@ class UserAuthority:
             if rule is not OPEN and rule is not METRICS:
                 raise Unauthenticated
             return UNRESTRICTED
-        requirements: tuple[Requirement, ...] = ()
         refusal: Denied | ApiError | None = None
-        demands = rule.demands(req)
-        try:
-            first = _portion(demands)
-            if first:
-                requirements = await self._resolver.requirements(first)
-        except (Denied, ApiError) as error:
-            refusal = error  # does not concern admins
+        further: Iterator[Demand] = iter(())
+        ids = rule.ids(req)
+        plan = None if ids is None else self._resolver.known(rule, ids)
+        if plan is None:
+            plan, further = NO_REQUIREMENTS, rule.demands(req)
+            try:
+                plan = await self._resolver.plan(_portion(further), rule, ids)
+            except (Denied, ApiError) as error:
+                refusal = error  # does not concern admins
         among = _among(rule, req)
-        needed = requirements if among is None else (*requirements, among)
+        needed = plan.requirements if among is None else (*plan.requirements, among)
         account = await self._accounts.find(caller.name, needed)
         await caller.confirm(account)
         if account is None:
@@ -132,21 +130,19 @@ class UserAuthority:
         if not account.is_admin:
             if refusal is not None:
                 raise refusal
-            await self._judge(rule, requirements, access, req)
-            while further := _portion(demands):
-                await self._judge_further(further, access)
+            await self._judge(rule, plan, access, req)
+            while portion := _portion(further):
+                await self._judge_further(portion, access.username)
             if isinstance(rule, Scoped) and rule.rows in ROWS and not access.is_workspace_admin:
                 types = ROWS[rule.rows]
-                if among is None:
-                    found = await self._accounts.patterns(access.username, types)
-                else:
+                if account.is_whole or among is not None:
                     found = _by_type(account.grants)
+                else:
+                    found = await self._accounts.patterns(access.username, types)
                 access.restrict(types, found)
         return access
 
-    async def _judge(
-        self, rule: Rule, requirements: tuple[Requirement, ...], access: UserAccess, req: Any
-    ) -> None:
+    async def _judge(self, rule: Rule, plan: Plan, access: UserAccess, req: Any) -> None:
         """Raise `Denied` unless the caller, who is no admin, may make the request."""
         if rule is ADMIN or (rule is UNRULED and self._fail_closed):
             raise Denied
@@ -154,22 +150,19 @@ class UserAuthority:
             if not await self._accounts.db.read(rule.judge, access, req):
                 raise Denied
             return
-        for requirement in requirements:
-            if not access.meets(requirement):
-                raise Denied
+        if not access.meets(plan):
+            raise Denied
 
-    async def _judge_further(self, demands: tuple[Demand, ...], access: UserAccess) -> None:
+    async def _judge_further(self, demands: tuple[Demand, ...], username: str) -> None:
         """Raise `Denied` unless the caller meets these conditions too, of a request with many."""
         async with self._further:
             await asyncio.sleep(0)  # other requests run, even if the reads do not wait
-            requirements = await self._resolver.requirements(demands)
-            account = await self._accounts.find(access.username, requirements)
+            plan = await self._resolver.plan(demands)
+            account = await self._accounts.find(username, plan.requirements)
         if account is None:
             raise Unauthenticated
-        access.add(account.grants)
-        for requirement in requirements:
-            if not access.meets(requirement):
-                raise Denied
+        if not plan.is_met(account.levels, self.default, everything=account.is_workspace_admin):
+            raise Denied
 
 
 def _portion(demands: Iterator[Demand]) -> tuple[Demand, ...]:
@@ -203,9 +196,9 @@ class UserAccess(KeepsGrants):
     """The access of one user for one request."""
 
     __slots__ = (
+        "_account",
         "_authority",
         "_caller",
-        "_levels",
         "_scopes",
         "is_admin",
         "is_workspace_admin",
@@ -226,10 +219,10 @@ class UserAccess(KeepsGrants):
         super().__init__(account.id, users, in_tracking=in_tracking)
         self.username = account.username
         self.is_admin = account.is_admin
-        self.is_workspace_admin = is_workspace_admin(account.grants)
+        self.is_workspace_admin = account.is_workspace_admin
+        self._account = account
         self._authority = authority
         self._caller = caller
-        self._levels = levels(account.grants)
         self._scopes: dict[Resource, Scope | None] = {}
 
     @property
@@ -237,20 +230,13 @@ class UserAccess(KeepsGrants):
         """What the caller may do with a resource without any grant."""
         return self._authority.default.name
 
-    def add(self, grants: Iterable[Grant]) -> None:
-        """Take further grants into account: for each of their keys all that the caller has."""
-        self._levels.update(levels(grants))
-
-    def meets(self, requirement: Requirement) -> bool:
-        """Whether the grants that were read meet a requirement."""
-        default = self._authority.default
-        if self.is_workspace_admin and chains(requirement)[0][0].resource_type != DEFAULT:
-            return True
-        return meets(requirement, self._levels, default)
+    def meets(self, plan: Plan) -> bool:
+        """Whether the grants that were read meet the requirements."""
+        return self._account.allows(plan, self._authority.default)
 
     def restrict(self, types: tuple[Resource, ...], found: Mapping[str, Any]) -> None:
         """Set the rows that the caller may read; `found` are the patterns of the caller's grants."""
-        workspace = level_at(self._levels, WORKSPACE, WILDCARD)
+        workspace = level_at(self._account.levels, WORKSPACE, WILDCARD)
         for resource in types:
             of_type = found.get(resource, {})
             self._scopes[resource] = readable(of_type, workspace, self._authority.default)
@@ -265,7 +251,7 @@ class UserAccess(KeepsGrants):
         """See `Access.hides`."""
         if self.is_admin or self.is_workspace_admin:
             return False
-        return level_at(self._levels, resource, WILDCARD) is Level.DENY
+        return resource in self._account.denied
 
     async def admit(self, rule: Rule, req: Any) -> Access:
         """See `Access.admit`."""

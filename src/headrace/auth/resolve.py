@@ -11,7 +11,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from headrace.auth.authority import Denied
-from headrace.auth.decide import WILDCARD, Either, Step
+from headrace.auth.decide import DEFAULT, NO_REQUIREMENTS, WILDCARD, Either, Plan, Step
 from headrace.auth.grantable import canonical
 from headrace.auth.owners_sql import Owners, Wanted, find
 from headrace.contract.errors import ApiError, not_found, run_not_found
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from headrace.auth.decide import Requirement
-    from headrace.auth.rules import Action, Demand
+    from headrace.auth.rules import Action, Demand, Ids, Rule
     from headrace.db.base import Database
 
 MAX_KNOWN_RUNS: Final = 32_768  # about 250 bytes each
@@ -30,8 +30,6 @@ MAX_PLAN_DEMANDS: Final = 4  # a longer list of ids is rarely repeated
 LONGEST_PLANNED_ID: Final = 64  # characters; clients choose ids
 # What the ids of these belong to is the same as long as they exist.
 _NEVER_CHANGE: Final = frozenset({"run", "experiment"})
-# The type of a step that no grant matches: only `default_permission` decides.
-DEFAULT: Final = "default_permission"
 _EXPERIMENT: Final = re.compile(r"(?:workspaces/[^/]+/)?(\d+)/")
 _HOLDS_EXPERIMENTS: Final = re.compile(r"|workspaces(?:/[^/]+)?")
 _RUN_ID: Final = re.compile(r"[0-9a-f]{32}")
@@ -46,25 +44,33 @@ class Resolver:
         self._tracking = tracking
         # The experiment of a run never changes.
         self._runs: OrderedDict[str, str] = OrderedDict()
-        # The requirements of frequent requests, such as log-batch to one run.
-        self._plans: dict[tuple[Demand, ...], tuple[Requirement, ...]] = {}
+        # The requirements of frequent requests, such as log-batch to one run, by the rule and ids.
+        self._plans: dict[tuple[Rule, Ids], Plan] = {}
 
-    async def requirements(self, demands: tuple[Demand, ...]) -> tuple[Requirement, ...]:
+    def known(self, rule: Rule, ids: Ids) -> Plan | None:
+        """The plan of all conditions of a request, if `plan` kept it."""
+        return self._plans.get((rule, ids))
+
+    async def plan(
+        self, demands: tuple[Demand, ...], rule: Rule | None = None, ids: Ids | None = None
+    ) -> Plan:
         """The requirements of a request, all of which the caller's grants must meet.
 
+        With a rule and what its conditions depend on (`Rule.ids`), `demands` are all of them.
         Raises `Denied` for an id of a run, logged model, trace or version that does not exist, and
         RESOURCE_DOES_NOT_EXIST where MLflow reports it.
         """
-        known = self._plans.get(demands)
-        if known is not None:
-            return known
+        if not demands:
+            return NO_REQUIREMENTS
         owners = await self._owners(demands)
         found = tuple(found for demand in demands for found in requirements(demand, owners))
-        if len(demands) <= MAX_PLAN_DEMANDS and all(map(_is_lasting, demands)):
+        plan = Plan(found)
+        is_lasting = len(demands) <= MAX_PLAN_DEMANDS and all(map(_is_lasting, demands))
+        if rule is not None and ids is not None and is_lasting:
             if len(self._plans) >= MAX_PLANS:
                 del self._plans[next(iter(self._plans))]
-            self._plans[demands] = found
-        return found
+            self._plans[rule, ids] = plan
+        return plan
 
     async def _owners(self, demands: Sequence[Demand]) -> Owners:
         ids: dict[str, list[str]] = {}

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from headrace.auth.authority import Denied
@@ -64,6 +65,7 @@ Named = (
         "model_name",  # grants for `resource` decide, whether the model is a prompt or not
     ]
 )
+MAX_IDS: Final = 4  # of a condition; a longer list is rarely repeated
 # `own`: the caller created it. `undenied`: no grant denies the type; no grant at all is enough.
 Action = Literal["read", "use", "update", "delete", "manage", "create", "undenied", "own"]
 
@@ -149,10 +151,18 @@ class Demand(NamedTuple):
     either: bool = False
 
 
+# All that the conditions of a request depend on: the ids of each, None if it does not apply.
+Ids = tuple[tuple[str, ...] | None, ...]
+
+
 class Rule:
     """The permissions that a route requires. Every row of the route table has one."""
 
     __slots__ = ()
+
+    def ids(self, req: Any) -> Ids | None:
+        """Equal for requests with equal conditions; None if there are many or the rule does not know."""
+        return () if type(self).demands is Rule.demands else None
 
     def demands(self, *sources: Any) -> Iterator[Demand]:
         """Yield the conditions of one request, which must all hold.
@@ -217,6 +227,25 @@ class Needs(Rule):
     def __init__(self, *needs: Need) -> None:
         assert needs, "a rule without conditions is Anyone"
         self.needs = needs
+
+    def ids(self, req: Any) -> Ids | None:
+        """See `Rule.ids`."""
+        if type(self).demands is not Needs.demands:
+            return None
+        found: list[tuple[str, ...] | None] = []
+        for need in self.needs:
+            if need.when is not None and not need.when(req):
+                found.append(None)
+            elif need.ids is None:
+                found.append(())
+            elif callable(need.ids):
+                return None
+            else:
+                ids = tuple(islice(values(need.ids, req), MAX_IDS + 1))
+                if len(ids) > MAX_IDS:
+                    return None
+                found.append(ids)
+        return tuple(found)
 
     def demands(self, *sources: Any) -> Iterator[Demand]:
         """See `Rule.demands`."""

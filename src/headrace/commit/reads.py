@@ -16,6 +16,7 @@ V = TypeVar("V")
 MAX_EQUAL_READS: Final = 2
 # Keys per read, which bounds the statement; further keys wait for the next read.
 MAX_BATCH_KEYS: Final = 64
+MAX_TURNS: Final = 8  # turns of the event loop that a gathered read waits for
 
 
 class SharedReads:
@@ -137,27 +138,38 @@ class BatchedReads(Generic[K, V]):
 
 
 class GatheredReads(BatchedReads[K, V]):
-    """As `BatchedReads`, one read at a time, which begins when the event loop has seen all requests
-    that are there already.
+    """As `BatchedReads`, one read at a time, which begins when no caller joined in a turn of the
+    event loop, or after MAX_TURNS.
 
-    For a read that every request makes: 20 clients then cause one read for all of them, not one for
-    the first and one for the others. A single request waits for one more turn of the event loop.
+    For a read that every request makes: 20 clients then cause few reads for all of them, not one
+    for the first and one for the others. A single request waits for two turns, about 20 us.
     """
 
     def __init__(self, read: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]]) -> None:
         super().__init__(read, in_flight=1)
-        self._begins = False
+        self._gathers = False
+        self._has_joined = False  # a caller, in this turn
+        self._turns = 0
 
     async def get(self, key: K) -> V | None:
         """See `BatchedReads.get`."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[V | None] = loop.create_future()
+        future: asyncio.Future[V | None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append(future)
-        if not self._begins and self._free:
-            self._begins = True
-            loop.call_soon(self._begin)
+        self._has_joined = True
+        self._read_next()
         return await future
 
-    def _begin(self) -> None:
-        self._begins = False
-        self._read_next()
+    def _read_next(self) -> None:
+        if self._waiting and self._free and not self._gathers:
+            self._gathers = True
+            self._turns = 0
+            asyncio.get_running_loop().call_soon(self._gather)
+
+    def _gather(self) -> None:
+        self._turns += 1
+        if self._has_joined and self._turns < MAX_TURNS:
+            self._has_joined = False
+            asyncio.get_running_loop().call_soon(self._gather)
+        else:
+            self._gathers = False
+            super()._read_next()

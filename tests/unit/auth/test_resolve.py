@@ -39,9 +39,13 @@ from headrace.auth.rules import (
 from headrace.contract.errors import ApiError
 
 if TYPE_CHECKING:
-    from headrace.auth.decide import Requirement
-    from headrace.auth.rules import Action
+    from collections.abc import Iterator
 
+    from headrace.auth.decide import Plan, Requirement
+    from headrace.auth.rules import Action, Demand
+
+OF_RUN = needs(run("read"))
+OF_EXPERIMENT = needs(experiment("read"))
 OWNERS = Owners(
     {"r1": "1", "r2": "2"},
     {"m-1": "1"},
@@ -234,37 +238,65 @@ class Tracking:
         return Owners(runs, {}, {}, {}, dict.fromkeys(wanted.models, False))
 
 
+async def plan_of(resolver: Resolver, rule: Rule, req: Any) -> Plan:
+    """The plan of a request, as the authority finds it."""
+    ids = rule.ids(req)
+    known = None if ids is None else resolver.known(rule, ids)
+    return known or await resolver.plan(tuple(rule.demands(req)), rule, ids)
+
+
 async def test_what_never_changes_is_looked_up_once() -> None:
     tracking = Tracking()
     resolver = Resolver(cast("Any", tracking))
     rule = needs(run("update"), undenied("trace"))
-    demands = tuple(rule.demands({"run_id": "r1"}))
-    found = [await resolver.requirements(demands) for _ in range(3)]
-    assert keys(list(found[0])) == [
+    found = [await plan_of(resolver, rule, {"run_id": "r1"}) for _ in range(3)]
+    assert keys(list(found[0].requirements)) == [
         "experiment/7.read",
         "run/*.update or experiment/7.update",
         "trace/*.undenied",
     ]
     assert found == [found[0]] * 3
     assert tracking.reads == 1
+    assert await plan_of(resolver, rule, {"run_id": "r2"}) is not found[0]
+    assert await plan_of(resolver, needs(run("read")), {"run_id": "r1"}) is not found[0]
 
 
 async def test_what_may_change_is_looked_up_again() -> None:
     tracking = Tracking()
     resolver = Resolver(cast("Any", tracking))
+    rule = needs(model("read"))
     for n in range(3):
-        await resolver.requirements(tuple(needs(model("read")).demands({"name": "ma"})))
+        await plan_of(resolver, rule, {"name": "ma"})
         assert tracking.reads == n + 1
 
 
 async def test_ids_that_clients_choose_do_not_fill_memory() -> None:
     resolver = Resolver(cast("Any", Tracking()))
     for n in range(MAX_PLANS + 100):
-        await resolver.requirements(tuple(needs(run("read")).demands({"run_id": f"r{n}"})))
+        await plan_of(resolver, OF_RUN, {"run_id": f"r{n}"})
         long = {"experiment_id": "1" * (LONGEST_PLANNED_ID + 1) + str(n)}
-        await resolver.requirements(tuple(needs(experiment("read")).demands(long)))
+        await plan_of(resolver, OF_EXPERIMENT, long)
     assert len(resolver._plans) == MAX_PLANS
     many = {"run_ids": [f"r{n}" for n in range(MAX_PLAN_DEMANDS + 1)]}
     before = set(resolver._plans)
-    await resolver.requirements(tuple(needs(run("read", "run_ids[]")).demands(many)))
+    await plan_of(resolver, needs(run("read", "run_ids[]")), many)
     assert set(resolver._plans) == before
+
+
+def test_only_a_rule_that_is_a_list_of_conditions_knows_what_they_depend_on() -> None:
+    """A subclass with conditions of its own would otherwise get those of another request."""
+
+    class Own(Needs):
+        def demands(self, *sources: Any) -> Iterator[Demand]:
+            yield from super().demands(*sources)
+            yield run("update").demand(sources[0]["other"])
+
+    assert Own(run("read")).ids({"run_id": "r1", "other": "r2"}) is None
+    assert OF_RUN.ids({"run_id": "r1"}) == (("r1",),)
+    assert OF_RUN.ids({"run_uuid": "r1"}) == OF_RUN.ids({"run_id": "r1", "run_uuid": "r2"})
+    conditional = needs(undenied("run", when=bool))
+    assert conditional.ids({}) != conditional.ids({"a": 1})
+    for route in ROUTES:
+        rule = route.rule
+        is_list = type(rule).demands in (Needs.demands, Rule.demands)
+        assert is_list or rule.ids({}) is None, route.path
