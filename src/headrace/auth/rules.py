@@ -242,7 +242,8 @@ class Needs(Rule):
                 return None
             else:
                 ids = tuple(islice(values(need.ids, req), MAX_IDS + 1))
-                if len(ids) > MAX_IDS:
+                # `demands` refuses a request without ids, before it looks at later conditions.
+                if len(ids) > MAX_IDS or (not ids and (need.required or need.missing is not None)):
                     return None
                 found.append(ids)
         return tuple(found)

@@ -31,6 +31,7 @@ from headrace.auth.rules import (
     logged_model,
     model,
     needs,
+    required,
     run,
     undenied,
     version,
@@ -296,6 +297,10 @@ def test_only_a_rule_that_is_a_list_of_conditions_knows_what_they_depend_on() ->
     assert OF_RUN.ids({"run_uuid": "r1"}) == OF_RUN.ids({"run_id": "r1", "run_uuid": "r2"})
     conditional = needs(undenied("run", when=bool))
     assert conditional.ids({}) != conditional.ids({"a": 1})
+    # The first condition refuses the request; the second would fail.
+    second = undenied("run", when=lambda req: bool(req["trace"]["info"]))
+    assert needs(required(experiment("update")), second).ids({}) is None
+    assert needs(run("read"), second).ids({}) is None
     for route in ROUTES:
         rule = route.rule
         is_list = type(rule).demands in (Needs.demands, Rule.demands)
