@@ -233,6 +233,47 @@ def rest_of_page(db: Database, listing: Listing[K], begun: Beginning) -> Chunks:
     return Chunks(rest, held_bytes=held_bytes)
 
 
+class PageJson:
+    """The JSON of a page, to which its items are added, at most FEW_ITEMS at a time."""
+
+    def __init__(self, listing: Listing[Any], keys: Sequence[Any], token: str | None) -> None:
+        self._begin = b'{"%b":' % listing.field
+        self._json = bytearray(self._begin if keys else b"{")
+        self._keys = keys
+        self._token = token
+        self._done = 0
+
+    def remaining(self) -> Sequence[Any]:
+        """The keys of the items that come next; none when all are added."""
+        return self._keys[self._done : self._done + FEW_ITEMS]
+
+    def add(self, items: Sequence[Any]) -> None:
+        """Add the next items. Raises `TooLong` with them if the page is likely to be too long."""
+        # The opening bracket of a further list overwrites the closing bracket of the previous one.
+        place = len(self._json) - (self._done > 0)
+        encode_into(items, self._json, place)
+        if self._done:
+            self._json[place] = _COMMA
+        self._done += FEW_ITEMS
+        # The estimate assumes that the remaining items are as large as these.
+        total = len(self._keys)
+        if self._done < total and len(self._json) * total > AT_ONCE_BYTES * self._done:
+            raise TooLong(self.beginning())
+
+    def beginning(self) -> Beginning:
+        """What is encoded so far, and the keys of the other items."""
+        encoded = [bytes(self._json[len(self._begin) + 1 : -1])] if self._done else []
+        return Beginning(encoded, self._keys[self._done :], self._token)
+
+    def answer(self) -> Encoded:
+        """Return the answer, when all items are added."""
+        if self._token:
+            comma = b"," if self._keys else b""
+            self._json += comma + b'"next_page_token":' + encode(self._token)
+        self._json += b"}"
+        return Encoded(bytes(self._json))
+
+
 def whole_page(
     listing: Listing[K], items: Sequence[Any], keys: Sequence[K], token: str | None
 ) -> Encoded:
@@ -240,23 +281,10 @@ def whole_page(
 
     If the page is likely to be too long, raises `TooLong` with the JSON of its first items.
     """
-    begin = b'{"%b":' % listing.field
-    page = bytearray(begin if items else b"{")
+    page = PageJson(listing, keys, token)
     for start in range(0, len(items), FEW_ITEMS):
-        done = start + FEW_ITEMS
-        # The opening bracket of a further list overwrites the closing bracket of the previous one.
-        place = len(page) - (start > 0)
-        encode_into(items[start:done], page, place)
-        if start:
-            page[place] = _COMMA
-        # The estimate assumes that the remaining items are as large as these.
-        if done < len(items) and len(page) * len(items) > AT_ONCE_BYTES * done:
-            first = bytes(page[len(begin) + 1 : -1])
-            raise TooLong(Beginning([first], keys[done:], token))
-    if token:
-        page += (b"," if items else b"") + b'"next_page_token":' + encode(token)
-    page += b"}"
-    return Encoded(bytes(page))
+        page.add(items[start : start + FEW_ITEMS])
+    return page.answer()
 
 
 async def pieces(

@@ -33,6 +33,10 @@ class TimedDatabase:
         with times().in_database():
             return await self._db.read_point(fn, *args)
 
+    async def read_by_keys(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        with times().in_database():
+            return await self._db.read_by_keys(fn, *args)
+
     async def write(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         with times().in_database():
             return await self._db.write(fn, *args)

@@ -114,6 +114,10 @@ class Database(Protocol):
         """As `read`, for a `fn` that reads a few rows by key (it may run in the event loop)."""
         ...
 
+    async def read_by_keys(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """As `read`, for a `fn` that reads many rows by keys: PostgreSQL plans its statements once."""
+        ...
+
     async def write(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         """Run `fn(tx, *args)` in a separate transaction; returns after COMMIT.
 

@@ -36,6 +36,22 @@ SEARCH_STATEMENTS: Final = 50
 # Compiling a page of search takes longer than running it, and so does compiling the query by which
 # asyncpg learns the types of arrays. An option in the URI overrides this setting.
 SESSION: Final = {"jit": "off"}
+# A generic plan (PostgreSQL may choose one from the sixth execution on) took 297 ms instead of 0.6
+# for a rare tag. So searches have separate connections, without parallel workers, which cost more
+# than they save (docs/decisions/search.md).
+SEARCH_SESSION: Final = {
+    **SESSION,
+    "plan_cache_mode": "force_custom_plan",
+    "max_parallel_workers_per_gather": "0",
+}
+# Look-ups by id have only one good plan, but PostgreSQL plans them each time, because it assumes
+# that an array has 10 elements: a run took 0.44 CPU-ms with a plan of its own, 0.21 without. Numbers
+# that are sent as texts need their shortest exact form, whatever the role's default is.
+POINT_SESSION: Final = {
+    **SESSION,
+    "plan_cache_mode": "force_generic_plan",
+    "extra_float_digits": "1",
+}
 
 
 def set_local(settings: Mapping[str, str]) -> str:

@@ -25,6 +25,8 @@ from headrace.db.errors import (
 )
 from headrace.db.postgres import commit_status
 from headrace.db.postgres.connection import (
+    POINT_SESSION,
+    SEARCH_SESSION,
     SEARCH_STATEMENTS,
     SESSION,
     STATEMENTS,
@@ -62,13 +64,8 @@ COMMIT_S: Final = 30.0
 CANCEL_S: Final = 2.0  # how long to wait for the server to confirm a cancellation
 DOUBT_S: Final = 50.0  # less than the default timeout of proxies, 60 s
 DOUBT_PAUSE_S: Final = 0.5
-# A generic plan (PostgreSQL may choose one from the sixth execution on) took 297 ms instead of 0.6
-# for a rare tag. So searches have separate connections (docs/decisions/search.md).
-SEARCH_SESSION: Final = {**SESSION, "plan_cache_mode": "force_custom_plan"}
-# Look-ups by id have only one good plan, but PostgreSQL plans them each time, because it assumes
-# that an array has 10 elements: a run took 0.44 CPU-ms with a plan of its own, 0.21 without.
-POINT_SESSION: Final = {**SESSION, "plan_cache_mode": "force_generic_plan"}
 POINT_CONNECTIONS: Final = 3  # for look-ups by id, which arrive in batches
+KEYS_CONNECTIONS: Final = 3  # for the data of pages, a few milliseconds each
 
 
 class _Attempt:
@@ -238,13 +235,14 @@ class PostgresDatabase:
         self._readers = Pool(search, pool_size, self._outage_watch.watch)
         point = partial(self._open, POINT_SESSION)
         self._points = Pool(point, POINT_CONNECTIONS, self._outage_watch.watch)
+        self._by_keys = Pool(point, KEYS_CONNECTIONS, self._outage_watch.watch)
         self._writers = Pool(point, WRITE_CONNECTIONS, self._outage_watch.watch)
         self._others = Pool(self._open, OTHER_WRITE_CONNECTIONS, self._outage_watch.watch)
         # By connection. None: the engine cannot report the status of a transaction.
         self._server_runs: WeakKeyDictionary[Connection, commit_status.ServerRun | None] = (
             WeakKeyDictionary()
         )
-        self._pools = (self._writers, self._others, self._readers, self._points)
+        self._pools = (self._writers, self._others, self._readers, self._by_keys, self._points)
 
     async def _answers(self) -> bool:
         """Whether the database accepts a connection, or rejects it in a way that proves that it runs.
@@ -295,6 +293,10 @@ class PostgresDatabase:
     def read_point(self, fn: Callable[..., Awaitable[T]], *args: Any) -> Coroutine[Any, Any, T]:
         """See `Database.read_point`."""
         return self._read_from(self._points, fn, args)
+
+    def read_by_keys(self, fn: Callable[..., Awaitable[T]], *args: Any) -> Coroutine[Any, Any, T]:
+        """See `Database.read_by_keys`. Separate from `read_point`, which must not wait for large reads."""
+        return self._read_from(self._by_keys, fn, args)
 
     async def _read_from(self, pool: Pool, fn: Callable[..., Awaitable[T]], args: Any) -> T:
         # Spelled out, without context managers: this is the way of every read.
@@ -480,7 +482,7 @@ class PostgresDatabase:
     def load(self) -> Mapping[str, Load]:
         """See `Database.load`."""
         return {
-            "read": self._readers.load,
+            "read": _sum(self._readers.load, self._by_keys.load),
             "point": self._points.load,
             "write": _sum(self._writers.load, self._others.load),
         }

@@ -123,6 +123,8 @@ class SqliteDatabase:
                 return self._readers[0]
         raise Crowded("too many requests wait for the database")
 
+    read_by_keys = read  # a statement has one plan
+
     async def read_point(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         """See `Database.read_point`. Runs in the event loop.
 

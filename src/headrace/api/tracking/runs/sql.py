@@ -252,9 +252,8 @@ async def _values(tx: Tx, short: Sql, long: Sql, ids: Any, most: Most) -> list[R
     rows = at_most(await tx.fetch(short, ids, most.rows + 1), most.rows)
     if None not in map(_VALUE, rows):
         return rows
-    run_ids, keys = ({row[n] for row in rows if row[2] is None} for n in (0, 1))
-    found = await tx.fetch(long, tx.array(list(run_ids)), most.values + 1, tx.array(list(keys)))
-    values = {(run_id, key): value for run_id, key, value in at_most(found, most.values)}
+    wanted = {(row[0], row[1]) for row in rows if row[2] is None}
+    values = await long_values(tx, long, wanted, most)
     whole: list[Row] = []
     for row in rows:
         if row[2] is not None:
@@ -262,6 +261,17 @@ async def _values(tx: Tx, short: Sql, long: Sql, ids: Any, most: Most) -> list[R
         elif (row[0], row[1]) in values:  # otherwise it was deleted in the meantime
             whole.append((row[0], row[1], values[row[0], row[1]]))
     return whole
+
+
+async def long_values(
+    tx: Tx, statement: Sql, wanted: Iterable[tuple[str, str]], most: Most
+) -> dict[tuple[str, str], str]:
+    """Return values of params or tags by run id and key: LONG_PARAMS, LONG_TAGS."""
+    run_ids, keys = ({pair[n] for pair in wanted} for n in (0, 1))
+    found = await tx.fetch(
+        statement, tx.array(list(run_ids)), most.values + 1, tx.array(list(keys))
+    )
+    return {(run_id, key): value for run_id, key, value in at_most(found, most.values)}
 
 
 async def links(tx: Tx, ids: Any, *, inputs_of_models: bool, most: Most = ALL) -> Logged:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 
-from headrace.api.pieces import first_rows
-from headrace.api.results import Beginning, TooLong
 from headrace.api.tracking.runs import assessments_sql, sql
 from headrace.api.tracking.runs.batch import not_active
 from headrace.contract import errors
@@ -60,20 +57,3 @@ async def search(tx: Tx, page: Page) -> PageFound:
     ids = [row[0] for row in rows]
     logged = await sql.logged(tx, ids, inputs_of_models=False) if ids else sql.Logged()
     return rows, logged, token
-
-
-async def small_page(tx: Tx, page: Page) -> PageFound:
-    """Like `search`, but raises `TooLong` for a page that is too large for one read.
-
-    The error holds the ids of the page's runs, unless the page has too many of them.
-    """
-    rows, token = await first_rows(tx, page)
-    ids = [row[0] for row in rows]
-    if not ids:
-        return rows, sql.Logged(), token
-    with suppress(TooLong):
-        logged = await sql.logged(tx, ids, inputs_of_models=False, most=sql.PAGE)
-        return rows, logged, token
-    # Outside the block: otherwise this error would refer to the caught one and keep its rows in
-    # memory.
-    raise TooLong(Beginning([], ids, token))

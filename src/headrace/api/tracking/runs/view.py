@@ -54,15 +54,28 @@ def info(row: Row) -> RunInfo | RunInfoOpen:
 
 def runs(rows: Sequence[Row], logged: Logged, hidden: Hidden) -> list[Run]:
     """Return the runs in the order of `rows`, with the data logged to them that is not hidden."""
-    data = {row[0]: RunData([], [], []) for row in rows}
-    inputs = {row[0]: RunInputs([], []) for row in rows}
-    outputs = {row[0]: RunOutputs([]) for row in rows}
+    run_ids = [row[0] for row in rows]
+    data = {run_id: RunData([], [], []) for run_id in run_ids}
     for run_id, key, value, timestamp, step, is_nan in logged.metrics:
         data[run_id].metrics.append(Metric(key, "NaN" if is_nan else value, timestamp, step))
     for run_id, key, value in logged.params:
         data[run_id].params.append(KeyValue(key, value))
     for run_id, key, value in logged.tags:
         data[run_id].tags.append(KeyValue(key, value or ""))
+    inputs, outputs = links(run_ids, logged, hidden)
+    return [
+        Run(info(row), data[run_id], inputs[run_id], outputs[run_id])
+        for row in rows
+        for run_id in (row[0],)
+    ]
+
+
+def links(
+    run_ids: Sequence[str], logged: Logged, hidden: Hidden
+) -> tuple[dict[str, RunInputs], dict[str, RunOutputs]]:
+    """Return the datasets and models that each run read, and the models that it wrote."""
+    inputs = {run_id: RunInputs([], []) for run_id in run_ids}
+    outputs = {run_id: RunOutputs([]) for run_id in run_ids}
     for run_id, found in datasets(logged):
         inputs[run_id].dataset_inputs.append(found)
     if not hidden.logged_models:
@@ -70,11 +83,7 @@ def runs(rows: Sequence[Row], logged: Logged, hidden: Hidden) -> list[Run]:
             inputs[run_id].model_inputs.append(ModelInput(model_id=model_id))
         for run_id, model_id, step in logged.models_out:
             outputs[run_id].model_outputs.append(ModelOutput(model_id=model_id, step=step))
-    return [
-        Run(info(row), data[run_id], inputs[run_id], outputs[run_id])
-        for row in rows
-        for run_id in (row[0],)
-    ]
+    return inputs, outputs
 
 
 def metric(key: str, value: float, timestamp: int, step: int, is_nan: bool) -> Metric:
