@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.compat
 FILE = Path(__file__).with_name("examples-genai.jsonl")
-AREAS: Final = ("datasets",)
+AREAS: Final = ("datasets", "issues", "label-schemas")
 API: Final = "/api/2.0/mlflow/"
 JSON: Final = {"Content-Type": "application/json"}
 REFUSED: Final = "refused with a clear message instead of an error page"
@@ -29,6 +29,8 @@ INTENDED: Final = {
     378: REFUSED,
     380: "404 for a dataset that does not exist, instead of the driver's message",
     384: REFUSED,
+    443: REFUSED,
+    462: "an unknown type is reported by its name",
 }
 # Answers that depend on the order of random ids: of two datasets of one name.
 SOMETIMES: Final = frozenset({410})

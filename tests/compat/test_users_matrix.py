@@ -31,6 +31,8 @@ NAMES = {
     "trace": "t",
     "dataset": "d",
     "unlinked dataset": "e",
+    "issue": "i",
+    "schema": "s",
     "role": 1,
     "permission": 1,
 }
@@ -77,6 +79,10 @@ class Stock:
             self.ask(API + "model-versions/create", body)
             alias = {"name": name, "alias": "best", "version": "1"}
             self.ask(API + "registered-models/alias", alias)
+        issue = {"experiment_id": "1", "name": "i", "description": "d"}
+        issue = self.ask("/api/3.0/mlflow/issues", issue)["issue"]
+        schema = {"experiment_id": "1", "name": "s", "type": "FEEDBACK", "input": {"text": {}}}
+        schema = self.ask("/api/3.0/mlflow/label-schemas/create", schema)["label_schema"]
         for user, level in LEVELS.items():
             for kind, id_ in (("experiment", "1"), ("registered_model", "ma"), ("prompt", "pa")):
                 body = {"username": user, "resource_type": kind, "resource_id": id_}
@@ -94,6 +100,8 @@ class Stock:
             "trace": trace["trace_info"]["request_id"],
             "dataset": dataset["dataset"]["dataset_id"],
             "unlinked dataset": unlinked["dataset"]["dataset_id"],
+            "issue": issue["issue_id"],
+            "schema": schema["schema_id"],
         }
 
     def role(

@@ -92,6 +92,7 @@ def variants(made: Values) -> Iterator[Values]:
         "username": "other", "password": "a new password", "is_admin": False, "role_id": made["role"],
         "role_permission_id": made["permission"], "resource_type": "experiment", "resource_id": "1",
         "resource_pattern": "*", "permission": "READ", "workspace": ["default"], "description": "d",
+        "issue_id": made["issue"], "schema_id": made["schema"], "filter_string": None,
         "dataset_id": made["dataset"], "records": "[]", "tags": "{}",
         "trace": {"trace_info": info}, "update_mask": "assessment_name",
         "assessment": {"assessment_name": "good", "feedback": {"value": True}, "source": {"source_type": "HUMAN", "source_id": "u"}},
@@ -113,7 +114,8 @@ def variants(made: Values) -> Iterator[Values]:
     yield base | {"run_id": "nope", "run_uuid": "nope", "run_ids": ["nope"]}
     yield base | {"model_id": "m-nope", "models": [{"model_id": "m-nope"}]}
     yield base | {"trace_id": "tr-nope", "request_id": "tr-nope", "trace_ids": ["tr-nope"]}
-    yield base | {"dataset_id": made["unlinked dataset"]}
+    yield base | {"dataset_id": made["unlinked dataset"], "filter_string": "source_run_id = 'r'"}
+    yield base | {"issue_id": "iss-nope", "schema_id": "ls-nope"}
     yield base | {"dataset_id": "d-nope", "experiment_ids": ["1", "2"]}
     yield base | {"name": "pa"}
     yield base | {"name": "none"}
@@ -135,7 +137,7 @@ SKIPPED: Final = {
 # Optional fields that a request gets because a rule looks at them.
 JUDGED: Final = {
     "experiment_id", "experiment_ids", "run_id", "model_id", "name", "trace_id", "request_id",
-    "trace_ids", "models", "filter", "prompt_versions",
+    "trace_ids", "models", "filter", "filter_string", "prompt_versions", "schema_id",
     "username", "password", "is_admin", "role_id", "role_permission_id", "resource_type", "resource_id",
     "resource_pattern", "permission", "workspace", "description",
 }  # fmt: skip
@@ -152,6 +154,10 @@ SPECIAL: Final[dict[str, Values]] = {
     "/api/2.0/mlflow/experiments/create": {"name": "A"},
     "/api/2.0/mlflow/registered-models/create": {"name": "ma"},
     "/api/2.0/mlflow-artifacts/artifacts": {"path": "1"},
+    "/api/3.0/mlflow/datasets/search": {"filter_string": None},
+    "/api/3.0/mlflow/label-schemas/create": {"name": None},
+    "/api/3.0/mlflow/label-schemas/get-by-name": {"name": "Feedback"},
+    "/api/3.0/mlflow/label-schemas/update": {"name": None},
     "/api/3.0/mlflow/roles/create": {"workspace": "default", "name": "spare"},
     "/api/3.0/mlflow/roles/update": {"name": "spare"},
 }

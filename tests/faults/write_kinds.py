@@ -38,6 +38,7 @@ NOT_WRITES: Final = frozenset(
         "POST /api/3.0/mlflow/traces/calculate-filter-correlation",
         "POST /api/3.0/mlflow/traces/metrics",
         "POST /api/3.0/mlflow/datasets/search",
+        "POST /api/3.0/mlflow/issues/search",
         "POST registered-models/get-latest-versions",
         "POST webhooks/*/test",
         "POST artifacts/presigned-upload-url",
@@ -173,6 +174,16 @@ STAGES: Final = {
     "record": Step(
         "GET /api/3.0/mlflow/datasets/$dataset/records", {}, ("records", 0, "dataset_record_id")
     ),
+    "issue": Step(
+        "POST /api/3.0/mlflow/issues",
+        {"experiment_id": "0", "name": "$u", "description": "d"},
+        ("issue", "issue_id"),
+    ),
+    "label": Step(
+        "POST /api/3.0/mlflow/label-schemas/create",
+        {"experiment_id": "0", "name": "$u", "type": "FEEDBACK", "input": {"text": {}}},
+        ("label_schema", "schema_id"),
+    ),
     "feedback": Step(
         "POST /api/3.0/mlflow/traces/tr-$hex/assessments",
         {"assessment": {"assessment_name": "$u", "feedback": {"value": 1}}},
@@ -182,6 +193,8 @@ STAGES: Final = {
 
 TRACES: Final = "/api/3.0/mlflow/traces"
 DATASETS: Final = "/api/3.0/mlflow/datasets"
+LABELS: Final = "/api/3.0/mlflow/label-schemas"
+ISSUES: Final = "/api/3.0/mlflow/issues"
 RECORDS: Final = {"records": json.dumps([{"inputs": {"q": "$u"}, "outputs": 1}])}
 PLACE: Final = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "0"}}
 INFO: Final = {"trace_id": "tr-$hex", "trace_location": PLACE, "state": "OK", "tags": {"k": "$u"}}
@@ -371,6 +384,19 @@ KINDS: Final = (
     Kind(f"DELETE {DATASETS}/$dataset/records", {"dataset_record_ids": ["$record"]},
          "SELECT dataset_record_id FROM evaluation_dataset_records WHERE dataset_id = '$dataset'", [],
          ("dataset", "records", "record"), repeatable=True),
+    # issues and label schemas
+    Kind(f"POST {ISSUES}", {"experiment_id": "0", "name": "$u", "description": "d"},
+         "SELECT issue_id, status FROM issues WHERE name = '$u'", [("$answer", "pending")],
+         answer=("issue", "issue_id")),
+    Kind(f"PATCH {ISSUES}/$issue", {"issue_id": "$issue", "status": "resolved"},
+         "SELECT status FROM issues WHERE name = '$u'", [("resolved",)], ("issue",), repeatable=True),
+    Kind(f"POST {LABELS}/create", {"experiment_id": "0", "name": "$u", "type": "FEEDBACK", "input": {"text": {}}},
+         "SELECT schema_id FROM label_schemas WHERE name = '$u'", [("$answer",)],
+         answer=("label_schema", "schema_id")),
+    Kind(f"PATCH {LABELS}/update", {"schema_id": "$label", "instruction": "new"},
+         "SELECT instruction FROM label_schemas WHERE name = '$u'", [("new",)], ("label",), repeatable=True),
+    Kind(f"DELETE {LABELS}/delete", {"schema_id": "$label"},
+         "SELECT schema_id FROM label_schemas WHERE name = '$u'", [], ("label",), repeatable=True),
 )  # fmt: skip
 
 

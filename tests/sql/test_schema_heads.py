@@ -48,7 +48,7 @@ TRACES_3_2 = {
     "trace_info.request_preview",
     "trace_info.response_preview",
 }
-DATASETS = {"evaluation_datasets", "evaluation_dataset_tags"}
+DATASETS = {"evaluation_datasets", "evaluation_dataset_tags", "evaluation_dataset_records"}
 GATEWAY = {"endpoints", "model_definitions", "secrets"}
 # Columns by which 3.17 searches and sums traces.
 TRACE_COLUMNS = {
@@ -88,10 +88,12 @@ def expected_missing(release: str) -> set[str]:
         ((3, 2), TRACES_3_2),
         ((3, 3), WEBHOOKS | {"entity_associations", "spans"}),
         ((3, 4), DATASETS),
+        ((3, 5), {"evaluation_dataset_records.outputs"}),
         ((3, 8), GATEWAY),
         ((3, 10), WORKSPACES),
+        ((3, 11), {"issues"}),
         ((3, 13), {"trace_info.db_payload_generation"}),
-        ((3, 14), {"review_queue_items"}),
+        ((3, 14), {"review_queue_items", "label_schemas"}),
         ((3, 15), {"mcp_servers"}),
         ((3, 17), TRACE_COLUMNS),
     )

@@ -81,6 +81,7 @@ class Listing(Generic[K]):
     parts: Callable[[Database, K], AsyncGenerator[bytes, None]] | None = None
     # Like `read`, for items that were not weighed; raises `TooLong` for too many rows or bytes.
     read_few: Read[K] | None = None
+    always_token: bool = False  # the last page has an empty token instead of none
 
 
 class Many(NamedTuple):
@@ -305,7 +306,8 @@ async def pieces(
         async for item in items:
             yield before + item
             before = b""
-    end = b'"next_page_token":' + encode(token) if token else b""
+    has_token = token or listing.always_token
+    end = b'"next_page_token":' + encode(token or "") if has_token else b""
     if before is opening:
         yield b"{" + end + b"}"
     else:

@@ -13,6 +13,9 @@ from headrace.api.accounts.grants import handlers as user_grants
 from headrace.api.accounts.roles import handlers as roles
 from headrace.api.accounts.users import handlers as users
 from headrace.api.evaluation.datasets import handlers as evaluation_datasets
+from headrace.api.evaluation.issues import handlers as issues
+from headrace.api.evaluation.issues import rules as issues_rules
+from headrace.api.evaluation.label_schemas import handlers as label_schemas
 from headrace.api.registry.models import handlers as registered_models
 from headrace.api.registry.models import rules as models_rules
 from headrace.api.registry.versions import handlers as model_versions
@@ -57,6 +60,7 @@ from headrace.auth.rules import (
     logged_model,
     model,
     needs,
+    part_of_experiment,
     required,
     run,
     scoped,
@@ -286,6 +290,22 @@ ROUTES: tuple[Route, ...] = (
         needs(dataset("read"))),
     Route("DELETE", "/api/3.0/mlflow/datasets/{dataset_id}/records", evaluation_datasets.delete_records,
         needs(dataset("update"))),
+    # issues
+    Route("POST", "/api/3.0/mlflow/issues", issues.create, needs(required(experiment("update")))),
+    Route("GET", "/api/3.0/mlflow/issues/{issue_id}", issues.get, needs(part_of_experiment("issue", "read"))),
+    Route("PATCH", "/api/3.0/mlflow/issues/{issue_id}", issues.update, needs(part_of_experiment("issue", "update"))),
+    Route("POST", "/api/3.0/mlflow/issues/search", issues.search_issues,
+        needs(required(experiment("read")), undenied("run", issues_rules.filters_by_run))),
+    # label schemas
+    Route("POST", "/api/3.0/mlflow/label-schemas/create", label_schemas.create, needs(experiment("manage"))),
+    Route("GET", "/api/3.0/mlflow/label-schemas/get", label_schemas.get,
+        needs(part_of_experiment("label_schema", "read", "schema_id"))),
+    Route("GET", "/api/3.0/mlflow/label-schemas/get-by-name", label_schemas.get_by_name, needs(experiment("read"))),
+    Route("GET", "/api/3.0/mlflow/label-schemas/list", label_schemas.list_schemas, needs(experiment("read"))),
+    Route("PATCH", "/api/3.0/mlflow/label-schemas/update", label_schemas.update,
+        needs(part_of_experiment("label_schema", "manage", "schema_id"))),
+    Route("DELETE", "/api/3.0/mlflow/label-schemas/delete", label_schemas.delete,
+        needs(part_of_experiment("label_schema", "manage", "schema_id"))),
     # registered models
     Route("POST", "/api/2.0/mlflow/registered-models/create", registered_models.create,
         needs(create("registered_model"), undenied_name("prompt", models_rules.creates_prompt),

@@ -23,6 +23,10 @@ OF_DATASETS = Sql(
     "SELECT source_id, destination_id FROM entity_associations WHERE source_type = 'evaluation_dataset'"
     " AND source_id {in $1 text} AND destination_type = 'experiment'"
 )
+OF_ISSUES = Sql("SELECT issue_id, experiment_id FROM issues WHERE issue_id {in $1 text}")
+OF_LABEL_SCHEMAS = Sql(
+    "SELECT schema_id, experiment_id FROM label_schemas WHERE schema_id {in $1 text}"
+)
 OF_NAMES = Sql("SELECT name, experiment_id FROM experiments WHERE name {in $1 text}")
 _KINDS: Final = (
     "SELECT m.name, t.value FROM registered_models m LEFT JOIN registered_model_tags t"
@@ -43,6 +47,8 @@ class Wanted(NamedTuple):
     experiment_names: Collection[str] = ()
     models: Collection[str] = ()
     datasets: Collection[str] = ()
+    issues: Collection[str] = ()
+    label_schemas: Collection[str] = ()
 
 
 class Owners(NamedTuple):
@@ -57,6 +63,8 @@ class Owners(NamedTuple):
     experiment_names: Mapping[str, str]
     models: Mapping[str, bool]
     datasets: Mapping[str, Collection[str]] = MappingProxyType({})
+    issues: Mapping[str, str] = MappingProxyType({})
+    label_schemas: Mapping[str, str] = MappingProxyType({})
 
 
 async def find(tx: Tx, wanted: Wanted) -> Owners:
@@ -68,6 +76,8 @@ async def find(tx: Tx, wanted: Wanted) -> Owners:
         await _experiments(tx, OF_NAMES, wanted.experiment_names),
         await _kinds(tx, wanted.models),
         await _links(tx, wanted.datasets),
+        await _experiments(tx, OF_ISSUES, wanted.issues, "issues"),
+        await _experiments(tx, OF_LABEL_SCHEMAS, wanted.label_schemas, "label_schemas"),
     )
 
 

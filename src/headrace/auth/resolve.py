@@ -14,7 +14,12 @@ from headrace.auth.authority import Denied
 from headrace.auth.decide import DEFAULT, NO_REQUIREMENTS, WILDCARD, Either, Plan, Step
 from headrace.auth.grantable import canonical
 from headrace.auth.owners_sql import Owners, Wanted, find
-from headrace.contract.errors import ApiError, not_found, run_not_found
+from headrace.contract.errors import (
+    ApiError,
+    label_schema_not_found,
+    not_found,
+    run_not_found,
+)
 from headrace.storage import paths
 
 if TYPE_CHECKING:
@@ -93,6 +98,8 @@ class Resolver:
             ids.get("experiment_name", ()),
             [*ids.get("registered_model", ()), *ids.get("existing_model", ())],
             ids.get("evaluation_dataset", ()),
+            ids.get("issue", ()),
+            ids.get("label_schema", ()),
         )
         if not any(wanted):
             return Owners(runs, {}, {}, {}, {})
@@ -128,6 +135,8 @@ def requirements(demand: Demand, owners: Owners) -> Iterator[Requirement]:
             experiment_id = _experiment_of(demand, id_, owners)
             yield (Step("experiment", experiment_id, "read"),)
             yield _part_of(experiment_id, demand)
+        case "issue" | "label_schema":
+            yield (Step("experiment", _experiment_of(demand, id_, owners), action),)
         case "experiment":
             yield _of_experiment(canonical(id_), demand)
         case "experiment_name":
@@ -157,11 +166,19 @@ def _part_of(experiment_id: str, demand: Demand) -> Requirement:
 
 
 def _experiment_of(demand: Demand, id_: str, owners: Owners) -> str:
-    known = {"run": owners.runs, "logged_model": owners.logged_models, "trace": owners.traces}
+    known: Mapping[str, Mapping[str, str]] = {
+        "run": owners.runs,
+        "logged_model": owners.logged_models,
+        "trace": owners.traces,
+        "issue": owners.issues,
+        "label_schema": owners.label_schemas,
+    }
     found = known[demand.named].get(id_)
-    if found is None:
-        raise run_not_found(id_) if demand.tells_unknown else Denied
-    return found
+    if found is not None:
+        return found
+    if not demand.tells_unknown:
+        raise Denied
+    raise run_not_found(id_) if demand.named == "run" else label_schema_not_found(id_)
 
 
 def _of_dataset(dataset_id: str, action: Action, owners: Owners) -> Iterator[Requirement]:

@@ -346,6 +346,15 @@ def dataset(action: Action) -> Need:
     return Need("evaluation_dataset", action, "dataset_id", "experiment")
 
 
+def part_of_experiment(resource: Resource, action: Action, ids: str = "issue_id") -> Need:
+    """Require the action on the experiment of an issue or a label schema.
+
+    As in stock, a label schema that does not exist is a 404, an issue is a 403.
+    """
+    tells = resource == "label_schema"
+    return Need("experiment", action, ids, named=resource, tells_unknown=tells)
+
+
 def model(action: Action, ids: str = "name") -> Need:
     """Require the action on registered models or prompts."""
     return Need("registered_model", action, ids)

@@ -160,18 +160,18 @@ GET /api/3.0/mlflow/scorers/online-configs scorers.online
 POST /api/3.0/mlflow/scorers/register scorer.register
 GET /api/3.0/mlflow/scorers/versions scorer.read
 # issues
-POST /api/3.0/mlflow/issues experiment.update
+POST /api/3.0/mlflow/issues
 POST /ajax-api/3.0/mlflow/issues/invoke issues.detect +jobs
-POST /api/3.0/mlflow/issues/search experiment.read
-GET /api/3.0/mlflow/issues/{issue_id} issue.read
-PATCH /api/3.0/mlflow/issues/{issue_id} issue.update
+POST /api/3.0/mlflow/issues/search
+GET /api/3.0/mlflow/issues/{issue_id}
+PATCH /api/3.0/mlflow/issues/{issue_id}
 # label schemas and review queues
-POST /api/3.0/mlflow/label-schemas/create experiment.manage
-DELETE /api/3.0/mlflow/label-schemas/delete schema.manage
-GET /api/3.0/mlflow/label-schemas/get schema.read
-GET /api/3.0/mlflow/label-schemas/get-by-name experiment.read
-GET /api/3.0/mlflow/label-schemas/list experiment.read
-PATCH /api/3.0/mlflow/label-schemas/update schema.manage
+POST /api/3.0/mlflow/label-schemas/create
+DELETE /api/3.0/mlflow/label-schemas/delete
+GET /api/3.0/mlflow/label-schemas/get
+GET /api/3.0/mlflow/label-schemas/get-by-name
+GET /api/3.0/mlflow/label-schemas/list
+PATCH /api/3.0/mlflow/label-schemas/update
 POST /api/3.0/mlflow/review-queues/create queue.create
 POST /api/3.0/mlflow/review-queues/delete queue.manage
 GET /api/3.0/mlflow/review-queues/get queue.read

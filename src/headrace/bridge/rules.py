@@ -44,11 +44,6 @@ RULES: Final[dict[str, Rule]] = {
         experiment("update"), undenied("trace"), Need("gateway_secret", "use", "secret_id")
     ),
     "experiment.read": needs(experiment("read")),
-    "issue.read": needs(Need("issue", "read", "issue_id", "experiment")),
-    "issue.update": needs(Need("issue", "update", "issue_id", "experiment")),
-    "experiment.manage": needs(experiment("manage")),
-    "schema.manage": needs(Need("label_schema", "manage", "schema_id", "experiment")),
-    "schema.read": needs(Need("label_schema", "read", "schema_id", "experiment")),
     "queue.create": needs(experiment("update"), undenied("review_queue")),
     "queue.read": needs(Need("review_queue", "read", "queue_id", "experiment")),
     "queue.read-by-name": needs(Need("review_queue", "read", "experiment_id", "experiment")),

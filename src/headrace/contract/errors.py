@@ -155,6 +155,11 @@ def run_not_found(run_id: str) -> ApiError:
     return not_found(f"Run with id={run_id} not found")
 
 
+def label_schema_not_found(schema_id: str) -> ApiError:
+    """No label schema has this id."""
+    return not_found(f"Label schema with id '{schema_id}' not found.")
+
+
 def too_long(name: str, limit: int) -> ApiError:
     """A string exceeds a limit in characters."""
     return invalid(f"'{name}' exceeds the maximum length of {limit} characters")

@@ -119,12 +119,14 @@ def test_what_does_not_exist_is_denied(rule: Rule, req: Any) -> None:
 
 
 def test_some_routes_tell_what_does_not_exist() -> None:
-    rules = {(route.method, route.path.rpartition("/")[2]): route.rule for route in ROUTES}
+    rules = {(route.method, route.path.partition("/mlflow/")[2]): route.rule for route in ROUTES}
     with pytest.raises(ApiError, match="Run with id=nope not found"):
-        of(rules["GET", "get-history-bulk"], {"run_id": ["nope"]})
+        of(rules["GET", "metrics/get-history-bulk"], {"run_id": ["nope"]})
     with pytest.raises(ApiError, match=r"Could not find experiment with name B$"):
-        of(rules["GET", "get-by-name"], {"experiment_name": "B"})
-    assert keys(of(rules["GET", "get-by-name"], {"experiment_name": "A"})) == ["experiment/1.read"]
+        of(rules["GET", "experiments/get-by-name"], {"experiment_name": "B"})
+    assert keys(of(rules["GET", "experiments/get-by-name"], {"experiment_name": "A"})) == [
+        "experiment/1.read"
+    ]
 
 
 def test_deleting_an_experiment_needs_deleting_all_that_it_contains() -> None:
@@ -221,7 +223,7 @@ def test_the_conditions_of_every_native_route_are_looked_up() -> None:
         for need in route.rule.needs if isinstance(route.rule, Needs) else ():
             for found in requirements(need.demand(None if need.ids is None else "r1"), OWNERS._replace(
                 logged_models={"r1": "1"}, traces={"r1": "1"}, experiment_names={"r1": "1"},
-                models={"r1": False}, datasets={"r1": ["1"]},
+                models={"r1": False}, datasets={"r1": ["1"]}, issues={"r1": "1"}, label_schemas={"r1": "1"},
             )):  # fmt: skip
                 assert found
 

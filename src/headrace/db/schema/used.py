@@ -67,6 +67,14 @@ OPTIONAL: Final[Tables] = tables(
     ),
     experiments="workspace",
     inputs="step",
+    issues=(
+        "issue_id experiment_id name description status severity root_causes source_run_id categories"
+        " created_timestamp last_updated_timestamp created_by"
+    ),
+    label_schemas=(
+        "schema_id experiment_id name type instruction enable_comment input_type input_config"
+        " created_by created_time last_update_time is_default"
+    ),
     logged_models=(
         "model_id experiment_id name artifact_location creation_timestamp_ms"
         " last_updated_timestamp_ms status lifecycle_stage model_type source_run_id status_message"

@@ -1,0 +1,88 @@
+"""Requests and answers of issues."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from headrace.contract.scalars import (
+    Int32,
+    LongStr,
+    Message,
+    RequiredStr,
+    Text,
+    UncheckedStr,
+)
+
+
+class CreateIssue(Message):
+    """POST issues"""
+
+    experiment_id: RequiredStr
+    name: RequiredStr
+    description: RequiredStr
+    status: UncheckedStr = None
+    severity: UncheckedStr = None
+    root_causes: list[Text] = []
+    source_run_id: UncheckedStr = None
+    created_by: UncheckedStr = None
+    categories: list[Text] = []
+
+
+class IssueId(Message):
+    """GET issues/{issue_id}"""
+
+    issue_id: UncheckedStr = None
+
+
+class UpdateIssue(Message):
+    """PATCH issues/{issue_id}: fields that are empty keep their values. The body names the issue too."""
+
+    issue_id: Annotated[Text, Meta(min_length=1, extra={"checks": ("required",)})]
+    name: UncheckedStr = None
+    description: UncheckedStr = None
+    status: UncheckedStr = None
+    severity: UncheckedStr = None
+
+
+class SearchIssues(Message):
+    """POST issues/search"""
+
+    experiment_id: UncheckedStr = None
+    filter_string: LongStr = None
+    max_results: Int32 | None = None
+    page_token: UncheckedStr = None
+    include_trace_count: bool | None = None
+
+
+class Issue(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
+    """An issue; times in milliseconds since the epoch."""
+
+    issue_id: str
+    experiment_id: str
+    name: str
+    description: str
+    status: str
+    severity: str | None = None
+    root_causes: list[str] = []
+    source_run_id: str | None = None
+    created_timestamp: int
+    last_updated_timestamp: int
+    created_by: str | None = None
+    categories: list[str] = []
+    trace_count: int | None = None
+
+
+class IssueAnswer(Message):
+    """One issue."""
+
+    issue: Issue
+
+
+class IssuePage(Message, kw_only=True):
+    """A page of issues; the token is empty after the last page."""
+
+    issues: list[Issue] = []
+    next_page_token: str

@@ -1,0 +1,1 @@
+"""Label schemas: the questions that reviewers of traces answer."""
