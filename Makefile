@@ -5,7 +5,7 @@ MLFLOW := $(shell sed -n 's/^mlflow = \["\(mlflow==[0-9.]*\)".*/\1/p' pyproject.
 BIN := .venv/bin
 SERVE_BIN := .venv-serve/bin
 
-.PHONY: install serve test test-fast lint fix types docs compat compat-sqlite compat-postgres clients clients-soak soak endurance bench bench-quick bench-client browser browser-times azurite
+.PHONY: install serve test test-fast lint fix types docs compat compat-sqlite compat-postgres clients clients-soak soak endurance bench bench-quick bench-client browser browser-times azurite release
 
 .venv/.installed: pyproject.toml
 	@echo 'Installing headrace, MLflow and the tools of developers in .venv (1.3 GB) ...'
@@ -106,19 +106,29 @@ test-fast: install
 	$(BIN)/python -m pytest -p no:schemathesis --numprocesses=2 -m 'not slow' tests/unit tests/repo
 
 lint: install
-	$(BIN)/ruff format --check src tests benchmarks docs
-	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/ruff format --check src tests benchmarks docs scripts
+	$(BIN)/ruff check src tests benchmarks docs scripts
 	$(BIN)/lint-imports
 
 fix: install
-	$(BIN)/ruff format src tests benchmarks docs
-	$(BIN)/ruff check --fix src tests benchmarks docs
+	$(BIN)/ruff format src tests benchmarks docs scripts
+	$(BIN)/ruff check --fix src tests benchmarks docs scripts
 
 types: install
 	$(BIN)/mypy
 
 docs: install
 	$(BIN)/python docs/generate.py
+
+# Change the version, commit, tag, and build and check the package in dist/. Publishes nothing.
+# RELEASE=--dry-run does it in a clone that is thrown away.
+release: install
+	$(BIN)/python scripts/release.py $(RELEASE) '$(VERSION)' '$(URL)'
+
+# The versions of the image's packages.
+deploy/constraints.txt: pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --no-emit-index-url --no-emit-find-links \
+		--no-annotate --no-header --extra mlflow --extra oidc --extra webhooks --output-file $@ pyproject.toml
 
 .venv/.bench: .venv/.installed
 	$(BIN)/python -m pip install --quiet --group bench
