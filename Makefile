@@ -59,14 +59,25 @@ compat-postgres: install
 # The package mlflow also contains the files of mlflow-skinny and mlflow-tracing. Not every package
 # index has these two in version 3.18, so 3.17 installs the dependencies and 3.18 replaces its
 # files.
+.venv-mlflow304/.installed:
+	$(FIND_PYTHON) && "$$python" -m venv .venv-mlflow304
+	.venv-mlflow304/bin/python -m pip install --quiet 'mlflow==3.4.*' 'sqlalchemy<2.1'
+	touch $@
+
+.venv-mlflow310/.installed:
+	$(FIND_PYTHON) && "$$python" -m venv .venv-mlflow310
+	.venv-mlflow310/bin/python -m pip install --quiet 'mlflow==3.10.*' 'sqlalchemy<2.1'
+	touch $@
+
 .venv-mlflow318/.installed:
 	$(FIND_PYTHON) && "$$python" -m venv .venv-mlflow318
 	.venv-mlflow318/bin/python -m pip install --quiet 'mlflow==3.17.2' psycopg2-binary scikit-learn flask-wtf
 	.venv-mlflow318/bin/python -m pip install --quiet --no-deps 'mlflow==3.18.*'
 	touch $@
 
-# Run real trainings with mlflow 2.22, 3.17 and 3.18, each in an environment of its own.
-clients: install .venv-mlflow2/.installed .venv-mlflow318/.installed
+# Run real trainings with mlflow 2.22, 3.17 and 3.18, and send traces with 3.4, 3.10, 3.17 and
+# 3.18, each in an environment of its own.
+clients: install .venv-mlflow2/.installed .venv-mlflow304/.installed .venv-mlflow310/.installed .venv-mlflow318/.installed
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile -m 'clients and not soak' $(CLIENTS)
 
 # The same clients during outages of 30 s.

@@ -1,7 +1,8 @@
 """Real mlflow clients, each in an environment of its own, run as separate processes.
 
-mlflow 3.17.2 is in the environment of the tests, mlflow 2.22 in .venv-mlflow2 and mlflow 3.18 in .venv-mlflow318
-(`make clients` creates both). HEADRACE_TEST_MLFLOW2 and HEADRACE_TEST_MLFLOW318 name other Python executables.
+mlflow 3.17.2 is in the environment of the tests, mlflow 2.22 in .venv-mlflow2, 3.4 in .venv-mlflow304, 3.10 in
+.venv-mlflow310 and 3.18 in .venv-mlflow318 (`make clients` creates them). HEADRACE_TEST_MLFLOW2,
+HEADRACE_TEST_MLFLOW304 and so on name other Python executables.
 """
 
 from __future__ import annotations
@@ -95,7 +96,31 @@ def mlflow318() -> Client:
     return installed_apart("3.18", "mlflow318")
 
 
+def mlflow304() -> Client:
+    """The first client that sends spans to /v1/traces."""
+    return installed_apart("3.4", "mlflow304")
+
+
+def mlflow310() -> Client:
+    """A client between 3.4 and 3.17."""
+    return installed_apart("3.10", "mlflow310")
+
+
 CLIENTS = {"mlflow3": mlflow3, "mlflow2": mlflow2, "mlflow318": mlflow318}
+
+
+TRACING_CLIENTS = {
+    "mlflow304": mlflow304,
+    "mlflow310": mlflow310,
+    "mlflow3": mlflow3,
+    "mlflow318": mlflow318,
+}
+
+
+@pytest.fixture(params=TRACING_CLIENTS)
+def tracing_client(request: pytest.FixtureRequest) -> Client:
+    """Each client of MLflow 3 that sends spans while it traces, in turn."""
+    return TRACING_CLIENTS[request.param]()
 
 
 @pytest.fixture(params=CLIENTS)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from typing import TYPE_CHECKING
 
 import psycopg
 from prometheus_client.parser import text_string_to_metric_families
-from tests.faults.load import Once, start
+from tests.faults.load import JSON, Once, start
 from tests.fix_server import headrace
 from tests.waiting import eventually
 from tests.wire import Wire
+
+from headrace.contract.limits import MAX_SPAN_ITEMS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +36,8 @@ COUNTERS = (
     ("headrace_process_cpu_seconds_total", (("worker", "0"),)),
     ("headrace_process_cpu_seconds_total", (("worker", "1"),)),
 )
+GZIP = {"content-encoding": "gzip"}
+OUTCOMES = ("stored", "rejected", "refused")
 ERRORS = "headrace_database_errors_total"
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -128,3 +134,22 @@ def test_errors_of_the_database_are_counted_by_kind(postgres_uri: str, tmp_path:
             return {labels["kind"] for labels, value in of_errors if value}
 
         eventually(lambda: kinds() >= {"Unavailable", "UniqueViolation"})
+
+
+def test_spans_are_counted_by_their_outcome(tmp_path: Path) -> None:
+    """Stored, rejected beyond a limit, and refused with the whole request."""
+    attributes = [{"key": f"k{n}"} for n in range(MAX_SPAN_ITEMS + 1)]
+    good = {"traceId": "ab" * 16, "spanId": "0" * 15 + "1"}
+    rejected = {"traceId": "cd" * 16, "spanId": "0" * 15 + "2", "attributes": attributes}
+    body = {"resourceSpans": [{"scopeSpans": [{"spans": [good, good, rejected]}]}]}
+    text = json.dumps(body).encode()
+    with headrace(f"sqlite:///{tmp_path}/mlflow.db", tmp_path) as server, Wire(server.url) as wire:
+        for experiment, status in (("77", 404), ("0", 200)):
+            headers = JSON | {"x-mlflow-experiment-id": experiment}
+            answer = wire.ask("POST", "/v1/traces", gzip.compress(text), headers | GZIP)
+            assert answer.status == status, answer
+        found = samples(server.url)
+    outcomes = {o: total(found, "headrace_spans_total", outcome=o) for o in OUTCOMES}
+    assert outcomes == {"stored": 2, "rejected": 1, "refused": 2}
+    assert total(found, "headrace_span_traces_total") == 1
+    assert total(found, "headrace_span_bytes_total") == len(text)

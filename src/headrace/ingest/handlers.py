@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from headrace.api.traces.arriving import ARRIVING
 from headrace.api.traces.spans.log import LogSpans
 from headrace.api.traces.traces import read_sql
 from headrace.api.traces.writes import commit
+from headrace.contract.errors import ApiError
 from headrace.contract.experiment_ids import parse_id
 from headrace.contract.limits import MAX_OTLP_BYTES
+from headrace.db.errors import DatabaseError
 from headrace.http import codec
 from headrace.http.messages import JSON, Request, Response, TooLong
 from headrace.otlp.batch import NotASpan
@@ -86,8 +89,14 @@ async def export(request: Request, ctx: Context) -> Response:
     batch = decoded.batch
     if batch.traces:
         run_id = request.headers.get(RUN)
-        write = LogSpans(parse_id(experiment), batch.traces, run_id or None)
-        await commit(ctx, write, 500 * batch.spans + batch.content_bytes)
+        try:
+            write = LogSpans(parse_id(experiment), batch.traces, run_id or None)
+            with ARRIVING.committing(batch.traces):
+                await commit(ctx, write, 500 * batch.spans + batch.content_bytes)
+        except (ApiError, DatabaseError):
+            ctx.monitor.on_refused_spans(batch.spans)
+            raise
+    ctx.monitor.on_spans(batch.spans, decoded.rejected, len(batch.traces), decoded.body_bytes)
     return Response(_answer(decoded, is_json=media == JSON), content_type=media)
 
 

@@ -86,6 +86,7 @@ class MetricsCollector(Collector):
         if self._ctx.settings.expose_prometheus:
             yield stock_requests(self._monitor.layout, self._total)
         yield from group_commits(self._total)
+        yield from spans(self._total)
         yield from self._processes()
         yield from self._database()
         yield from self._server()
@@ -194,6 +195,29 @@ def stock_requests(layout: Layout, total: Row) -> Metric:
     for labels, number in sums.items():
         count.add_metric(labels, number)
     return count
+
+
+def spans(total: Row) -> Iterator[Metric]:
+    """The spans that came in through POST /v1/traces."""
+    outcomes = CounterMetricFamily(
+        "headrace_spans",
+        "Spans of exports: stored; rejected, because they exceed a limit; refused with their whole "
+        "export.",
+        labels=["outcome"],
+    )
+    for outcome in ("stored", "rejected", "refused"):
+        outcomes.add_metric([outcome], total[CELL[f"spans_{outcome}"]])
+    yield outcomes
+    yield CounterMetricFamily(
+        "headrace_span_traces",
+        "Traces that stored exports created or extended.",
+        value=total[CELL["span_traces"]],
+    )
+    yield CounterMetricFamily(
+        "headrace_span_bytes",
+        "Bytes of stored exports after decompression.",
+        value=total[CELL["span_bytes"]],
+    )
 
 
 def group_commits(total: Row) -> Iterator[Metric]:

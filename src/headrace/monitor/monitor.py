@@ -70,6 +70,18 @@ class Monitor:
         cells[cell + ROUTE_BUCKETS + bisect_left(DURATIONS_NS, elapsed_ns)] += 1
         cells[cell + ROUTE_SUM] += elapsed_ns
 
+    def on_spans(self, stored: int, rejected: int, traces: int, size: int) -> None:
+        """Count an export of spans that was stored: its spans, its traces, its decompressed bytes."""
+        cells = self.cells
+        cells[CELL["spans_stored"]] += stored
+        cells[CELL["spans_rejected"]] += rejected
+        cells[CELL["span_traces"]] += traces
+        cells[CELL["span_bytes"]] += size
+
+    def on_refused_spans(self, spans: int) -> None:
+        """Count the spans of an export of which nothing was stored."""
+        self.cells[CELL["spans_refused"]] += spans
+
     def on_group(self, operations: int, wait_s: float, flush_s: float) -> None:
         """Count a group commit."""
         cells = self.cells

@@ -38,10 +38,11 @@ class TooMuch(Exception):
 class Decoded:
     """The spans of a request. `rejected` ones exceed a limit, the last of which is the `reason`."""
 
-    __slots__ = ("batch", "reason", "rejected")
+    __slots__ = ("batch", "body_bytes", "reason", "rejected")
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: Batch, body_bytes: int) -> None:
         self.batch = batch
+        self.body_bytes = body_bytes
         self.rejected = 0
         self.reason = ""
 
@@ -61,7 +62,7 @@ def decode(body: bytes, prices: Prices | None, *, is_json: bool) -> Decoded:
             f"The request body exceeds {MAX_OTLP_JSON_BYTES} bytes of JSON. Please send fewer spans at "
             "once, or protobuf."
         )
-    decoded = Decoded(Batch(prices))
+    decoded = Decoded(Batch(prices), len(body))
     try:
         _add_all(decoded, body, is_json=is_json)
     except TooManyItems as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from headrace.api.context import Context
+from headrace.api.traces.arriving import ARRIVING
 from headrace.api.traces.traces import deletion, read_sql, view
 from headrace.api.traces.traces.start import EndTraceV2, StartTrace, StartTraceV2
 from headrace.api.traces.traces.tags import MAX_LINKS, DeleteTag, LinkPrompts, LinkToRun, SetTag
@@ -35,15 +36,24 @@ async def start(req: StartTraceIn, ctx: Context) -> TraceAnswer:
     """POST /3.0/mlflow/traces
 
     Creates a trace, or completes the one that its spans have created. The answer is the merged
-    trace. Errors: RESOURCE_DOES_NOT_EXIST (the experiment), INVALID_PARAMETER_VALUE (a deleted or
-    another experiment, a name or session that is too long), INVALID_STATE (an archived trace).
+    trace; it waits for spans that are arriving (`arriving.py`). Errors: RESOURCE_DOES_NOT_EXIST
+    (the experiment), INVALID_PARAMETER_VALUE (a deleted or another experiment, a name or session
+    that is too long), INVALID_STATE (an archived trace).
     Unlike stock, it accepts no trace without a location or an id.
     """
     info = req.trace.trace_info
     if info is None:
         raise missing_parameter("trace.trace_info")
-    found = await commit(ctx, StartTrace.from_request(info), 4000)
-    return TraceAnswer(trace=Trace(trace_info=view.infos(found, hidden(ctx.access))[0]))
+    write = StartTrace.from_request(info)
+    found = await commit(ctx, write, 4000)
+    shown = view.infos(found, hidden(ctx.access))[0]
+    if write.announces_spans and not view.has_spans(shown):
+        (trace_id,) = write.trace_ids
+        if await ARRIVING.settled(trace_id):
+            later = await ctx.db.read(read_sql.read, [trace_id])
+            if later.rows:
+                shown = view.infos(later, hidden(ctx.access))[0]
+    return TraceAnswer(trace=Trace(trace_info=shown))
 
 
 async def start_v2(req: StartTraceV2In, ctx: Context) -> TraceInfoV2Answer:

@@ -20,6 +20,7 @@ from headrace.api.traces.state import (
     elsewhere,
     no_longer_here,
 )
+from headrace.api.traces.traces.read_sql import SIZE_STATS, announced_spans
 from headrace.api.traces.traces.write_sql import COSTS, TOKENS
 from headrace.api.traces.writes import Write
 from headrace.contract.clock import now_ms
@@ -153,6 +154,11 @@ class StartTrace(_Information):
         self.metadata[FINALIZED] = "true"
         self.columns = columns | name | more
         self.assessments = assessments
+
+    @property
+    def announces_spans(self) -> bool:
+        """Whether the client says that the trace has spans."""
+        return announced_spans(self.metadata.get(SIZE_STATS)) > 0
 
     @classmethod
     def from_request(cls, info: TraceInfoIn) -> StartTrace:

@@ -41,6 +41,9 @@ _COSTS: Final = slice(16, 19)
 _NO_ROWS: Final = (None, "{}", "{ }", TOO_MANY)
 
 
+_SPANS_TAG: Final = b'"mlflow.trace.spansLocation":'
+
+
 def _columns(key: str, names: Sequence[str], values: Sequence[float | None]) -> str:
     """Return the metadata that columns have replaced, as MLflow writes it: a member of a JSON object."""
     known = [
@@ -115,6 +118,11 @@ def info(row: InfoRow, assessments: list[AssessmentOut], hidden: Hidden) -> Trac
         request_preview=row[6],
         response_preview=row[7],
     )
+
+
+def has_spans(shown: TraceInfo) -> bool:
+    """Return whether a tag says where the spans of a trace are."""
+    return shown.tags is not None and _SPANS_TAG in bytes(shown.tags)
 
 
 def infos(found: Found, hidden: Hidden) -> list[TraceInfo]:

@@ -1,0 +1,79 @@
+"""Real clients send traces: headrace's answers equal the data that stock MLflow reads from the database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.faults.stored import rows
+from tests.fix_clients import mlflow3
+from tests.fix_database import empty_database
+from tests.fix_server import headrace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.fix_clients import Client
+    from tests.fix_server import Server
+
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def uri(
+    database: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The URI of one empty database for all tests."""
+    with empty_database(database, request, tmp_path_factory.mktemp("traces")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def server(uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """headrace on it, without the bridge: everything here is native."""
+    off = {"HEADRACE_BRIDGE": "off"}
+    with headrace(uri, tmp_path_factory.mktemp("server"), environment=off) as running:
+        yield running
+
+
+def test_traces_read_back_as_stock_reads_them(
+    tracing_client: Client, server: Server, uri: str, tmp_path: Path
+) -> None:
+    name = f"traces of {tracing_client.name}"
+    made = tracing_client.run("traces.py", name, uri=server.url, directory=tmp_path)
+    prompt = f"prompt-of-{made['experiment_id']}/1"
+    args = (made["experiment_id"], made["run_id"], prompt)
+    shown = mlflow3().run("dump_traces.py", *args, uri=server.url, directory=tmp_path)
+    by_stock = mlflow3().run("dump_traces.py", *args, uri=uri, directory=tmp_path)
+    assert shown == by_stock
+    check(shown, made)
+    # The client itself reads all of them.
+    own = tracing_client.run("dump_traces.py", *args, uri=server.url, directory=tmp_path)
+    assert list(own["traces"]) == list(shown["traces"])
+    assert own["found"][""] == shown["found"][""]
+    ids = ", ".join(f"'{trace_id}'" for trace_id in made["trace_ids"])
+    query = f"SELECT DISTINCT trace_id FROM spans WHERE trace_id IN ({ids})"
+    assert len(rows(uri, query)) == len(made["trace_ids"])
+
+
+def check(shown: dict[str, Any], made: dict[str, Any]) -> None:
+    """All data is shown, whether logged by hand, by a decorator or by evaluate()."""
+    ids = made["trace_ids"]
+    assert len(shown["traces"]) == len(ids) + 3, "a prompt, and two of the evaluation"
+    assert shown["traces"] == shown["one by one"]
+    found = shown["found"]
+    assert found["trace.status = 'ERROR'"] == [ids[6]]
+    assert set(found["tag.colour = 'red'"]) >= {ids[0], ids[3]}
+    assert set(found["metadata.`mlflow.trace.session` = 's1'"]) >= {ids[1], ids[3], ids[5], ids[7]}
+    assert found["feedback.score = '2.0'"] == found["feedback.score > 1"] == [ids[0]]
+    assert len(found["feedback.is_short = 'true'"]) == 2
+    assert found["trace.text LIKE '%question 3%'"] == [ids[3]]
+    assert ids[7] in shown["of the run"]
+    assert [made["prompted"]] == next(v for k, v in found.items() if k.startswith("prompt = "))
+    first = shown["traces"][ids[0]]
+    assert [span["name"] for span in first["spans"]] == ["answer", "look_up", "model"]
+    assert first["usage"]["total_tokens"] == 5
+    assert first["tags"]["later"] == "é"
+    assert {a["assessment_name"] for a in first["assessments"]} == {"score", "wanted"}
+    assert made["metrics"] == {"is_short/mean": 1.0}
