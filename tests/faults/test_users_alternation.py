@@ -120,7 +120,7 @@ def combinations() -> Iterator[Any]:
                 yield pytest.param(kind, place, 11, first, marks=SOAK)
 
 
-@pytest.mark.parametrize(("kind", "place", "turns", "first"), combinations())
+@pytest.mark.parametrize(("kind", "place", "turns", "first"), list(combinations()))
 def test_users_after_turns_of_both_are_those_of_one(
     uris: dict[str, tuple[str, str]], turns: int, first: str, tmp_path: Path
 ) -> None:
