@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
@@ -14,9 +15,9 @@ from tests.wire import Answer, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 BACK = "http://127.0.0.1:1/back"  # nothing listens there
+PUBLIC = Path(__file__).with_name("public_provider.py")
 REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -75,10 +76,13 @@ class Provider:
 
 
 @contextlib.contextmanager
-def provider(directory: Path, *options: str, port: int | None = None) -> Iterator[Provider]:
-    """A provider with new keys."""
+def provider(
+    directory: Path, *options: str, port: int | None = None, is_public: bool = False
+) -> Iterator[Provider]:
+    """A provider with new keys. `is_public`: its clients have no secret, and PKCE is checked."""
     port = port or free_port()
-    argv = [sys.executable, "-m", "oidc_provider_mock", "--port", str(port), *options]
+    program = (str(PUBLIC),) if is_public else ("-m", "oidc_provider_mock")
+    argv = [sys.executable, *program, "--port", str(port), *options]
     environment = base_environment() | {"AUTHLIB_INSECURE_TRANSPORT": "1"}
     server = Server("provider", argv, directory, environment, port)
     try:

@@ -70,6 +70,11 @@ class Person(Wire):
         pair = base64.b64encode(f"{username}:{password}".encode()).decode()
         self._headers = {"authorization": f"Basic {pair}", "content-type": "application/json"}
 
+    def send(self, method: str, target: str, body: bytes | None = None, **headers: str) -> Answer:
+        """Send any request; with `_` for `-` in the names of headers."""
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.ask(method, target, body, self._headers | sent)
+
     def call(self, method: str, path: str, **fields: Any) -> Answer:
         """Send the fields to `/api/PATH`: in the query of a GET, else as JSON."""
         target = f"/api/{path}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -88,6 +89,8 @@ def test_users_are_added_listed_and_deleted(auth: Auth) -> None:
     auth.ok("user", "add", "root", "--admin", stdin=PASSWORD)
     assert "already exists" in auth.fails("user", "add", "ann", stdin=PASSWORD)
     assert "at least 12 characters" in auth.fails("user", "add", "bob", stdin="short\n")
+    # It would have the hash of a shorter password.
+    assert "NUL" in auth.fails("user", "add", "bob", stdin="a short one" + "\0" * 9)
 
     auth.ok("user", "set-password", "ann", stdin="another long password\n")
     asked = ("root", PASSWORD, "ann", PASSWORD, "ann", "another long password")
@@ -133,6 +136,29 @@ def test_at_a_terminal_the_password_is_asked_for_twice_and_not_shown(auth: Auth)
     os.close(ours)
     assert PASSWORD.encode() not in shown
     assert "ann" in auth.ok("user", "list")
+
+
+def test_changes_are_lines_of_the_audit_log(auth: Auth) -> None:
+    """On stderr, in the format of the server's log, without passwords; refused ones have no line."""
+    lines = []
+    for words in (
+        ("user", "add", "ann"),
+        ("user", "add", "ann"),
+        ("grant", "ann", "experiment", "7", "EDIT"),
+        ("revoke", "ann", "experiment", "7"),
+        ("user", "set-password", "ann"),
+        ("user", "list"),
+        ("user", "delete", "ann"),
+    ):
+        done = auth.run(*words, stdin=PASSWORD, HEADRACE_LOG_FORMAT="json")
+        assert PASSWORD not in done.stderr
+        lines += [json.loads(one) for one in done.stderr.splitlines() if one.startswith("{")]
+    assert {line["logger"] for line in lines} == {"headrace.audit"}
+    assert {line["client"] for line in lines} == {"command"}
+    assert [(line["action"], line["target"]) for line in lines] == [
+        (action, "ann")
+        for action in ("user.create", "grant.add", "grant.remove", "user.password", "user.delete")
+    ]
 
 
 def test_grants(auth: Auth) -> None:

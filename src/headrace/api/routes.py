@@ -35,6 +35,7 @@ from headrace.api.traces.traces import searches as trace_searches
 from headrace.api.traces.traces import whole as whole_traces
 from headrace.api.tracking.artifacts import handlers as artifacts
 from headrace.api.tracking.artifacts import multipart
+from headrace.api.tracking.artifacts import rules as artifact_rules
 from headrace.api.tracking.experiments import handlers as experiments
 from headrace.api.tracking.logged_models import handlers as logged_models
 from headrace.api.tracking.logged_models import rules as logged_models_rules
@@ -364,7 +365,7 @@ ROUTES: tuple[Route, ...] = (
     Raw("GET", "/ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files", files.get_model_artifact,
         needs(logged_model("read")), query=("artifact_file_path",)),
     Route("POST", "/api/2.0/mlflow/artifacts/presigned-upload-url", multipart.presign_upload,
-        needs(run("update", "run_id"), logged_model("update"))),
+        artifact_rules.PresignsUpload()),
     Route("POST", "/api/2.0/mlflow/artifacts/presigned-download-url", multipart.presign_download, needs(run("read"))),
     # the artifact store
     Route("GET", "/api/2.0/mlflow-artifacts/artifacts", artifacts.list_files, needs(artifact("read", "path"))),

@@ -5,6 +5,7 @@ A line says who did what from where, never a value: no password, hash, token, id
 
 from __future__ import annotations
 
+import getpass
 import logging
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -14,7 +15,7 @@ from headrace.auth.failures import TooManyFailures
 from headrace.contract.errors import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from headrace.auth.authority import Caller, Head
     from headrace.auth.origins import Origins
@@ -67,13 +68,7 @@ class Audit:
 
         `objects` are the names and ids of what was changed, and levels of grants; no other values.
         """
-        fields = {
-            "user": shown(name),
-            "client": self._origins.address(head),
-            "action": action,
-            **{key: shown(v) if isinstance(v, str) else v for key, v in objects.items()},
-        }
-        log.info("changed", extra={"fields": fields})
+        _changed({"user": shown(name), "client": self._origins.address(head)}, action, objects)
 
     def _may_write(self) -> bool:
         now_s = self._now()
@@ -84,6 +79,20 @@ class Audit:
             return False
         self._allowed -= 1
         return True
+
+
+def command_changed(action: str, **objects: object) -> None:
+    """Log a change by a command, as `Audit.changed`; the user is that of the operating system."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):  # a container without an entry for its user id
+        name = None
+    _changed({"system_user": shown(name), "client": "command"}, action, objects)
+
+
+def _changed(who: Mapping[str, object], action: str, objects: Mapping[str, object]) -> None:
+    shown_objects = {key: shown(v) if isinstance(v, str) else v for key, v in objects.items()}
+    log.info("changed", extra={"fields": {**who, "action": action, **shown_objects}})
 
 
 def _refusal(error: Exception) -> tuple[int, str | None, str | None]:

@@ -48,9 +48,14 @@ def check_name(username: str) -> None:
 
 
 def check_password(password: str) -> None:
-    """Raise INVALID_PARAMETER_VALUE for a password that is too short."""
+    """Raise INVALID_PARAMETER_VALUE for a password that is too short, or contains NUL.
+
+    The hash of a password is also that of the password with NUL appended, so the length means nothing.
+    """
     if len(password) < MIN_PASSWORD:
         raise invalid(f"Password must be at least {MIN_PASSWORD} characters.")
+    if "\0" in password:
+        raise invalid("Password must not contain the character NUL.")
 
 
 async def find(tx: Tx, username: str) -> User | None:

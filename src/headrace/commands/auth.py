@@ -57,6 +57,7 @@ def add_user(name: str, admin: bool, database_uri: str | None) -> None:
         from headrace.auth import users
 
         made = await accounts.db.write(users.create, name, stored, admin)
+        _audit("user.create", target=name, is_admin=admin)
         return [f"added the {'admin' if made.is_admin else 'user'} {made.username}"]
 
     _run(database_uri, add)
@@ -95,6 +96,7 @@ def set_password(name: str, database_uri: str | None) -> None:
         from headrace.auth import users
 
         await accounts.db.write(users.set_password_hash, name, stored)
+        _audit("user.password", target=name)
         return [f"replaced the password of {name}"]
 
     _run(database_uri, replace)
@@ -110,6 +112,7 @@ def delete_user(name: str, database_uri: str | None) -> None:
         from headrace.auth import users
 
         await accounts.db.write(users.delete, name, accounts.facts.dead)
+        _audit("user.delete", target=name)
         return [f"deleted the user {name}"]
 
     _run(database_uri, delete)
@@ -137,6 +140,7 @@ def grant(
 
         id_ = canonical_id(resource_type, resource_id)
         await accounts.db.write(grants.grant, name, resource_type, id_, permission)
+        _audit("grant.add", target=name, type=resource_type, id=id_, level=permission)
         return [f"granted {permission} on {resource_type} {id_} to {name}"]
 
     _run(database_uri, give)
@@ -156,6 +160,7 @@ def revoke(name: str, resource_type: str, resource_id: str, database_uri: str | 
 
         id_ = canonical_id(resource_type, resource_id)
         await accounts.db.write(grants.revoke, name, resource_type, id_)
+        _audit("grant.remove", target=name, type=resource_type, id=id_)
         return [f"revoked the grant on {resource_type} {id_} from {name}"]
 
     _run(database_uri, take)
@@ -182,6 +187,7 @@ def token(name: str, days: int, database_uri: str | None) -> None:
         from headrace.auth.tokens import Tokens
 
         found = await accounts.db.read(users.get, name)
+        _audit("token.issue", target=name, days=days)
         return [Tokens(key).issue(found.username, found, days)]
 
     _run(database_uri, issue)
@@ -234,6 +240,19 @@ def _run(database_uri: str | None, work: Callable[[Accounts], Awaitable[list[str
             raise click.ClickException(error.message) from error
 
     print_or_explain(lines)
+
+
+def _audit(action: str, **objects: object) -> None:
+    """Write a committed change to stderr as a line of the audit log, as the server does.
+
+    Not to a terminal: nobody keeps its lines, and the command says what it did anyway.
+    """
+    from headrace.auth.audit import command_changed
+    from headrace.server import logs
+
+    if not sys.stderr.isatty():
+        logs.configure("info", _settings().log_format)
+        command_changed(action, **objects)
 
 
 def _settings() -> Settings:

@@ -11,6 +11,8 @@ import pytest
 from headrace.api.route import Raw, Route
 from headrace.api.routes import ROUTES, USER_ROUTES
 from headrace.api.traces.traces.types import ExperimentLocation, SearchTraces, TraceLocation
+from headrace.api.tracking.artifacts.rules import PresignsUpload
+from headrace.api.tracking.artifacts.types import PresignUpload
 from headrace.api.tracking.runs.types import LogBatch, MetricIn
 from headrace.auth.rules import (
     ADMIN,
@@ -153,3 +155,15 @@ def test_only_probes_and_static_files_are_open() -> None:
         "/static-files/{path:path}",
         "/api/3.0/mlflow/server-info",
     }
+
+
+def test_a_presigned_upload_is_of_a_run_or_a_model_and_the_request_is_judged_by_it() -> None:
+    """A request with both or none is not valid, whatever the caller may do."""
+    rule = PresignsUpload()
+    for req in (PresignUpload(path="x", run_id="r", model_id="m"), PresignUpload(path="x")):
+        with pytest.raises(ApiError, match="Exactly one of run_id and model_id"):
+            list(rule.demands(req))
+    assert [d.id for d in rule.demands(PresignUpload(path="x", run_id="r"))] == ["r"]
+    assert [d.named for d in rule.demands(PresignUpload(path="x", model_id="m"))] == [
+        "logged_model"
+    ]

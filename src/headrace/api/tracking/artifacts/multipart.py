@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from headrace.api.context import Context
 from headrace.api.tracking.artifacts import roots
+from headrace.api.tracking.artifacts.rules import check_one_owner
 from headrace.api.tracking.artifacts.types import (
     AbortUpload,
     CompleteUpload,
@@ -104,8 +105,7 @@ async def presign_upload(req: PresignUpload, ctx: Context) -> PresignedUrl:
     Errors: INVALID_PARAMETER_VALUE (this server proxies the artifacts), NOT_IMPLEMENTED (the store
     has no presigned URLs).
     """
-    if bool(req.run_id) == bool(req.model_id):
-        raise invalid("Exactly one of run_id and model_id must be provided.")
+    check_one_owner(req)
     path = paths.safe(req.path)
     if req.run_id:
         root = await roots.of_run(req.run_id, ctx)
