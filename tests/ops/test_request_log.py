@@ -118,3 +118,28 @@ def test_a_malformed_id_is_replaced_where_requests_are_logged(tmp_path: Path) ->
         answer = wire.ask("GET", "/version", headers={"X-Request-Id": "two words"})
         (line,) = [line for line in lines(server, "request") if line["route"] == "/version"]
         assert answer.headers["x-request-id"] == line["request_id"] != "two words"
+
+
+def test_the_client_behind_a_trusted_proxy_is_named(tmp_path: Path) -> None:
+    """Only a proxy of --forwarded-allow-ips, which is --auth-proxy-networks, may name it."""
+    for networks, expected in (("127.0.0.1", "192.0.2.7"), ("10.0.0.0/8", "127.0.0.1")):
+        with (
+            headrace(
+                f"sqlite:///{tmp_path}/m.db",
+                tmp_path,
+                *("--log-requests", "--log-format", "json", "--forwarded-allow-ips", networks),
+            ) as server,
+            Wire(server.url) as wire,
+        ):
+            wire.ask(
+                "GET",
+                "/api/2.0/mlflow/experiments/get?experiment_id=0",
+                None,
+                {"X-Forwarded-For": "192.0.2.7"},
+            )
+            named = {
+                line["client"]
+                for line in lines(server, "request")
+                if line["route"].endswith("experiments/get")
+            }
+            assert named == {expected}

@@ -17,6 +17,7 @@ from headrace.api.routes import routes_of
 from headrace.commands import banner, start_checks
 from headrace.monitor.monitor import counter_table_for, layout_of
 from headrace.server import listening, logs, process
+from headrace.server.notify import READY, notify
 from headrace.server.supervisor import Supervisor
 from headrace.settings.defaults import dialect_of
 
@@ -36,6 +37,7 @@ def serve(settings: Settings) -> int:
 
     def announce(facts: Facts | None) -> None:
         banner.announce(settings, url, facts, count, age_s())
+        notify(READY)
 
     if count == 1:
         return process.run(settings, sock, announce)

@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import uuid4
 
+from headrace.auth.origins import origins_of
 from headrace.commit.timed import TimedGroupCommit
 from headrace.commit.timed_reads import TimedDatabase, TimedReads
 from headrace.http import codec
@@ -44,6 +45,7 @@ class RequestLog:
         self._slow_ms = settings.slow_request_ms or NEVER_MS
         self._routes = {cell: path for (_, path), cell in layout.cells.items()}
         self._handle = handle
+        self._origins = origins_of(settings)
 
     def timed(self, db: Database, writer: GroupCommit) -> tuple[Database, GroupCommit]:
         """Wraps the database and the queue (still empty), so that they measure times."""
@@ -95,7 +97,7 @@ class RequestLog:
     ) -> None:
         fields = {
             "request_id": request.headers[REQUEST_ID],
-            "client": request.client,
+            "client": self._origins.address(request),
             "method": request.method,
             "route": self._routes[request.cell],
             "status": response.status,

@@ -17,6 +17,7 @@ from headrace.http import limits
 from headrace.http.app import create_app, open_databases
 from headrace.http.server import Server
 from headrace.server.listening import CannotStart
+from headrace.server.notify import STOPPING, notify
 from headrace.settings.kinds import SettingError
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ async def _serve(
         _return_large_blocks()
         await stop.wait()
         log.info("draining: %d requests in progress", server.in_flight)
+        notify(STOPPING)
         if not await server.drain(settings.drain_timeout_s):
             log.error("the drain timed out: %d requests are cut off", server.in_flight)
             _exit(1)  # closing the database would wait for writes that no client waits for

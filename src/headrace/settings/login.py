@@ -89,12 +89,12 @@ class LoginSettings(UserSettings):
         USERS,
         None,
         Kind("NETWORKS", networks),
-        flags="--auth-proxy-networks",
+        flags=("--auth-proxy-networks", "--forwarded-allow-ips"),
         env="HEADRACE_AUTH_PROXY_NETWORKS",
         help="Addresses or networks, separated by commas, of the proxies in front of the server, such as "
         "10.1.2.3 or 10.0.0.0/24. Whoever can send requests from there can be any user. The address "
         "of a client behind such a proxy is taken from X-Forwarded-For, for the limit of failed "
-        "logins and the audit log.",
+        "logins, the audit log and the request log (uvicorn calls this --forwarded-allow-ips).",
         default_text="none",
     )
     auth_group_roles: str | None = row(
