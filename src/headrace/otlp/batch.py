@@ -12,7 +12,7 @@ from headrace.otlp import conventions as c
 from headrace.otlp.preview import preview
 from headrace.otlp.span import TooLongText
 from headrace.otlp.translate import translate
-from headrace.otlp.usage import Node, cost, values_of
+from headrace.otlp.usage import COSTS, cost, values_of
 from headrace.otlp.values import dump, quote, quote_short, string_in
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ KNOWN_SERVICES: Final = frozenset(
     {"claude-code", "codex_cli_rs", "codex_vscode", "gemini-cli", "qwen-code"}
 )
 _STATUS: Final = {1: "OK", 2: "ERROR"}
+_ZERO: Final = bytes(8)  # as the id of a parent: there is none
+_NO_COSTS: Final = (None, None, None)
+Values = dict[str, Any]  # token counts or costs
 
 # trace_id, span_id, parent_span_id, name, type, status, start and end in nanoseconds, content,
 # input_cost, output_cost, total_cost, model_name, model_provider
@@ -87,6 +90,7 @@ class TraceSpans:
         "resource",
         "rows",
         "session",
+        "shown_id",
         "status",
         "tags",
         "trace_id",
@@ -94,11 +98,12 @@ class TraceSpans:
         "user",
     )
 
-    def __init__(self, trace_id: str) -> None:
-        self.trace_id = trace_id
+    def __init__(self, number: int) -> None:
+        self.trace_id = f"tr-{number:032x}"
+        self.shown_id = _base64(number.to_bytes(16))
         self.rows: dict[str, SpanRow] = {}  # by span id; a later span replaces an earlier one
-        self.usage: dict[str, Node] = {}
-        self.costs: dict[str, Node] = {}
+        self.usage: dict[str, Values] = {}  # by span id, of the spans that have any
+        self.costs: dict[str, Values] = {}
         self.min_start_ms = MAX_TIME_NS
         self.max_end_ms: int | None = None
         self.has_root = False
@@ -114,63 +119,65 @@ class TraceSpans:
     @property
     def has_usage(self) -> bool:
         """Whether a span has usage or cost."""
-        return any(
-            node.values is not None for nodes in (self.usage, self.costs) for node in nodes.values()
-        )
+        return bool(self.usage or self.costs)
 
 
 class Batch:
     """The spans of a request by trace, in the order of their arrival."""
 
-    __slots__ = ("content_bytes", "prices", "spans", "traces")
+    __slots__ = ("_by_bytes", "content_bytes", "prices", "spans", "traces")
 
     def __init__(self, prices: Prices | None) -> None:
         self.traces: dict[str, TraceSpans] = {}
+        self._by_bytes: dict[bytes, TraceSpans] = {}
         self.prices = prices
         self.spans = 0
         self.content_bytes = 0  # about, of the stored texts
+
+    def _trace(self, id_: bytes) -> TraceSpans:
+        """The spans of a trace, which may be a new one. Raises NotASpan."""
+        new = TraceSpans(_number(id_, 16))
+        return self.traces.get(new.trace_id, new)
 
     def add(self, span: RawSpan, resource: Resource) -> None:
         """Translate a span and add its row.
 
         Raises NotASpan, TooLongText (nothing was added), and ApiError for a long session or name.
         """
-        trace_number, span_number = _number(span.trace_id, 16), _number(span.span_id, 8)
-        parent_number = _number(span.parent_id, 8) if span.parent_id else 0
+        span_id, parent_id = _sized(span.span_id), b""
+        if span.parent_id:
+            parent_id = _sized(span.parent_id)
+            if parent_id == _ZERO:
+                parent_id = b""
         if span.start_ns > MAX_TIME_NS or span.end_ns > MAX_TIME_NS:
             raise NotASpan
-        trace_id = f"tr-{trace_number:032x}"
-        span_id = f"{span_number:016x}"
-        parent_id = f"{parent_number:016x}" if parent_number else None
+        trace = self._by_bytes.get(span.trace_id) or self._trace(span.trace_id)
         texts = span.attributes
         span_type = texts.get(c.SPAN_TYPE)
-        texts[c.REQUEST_ID] = f'"{trace_id}"'
-        if parent_id is None and resource.service is not None:
+        texts[c.REQUEST_ID] = f'"{trace.trace_id}"'
+        if not parent_id and resource.service is not None:
             texts["service.name"] = f'"{resource.service}"'
         translate(texts, span.events, self.prices)
-        content = _content(span, trace_number, span_number, parent_number)
-        trace = self.traces.get(trace_id)
-        if trace is None:
-            trace = self.traces[trace_id] = TraceSpans(trace_id)
-        _note(trace, span, span_id, parent_id)
-        if parent_id is None:
+        content = _content(span, trace.shown_id, span_id, parent_id)
+        self._by_bytes[span.trace_id] = self.traces[trace.trace_id] = trace
+        key = span_id.hex()
+        _note(trace, span, key)
+        if not parent_id:
             _note_root(trace, span)
         if resource.tags and not trace.resource:
             trace.resource = resource.tags
-        costs = trace.costs[span_id].values or {}
-        trace.rows[span_id] = (
-            trace_id,
-            span_id,
-            parent_id,
+        costs = trace.costs.get(key)
+        trace.rows[key] = (
+            trace.trace_id,
+            key,
+            parent_id.hex() if parent_id else None,
             span.name.replace("\x00", "\ufffd"),
             None if span_type is None else _column(span_type),
             _STATUS.get(span.code, "UNSET"),
             span.start_ns,
             span.end_ns,
             content,
-            cost(costs.get("input_cost")),
-            cost(costs.get("output_cost")),
-            cost(costs.get("total_cost")),
+            *(_NO_COSTS if costs is None else [cost(costs.get(name)) for name in COSTS]),
             _column(texts[c.MODEL]) if c.MODEL in texts else None,
             _column(texts[c.PROVIDER]) if c.PROVIDER in texts else None,
         )
@@ -185,16 +192,24 @@ def _number(id_: bytes, size: int) -> int:
     return number
 
 
+def _sized(id_: bytes) -> bytes:
+    """The id of a span, which other senders may shorten or pad. Raises NotASpan."""
+    return id_ if len(id_) == 8 else _number(id_, 8).to_bytes(8)
+
+
 def _column(text: str) -> str:
     """The value of an attribute for a column of MAX_MODEL characters."""
     return string_in(text)[:MAX_MODEL].replace("\x00", "\ufffd")
 
 
-def _note(trace: TraceSpans, span: RawSpan, span_id: str, parent_id: str | None) -> None:
+def _note(trace: TraceSpans, span: RawSpan, span_id: str) -> None:
     """Note times, session, user, usage and cost."""
-    trace.min_start_ms = min(trace.min_start_ms, span.start_ns // 1_000_000)
-    if span.end_ns:  # 0: the span is still open
-        trace.max_end_ms = max(trace.max_end_ms or 0, span.end_ns // 1_000_000)
+    start_ms, end_ns = span.start_ns // 1_000_000, span.end_ns
+    if start_ms < trace.min_start_ms:
+        trace.min_start_ms = start_ms
+    # 0: the span is still open
+    if end_ns and (trace.max_end_ms is None or end_ns // 1_000_000 > trace.max_end_ms):
+        trace.max_end_ms = end_ns // 1_000_000
     texts = span.attributes
     if trace.session is None:
         text = texts.get("session.id") or texts.get("gen_ai.conversation.id")
@@ -203,8 +218,18 @@ def _note(trace: TraceSpans, span: RawSpan, span_id: str, parent_id: str | None)
             check_length("Session ID", MAX_SESSION, trace.session)
     if trace.user is None and (text := texts.get("user.id")):
         trace.user = string_in(text)[:MAX_TAG_VALUE].replace("\x00", "\ufffd")
-    trace.usage[span_id] = Node(span_id, parent_id, values_of(texts.get(c.USAGE)))
-    trace.costs[span_id] = Node(span_id, parent_id, values_of(texts.get(c.COST)))
+    if c.USAGE in texts or trace.usage:
+        _keep(trace.usage, span_id, values_of(texts.get(c.USAGE)))
+    if c.COST in texts or trace.costs:
+        _keep(trace.costs, span_id, values_of(texts.get(c.COST)))
+
+
+def _keep(known: dict[str, Values], span_id: str, values: Values | None) -> None:
+    """Set the values of a span; one that is sent again without any has none."""
+    if values is None:
+        known.pop(span_id, None)
+    else:
+        known[span_id] = values
 
 
 def _note_root(trace: TraceSpans, span: RawSpan) -> None:
@@ -226,36 +251,44 @@ def _note_root(trace: TraceSpans, span: RawSpan) -> None:
         check_length("Trace name", MAX_NAME, trace.name)
 
 
-def _base64(number: int, size: int) -> str:
-    return b2a_base64(number.to_bytes(size), newline=False).decode()
+def _base64(id_: bytes) -> str:
+    return b2a_base64(id_, newline=False).decode()
 
 
-def _content(span: RawSpan, trace_number: int, span_number: int, parent_number: int) -> str:
-    """The JSON text of a span, with Python's separators. Raises TooLongText."""
-    if sum(map(len, span.attributes.values())) > MAX_SPAN_CONTENT:
-        raise TooLongText
-    parent = f'"{_base64(parent_number, 8)}"' if parent_number else "null"
-    attributes = ", ".join(
-        [f"{quote_short(key)}: {quote(text)}" for key, text in span.attributes.items()]
-    )
-    events = ", ".join(
+def _events(span: RawSpan) -> str:
+    return ", ".join(
         f'{{"name": {quote(name)}, "time_unix_nano": {time_ns}, "attributes": {dump(attributes)}}}'
         for name, time_ns, attributes in span.events
     )
-    links = ", ".join(
+
+
+def _links(span: RawSpan) -> str:
+    return ", ".join(
         f'{{"trace_id": "tr-{int.from_bytes(link.trace_id):032x}",'
         f' "span_id": "{int.from_bytes(link.span_id):016x}",'
         f' "attributes": {dump(link.attributes) if link.attributes else "null"}}}'
         for link in span.links
     )
+
+
+def _content(span: RawSpan, trace_id: str, span_id: bytes, parent_id: bytes) -> str:
+    """The JSON text of a span, with Python's separators. Raises TooLongText."""
+    if sum(map(len, span.attributes.values())) > MAX_SPAN_CONTENT:
+        raise TooLongText
+    parent = f'"{_base64(parent_id)}"' if parent_id else "null"
+    attributes = ", ".join(
+        [f"{quote_short(key)}: {quote(text)}" for key, text in span.attributes.items()]
+    )
     # OpenTelemetry's SDK drops the message of a status that is not an error.
     message = quote(span.message) if span.code == 2 else '""'
     content = (
-        f'{{"trace_id": "{_base64(trace_number, 16)}", "span_id": "{_base64(span_number, 8)}",'
+        f'{{"trace_id": "{trace_id}", "span_id": "{_base64(span_id)}",'
         f' "parent_span_id": {parent}, "name": {quote(span.name)},'
         f' "start_time_unix_nano": {span.start_ns}, "end_time_unix_nano": {span.end_ns},'
-        f' "events": [{events}], "status": {{"code": "STATUS_CODE_{_STATUS.get(span.code, "UNSET")}",'
-        f' "message": {message}}}, "attributes": {{{attributes}}}, "links": [{links}]}}'
+        f' "events": [{_events(span) if span.events else ""}],'
+        f' "status": {{"code": "STATUS_CODE_{_STATUS.get(span.code, "UNSET")}",'
+        f' "message": {message}}}, "attributes": {{{attributes}}},'
+        f' "links": [{_links(span) if span.links else ""}]}}'
     )
     if len(content) > MAX_SPAN_CONTENT:
         raise TooLongText

@@ -27,6 +27,8 @@ _F1, _F2, _F3, _F4, _F5, _F7, _F8, _F9, _F11, _F13, _F15 = (
     number << 3 | _BYTES for number in (1, 2, 3, 4, 5, 7, 8, 9, 11, 13, 15)
 )
 
+_LONG: Final = 1 << 62  # for a length of more than two bytes: longer than any request
+
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
     """The number at a place of 10 bytes at most, and the place after it."""
@@ -190,19 +192,29 @@ def _key_value(data: bytes, at: int, end: int, depth: int, room: list[int]) -> t
 
 
 def _attribute(data: bytes, at: int, end: int, texts: dict[str, str], room: list[int]) -> None:
-    """Add the stored text of an attribute. Strings, the most frequent values, take a short path."""
+    """Add the stored text of an attribute. Strings, the most frequent values, take a short path.
+
+    Lengths of one and two bytes are read in place: a call costs as much as the rest of the path.
+    """
     start = at
-    if end - at > 4 and data[at] == _F1 and data[at + 1] < 0x80:
-        key_at = at + 2
-        at = key_at + data[at + 1]
-        # The value: a message that has only a string, both shorter than 128 bytes or of two bytes.
+    if end - at > 4 and data[at] == _F1 and (size := data[at + 1]) < 0x80:
+        key_end = at = at + 2 + size
+        # The value: a message that has only a string.
         if at + 4 <= end and data[at] == _F2:
-            at, stop = _length(data, at + 1, end)
-            if stop == end and at < end and data[at] == 10:
-                text_at, text_end = _length(data, at + 1, end)
-                if text_end == end:
-                    key = str(data[key_at : key_at + data[start + 1]], "utf-8")
-                    texts[key] = of_text(str(data[text_at:end], "utf-8"))
+            size = data[at + 1]
+            at += 2
+            if size > 0x7F:
+                size = size + (data[at] - 1 << 7) if data[at] < 0x80 else _LONG
+                at += 1
+            if at + size == end and at < end and data[at] == 10:
+                size = data[at + 1]
+                at += 2
+                if size > 0x7F:
+                    size = size + (data[at] - 1 << 7) if data[at] < 0x80 else _LONG
+                    at += 1
+                if at + size == end:
+                    key = data[start + 2 : key_end].decode()
+                    texts[key] = of_text(data[at:end].decode())
                     return
     key, value = _key_value(data, start, end, 4, room)
     texts[key] = text_of(value)
@@ -302,7 +314,11 @@ def read_span(data: bytes, at: int, end: int) -> RawSpan:  # noqa: C901 one bran
             if tag > 0x7F:
                 tag, at = _varint(data, at - 1)
             if tag & 7 == _BYTES:
-                at, stop = _length(data, at, end)
+                size = data[at]
+                at += 1
+                stop = at + size
+                if size > 0x7F or stop > end:
+                    at, stop = _length(data, at - 1, end)
                 if tag == _F9:
                     items += 1
                     if items > MAX_SPAN_ITEMS:
@@ -315,17 +331,15 @@ def read_span(data: bytes, at: int, end: int) -> RawSpan:  # noqa: C901 one bran
                 elif tag == _F4:
                     span.parent_id = data[at:stop]
                 elif tag == _F5:
-                    span.name = str(data[at:stop], "utf-8")
-                elif tag == _F11:
+                    span.name = data[at:stop].decode()
+                elif tag in (_F11, _F13):
                     items += 1
                     if items > MAX_SPAN_ITEMS:
                         raise TooManyItems
-                    span.events.append(_event(data, at, stop, room))
-                elif tag == _F13:
-                    items += 1
-                    if items > MAX_SPAN_ITEMS:
-                        raise TooManyItems
-                    span.links.append(_link(data, at, stop, room))
+                    if tag == _F11:
+                        span.events.append(_event(data, at, stop, room))
+                    else:
+                        span.links.append(_link(data, at, stop, room))
                 elif tag == _F15:
                     span.code, span.message = _status(data, at, stop, span.code, span.message)
                 elif tag == _F3:  # trace_state, a string

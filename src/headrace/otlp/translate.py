@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from headrace.otlp import conventions as c
@@ -42,9 +43,15 @@ _USAGE: Final = (
 )
 
 
+@lru_cache(maxsize=1024)
+def _is_foreign(key: str) -> bool:
+    """Whether a convention may have the attribute. Keys repeat from span to span."""
+    return key.startswith(c.PREFIXES)
+
+
 def translate(texts: Texts, events: list[Event], prices: Prices | None) -> None:
     """Add MLflow's attributes to those of a span. `prices` None: no cost."""
-    foreign = any(key.startswith(c.PREFIXES) for key in texts)
+    foreign = any(map(_is_foreign, texts))
     if foreign:
         _add_type(texts)
     if foreign or events:

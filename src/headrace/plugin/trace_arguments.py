@@ -21,7 +21,7 @@ from headrace.contract.experiment_ids import parse_id
 from headrace.otlp.batch import Batch, NotASpan, Resource
 from headrace.otlp.conventions import REQUEST_ID
 from headrace.otlp.prices import Prices
-from headrace.otlp.span import Event, Link, RawSpan
+from headrace.otlp.span import Event, Link, RawSpan, TooLongText
 from headrace.otlp.values import load, of_text
 from headrace.plugin import arguments
 from headrace.plugin.fallback import Unsupported
@@ -82,7 +82,7 @@ def spans(found: Sequence[Any]) -> Batch:
             senders[id(sent_by)] = sender
         try:
             batch.add(raw, sender)
-        except (NotASpan, ApiError) as error:
+        except (NotASpan, TooLongText, ApiError) as error:
             raise Unsupported from error
     return batch
 

@@ -7,7 +7,7 @@ result with a fixed number of statements.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,6 +40,7 @@ _METADATA: Final = (FINALIZED, TRACE_USER)
 # between.
 PORTION_BYTES: Final = 1 << 20
 _CONTENT: Final = 9  # the place of the content in a row of spans
+_PARENT: Final = 2  # the place of the parent in a row of `TraceSpans`
 _BY_KEY: Final = itemgetter(0, 1)
 
 
@@ -59,6 +60,7 @@ class Held:
         "metadata",
         "new_metadata",
         "new_tags",
+        "parents",
         "row",
         "spans",
         "tags",
@@ -76,8 +78,10 @@ class Held:
         self.gone_tags: set[str] = set()
         self.new_metadata: dict[str, str | None] = {}
         self.spans: dict[str, tuple[Any, ...]] = {}
-        self.usage: dict[str, Node] = {}
-        self.costs: dict[str, Node] = {}
+        # Of the stored spans: parents by span id; and of all spans that have any: usage and costs.
+        self.parents: dict[str, str | None] = {}
+        self.usage: dict[str, dict[str, Any]] = {}
+        self.costs: dict[str, dict[str, Any]] = {}
 
     @property
     def is_stored_here(self) -> bool:
@@ -112,6 +116,12 @@ class Held:
         del self.tags[key]
         self.new_tags.pop(key, None)
         self.gone_tags.add(key)
+
+    def nodes(self, values: Mapping[str, dict[str, Any]]) -> Iterator[Node]:
+        """Yield the tree of all spans, with their usage or costs."""
+        new = {span_id: row[_PARENT] for span_id, row in self.spans.items()}
+        for span_id, parent_id in (self.parents | new).items():
+            yield Node(span_id, parent_id, values.get(span_id))
 
     def note(self, key: str, value: str | None) -> None:
         """Set metadata."""
@@ -171,8 +181,11 @@ class Group:
         for id_, span_id, parent_id, usage, cost in (
             await spans_sql.nodes(tx, summed) if summed else ()
         ):
-            self.traces[id_].usage[span_id] = Node(span_id, parent_id, _values(usage))
-            self.traces[id_].costs[span_id] = Node(span_id, parent_id, _values(cost))
+            held = self.traces[id_]
+            held.parents[span_id] = parent_id
+            for known, text in ((held.usage, usage), (held.costs, cost)):
+                if (values := _values(text)) is not None:
+                    known[span_id] = values
 
     def active(self, number: int) -> Experiment:
         """The active experiment with this id. Raises RESOURCE_DOES_NOT_EXIST, INVALID_PARAMETER_VALUE."""

@@ -106,9 +106,7 @@ def _merge(held: Held, spans: TraceSpans) -> None:
         held.change(session_id=spans.session)
     if spans.user and not held.metadata.get(TRACE_USER):
         held.note(TRACE_USER, spans.user)
-    held.spans |= spans.rows
-    held.usage |= spans.usage
-    held.costs |= spans.costs
+    _add(held, spans)
     if spans.has_usage:
         _sum(held, spans)
     held.change(db_payload_generation=row["db_payload_generation"] + 1)
@@ -116,6 +114,16 @@ def _merge(held: Held, spans: TraceSpans) -> None:
     for key, value in (spans.resource | spans.tags).items():
         if key != NAME:
             held.tag(key, value)
+
+
+def _add(held: Held, spans: TraceSpans) -> None:
+    """Add the rows of the spans, and what they used."""
+    held.spans |= spans.rows
+    for known, new in ((held.usage, spans.usage), (held.costs, spans.costs)):
+        if known:  # a span that is sent again replaces its values
+            for span_id in spans.rows:
+                known.pop(span_id, None)
+        known |= new
 
 
 def _extend(held: Held, spans: TraceSpans) -> None:
@@ -132,14 +140,12 @@ def _sum(held: Held, spans: TraceSpans) -> None:
     """Sum up usage and cost over all spans of the trace, unless the client has stated them."""
     row = held.row
     stated = held.is_finalized
-    if any(node.values is not None for node in spans.usage.values()) and not (
+    if spans.usage and not (
         stated and any(row[name] is not None for name in (*TOKENS, *CACHE_TOKENS))
     ):
-        _set(held, total(held.usage.values(), TOKENS, CACHE_TOKENS), token_count)
-    if any(node.values is not None for node in spans.costs.values()) and not (
-        stated and any(row[name] is not None for name in COSTS)
-    ):
-        _set(held, total(held.costs.values(), COSTS), cost)
+        _set(held, total(held.nodes(held.usage), TOKENS, CACHE_TOKENS), token_count)
+    if spans.costs and not (stated and any(row[name] is not None for name in COSTS)):
+        _set(held, total(held.nodes(held.costs), COSTS), cost)
 
 
 def _set(held: Held, sums: dict[str, Any], convert: Any) -> None:

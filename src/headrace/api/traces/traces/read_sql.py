@@ -103,6 +103,7 @@ class Found(NamedTuple):
 
 
 COLUMNS: Final = InfoRow._fields[:-2]
+_OBJECTS: Final = slice(len(COLUMNS), len(COLUMNS) + 2)  # the places of tags and metadata
 
 
 def _object(make: str, cast: str, table: str, most: str, key: int, value: int, where: str) -> str:
@@ -137,6 +138,15 @@ _OF_PAGE: Final = {
 }
 # $1: ids, $2 and $3: maximum numbers of tags and metadata of one trace
 INFOS = Sql(postgres=_TEXTS[0], sqlite=_TEXTS[1])
+# One trace, which most reads are about; an array costs three times as much. The last column tells
+# whether it has assessments.
+_ONE: Final = tuple(
+    f"{_infos(*words, str(FEW_TAGS), str(FEW_METADATA)).removesuffix(' FROM ')},"
+    " EXISTS (SELECT 1 FROM assessments a WHERE a.trace_id = t.request_id)"
+    " FROM trace_info t WHERE t.request_id = $1"
+    for words in _WORDS.values()
+)
+ONE = Sql(postgres=_ONE[0], sqlite=_ONE[1])
 _SCOPE: Final = " AND t.experiment_id {in $4 int}"
 INFOS_IN = Sql(postgres=_TEXTS[0] + _SCOPE, sqlite=_TEXTS[1] + _SCOPE)
 
@@ -230,13 +240,20 @@ async def read_few(tx: Tx, ids: Sequence[str], experiments: Sequence[int] | None
     `experiments` leaves out the traces of other experiments. Raises `TooLong` for a trace or
     traces with too many tags, metadata or assessments.
     """
-    rows = await _rows(tx, ids, experiments, FEW_TAGS, FEW_METADATA)
-    if any(TOO_MANY in (row[-1], row[-2]) for row in rows):
+    if len(ids) == 1 and experiments is None:
+        rows: Sequence[Any] = await tx.fetch(ONE, ids[0])
+        assessed = [row[0] for row in rows if row[-1]]
+    else:
+        rows = await _rows(tx, ids, experiments, FEW_TAGS, FEW_METADATA)
+        assessed = [row[0] for row in rows]
+    if any(TOO_MANY in row[_OBJECTS] for row in rows):
         raise TooLong
-    found = await assessments_sql.of_traces(tx, [row[0] for row in rows], FEW_ASSESSMENTS)
+    found: Sequence[AssessmentRow] = ()
+    if assessed:
+        found = await assessments_sql.of_traces(tx, assessed, FEW_ASSESSMENTS)
     if len(found) > FEW_ASSESSMENTS:
         raise TooLong
-    return Found(rows, found)
+    return Found(cast("Sequence[InfoRow]", rows), found)
 
 
 async def read_page(tx: Tx, page: Page) -> tuple[Found, str | None]:
@@ -246,7 +263,7 @@ async def read_page(tx: Tx, page: Page) -> tuple[Found, str | None]:
     """
     text = f"{_OF_PAGE[tx.dialect]}({page.text}) t"
     rows, token = page.cut(await tx.fetch(statement(text), *page.args))
-    if any(TOO_MANY in (row[-1], row[-2]) for row in rows):
+    if any(TOO_MANY in row[_OBJECTS] for row in rows):
         raise TooLong
     found: Sequence[AssessmentRow] = ()
     if rows:

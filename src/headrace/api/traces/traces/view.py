@@ -28,6 +28,7 @@ from headrace.api.traces.traces.types import (
     TraceLocation,
 )
 from headrace.contract.limits import MAX_SHOWN_METADATA, MAX_SHOWN_TRACE_TAG_VALUE
+from headrace.otlp.values import quote
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,32 +39,42 @@ if TYPE_CHECKING:
 
 _TOKENS: Final = slice(10, 16)  # of an InfoRow
 _COSTS: Final = slice(16, 19)
+_REPLACED: Final = tuple(
+    (key, names, tuple(f'\\"{name}\\": ' for name in names), place)
+    for key, names, place in ((USAGE, TOKEN_COLUMNS, _TOKENS), (COST, COST_COLUMNS, _COSTS))
+)
 _NO_ROWS: Final = (None, "{}", "{ }", TOO_MANY)
 
 
 _SPANS_TAG: Final = b'"mlflow.trace.spansLocation":'
 
 
-def _columns(key: str, names: Sequence[str], values: Sequence[float | None]) -> str:
+def _columns(
+    key: str, names: Sequence[str], prefixes: Sequence[str], values: Sequence[float | None]
+) -> str:
     """Return the metadata that columns have replaced, as MLflow writes it: a member of a JSON object."""
     known = [
-        f'"{name}": {value!r}'
-        for name, value in zip(names, values, strict=True)
+        prefix + repr(value)
+        for prefix, value in zip(prefixes, values, strict=True)
         if value is not None
     ]
     if not known:
         return ""
-    text = f"{{{', '.join(known)}}}"[:MAX_SHOWN_METADATA]
-    return f'"{key}":"' + text.replace('"', '\\"') + '"'
+    escaped = ", ".join(known)
+    if len(escaped) < MAX_SHOWN_METADATA:  # the text without escapes is shorter
+        return f'"{key}":"{{{escaped}}}"'
+    pairs = zip(names, values, strict=True)
+    shown = ", ".join(f'"{name}": {value!r}' for name, value in pairs if value is not None)
+    return f'"{key}":{quote(f"{{{shown}}}"[:MAX_SHOWN_METADATA])}'
 
 
 def _promoted(row: InfoRow) -> list[str]:
     """Return the metadata that columns have replaced, as members of a JSON object."""
     members: list[str] = []
     if row[9] is not None:
-        members.append(f'"{SESSION}":{encode(row[9][:MAX_SHOWN_METADATA]).decode()}')
-    for key, names, place in ((USAGE, TOKEN_COLUMNS, _TOKENS), (COST, COST_COLUMNS, _COSTS)):
-        member = _columns(key, names, cast("Sequence[float | None]", row[place]))
+        members.append(f'"{SESSION}":{quote(row[9][:MAX_SHOWN_METADATA])}')
+    for key, names, prefixes, place in _REPLACED:
+        member = _columns(key, names, prefixes, cast("Sequence[float | None]", row[place]))
         if member:
             members.append(member)
     return members
@@ -89,7 +100,7 @@ def _location(experiment_id: int) -> TraceLocation:
 def _name(name: str | None) -> Sequence[str]:
     if name is None:
         return ()
-    return (f'"{NAME}":{encode(name[:MAX_SHOWN_TRACE_TAG_VALUE]).decode()}',)
+    return (f'"{NAME}":{quote(name[:MAX_SHOWN_TRACE_TAG_VALUE])}',)
 
 
 def _shown(metadata: msgspec.Raw | None, hidden: Hidden) -> msgspec.Raw | None:

@@ -91,7 +91,7 @@ async def _get_once(
 ) -> Encoded | Chunks | None:
     """Return the answer, or None if spans are missing."""
     try:
-        found, contents = await db.read(_read, [trace_id], None)
+        found, contents = await db.read_point(_read, [trace_id], None)
     except TooLong:
         return await _get_long(withheld, db, trace_id, allow_partial)
     if not found.rows:
