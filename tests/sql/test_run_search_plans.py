@@ -25,7 +25,9 @@ EXPERIMENT_RUNS = 1_000
 PAGE = 100
 SIZES = [
     pytest.param(30_000, id="30,000 runs"),
-    pytest.param(1_000_000, id="1,000,000 runs", marks=pytest.mark.soak),
+    pytest.param(
+        1_000_000, id="1,000,000 runs", marks=[pytest.mark.soak, pytest.mark.timeout(1800)]
+    ),
 ]
 
 

@@ -149,6 +149,13 @@ INSERT_RUN = Bulk(
     on_conflict="ignore",
 )
 INSERT_TAG = Bulk("tags", run_uuid="text", key="text", value="text")
+# Both in one statement: a round trip less for each group. PostgreSQL checks that the runs of the tags
+# exist when the statement ends.
+_INSERT_RUNS_WITH_TAGS = Sql(
+    postgres=f"WITH new AS ({INSERT_RUN.postgres} RETURNING 1)"
+    " INSERT INTO tags (run_uuid, key, value) SELECT t.* FROM"
+    " unnest($7::varchar[], $8::varchar[], $9::varchar[]) AS t WHERE EXISTS (SELECT 1 FROM new)"
+)
 # Updates many rows, for `Tx.executemany`. NULL leaves a column unchanged.
 UPDATE_RUN = Sql(
     postgres="UPDATE runs SET status = COALESCE(u.status, runs.status), end_time = COALESCE(u.end_time, runs.end_time),"
@@ -191,6 +198,22 @@ async def locations(tx: Tx, experiment_ids: Iterable[int]) -> dict[int, Location
     """Return the locations of the existing experiments, by experiment id: see LOCATIONS."""
     rows = await tx.fetch(LOCATIONS, tx.array(sorted(experiment_ids)))
     return {row[0]: Location(*row) for row in rows}
+
+
+async def insert(
+    tx: Tx, runs: Sequence[Sequence[Any]], tags: Sequence[tuple[str, str, str]]
+) -> None:
+    """Insert new runs (see INSERT_RUN), each with at least one tag.
+
+    No run is inserted if the group's first COMMIT succeeded and only its answer was lost.
+    """
+    if tx.dialect == "sqlite":
+        if await tx.executemany(INSERT_RUN, runs):
+            await tx.executemany(INSERT_TAG, tags)
+        return
+    columns = (*zip(*runs, strict=True), *zip(*tags, strict=True))
+    if await tx.execute(_INSERT_RUNS_WITH_TAGS, *columns):
+        tx.wrote(len(runs))
 
 
 class Logged:
