@@ -42,6 +42,7 @@ LOGGED_MODEL_COLUMNS: Final = (
     "source_run_id",
     "status_message",
 )
+_NOT_NULL: Final = ("creation_timestamp_ms", "last_updated_timestamp_ms", "name", "model_id")
 _ENTITIES: Final = ("attributes", "metrics", "params", "tags")
 _ALIASES: Final = {
     "creation_time": "creation_timestamp_ms",
@@ -337,7 +338,9 @@ def _order(order_by: Iterable[ModelSort], parameters: Parameters) -> list[str]:
                 error_class="ATTRIBUTE_NOT_FOUND",
             )
         names.add(column)
-        order.append(f"m.{column} {direction}")
+        if column in _NOT_NULL:  # so that an index has the same order
+            direction = "" if item.ascending else "DESC"
+        order.append(f"m.{column} {direction}".rstrip())
     if "creation_timestamp_ms" not in names:
         order.append("m.creation_timestamp_ms DESC")
     if "model_id" not in names:
