@@ -22,13 +22,15 @@ BIN: Final = Path(sys.executable).parent  # uv and twine are installed beside th
 VERSION: Final = re.compile(r"\d+\.\d+\.\d+(?:(?:a|b|rc)\d+)?")
 UNRELEASED: Final = "Unreleased"
 # Files with the version, and the line in which it stands.
-PLACES: Final = {
-    "pyproject.toml": 'version = "{}"',
-    "src/headrace/version.py": '__version__: Final = "{}"',
-    "CITATION.cff": "version: {}",
-    "deploy/kubernetes/deployment.yaml": "image: headrace:{}",
-    "deploy/kubernetes/gc.yaml": "image: headrace:{}",
-}
+PLACES: Final = (
+    ("pyproject.toml", 'version = "{}"'),
+    ("src/headrace/version.py", '__version__: Final = "{}"'),
+    ("CITATION.cff", "version: {}"),
+    ("deploy/kubernetes/deployment.yaml", "image: headrace:{}"),
+    ("deploy/kubernetes/gc.yaml", "image: headrace:{}"),
+    ("deploy/helm/headrace/Chart.yaml", "version: {}"),
+    ("deploy/helm/headrace/Chart.yaml", "appVersion: {}"),
+)
 RELATIVE: Final = re.compile(r"(!?\[[^\]]*\]\()(?!\w+:|#)([^)]+)\)")
 
 
@@ -54,7 +56,7 @@ def current_version(root: Path) -> str:
 
 def set_version(root: Path, old: str, new: str, today: str) -> None:
     """Write the new version, and date its section of the changelog."""
-    for name, line in PLACES.items():
+    for name, line in PLACES:
         path = root / name
         text = path.read_text()
         if line.format(old) not in text:

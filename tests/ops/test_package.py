@@ -83,6 +83,7 @@ def test_a_release_changes_version_changelog_and_tag(released: Path) -> None:
         r"^## 7\.8\.9 \(\d{4}-\d\d-\d\d\)$", (released / "CHANGELOG.md").read_text(), re.M
     )
     assert "image: headrace:7.8.9" in (released / "deploy/kubernetes/gc.yaml").read_text()
+    assert "\nappVersion: 7.8.9\n" in (released / "deploy/helm/headrace/Chart.yaml").read_text()
     assert ran("git", "describe", "--exact-match", directory=released) == "v7.8.9\n"
     assert ran("git", "status", "--porcelain", directory=released) == ""
 
