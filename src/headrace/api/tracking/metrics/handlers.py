@@ -14,7 +14,7 @@ from typing import Any, Final
 from headrace import search
 from headrace.api.context import Context
 from headrace.api.results import Chunks, Encoded, TooLong, encode
-from headrace.api.tracking.metrics import extremes_sql, sampling_sql, sql
+from headrace.api.tracking.metrics import extremes_sql, sampling_sql, sql, text_sql
 from headrace.api.tracking.metrics.types import (
     GetHistory,
     GetHistoryBulk,
@@ -45,7 +45,7 @@ SAMPLINGS: Final[dict[str, Sampling]] = {
 }
 
 
-async def get_history(req: GetHistory, ctx: Context) -> History | Chunks:
+async def get_history(req: GetHistory, ctx: Context) -> History | Encoded | Chunks:
     """GET /2.0/mlflow/metrics/get-history
 
     Points are sorted by timestamp, step and value; a NaN follows a 0. Without `max_results`, all
@@ -61,6 +61,11 @@ async def get_history(req: GetHistory, ctx: Context) -> History | Chunks:
         )
     offset = search.offset_of(req.page_token)
     most = limit if limit <= sql.PAGE_ROWS else sql.PART_ROWS
+    if not offset and text_sql.is_possible(ctx.db):
+        begin = '{"key":' + encode(req.metric_key).decode() + ',"value":'
+        text = await ctx.db.read(text_sql.points, req.run_id, req.metric_key, most, begin)
+        if text is not None:
+            return Encoded(b'{"metrics":[' + text.encode() + b"]}")
     rows = await ctx.db.read(sql.page, req.run_id, req.metric_key, most + 1, offset)
     if len(rows) > sql.PART_ROWS:
         return Chunks(_in_parts(req, rows, limit, offset, ctx))
