@@ -171,6 +171,12 @@ CASES: Final = (
     _search_traces(
         "search-traces-span", "search 100 traces by the name of a span", "span.name = 'step 3'"
     ),
+    _search_traces(
+        "search-traces-text",
+        "search one text in 100,000 spans",
+        f"trace.text LIKE '%{trace_seeds.RARE_WORD}%'",
+        1,
+    ),
     Case(
         "trace-metrics",
         "the eleven queries of an experiment's overview",

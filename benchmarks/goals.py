@@ -44,6 +44,7 @@ GOALS: Final = (
     Goal("search-traces-tag", 20),
     Goal("search-traces-session", 20),
     Goal("search-traces-span", 20),
+    Goal("search-traces-text", 3),
     Goal("trace-metrics", 5),
     Goal("otlp-100x10", 10),
     Goal("start-trace", 15),

@@ -14,6 +14,9 @@ EXPERIMENT: Final = 900_005
 TRACES_PER_SESSION: Final = 10
 # Every tenth trace has the value of the tag that a case searches for.
 TAG: Final = "env"
+# One span of one trace has this word.
+RARE_TRACE: Final = 4321
+RARE_WORD: Final = "zanzibar"
 _METADATA: Final = ("mlflow.user", "mlflow.source.name", "mlflow.source.type", "mlflow.traceInputs")
 _STORED: Final = (
     '{"trace_id": "AAAAAAAAAAAAAAAAAAAAAQ==", "span_id": "AAAAAAAAAAE=", "parent_span_id": PARENT,'
@@ -58,7 +61,11 @@ def statements(d: Dialect) -> list[str]:
         d.insert(table, {"request_id": key, "key": f"'{name}'", "value": value}, traces)
         for table, name, value in rows
     ]
-    return [d.insert("trace_info", infos, traces), *pairs, *_spans(d, key, start)]
+    rare = (
+        f"UPDATE spans SET content = replace(content, 'lorem ipsum lorem', '{RARE_WORD} lorem')"
+        f" WHERE trace_id = '{trace_id(RARE_TRACE)}' AND name = 'step 5'"
+    )
+    return [d.insert("trace_info", infos, traces), *pairs, *_spans(d, key, start), rare]
 
 
 def _spans(d: Dialect, key: str, start_ms: str) -> list[str]:
