@@ -19,7 +19,7 @@ install: .venv/.installed
 # headrace and MLflow's page, without the packages that MLflow requires: the page is a part of the
 # mlflow package, and headrace reads its files only. pip and setuptools are a fifth of the size.
 .venv-serve/.installed: pyproject.toml
-	@echo "Installing headrace and MLflow's page in .venv-serve (less than 100 MB) ..."
+	@echo "Installing headrace and MLflow's page in .venv-serve (about 100 MB) ..."
 	$(FIND_PYTHON) && "$$python" -m venv .venv-serve
 	$(SERVE_BIN)/python -m pip install --no-compile --editable .
 	$(SERVE_BIN)/python -m pip install --no-compile --no-deps '$(MLFLOW)'

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FIND = ROOT / "scripts/find-python"
-MAX_BYTES = 100e6
+MAX_BYTES = 100 << 20
 
 
 def find(directory: Path, **programs: str) -> subprocess.CompletedProcess[str]:
@@ -82,7 +82,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.mark.timeout(300)
 def test_make_serve_installs_the_page_and_little_else(served: Server) -> None:
-    """Less than 100 MB, no packages that MLflow requires, and MLflow's page at /."""
+    """Less than 100 MiB, no packages that MLflow requires, and MLflow's page at /."""
     with Wire(served.url) as wire:
         assert b"static-files/static/js/main" in wire.ask("GET", "/").body
     place = served.directory / SERVE_ENVIRONMENT
