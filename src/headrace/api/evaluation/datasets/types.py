@@ -19,7 +19,14 @@ from headrace.contract.scalars import (
 
 Ids = Annotated[list[Text], Meta(extra={"checks": ("array",)})]
 # The JSON text of an object or a list; the handler reads it.
-JsonText = Annotated[str, Meta(min_length=1, extra={"checks": ("required", "string")})]
+JsonText = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        extra={"checks": ("required", "string")},
+        extra_json_schema={"contentMediaType": "application/json"},
+    ),
+]
 
 
 class SearchDatasets(Message):
@@ -84,7 +91,7 @@ class UpsertRecords(Message):
 class ListRecords(Message):
     """GET datasets/{dataset_id}/records"""
 
-    max_results: OptionalInt32 = None
+    max_results: Annotated[OptionalInt32, Meta(extra_json_schema={"minimum": 0})] = None
     page_token: OptionalStr = None
     dataset_id: UncheckedStr = None
 

@@ -13,6 +13,8 @@ from headrace.api.context import Context
 from headrace.api.evaluation.issues import sql
 from headrace.api.evaluation.issues.sql import IssueRow
 from headrace.api.evaluation.issues.types import (
+    SEVERITIES,
+    STATUSES,
     CreateIssue,
     Issue,
     IssueAnswer,
@@ -28,8 +30,6 @@ from headrace.contract.experiment_ids import parse_id
 from headrace.contract.limits import SEARCH_MAX_RESULTS
 from headrace.db.base import Row, Tx
 
-STATUSES: Final = ("pending", "rejected", "resolved")
-SEVERITIES: Final = ("not_an_issue", "low", "medium", "high")  # the lowest first
 PAGE: Final = 100  # issues per page
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
+from headrace.contract.limits import SEARCH_MAX_RESULTS
 from headrace.contract.scalars import (
+    NUMBER_AS_TEXT,
+    ExperimentNumber,
     Int32,
     LongStr,
     Message,
@@ -16,15 +19,21 @@ from headrace.contract.scalars import (
     UncheckedStr,
 )
 
+# The handler refuses other words.
+STATUSES: Final = ("pending", "rejected", "resolved")
+SEVERITIES: Final = ("not_an_issue", "low", "medium", "high")  # the lowest first
+Status = Annotated[UncheckedStr, Meta(extra_json_schema={"enum": list(STATUSES)})]
+Severity = Annotated[UncheckedStr, Meta(extra_json_schema={"enum": list(SEVERITIES)})]
+
 
 class CreateIssue(Message):
     """POST issues"""
 
-    experiment_id: RequiredStr
+    experiment_id: ExperimentNumber
     name: RequiredStr
     description: RequiredStr
-    status: UncheckedStr = None
-    severity: UncheckedStr = None
+    status: Status = None
+    severity: Severity = None
     root_causes: list[Text] = []
     source_run_id: UncheckedStr = None
     created_by: UncheckedStr = None
@@ -43,16 +52,18 @@ class UpdateIssue(Message):
     issue_id: Annotated[Text, Meta(min_length=1, extra={"checks": ("required",)})]
     name: UncheckedStr = None
     description: UncheckedStr = None
-    status: UncheckedStr = None
-    severity: UncheckedStr = None
+    status: Status = None
+    severity: Severity = None
 
 
 class SearchIssues(Message):
     """POST issues/search"""
 
-    experiment_id: UncheckedStr = None
+    experiment_id: Annotated[UncheckedStr, Meta(extra_json_schema=NUMBER_AS_TEXT)] = None
     filter_string: LongStr = None
-    max_results: Int32 | None = None
+    max_results: Annotated[
+        Int32 | None, Meta(extra_json_schema={"minimum": 1, "maximum": SEARCH_MAX_RESULTS})
+    ] = None
     page_token: UncheckedStr = None
     include_trace_count: bool | None = None
 

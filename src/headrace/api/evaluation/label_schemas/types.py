@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
+from headrace.contract.limits import SEARCH_MAX_RESULTS
 from headrace.contract.scalars import (
+    DEMANDED,
+    ExperimentNumber,
     Int32,
     Int64,
     Message,
@@ -27,17 +30,31 @@ class LabelSchemaType(StrEnum):
     EXPECTATION = "EXPECTATION"
 
 
+# The handler checks these limits, in MLflow's words.
+Name = Annotated[RequiredStr, Meta(extra_json_schema={"maxLength": 250})]
+Instruction = Annotated[UncheckedStr, Meta(extra_json_schema={"maxLength": 1000})]
+LABEL: Final = {"minLength": 1, "maxLength": 64}
+Label = Annotated[str | None, Meta(extra=DEMANDED, extra_json_schema=LABEL)]
+TYPES: Final = [
+    {"type": "string", "enum": ["FEEDBACK", "EXPECTATION"]},
+    {"type": "integer", "minimum": 1, "maximum": 2},
+]
+
+
 class PassFailIn(Message):
     """A choice of two labels."""
 
-    positive_label: str | None = None
-    negative_label: str | None = None
+    positive_label: Label = None
+    negative_label: Label = None
 
 
 class CategoricalIn(Message):
     """A choice of one option, or of several."""
 
-    options: list[str] = []
+    options: Annotated[
+        list[Annotated[str, Meta(extra_json_schema=LABEL)]],
+        Meta(extra=DEMANDED, extra_json_schema={"minItems": 1, "maxItems": 10}),
+    ] = []
     multi_select: bool | None = None
 
 
@@ -51,7 +68,7 @@ class NumericIn(Message):
 class TextIn(Message):
     """A text, possibly with a maximum length in characters."""
 
-    max_length: Int64 | None = None
+    max_length: Annotated[Int64 | None, Meta(extra_json_schema={"minimum": 1})] = None
 
 
 class InputIn(Message):
@@ -66,11 +83,13 @@ class InputIn(Message):
 class CreateLabelSchema(Message):
     """POST label-schemas/create"""
 
-    experiment_id: RequiredStr
-    name: RequiredStr
-    type: LabelSchemaType | None = None
-    input: InputIn | None = None
-    instruction: UncheckedStr = None
+    experiment_id: ExperimentNumber
+    name: Name
+    type: Annotated[
+        LabelSchemaType | None, Meta(extra=DEMANDED, extra_json_schema={"anyOf": TYPES})
+    ] = None
+    input: Annotated[InputIn | None, Meta(extra=DEMANDED)] = None
+    instruction: Instruction = None
     enable_comment: bool | None = None
 
 
@@ -83,15 +102,21 @@ class LabelSchemaId(Message):
 class LabelSchemaName(Message):
     """GET label-schemas/get-by-name"""
 
-    experiment_id: RequiredStr
+    experiment_id: ExperimentNumber
     name: RequiredStr
 
 
 class ListLabelSchemas(Message):
     """GET label-schemas/list"""
 
-    experiment_id: RequiredStr
-    max_results: Annotated[Int32 | None, Meta(extra={"checks": ("intlike",)})] = None
+    experiment_id: ExperimentNumber
+    max_results: Annotated[
+        Int32 | None,
+        Meta(
+            extra={"checks": ("intlike",)},
+            extra_json_schema={"minimum": 1, "maximum": SEARCH_MAX_RESULTS},
+        ),
+    ] = None
     page_token: UncheckedStr = None
 
 
@@ -99,8 +124,8 @@ class UpdateLabelSchema(Message):
     """PATCH label-schemas/update; fields that are not set keep their values."""
 
     schema_id: RequiredStr
-    name: UncheckedStr = None
-    instruction: UncheckedStr = None
+    name: Annotated[UncheckedStr, Meta(extra_json_schema={"minLength": 1, "maxLength": 250})] = None
+    instruction: Instruction = None
     enable_comment: bool | None = None
     input: InputIn | None = None
 
