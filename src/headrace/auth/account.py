@@ -125,6 +125,10 @@ class AccountReads:
         found = await self._by_keys.get(Question(name, self._needed(tuple(requirements))))
         return None if found is None else Account(*found, is_whole=False)
 
+    def is_large(self, name: str) -> bool:
+        """Whether the user had more grants than are read at once, the last time."""
+        return name in self._large
+
     async def _read(self, names: Iterable[str]) -> dict[str, Account]:
         found: dict[str, list[Row]] = {}
         for row in await self.db.read_point(whole, names):

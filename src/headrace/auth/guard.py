@@ -28,11 +28,12 @@ from headrace.auth.rules import ADMIN, METRICS, OPEN, UNRULED, Judged, Scoped, v
 from headrace.contract.errors import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from headrace.api.context import Context
     from headrace.auth.access import Access, Scope
     from headrace.auth.account import Account, AccountReads
+    from headrace.auth.account_sql import Patterns
     from headrace.auth.audit import Audit
     from headrace.auth.authority import Caller
     from headrace.auth.custom import CustomLogin
@@ -122,7 +123,8 @@ class UserAuthority:
                 refusal = error  # does not concern admins
         among = _among(rule, req)
         needed = plan.requirements if among is None else (*plan.requirements, among)
-        account = await self._accounts.find(caller.name, needed)
+        types = ROWS.get(rule.rows, ()) if isinstance(rule, Scoped) else ()
+        account, found = await self._read(caller.name, needed, types if among is None else ())
         await caller.confirm(account)
         if account is None:
             raise Unauthenticated
@@ -133,14 +135,24 @@ class UserAuthority:
             await self._judge(rule, plan, access, req)
             while portion := _portion(further):
                 await self._judge_further(portion, access.username)
-            if isinstance(rule, Scoped) and rule.rows in ROWS and not access.is_workspace_admin:
-                types = ROWS[rule.rows]
+            if types and not access.is_workspace_admin:
                 if account.is_whole or among is not None:
                     found = _by_type(account.grants)
-                else:
+                elif found is None:
                     found = await self._accounts.patterns(access.username, types)
                 access.restrict(types, found)
         return access
+
+    async def _read(
+        self, name: str, needed: tuple[Requirement, ...], types: Sequence[Resource]
+    ) -> tuple[Account | None, Patterns | None]:
+        """A user, and the patterns of all grants of the types if they are surely needed."""
+        if types and self._accounts.is_large(name):
+            # Together, because a search that waits for both takes as long as three round trips.
+            return await asyncio.gather(
+                self._accounts.find(name, needed), self._accounts.patterns(name, types)
+            )
+        return await self._accounts.find(name, needed), None
 
     async def _judge(self, rule: Rule, plan: Plan, access: UserAccess, req: Any) -> None:
         """Raise `Denied` unless the caller, who is no admin, may make the request."""
