@@ -34,7 +34,8 @@ PARTS: Final = 1000  # of a progress bar
 # (is valid, a process is creating it)
 _STATE: Final = """
     SELECT x.indisvalid, EXISTS (
-        SELECT FROM pg_stat_progress_create_index AS p WHERE p.index_relid = x.indexrelid)
+        SELECT FROM pg_stat_progress_create_index AS p
+        WHERE p.datname = current_database() AND p.relid = x.indrelid AND p.index_relid IN (0, x.indexrelid))
     FROM pg_index AS x WHERE x.indexrelid = to_regclass($1)"""
 _SIZE: Final = "SELECT pg_size_pretty(pg_relation_size(to_regclass($1)))"
 _PROGRESS: Final = """
@@ -147,8 +148,13 @@ async def _watched(
             await asyncio.wait({running}, timeout=POLL_S)
         await running
     except asyncio.CancelledError:
-        # PostgreSQL would go on without its client until the index is complete.
-        await view.execute(_CANCEL, name)
+        # PostgreSQL would go on without its client until the index is complete. `view` may have been
+        # interrupted too, and the process reports its index a moment after the index is visible.
+        view.terminate()
+        view = await connector.open({}, 0)
+        while not running.done():
+            await view.execute(_CANCEL, name)
+            await asyncio.wait({running}, timeout=POLL_S)
         with suppress(asyncpg.PostgresError):
             await running
         raise
