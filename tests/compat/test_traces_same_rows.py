@@ -116,8 +116,8 @@ def information(rng: random.Random, trace_id: bytes) -> dict[str, Any]:
     return {"trace": {"trace_info": info}}
 
 
-def asks(rng: random.Random) -> list[tuple[str, str, bytes, dict[str, str]]]:
-    """Requests that write to twelve traces."""
+def asks(rng: random.Random, name: str = "") -> list[tuple[str, str, bytes, dict[str, str]]]:
+    """Requests that write to twelve traces; the ids of their assessments contain a name."""
     trace_ids = [bytes(15) + bytes([n]) for n in range(1, 13)]
     made: list[tuple[str, str, bytes, dict[str, str]]] = []
     traces = "/api/3.0/mlflow/traces"
@@ -138,7 +138,7 @@ def asks(rng: random.Random) -> list[tuple[str, str, bytes, dict[str, str]]]:
             made.append(("DELETE", f"{path}/tags", b'{"key": "k1"}', JSON))
         else:
             given = {
-                "assessment_id": f"a-{len(made)}",
+                "assessment_id": f"a-{name}{len(made)}",
                 "assessment_name": "score",
                 "source": {"source_type": "HUMAN", "source_id": "me"},
                 rng.choice(["feedback", "expectation"]): {
