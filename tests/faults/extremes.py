@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MANY: Final = 1_000_000
 HUGE_CHARACTERS: Final = MAX_JSON_BYTES - 4096
+HUGE_NUMBER: Final = 1.7e307
 LONG_ITEMS: Final = 50
 HEAD_CHARACTERS: Final = 50_000  # of a query: the head of a request may have 64 kB
 UNCLOSED: Final = "/*x"  # a comment that begins and never ends
@@ -56,7 +57,9 @@ def value_of(name: str, kind: Any, known: Known, serial: int = 0) -> Any:
         return list(kind.cls)[-1].value
     if isinstance(kind, mi.BoolType):
         return True
-    if isinstance(kind, mi.IntType | mi.FloatType):
+    if isinstance(kind, mi.FloatType):
+        return 1.0 + serial % 100
+    if isinstance(kind, mi.IntType):
         return 1 + serial % 100
     if name in known:
         return known[name][serial % len(known[name])]
@@ -106,6 +109,8 @@ def bodies(route: Route, known: Known) -> Iterator[tuple[str, bytes]]:
     """Names and bodies, each as large as the route takes it, or larger."""
     small = required(route, known)
     head = json.dumps(small)[:-1] + ("," if small else "")
+    huge = ",".join([str(HUGE_NUMBER)] * (MAX_BODY_VALUES - 100))
+    yield "unknown huge numbers", (head + '"unknown":[' + huge + "]}").encode()
     yield "an unknown list", (head + '"unknown":[' + ones() + "]}").encode()
     for field in fields_of(route):
         name = field.encode_name
@@ -136,6 +141,10 @@ def lists(field: mi.Field, small: dict[str, Any], known: Known) -> Iterator[tupl
     explained = items(field, MAX_EXPLAINED_VALUES // values_in(one) - len(small) - 8, known)
     yield f"{name} to be explained", encoded(small | {name: [*explained, {"key": [5]}]})
     yield f"empty {name}", encoded(small | {name: [{}] * (MAX_EXPLAINED_VALUES - 20)})
+    large = huge_numbers(one)
+    if large != one:
+        count = MAX_BODY_VALUES // values_in(one) - len(small) - 8
+        yield f"{name} with huge numbers", encoded(small | {name: [large] * count})
     yield f"{name} with long texts", encoded(small | {name: [long_texts(one)] * LONG_ITEMS})
     item = json.dumps(one)
     million = f"[{','.join([item] * (MANY // 2))}]"
@@ -149,6 +158,15 @@ def long_texts(value: Any) -> Any:
     if isinstance(value, list):
         return [long_texts(item) for item in value]
     return "ä" * (HUGE_CHARACTERS // LONG_ITEMS // 16) if isinstance(value, str) else value
+
+
+def huge_numbers(value: Any) -> Any:
+    """A JSON value with numbers that take a decoder long."""
+    if isinstance(value, dict):
+        return {name: huge_numbers(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [huge_numbers(item) for item in value]
+    return HUGE_NUMBER if isinstance(value, float) else value
 
 
 def camelled(value: Any) -> Any:

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import msgspec
 
+from headrace.http import typed_json
+
 _WANTED: Final = "required"
 
 
@@ -26,7 +28,7 @@ class CamelDecoder:
 
     def __init__(self, cls: type[msgspec.Struct]) -> None:
         self._cls = cls
-        self._decode = msgspec.json.Decoder(_renamed(cls)).decode
+        self._decode = typed_json.decoder(_renamed(cls))
 
     def decode(self, body: bytes) -> Any:
         """A Struct of the type. Raises msgspec's errors, or UnicodeDecodeError."""

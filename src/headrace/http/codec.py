@@ -16,7 +16,7 @@ from headrace.contract.errors import ApiError, invalid
 from headrace.contract.limits import MAX_EXPLAINED_BYTES, MAX_EXPLAINED_VALUES
 from headrace.contract.texts import refuse_nul
 from headrace.contract.value_count import exceeds
-from headrace.http import proto
+from headrace.http import proto, typed_json
 from headrace.http.camel import CamelDecoder
 
 _encoder: Final = msgspec.json.Encoder()
@@ -48,7 +48,7 @@ class Decoder:
 
     def __init__(self, cls: type[msgspec.Struct]) -> None:
         self.cls = cls
-        self._decode = msgspec.json.Decoder(cls).decode
+        self._decode = typed_json.decoder(cls)
         self._camel: CamelDecoder | None = None  # created on first use
 
     def from_body(self, body: bytes) -> Any:
@@ -99,7 +99,7 @@ class PartialDecoder:
     __slots__ = ("_decode",)
 
     def __init__(self, cls: type[msgspec.Struct]) -> None:
-        self._decode = msgspec.json.Decoder(cls).decode
+        self._decode = typed_json.decoder(cls)
 
     def from_body(self, body: bytes) -> Any:
         """A Struct of the row's request type. Raises NotNative."""

@@ -6,19 +6,18 @@ fields are ignored, and the handlers check the others. So the rule of the route 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import msgspec
 
 from headrace.contract.limits import MAX_ACCOUNT_BYTES
 from headrace.http.codec import KEEP_ENCODED
+from headrace.http.typed_json import decode_untyped
 
 if TYPE_CHECKING:
     from headrace.contract.scalars import Loose
     from headrace.http.messages import Request
-
-_decode: Final = msgspec.json.Decoder().decode
 
 
 def has_json(content_type: str | None) -> bool:
@@ -45,7 +44,7 @@ async def read(cls: type[Loose], request: Request) -> Loose:
 def mapping(body: bytes) -> dict[str, Any]:
     """The object in a body; `{}` if it has none."""
     try:
-        value = _decode(body)
+        value = decode_untyped(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

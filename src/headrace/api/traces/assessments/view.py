@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MAX_STACK_TRACE: Final = 1000  # characters; of a longer one the end is shown
 _CUT: Final = "[Stack trace is truncated]\n...\n"
-_decode: Final = msgspec.json.Decoder().decode
+_decode: Final = msgspec.json.Decoder(float_hook=float).decode
 
 
 def loads(text: str) -> Any:
