@@ -12,8 +12,6 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import msgspec
 
-from headrace.http import typed_json
-
 _WANTED: Final = "required"
 
 
@@ -28,11 +26,17 @@ class CamelDecoder:
 
     def __init__(self, cls: type[msgspec.Struct]) -> None:
         self._cls = cls
-        self._decode = typed_json.decoder(_renamed(cls))
+        self._renamed = _renamed(cls)
+        self._decode = msgspec.json.Decoder(self._renamed, float_hook=float).decode
 
     def decode(self, body: bytes) -> Any:
         """A Struct of the type. Raises msgspec's errors, or UnicodeDecodeError."""
         return msgspec.convert(self._decode(body), self._cls, from_attributes=True)
+
+    def convert(self, value: Any) -> Any:
+        """A Struct of the type from a JSON value. Raises msgspec.ValidationError."""
+        renamed = msgspec.convert(value, self._renamed)
+        return msgspec.convert(renamed, self._cls, from_attributes=True)
 
 
 @cache

@@ -16,8 +16,9 @@ from headrace.contract.errors import ApiError, invalid
 from headrace.contract.limits import MAX_EXPLAINED_BYTES, MAX_EXPLAINED_VALUES
 from headrace.contract.texts import refuse_nul
 from headrace.contract.value_count import exceeds
-from headrace.http import proto, typed_json
+from headrace.http import proto
 from headrace.http.camel import CamelDecoder
+from headrace.http.typed_json import TYPED_BYTES, decode_untyped, decoder
 
 _encoder: Final = msgspec.json.Encoder()
 encode = _encoder.encode
@@ -48,7 +49,7 @@ class Decoder:
 
     def __init__(self, cls: type[msgspec.Struct]) -> None:
         self.cls = cls
-        self._decode = typed_json.decoder(cls)
+        self._decode = msgspec.json.Decoder(cls, float_hook=float).decode
         self._camel: CamelDecoder | None = None  # created on first use
 
     def from_body(self, body: bytes) -> Any:
@@ -57,19 +58,27 @@ class Decoder:
         The caller must check a body of more than `value_count.UNCOUNTED_BYTES` with
         `value_count.check_value_count` first.
         """
+        given = None
         try:
-            message = self._decode(body)
+            if len(body) <= TYPED_BYTES:
+                message = self._decode(body)
+            else:
+                given = decode_untyped(body)
+                message = msgspec.convert(given, self.cls)
         except _REFUSED as refusal:
-            message = self._unusual(body, refusal)
+            message = self._unusual(body, given, refusal)
         if b"\\" in body and b"\\u0000" in body:
             refuse_nul(message)
         return message
 
-    def _unusual(self, body: bytes, refusal: Exception) -> Any:
+    def _unusual(self, body: bytes, given: Any, refusal: Exception) -> Any:
         if self._camel is None:
             self._camel = CamelDecoder(self.cls)
         try:
-            return self._camel.decode(body)
+            if len(body) <= TYPED_BYTES:
+                return self._camel.decode(body)
+            if given is not None:  # otherwise the body is no JSON
+                return self._camel.convert(given)
         except _REFUSED as second:
             # The first decoder stopped at the name of a field; the second one read further.
             if str(refusal).startswith("Object contains unknown field"):
@@ -99,7 +108,7 @@ class PartialDecoder:
     __slots__ = ("_decode",)
 
     def __init__(self, cls: type[msgspec.Struct]) -> None:
-        self._decode = typed_json.decoder(cls)
+        self._decode = decoder(cls)
 
     def from_body(self, body: bytes) -> Any:
         """A Struct of the row's request type. Raises NotNative."""
