@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
 import pytest
+from tests.browser.chromium import CHROMIUM, SIZE, browser
 from tests.fix_logins import ADMIN, ADMIN_PASSWORD, PASSWORD, Client, with_users
 
 if TYPE_CHECKING:
@@ -20,17 +20,12 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
     from tests.fix_server import Server
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="needs the package playwright (make browser installs it)"
-)
-NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM: Final = next(filter(None, map(shutil.which, NAMES)), None)
+__all__ = ["browser"]  # a fixture
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt-get install chromium)"),
     pytest.mark.timeout(300),
 ]
 WAIT_MS: Final = 60_000
-SIZE: Final = {"width": 1500, "height": 950}
 NEW_PASSWORD: Final = "another-password"
 # Answers of headrace that the page also gets from stock.
 EXPECTED: Final = {
@@ -53,17 +48,6 @@ def client(server: Server) -> Iterator[Client]:
     """A connection, to prepare and to check."""
     with closing(Client(server.url)) as connected:
         yield connected
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One Chromium."""
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield started
-        started.close()
 
 
 class Visitor:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
+from tests.browser.chromium import CHROMIUM, SIZE, browser
 from tests.fix_server import base_environment, headrace, stock
 
 if TYPE_CHECKING:
@@ -23,17 +23,12 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Page
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="needs the package playwright (make browser installs it)"
-)
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
+__all__ = ["browser"]  # a fixture
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt-get install chromium)"),
     pytest.mark.timeout(600),
 ]
 WAIT_MS = 90_000  # two busy cores, MLflow being started among others
-SIZE = {"width": 1500, "height": 950}
 # Every page requests the current user; without authentication there is none, as in stock.
 EXPECTED = {
     "404: GET /ajax-api/2.0/mlflow/users/current",
@@ -77,16 +72,6 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Site
         made = json.loads(filled.stdout.splitlines()[-1])
         theirs = stack.enter_context(stock(uri, directory))
         yield Site(ours.url, made), Site(theirs.url, made)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield started
-        started.close()
 
 
 def visit(

@@ -99,7 +99,7 @@ def test_make_serve_installs_the_page_and_little_else(served: Server) -> None:
 def test_full_adds_what_mlflow_requires() -> None:
     """Only planned here: the environment of the tests is installed by the same command."""
     plan = subprocess.run(
-        ["make", "--dry-run", "serve", "FULL=1"],
+        ["make", "--no-print-directory", "--dry-run", "serve", "FULL=1"],
         cwd=ROOT,
         env=checkout_environment() | {"PYTHON": sys.executable},
         capture_output=True,

@@ -442,7 +442,7 @@ def orders(p: Player) -> None:
         "metrics.m = 1", "metrics.m != 1", "metrics.m >= 0 and params.P LIKE '%.0'",
         "params.P ILIKE 'NAN'", "tags.odd IN ('1', '2')", "tags.odd NOT IN ('1')",
         "attributes.status != 'KILLED'", "run_name IN ('run 1', 'run 2')", "end_time > 5",
-        "tags.`odd` = \"1\"", "params.P IS NULL", "tags.none IS NOT NULL", "metrics.m > 1 or x",
+        "tags.`odd` = \"1\"", "params.P IS NULL", "tags.none IS NOT NULL", "metrics.m > 1 and x",
     ):  # fmt: skip
         p.play(f"where {text}", c.search_runs, ids, text, 1, 100, [last])
 

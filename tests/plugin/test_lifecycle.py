@@ -48,7 +48,7 @@ def test_installing_changes_nothing_and_the_variable_switches_on(
         "headrace.disable(); print(store(), registry())\n"
     )
     off = "mlflow.store.tracking.sqlalchemy_store mlflow.store.model_registry.sqlalchemy_store"
-    on = "headrace.plugin.tracking_store headrace.plugin.registry_store"
+    on = "headrace.plugin.trace_store headrace.plugin.registry_store"
     assert output(script(text, uri, headrace="0")).splitlines() == [off, on, off]
     assert output(script(text, uri, headrace="1")).splitlines() == [on, on, off]
 
