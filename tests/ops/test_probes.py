@@ -153,6 +153,8 @@ def test_any_worker_answers_for_all_and_a_dead_one_is_not_forgotten(
         for n in range(20):
             with Wire(server.url) as wire:  # a new connection, which any worker may accept
                 assert create(wire, f"e{n}") == 200
+        with Wire(server.url) as wire:  # the first may serve before the second has published
+            eventually(lambda: samples(wire)["headrace_workers", ()] == 2)
         for _ in range(8):
             with Wire(server.url) as wire:
                 assert requests_of(samples(wire), CREATE) == {"200": 20}

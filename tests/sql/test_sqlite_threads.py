@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sqlite3
-from contextlib import asynccontextmanager, closing
+import weakref
+from contextlib import asynccontextmanager, closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -92,6 +94,39 @@ async def test_a_connection_that_cannot_be_opened_fails_one_job_and_is_tried_aga
         (tmp_path / "later").mkdir()
         assert await worker.call(lambda c: c.execute("SELECT 1").fetchall()) == [(1,)]
     finally:
+        worker.stop()
+
+
+class Rows:
+    """What a job holds when it fails, or returns."""
+
+
+async def outcome(worker: Worker, *, fails: bool) -> weakref.ref[Rows]:
+    """Refers to what a job held that has ended."""
+    found: list[weakref.ref[Rows]] = []
+
+    def job(_: sqlite3.Connection) -> Rows:
+        rows = Rows()
+        found.append(weakref.ref(rows))
+        if fails:
+            raise ValueError
+        return rows
+
+    with suppress(ValueError):
+        await worker.call(job)
+    return found[0]
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["result", "error"])
+async def test_what_a_job_held_is_freed_without_the_cycle_collector(fails: bool) -> None:
+    """Otherwise reads that find too many rows fill the memory until the collector runs."""
+    worker = Worker("frees", lambda: sqlite3.connect(":memory:"))
+    gc.disable()
+    try:
+        held = await outcome(worker, fails=fails)
+        await asyncio.to_thread(eventually, lambda: held() is None, 10)
+    finally:
+        gc.enable()
         worker.stop()
 
 

@@ -35,9 +35,9 @@ class SharedReads:
         """The result of `read()`. All callers of a shared read get the same object and must not change it."""
         running = self._running.get(key, 0)
         if running == MAX_EQUAL_READS:
-            future: asyncio.Future[V] = asyncio.get_running_loop().create_future()
-            self._waiting.setdefault(key, []).append(future)
-            return await future
+            self._waiting.setdefault(key, []).append(asyncio.get_running_loop().create_future())
+            result: V = await self._waiting[key][-1]  # no variable holds the future: see `_settle`
+            return result
         self._running[key] = running + 1
         try:
             return await read()
@@ -60,7 +60,7 @@ class SharedReads:
         self,
         key: Hashable,
         read: Callable[[], Awaitable[Any]],
-        waiting: Sequence[asyncio.Future[Any]],
+        waiting: list[asyncio.Future[Any]],
     ) -> None:
         try:
             result = await read()
@@ -73,11 +73,17 @@ class SharedReads:
 
 
 def _settle(
-    waiting: Sequence[asyncio.Future[Any]],
+    waiting: list[asyncio.Future[Any]],
     *,
     result: Any = None,
     error: Exception | None = None,
 ) -> None:
+    """Give the waiting callers the outcome, and empty the list.
+
+    A future refers to its error, and the error to the frames of the read and of the callers. If one
+    of these referred to the future, all that they hold (rows, an answer) would stay in memory until
+    the cycle collector runs.
+    """
     for future in waiting:
         if future.done():
             continue
@@ -85,6 +91,7 @@ def _settle(
             future.set_exception(error)
         else:
             future.set_result(result)
+    waiting.clear()
 
 
 class BatchedReads(Generic[K, V]):
@@ -110,9 +117,8 @@ class BatchedReads(Generic[K, V]):
             finally:
                 self._free += 1
                 self._read_next()
-        future: asyncio.Future[V | None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(key, []).append(future)
-        return await future
+        self._waiting.setdefault(key, []).append(asyncio.get_running_loop().create_future())
+        return await self._waiting[key][-1]  # no variable holds the future: see `_settle`
 
     def _read_next(self) -> None:
         if self._waiting and self._free:
@@ -153,11 +159,10 @@ class GatheredReads(BatchedReads[K, V]):
 
     async def get(self, key: K) -> V | None:
         """See `BatchedReads.get`."""
-        future: asyncio.Future[V | None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(key, []).append(future)
+        self._waiting.setdefault(key, []).append(asyncio.get_running_loop().create_future())
         self._has_joined = True
-        self._read_next()
-        return await future
+        self._read_next()  # begins in a later turn
+        return await self._waiting[key][-1]  # no variable holds the future: see `_settle`
 
     def _read_next(self) -> None:
         if self._waiting and self._free and not self._gathers:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 
-from headrace.commit.reads import MAX_EQUAL_READS, SharedReads
+from headrace.commit.reads import MAX_EQUAL_READS, BatchedReads, GatheredReads, SharedReads
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
 
 CLIENTS, ROUNDS = 10, 20
 
@@ -155,3 +162,48 @@ async def test_a_client_may_go_away_in_the_middle_of_its_read() -> None:
     await turn()
     source.open[-1].set_result(1)
     assert await waits == 1
+
+
+class Rows:
+    """What a read holds when it fails."""
+
+
+class Failing:
+    """Reads that fail, and what each of them held."""
+
+    def __init__(self) -> None:
+        self.held: list[weakref.ref[Rows]] = []
+
+    async def read(self, _: Sequence[str] = ()) -> dict[str, int]:
+        rows = Rows()
+        self.held.append(weakref.ref(rows))
+        await asyncio.sleep(0)
+        raise ConnectionError
+
+
+async def refused(get: Callable[[], Awaitable[object]]) -> None:
+    """A caller that gets the failure."""
+    try:
+        await get()
+    except ConnectionError:
+        return
+    pytest.fail("the read succeeded")
+
+
+@pytest.mark.parametrize("kind", ["shared", "batched", "gathered"])
+async def test_what_a_failed_read_held_is_freed_without_the_cycle_collector(kind: str) -> None:
+    source = Failing()
+    shared = SharedReads()
+    gets: dict[str, Callable[[], Awaitable[object]]] = {
+        "shared": lambda: shared.get("key", source.read),
+        "batched": partial(BatchedReads(source.read).get, "key"),
+        "gathered": partial(GatheredReads(source.read).get, "key"),
+    }
+    gc.disable()
+    try:
+        await asyncio.gather(*(refused(gets[kind]) for _ in range(CLIENTS)))
+        await turn()
+        assert source.held
+        assert [held() for held in source.held if held() is not None] == []
+    finally:
+        gc.enable()

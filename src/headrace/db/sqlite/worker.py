@@ -48,6 +48,7 @@ class Worker:
             while (job := self._jobs.get()) is not _STOP:
                 self.busy = True
                 connection = self._do(connection, *job)
+                del job  # it holds the result until the next job
                 self.busy = False
         finally:
             if connection is not None:
@@ -73,6 +74,12 @@ class Worker:
             loop.call_soon_threadsafe(_set_exception, future, error)
         else:
             loop.call_soon_threadsafe(_set_result, future, result)
+            del result
+        finally:
+            # The error refers to this frame, and the future to the error. Without the cycle, the rows
+            # that were read before the error are freed at once.
+            del future
+            self._caller = None
         return connection
 
     def _open(self) -> sqlite3.Connection:
