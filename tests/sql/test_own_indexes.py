@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -180,14 +180,33 @@ def writer(stock_on_postgres: str) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
+@contextmanager
+def tuning(uri: str) -> Iterator[subprocess.Popen[str]]:
+    """`headrace db tune` in a process that obeys Ctrl+C, and that has ended after the block.
+
+    A shell starts its background processes with SIGINT ignored. Their children, such as these tests and
+    this command, would ignore it too.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            [*COMMAND, "db", "tune", uri], env=base_environment(), stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def test_an_aborted_tune_is_continued(
     stock_on_postgres: str, writer: psycopg.Connection[Any]
 ) -> None:
     """Its index is not valid; the next run drops it, and creates it again. Writers never wait."""
     uri = stock_on_postgres
-    with subprocess.Popen(
-        [*COMMAND, "db", "tune", uri], env=base_environment(), stderr=subprocess.PIPE, text=True
-    ) as process:
+    with tuning(uri) as process:
         eventually(lambda: state(uri) == (False,))
         with psycopg.connect(uri, autocommit=True) as connection:
             connection.execute("SET statement_timeout = '5s'")
@@ -210,9 +229,7 @@ def test_an_interrupted_tune_is_continued(
 ) -> None:
     """With Ctrl+C, PostgreSQL stops at once."""
     uri = stock_on_postgres
-    with subprocess.Popen(
-        [*COMMAND, "db", "tune", uri], env=base_environment(), stderr=subprocess.PIPE, text=True
-    ) as process:
+    with tuning(uri) as process:
         eventually(lambda: state(uri) == (False,))
         os.kill(process.pid, signal.SIGINT)
         assert process.wait(LIMIT_S) == 1
