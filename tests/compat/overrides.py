@@ -168,7 +168,27 @@ _OUTPUTS: Final = Override(
     status=200,
 )
 
+_NEWER_FILTER: Final = Override(
+    "headrace's filters have OR, NOT and parentheses.", stock=400, status=200
+)
+# Filters that only headrace accepts.
+_NEWER_FILTERS: Final = (
+    *(
+        f"{search}: {label} {text}"
+        for search, label, one, other in (
+            ("search experiments", "bare filter", "name = 'a'", "name = 'b'"),
+            ("search logged models", "filter", "name = 'ant'", "name = 'bee'"),
+            ("search registered models", "filter", "name = 'zoo-a'", "name = 'zoo-b'"),
+            ("search model versions", "filter", "name = 'zoo-a'", "name = 'zoo-b'"),
+            ("search runs, wrong filters", "filter", "metrics.loss > 1", "metrics.loss < 3"),
+        )
+        for text in (f"{one} OR {other}", f"NOT {one}", f"({one})")
+    ),
+    "search runs, wrong filters: filter (metrics.loss > 1 AND params.lr = 'a')",
+)
+
 OVERRIDES: Final[dict[str, Override]] = {
+    **dict.fromkeys(_NEWER_FILTERS, _NEWER_FILTER),
     "evaluation datasets: records: an unknown dataset": Override(
         "Stock repeats its driver's message about a foreign key.",
         stock=400,
