@@ -17,6 +17,8 @@ pytestmark = pytest.mark.compat
 # Stock repeats its driver's message about a foreign key; headrace looks the model up and names the missing one.
 SAID_BY_US = {195: "$.message: \"Logged model with ID 'm-nope' not found.\" instead of"}
 
+# Filters with OR, which only headrace accepts.
+NEWER_FILTERS = {46, 154}
 # Areas whose routes are native.
 NATIVE_AREAS = ("general", "tracking-core", "logged-models", "model-registry")
 EXAMPLES = load(NATIVE_AREAS)
@@ -28,7 +30,9 @@ def complaints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Example], 
     directory = tmp_path_factory.mktemp("examples")
     found: dict[int, list[str]] = {}
     with (
-        headrace(f"sqlite:///{directory}/mlflow.db", directory) as server,
+        headrace(
+            f"sqlite:///{directory}/mlflow.db", directory, "--chart-sampling", "stock"
+        ) as server,
         Wire(server.url) as wire,
     ):
         replay = Replay(wire, OTHER_METRICS)
@@ -39,6 +43,9 @@ def complaints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Example], 
                 differences = [] if refused else [f"should be refused: {ours.answer}"]
             if example.number in SAID_BY_US and len(differences) == 1:
                 differences = [] if SAID_BY_US[example.number] in differences[0] else differences
+            if example.number in NEWER_FILTERS:
+                assert recorded.answer.status == 400, example
+                differences = [] if ours.answer.status == 200 else [f"a filter: {ours.answer}"]
             found[example.number] = differences
     return lambda example: found[example.number]
 
