@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM: Final = next(filter(None, map(shutil.which, NAMES)), None)
 SIZE: Final = {"width": 1500, "height": 950}
+# Every page requests the current user; without authentication there is none, as in stock.
+EXPECTED: Final = {
+    "404: GET /ajax-api/2.0/mlflow/users/current",
+    "Failed to load resource: the server responded with a status of 404 (Not Found)",
+    # Occasional complaints of the page's charts and tables, with any server.
+    "null ResizeObserver loop completed with undelivered notifications.",
+}
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
-from tests.browser.chromium import CHROMIUM, SIZE, browser
+from tests.browser.chromium import CHROMIUM, EXPECTED, SIZE, browser
 from tests.fix_server import base_environment, headrace, stock
 
 if TYPE_CHECKING:
@@ -29,13 +29,6 @@ pytestmark = [
     pytest.mark.timeout(600),
 ]
 WAIT_MS = 90_000  # two busy cores, MLflow being started among others
-# Every page requests the current user; without authentication there is none, as in stock.
-EXPECTED = {
-    "404: GET /ajax-api/2.0/mlflow/users/current",
-    "Failed to load resource: the server responded with a status of 404 (Not Found)",
-    # Occasional complaints of the page's charts and tables, with any server.
-    "null ResizeObserver loop completed with undelivered notifications.",
-}
 
 
 class Site:

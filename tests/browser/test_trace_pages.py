@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.browser.chromium import CHROMIUM, SIZE, browser
+from tests.browser.chromium import CHROMIUM, EXPECTED, SIZE, browser
 from tests.fix_clients import mlflow3
 from tests.fix_server import headrace
 from tests.prometheus import samples
@@ -28,13 +28,6 @@ pytestmark = [
     pytest.mark.timeout(600),
 ]
 WAIT_MS = 90_000  # two busy cores
-# Every page requests the current user; without authentication there is none, as in stock.
-EXPECTED = {
-    "404: GET /ajax-api/2.0/mlflow/users/current",
-    "Failed to load resource: the server responded with a status of 404 (Not Found)",
-    # Occasional complaints of the page's charts and tables, with any server.
-    "null ResizeObserver loop completed with undelivered notifications.",
-}
 # The address of each page, a request that it sends, and a text that it shows then.
 PAGES = {
     "overview": ("experiments/{e}", "traces/metrics", ""),
