@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from headrace.auth.rules import Resource, Rule
     from headrace.db.base import Tx
 
@@ -52,6 +54,10 @@ class Access:
         every route. Always False for admins.
         """
         return False
+
+    async def undenied(self, resource: Resource, ids: Iterable[str]) -> frozenset[str]:
+        """The ids that no grant denies; an answer must not show the others. Costs a read at most."""
+        return frozenset(ids)
 
     async def admit(self, rule: Rule, req: Any) -> Access:
         """The access of the same caller to another route (the fields of a GraphQL query).

@@ -19,6 +19,7 @@ from headrace.auth.decide import (
     Level,
     Step,
     level_at,
+    meets,
     readable,
 )
 from headrace.auth.effects import KeepsGrants
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
 ROWS: Final[Mapping[str, tuple[Resource, ...]]] = {
     "experiment": ("experiment",),
     "registered_model": ("registered_model", "prompt"),
+    "gateway_secret": ("gateway_secret",),
+    "gateway_model_definition": ("gateway_model_definition",),
+    "gateway_endpoint": ("gateway_endpoint",),
 }
 # Ids of a search whose grants are read one by one, about 10 us each on SQLite, on the event loop.
 MAX_AMONG: Final = 100
@@ -142,6 +146,26 @@ class UserAuthority:
                     found = await self._accounts.patterns(access.username, types)
                 access.restrict(types, found)
         return access
+
+    async def undenied(
+        self, account: Account, resource: Resource, ids: tuple[str, ...]
+    ) -> frozenset[str]:
+        """See `Access.undenied`; `account` is what the decision about the request was based on."""
+        steps = tuple((Step(resource, id_, "undenied"),) for id_ in ids)
+        found: set[str] = set()
+        for start in range(0, len(steps), MAX_PORTION):
+            portion = steps[start : start + MAX_PORTION]
+            known: Account | None = account
+            if not account.is_whole:
+                async with self._further:
+                    await asyncio.sleep(0)  # as in `_judge_further`
+                    known = await self._accounts.find(account.username, portion)
+            if known is None:
+                raise Unauthenticated
+            found.update(
+                step.id for (step,) in portion if meets((step,), known.levels, self.default)
+            )
+        return frozenset(found)
 
     async def _read(
         self, name: str, needed: tuple[Requirement, ...], types: Sequence[Resource]
@@ -264,6 +288,13 @@ class UserAccess(KeepsGrants):
         if self.is_admin or self.is_workspace_admin:
             return False
         return resource in self._account.denied
+
+    async def undenied(self, resource: Resource, ids: Iterable[str]) -> frozenset[str]:
+        """See `Access.undenied`."""
+        named = tuple(dict.fromkeys(ids))
+        if self.is_admin or self.is_workspace_admin or not named:
+            return frozenset(named)
+        return await self._authority.undenied(self._account, resource, named)
 
     async def admit(self, rule: Rule, req: Any) -> Access:
         """See `Access.admit`."""

@@ -147,7 +147,7 @@ def requirements(demand: Demand, owners: Owners) -> Iterator[Requirement]:
             yield from _of_model(id_, demand, owners)
         case "evaluation_dataset":
             yield from _of_dataset(id_, action, owners)
-        case "model_name":
+        case "model_name" | "gateway_secret" | "gateway_model_definition" | "gateway_endpoint":
             yield (Step(demand.resource, id_, action),)
         case other:
             raise NotImplementedError(f"no grants are looked up for {other}")

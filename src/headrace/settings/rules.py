@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Final
 
+from headrace.settings.gateway import GatewaySettings
 from headrace.settings.kinds import (
     SWITCH,
     TEXT,
@@ -16,13 +17,12 @@ from headrace.settings.kinds import (
     pattern,
     row,
 )
-from headrace.settings.webhooks import WebhookSettings
 
 RULES: Final = "MLflow's rules"
 
 
 @dataclasses.dataclass(frozen=True)
-class RuleSettings(WebhookSettings):
+class RuleSettings(GatewaySettings):
     """The rows of MLflow's rules; see `table` for the others."""
 
     truncate_long_values: bool = row(

@@ -10,6 +10,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, Final
 
 from headrace.settings.defaults import DEFAULT_URI, absolute, default_artifact_root
+from headrace.settings.gateway import GATEWAY
 from headrace.settings.kinds import (
     DIRECTORY,
     SWITCH,
@@ -434,7 +435,7 @@ class Settings(RuleSettings):
 
 
 # Inherited fields come first in a dataclass, but these topics belong at the end of every list.
-_LAST_TOPICS: Final = (USERS, RULES, WEBHOOKS, UNSUPPORTED)
+_LAST_TOPICS: Final = (USERS, RULES, WEBHOOKS, GATEWAY, UNSUPPORTED)
 
 
 def _rank(field: dataclasses.Field[Any]) -> int:

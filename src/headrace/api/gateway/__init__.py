@@ -1,0 +1,1 @@
+"""Settings of MLflow's AI gateway: secrets, model definitions, endpoints, budgets, guardrails."""

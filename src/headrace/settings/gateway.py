@@ -1,0 +1,40 @@
+"""Settings of MLflow's AI gateway. As in MLflow, they are environment variables without flags."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+from headrace.settings.kinds import SWITCH, Kind, Secret, integer, row
+from headrace.settings.webhooks import WebhookSettings
+
+GATEWAY: Final = "AI gateway"
+
+
+@dataclasses.dataclass(frozen=True)
+class GatewaySettings(WebhookSettings):
+    """The rows of the gateway; see `table` for the others."""
+
+    enable_ai_gateway: bool = row(
+        GATEWAY,
+        True,
+        SWITCH,
+        env="MLFLOW_ENABLE_AI_GATEWAY",
+        help="Serve the AI gateway and its settings.",
+    )
+    crypto_kek_passphrase: str = row(
+        GATEWAY,
+        Secret(""),
+        Kind("PASSPHRASE", Secret),
+        env="MLFLOW_CRYPTO_KEK_PASSPHRASE",
+        help="The passphrase from which the key is derived that encrypts the gateway's secrets, the "
+        "same for all servers of a database.",
+        default_text="a passphrase that is public, so whoever has the database has the secrets",
+    )
+    crypto_kek_version: int = row(
+        GATEWAY,
+        1,
+        integer(0, 2**31 - 1),
+        env="MLFLOW_CRYPTO_KEK_VERSION",
+        help="The number of the passphrase: each change of it by a rotation of the key adds one.",
+    )
