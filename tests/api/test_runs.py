@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from tests.fill import fill
+from tests.wire import Wire
 
 from headrace.api.tracking.runs.assessments_sql import MOST_IDS
 
@@ -40,6 +42,37 @@ def test_a_run_is_named_by_argument_or_by_tag_but_not_by_both_differently(api: A
         tags=named,
         says="with different values (run_name='other', mlflow.runName='tagged')",
     )
+
+
+def test_runs_created_together_lie_below_the_locations_of_their_experiments(api: Api) -> None:
+    roots = [
+        "s3://bucket/a",
+        "s3://bucket/b?version=1",
+        "s3://bucket/c/",
+        "/an y/where",
+        "file:///d",
+    ]
+    experiments = {api.experiment(artifact_location=root).id: root for root in roots}
+    deleted = api.experiment().id
+    api.ok("experiments/delete", experiment_id=deleted)
+
+    def create(experiment_id: str) -> Any:
+        body = json.dumps({"experiment_id": experiment_id}).encode()
+        headers = {"Content-Type": "application/json"}
+        with Wire(api.server.url) as wire:
+            return wire.ask("POST", "/api/2.0/mlflow/runs/create", body, headers)
+
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(create, [*experiments, deleted, "98765"] * 6))
+    refused = [answer for answer in answers if answer.status != 200]
+    assert sorted(answer.status for answer in refused) == [400] * 6 + [404] * 6
+    for answer in answers:
+        if answer.status == 200:
+            info = answer.json()["run"]["info"]
+            root, mark, query = experiments[info["experiment_id"]].partition("?")
+            path = f"{root.rstrip('/')}/{info['run_id']}/artifacts"
+            assert info["artifact_uri"] == path + mark + query
+            assert api.get(info["run_id"])["info"]["artifact_uri"] == path + mark + query
 
 
 @pytest.mark.parametrize("way", ["update", "tag", "batch"])

@@ -39,6 +39,10 @@ SQLITE: Final = {
     "contains {} {}": "instr({}, {}) > 0",
     "join in order": "CROSS JOIN",
 }
+# The lock timeout of a statement that is a transaction by itself (PostgreSQL; a condition). It is set
+# once, before the statement locks anything, and does not remain set in the session, which may
+# belong to a connection pooler.
+LIMITS_LOCKS: Final = " AND (SELECT set_config('lock_timeout', '500ms', true)) IS NOT NULL"
 ColumnType = Literal["text", "int", "bigint", "double", "bool", "json"]
 _ARRAYS: Final[dict[ColumnType, str]] = {
     "text": "varchar[]",

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headrace.api.registry.versions.source import check_contained
+from headrace.api.tracking.runs.create_sql import PLAIN
 from headrace.contract.artifact_uri import append_path, check_query
 from headrace.contract.errors import ApiError
 from headrace.contract.paths import MAX_DECODINGS, TooManyLayers, climbs, decoded
@@ -74,3 +77,27 @@ def test_only_a_whole_segment_of_two_dots_climbs() -> None:
     assert climbs("a/../b")
     assert climbs("..")
     assert not climbs("a..b/...")
+
+
+@given(st.from_regex(PLAIN, fullmatch=True))
+def test_the_statement_appends_to_a_plain_location_as_append_path_does(location: str) -> None:
+    assert append_path(location, "run", "artifacts") == f"{location}/run/artifacts"
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "s3://b/a?x=1",
+        "s3://b/a/",
+        "s3://b/a#f",
+        "file:a",
+        "S3://b",
+        "s3:///a",
+        "//a",
+        "/a;b",
+        "",
+        "/a\n",
+    ],
+)
+def test_a_location_that_needs_more_is_not_plain(location: str) -> None:
+    assert PLAIN.fullmatch(location) is None

@@ -15,7 +15,7 @@ from headrace.api.tracking.runs.sql import STAGES, UPDATE_RUN, RunStage, locked
 from headrace.commit.kinds import MAX_GROUP_OPS
 from headrace.db.base import Tx
 from headrace.db.errors import UniqueViolation
-from headrace.db.sql import Bulk, Replace, Sql
+from headrace.db.sql import LIMITS_LOCKS, Bulk, Replace, Sql
 
 if TYPE_CHECKING:
     from headrace.api.tracking.runs.batch import Batch, Point
@@ -63,12 +63,6 @@ IS_NAN: Final = 1
 IS_NEWEST: Final = 2  # the latest of the points of its run and key in this group
 
 
-# The lock timeout of a statement that is a transaction by itself. It is set once, before the
-# statement locks anything, and does not remain set in the session, which may belong to a connection
-# pooler.
-_LIMITS_LOCKS = " AND (SELECT set_config('lock_timeout', '500ms', true)) IS NOT NULL"
-
-
 # One statement for a small group of metrics: it selects the active runs and writes the points and
 # the latest points. The points are passed in lock order and keep it, because filtering the rows of
 # a function does not sort them.
@@ -94,8 +88,8 @@ WITH live AS MATERIALIZED (
 
 # A plain INSERT takes a tenth less of PostgreSQL's time than one with ON CONFLICT (docs/decisions).
 # Points that exist already are rare: only a client's retry sends them.
-NEW_POINTS_OF_ACTIVE = _points_of_active("", _LIMITS_LOCKS)
-OLD_POINTS_OF_ACTIVE = _points_of_active("ON CONFLICT DO NOTHING", _LIMITS_LOCKS)
+NEW_POINTS_OF_ACTIVE = _points_of_active("", LIMITS_LOCKS)
+OLD_POINTS_OF_ACTIVE = _points_of_active("ON CONFLICT DO NOTHING", LIMITS_LOCKS)
 POINTS_OF_ACTIVE = _points_of_active("ON CONFLICT DO NOTHING", "")  # inside a transaction
 # POINTS and LATEST with the parameters of `_POINTS`.
 PACKED_POINTS = Sql(

@@ -1,14 +1,16 @@
-"""Creation of runs, as an operation of the group commit: two statements for many runs (SQLite: three)."""
+"""Creation of runs, as an operation of the group commit: one statement for many runs (SQLite: three)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
+from operator import attrgetter
 from typing import Final
 from uuid import uuid4
 
-from headrace.api.tracking.runs import sql
+from headrace.api.tracking.runs import create_sql
 from headrace.api.tracking.runs.batch import RUN_NAME
+from headrace.api.tracking.runs.create_sql import Location, RunIn, Tag
 from headrace.api.tracking.runs.random_name import random_name
 from headrace.api.tracking.runs.types import CreateRun
 from headrace.commit.kinds import Kind, bytes_of
@@ -21,7 +23,7 @@ from headrace.db.base import Tx
 
 
 class NewRun:
-    """A run to insert; `artifact_uri` is set when its experiment has been read."""
+    """A run to insert; `artifact_uri` is None until its experiment has been read."""
 
     __slots__ = (
         "artifact_uri",
@@ -39,7 +41,7 @@ class NewRun:
         self.run_id = uuid4().hex
         self.user_id = req.user_id or ""
         self.start_time = req.start_time or 0
-        self.artifact_uri = ""
+        self.artifact_uri: str | None = None
         self.tags = [(tag.key or "", tag.value or "") for tag in req.tags]
         # The Python API has no decoder that checks this.
         if NUL in "".join([req.run_name or "", self.user_id, *chain.from_iterable(self.tags)]):
@@ -64,8 +66,8 @@ class NewRun:
         text = sum(bytes_of(key) + bytes_of(value) for key, value in self.tags)
         return 600 + 64 * len(self.tags) + bytes_of(self.name) + bytes_of(self.user_id) + text
 
-    def row(self) -> tuple[str, int, str, str, int, str]:
-        """Return the parameters of `sql.INSERT_RUN`."""
+    def row(self) -> RunIn:
+        """Return the row for `create_sql`."""
         return (
             self.run_id,
             self.experiment_id,
@@ -78,31 +80,47 @@ class NewRun:
 
 async def apply(tx: Tx, new: Sequence[NewRun]) -> list[ApiError | None]:
     """Insert the runs whose experiment is active; return one answer for each. See `Kind.apply`."""
-    locations = await sql.locations(tx, {run.experiment_id for run in new})
-    answers: list[ApiError | None] = []
-    good: list[NewRun] = []
-    for run in new:
-        location = locations.get(run.experiment_id)
-        if location is None:
-            answers.append(errors.experiment_not_found(run.experiment_id))
-        elif location.lifecycle_stage != "active":
-            answers.append(not_active(run.experiment_id, location.lifecycle_stage))
-        elif run.two_names:
-            answers.append(run.two_names)
-        else:
-            root = location.artifact_location or ""
-            run.artifact_uri = append_path(root, run.run_id, "artifacts")
-            answers.append(None)
-            good.append(run)
-    if good:
-        good.sort(key=lambda run: run.run_id)
-        tags = [(run.run_id, key, value) for run in good for key, value in run.tags]
-        await sql.insert(tx, [run.row() for run in good], tags)
-    return answers
+    experiment_ids = sorted({run.experiment_id for run in new})
+    runs = sorted((run for run in new if not run.two_names), key=attrgetter("run_id"))
+    if tx.dialect == "sqlite":
+        locations = await create_sql.locations(tx, experiment_ids)
+        if good := _located(runs, locations):
+            await create_sql.insert(tx, *_rows(good))
+    else:
+        locations = await create_sql.create(tx, experiment_ids, *_rows(runs))
+        good = _located(runs, locations)
+        if good and not create_sql.all_plain(locations.values()):
+            locations = await create_sql.create(tx, experiment_ids, *_rows(good))
+    return [_refusal(run, locations) or run.two_names for run in new]
+
+
+def _located(runs: Sequence[NewRun], locations: Mapping[int, Location]) -> list[NewRun]:
+    """Return the runs that may be created, and set their artifact URIs."""
+    good = [run for run in runs if _refusal(run, locations) is None]
+    for run in good:
+        root = locations[run.experiment_id].artifact_location or ""
+        run.artifact_uri = append_path(root, run.run_id, "artifacts")
+    return good
+
+
+def _refusal(run: NewRun, locations: Mapping[int, Location]) -> ApiError | None:
+    location = locations.get(run.experiment_id)
+    if location is None:
+        return errors.experiment_not_found(run.experiment_id)
+    if location.lifecycle_stage != "active":
+        return not_active(run.experiment_id, location.lifecycle_stage)
+    return None
+
+
+def _rows(runs: Sequence[NewRun]) -> tuple[list[RunIn], list[Tag]]:
+    return (
+        [run.row() for run in runs],
+        [(run.run_id, key, value) for run in runs for key, value in run.tags],
+    )
 
 
 def _subject(run: NewRun) -> tuple[str, int]:
     return "experiment", run.experiment_id
 
 
-KIND: Final = Kind("create_run", 0, apply, subject=_subject, once=True)
+KIND: Final = Kind("create_run", 0, apply, subject=_subject, single=lambda ops: True, once=True)

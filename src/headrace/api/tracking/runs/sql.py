@@ -14,7 +14,7 @@ from headrace.api.pieces import ALL_ROWS, AT_ONCE_BYTES, MOST_ROWS, MOST_VALUES,
 from headrace.api.results import TooLong
 from headrace.contract.scalars import INT64_MAX
 from headrace.db.base import Row, Tx
-from headrace.db.sql import Bulk, Sql
+from headrace.db.sql import Sql
 
 
 class RunRow(NamedTuple):
@@ -37,14 +37,6 @@ class RunStage(NamedTuple):
     run_uuid: str
     lifecycle_stage: str
     experiment_id: int
-
-
-class Location(NamedTuple):
-    """An experiment's artifact location, and its stage, which determines if runs may be added."""
-
-    experiment_id: int
-    artifact_location: str | None
-    lifecycle_stage: str
 
 
 COLUMNS = RunRow._fields
@@ -123,39 +115,6 @@ MODELS_OUT = Sql(
     " WHERE source_type = 'RUN_OUTPUT' AND destination_type = 'MODEL_OUTPUT' AND source_id {in $1 text}"
     " ORDER BY input_uuid {bytewise} LIMIT $2"
 )
-# The columns of experiments that create-run needs. None of the experiments can be deleted until the
-# transaction ends.
-LOCATIONS = Sql(
-    "SELECT experiment_id, artifact_location, lifecycle_stage FROM experiments"
-    " WHERE experiment_id {in $1 int} {for share}"
-)
-# The ids are new: a conflict means that an earlier COMMIT succeeded and its answer was lost.
-INSERT_RUN = Bulk(
-    "runs",
-    run_uuid="text",
-    experiment_id="int",
-    name="text",
-    user_id="text",
-    start_time="bigint",
-    artifact_uri="text",
-    fixed={
-        "source_type": "'UNKNOWN'",
-        "source_name": "''",
-        "entry_point_name": "''",
-        "status": "'RUNNING'",
-        "source_version": "''",
-        "lifecycle_stage": "'active'",
-    },
-    on_conflict="ignore",
-)
-INSERT_TAG = Bulk("tags", run_uuid="text", key="text", value="text")
-# Both in one statement: a round trip less for each group. PostgreSQL checks that the runs of the tags
-# exist when the statement ends.
-_INSERT_RUNS_WITH_TAGS = Sql(
-    postgres=f"WITH new AS ({INSERT_RUN.postgres} RETURNING 1)"
-    " INSERT INTO tags (run_uuid, key, value) SELECT t.* FROM"
-    " unnest($7::varchar[], $8::varchar[], $9::varchar[]) AS t WHERE EXISTS (SELECT 1 FROM new)"
-)
 # Updates many rows, for `Tx.executemany`. NULL leaves a column unchanged.
 UPDATE_RUN = Sql(
     postgres="UPDATE runs SET status = COALESCE(u.status, runs.status), end_time = COALESCE(u.end_time, runs.end_time),"
@@ -192,28 +151,6 @@ async def locked(tx: Tx, run_ids: Iterable[str]) -> dict[str, RunRow]:
     """Return the existing runs by run id, and lock them until the transaction ends."""
     rows = await tx.fetch(LOCKED_RUNS, tx.array(sorted(run_ids)))
     return {row[0]: RunRow(*row) for row in rows}
-
-
-async def locations(tx: Tx, experiment_ids: Iterable[int]) -> dict[int, Location]:
-    """Return the locations of the existing experiments, by experiment id: see LOCATIONS."""
-    rows = await tx.fetch(LOCATIONS, tx.array(sorted(experiment_ids)))
-    return {row[0]: Location(*row) for row in rows}
-
-
-async def insert(
-    tx: Tx, runs: Sequence[Sequence[Any]], tags: Sequence[tuple[str, str, str]]
-) -> None:
-    """Insert new runs (see INSERT_RUN), each with at least one tag.
-
-    No run is inserted if the group's first COMMIT succeeded and only its answer was lost.
-    """
-    if tx.dialect == "sqlite":
-        if await tx.executemany(INSERT_RUN, runs):
-            await tx.executemany(INSERT_TAG, tags)
-        return
-    columns = (*zip(*runs, strict=True), *zip(*tags, strict=True))
-    if await tx.execute(_INSERT_RUNS_WITH_TAGS, *columns):
-        tx.wrote(len(runs))
 
 
 class Logged:

@@ -1,0 +1,128 @@
+"""SQL of create-run: on PostgreSQL one statement for the runs of a group and their tags."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from headrace.db.base import Tx
+from headrace.db.sql import LIMITS_LOCKS, Bulk, Sql
+
+RunIn = tuple[str, int, str, str, int, str | None]  # the columns of INSERT_RUN
+Tag = tuple[str, str, str]  # run, key, value
+
+
+class Location(NamedTuple):
+    """An experiment's artifact location, and its stage, which determines if runs may be added."""
+
+    experiment_id: int
+    artifact_location: str | None
+    lifecycle_stage: str
+
+
+# None of the experiments can be deleted until the transaction ends.
+_LOCATIONS: Final = (
+    "SELECT experiment_id, artifact_location, lifecycle_stage FROM experiments"
+    " WHERE experiment_id {in $1 int}"
+)
+LOCATIONS: Final = Sql(_LOCATIONS + " {for share}")
+_FIXED: Final = {
+    "source_type": "'UNKNOWN'",
+    "source_name": "''",
+    "entry_point_name": "''",
+    "status": "'RUNNING'",
+    "source_version": "''",
+    "lifecycle_stage": "'active'",
+}
+# The ids are new: a conflict means that an earlier COMMIT succeeded and its answer was lost.
+INSERT_RUN: Final = Bulk(
+    "runs",
+    run_uuid="text",
+    experiment_id="int",
+    name="text",
+    user_id="text",
+    start_time="bigint",
+    artifact_uri="text",
+    fixed=_FIXED,
+    on_conflict="ignore",
+)
+INSERT_TAG: Final = Bulk("tags", run_uuid="text", key="text", value="text")
+
+# Locations to which `append_path` appends a slash and the parts, and changes nothing else: the
+# statement does the same. Others have a query, say, or end with a slash.
+PLAIN: Final = re.compile(
+    "(/|file:///|mlflow-artifacts:/|[a-z][a-z0-9+.-]*://)[A-Za-z0-9_.~=:@-]+(/[A-Za-z0-9_.~=:@-]+)*"
+)
+
+
+# $2-$6 are columns of INSERT_RUN; $7 are the artifact URIs, or NULLs: then the statement makes them
+# from the locations, and writes nothing if one of the active experiments has a location that is not
+# plain. One round trip instead of four: BEGIN, the locations, the rows, COMMIT.
+def _create(limit: str) -> Sql:
+    return Sql(
+        postgres=f"""
+WITH place AS MATERIALIZED (
+    {_LOCATIONS}{limit} {{for share}}
+), new AS (
+    INSERT INTO runs ({", ".join([*INSERT_RUN.columns, *_FIXED])})
+    SELECT r.run_uuid, r.experiment_id, r.name, r.user_id, r.start_time,
+           coalesce(r.artifact_uri, place.artifact_location || '/' || r.run_uuid || '/artifacts'),
+           {", ".join(_FIXED.values())}
+    FROM unnest($2::varchar[], $3::int[], $4::varchar[], $5::varchar[], $6::bigint[], $7::varchar[])
+         AS r(run_uuid, experiment_id, name, user_id, start_time, artifact_uri)
+    JOIN place USING (experiment_id)
+    WHERE place.lifecycle_stage = 'active' AND (r.artifact_uri IS NOT NULL OR NOT EXISTS (
+        SELECT FROM place WHERE lifecycle_stage = 'active' AND (artifact_location ~ '^{PLAIN.pattern}$') IS NOT TRUE))
+    {INSERT_RUN.clause} RETURNING run_uuid
+), tag AS (
+    INSERT INTO tags (run_uuid, key, value)
+    SELECT t.* FROM unnest($8::varchar[], $9::varchar[], $10::varchar[]) AS t(run_uuid, key, value)
+    WHERE t.run_uuid IN (SELECT run_uuid FROM new)
+) SELECT experiment_id, artifact_location, lifecycle_stage FROM place"""
+    )
+
+
+CREATE_ALONE: Final = _create(LIMITS_LOCKS)
+CREATE: Final = _create("")  # inside a transaction
+
+
+def all_plain(locations: Iterable[Location]) -> bool:
+    """Whether the locations of all active experiments are `PLAIN`."""
+    return all(
+        PLAIN.fullmatch(location.artifact_location or "") is not None
+        for location in locations
+        if location.lifecycle_stage == "active"
+    )
+
+
+async def locations(tx: Tx, experiment_ids: Sequence[int]) -> dict[int, Location]:
+    """Return the locations of the existing experiments, by experiment id."""
+    rows = await tx.fetch(LOCATIONS, tx.array(experiment_ids))
+    return {row[0]: Location(*row) for row in rows}
+
+
+async def insert(tx: Tx, runs: Sequence[RunIn], tags: Sequence[Tag]) -> None:
+    """Insert new runs, each with at least one tag, into active experiments (SQLite).
+
+    No run is inserted if the group's first COMMIT succeeded and only its answer was lost.
+    """
+    if await tx.executemany(INSERT_RUN, runs):
+        await tx.executemany(INSERT_TAG, tags)
+
+
+async def create(
+    tx: Tx, experiment_ids: Sequence[int], runs: Sequence[RunIn], tags: Sequence[Tag]
+) -> dict[int, Location]:
+    """Insert those of the new runs whose experiment is active; return the locations (PostgreSQL).
+
+    Each run has at least one tag. The runs have artifact URIs, or none has: then none is inserted
+    if an active experiment has a location that is not `PLAIN`.
+    """
+    if not runs:
+        return await locations(tx, experiment_ids)
+    sql = CREATE_ALONE if tx.alone else CREATE
+    columns = (*zip(*runs, strict=True), *zip(*tags, strict=True))
+    rows = await tx.fetch(sql, experiment_ids, *columns)
+    tx.wrote(len(runs))
+    return {row[0]: Location(*row) for row in rows}
