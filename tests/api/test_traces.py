@@ -21,7 +21,11 @@ from tests.otlp import messages
 from tests.otlp.test_bytes import mutated
 from tests.wire import Wire
 
+from headrace.api.traces.traces import read_sql, view
+from headrace.auth.redactions import Hidden
 from headrace.contract.limits import MAX_OTLP_BYTES, MAX_SPAN_ITEMS
+from headrace.db.open import open_database
+from headrace.settings.table import Settings
 
 if TYPE_CHECKING:
     from tests.fix_api import Api
@@ -122,6 +126,19 @@ def test_the_answer_says_that_the_spans_are_here(api: Api) -> None:
     export(api.wire, experiment, span(trace, 1))
     tags = start(api.wire, experiment, trace).json()["trace"]["trace_info"]["tags"]
     assert tags["mlflow.trace.spansLocation"] == "TRACKING_STORE"
+
+
+async def test_a_trace_whose_spans_are_stored_is_recognised(api: Api) -> None:
+    """Otherwise the answer to its information waits for them in vain."""
+    experiment, with_spans, without = api.experiment().id, new_id(), new_id()
+    export(api.wire, experiment, span(with_spans, 1))
+    for trace in (with_spans, without):
+        start(api.wire, experiment, trace, tags={"k": "mlflow.trace.spansLocation"})
+    db = await open_database(Settings(backend_store_uri=api.uri))
+    found = await db.read(read_sql.read, [f"tr-{with_spans}", f"tr-{without}"])
+    await db.close()
+    shown = {one.trace_id: view.has_spans(one) for one in view.infos(found, Hidden())}
+    assert shown == {f"tr-{with_spans}": True, f"tr-{without}": False}
 
 
 def test_64_writers_on_8_traces_lose_nothing(api: Api) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, cast
 
@@ -46,7 +47,8 @@ _REPLACED: Final = tuple(
 _NO_ROWS: Final = (None, "{}", "{ }", TOO_MANY)
 
 
-_SPANS_TAG: Final = b'"mlflow.trace.spansLocation":'
+# PostgreSQL writes a space before the colon, SQLite does not.
+_SPANS_TAG: Final = re.compile(rb'"mlflow\.trace\.spansLocation" ?:')
 
 
 def _columns(
@@ -133,7 +135,7 @@ def info(row: InfoRow, assessments: list[AssessmentOut], hidden: Hidden) -> Trac
 
 def has_spans(shown: TraceInfo) -> bool:
     """Return whether a tag says where the spans of a trace are."""
-    return shown.tags is not None and _SPANS_TAG in bytes(shown.tags)
+    return shown.tags is not None and _SPANS_TAG.search(shown.tags) is not None
 
 
 def infos(found: Found, hidden: Hidden) -> list[TraceInfo]:

@@ -82,15 +82,10 @@ async def apply(tx: Tx, new: Sequence[NewRun]) -> list[ApiError | None]:
     """Insert the runs whose experiment is active; return one answer for each. See `Kind.apply`."""
     experiment_ids = sorted({run.experiment_id for run in new})
     runs = sorted((run for run in new if not run.two_names), key=attrgetter("run_id"))
-    if tx.dialect == "sqlite":
-        locations = await create_sql.locations(tx, experiment_ids)
-        if good := _located(runs, locations):
-            await create_sql.insert(tx, *_rows(good))
-    else:
-        locations = await create_sql.create(tx, experiment_ids, *_rows(runs))
-        good = _located(runs, locations)
-        if good and not create_sql.all_plain(locations.values()):
-            locations = await create_sql.create(tx, experiment_ids, *_rows(good))
+    locations, are_created = await create_sql.try_create(tx, experiment_ids, *_rows(runs))
+    good = _located(runs, locations)
+    if good and not are_created:
+        locations = await create_sql.create(tx, locations, *_rows(good))
     return [_refusal(run, locations) or run.two_names for run in new]
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from headrace.db.base import Tx
+from headrace.db.base import Row, Tx
 from headrace.db.sql import LIMITS_LOCKS, Bulk, Sql
 
 RunIn = tuple[str, int, str, str, int, str | None]  # the columns of INSERT_RUN
@@ -20,6 +20,8 @@ class Location(NamedTuple):
     artifact_location: str | None
     lifecycle_stage: str
 
+
+Locations = dict[int, Location]  # of the existing experiments
 
 # None of the experiments can be deleted until the transaction ends.
 _LOCATIONS: Final = (
@@ -87,42 +89,48 @@ CREATE_ALONE: Final = _create(LIMITS_LOCKS)
 CREATE: Final = _create("")  # inside a transaction
 
 
-def all_plain(locations: Iterable[Location]) -> bool:
-    """Whether the locations of all active experiments are `PLAIN`."""
-    return all(
+async def try_create(
+    tx: Tx, experiment_ids: Sequence[int], runs: Sequence[RunIn], tags: Sequence[Tag]
+) -> tuple[Locations, bool]:
+    """Insert new runs without artifact URIs if one statement can make the URIs.
+
+    Returns the locations of the existing experiments, and whether the runs of the active ones are
+    inserted. Each run has at least one tag.
+    """
+    if tx.dialect == "sqlite" or not runs:
+        return _locations(await tx.fetch(LOCATIONS, tx.array(experiment_ids))), False
+    locations = await _create(tx, experiment_ids, runs, tags)
+    return locations, all(
         PLAIN.fullmatch(location.artifact_location or "") is not None
-        for location in locations
+        for location in locations.values()
         if location.lifecycle_stage == "active"
     )
 
 
-async def locations(tx: Tx, experiment_ids: Sequence[int]) -> dict[int, Location]:
-    """Return the locations of the existing experiments, by experiment id."""
-    rows = await tx.fetch(LOCATIONS, tx.array(experiment_ids))
-    return {row[0]: Location(*row) for row in rows}
+async def create(
+    tx: Tx, locations: Locations, runs: Sequence[RunIn], tags: Sequence[Tag]
+) -> Locations:
+    """Insert new runs with artifact URIs; return the locations as they are now.
 
-
-async def insert(tx: Tx, runs: Sequence[RunIn], tags: Sequence[Tag]) -> None:
-    """Insert new runs, each with at least one tag, into active experiments (SQLite).
-
-    No run is inserted if the group's first COMMIT succeeded and only its answer was lost.
+    No run is inserted whose experiment is not active any more, or which the group's first COMMIT
+    inserted although its answer was lost.
     """
+    if tx.dialect == "postgres":
+        return await _create(tx, sorted(locations), runs, tags)
     if await tx.executemany(INSERT_RUN, runs):
         await tx.executemany(INSERT_TAG, tags)
+    return locations
 
 
-async def create(
+async def _create(
     tx: Tx, experiment_ids: Sequence[int], runs: Sequence[RunIn], tags: Sequence[Tag]
-) -> dict[int, Location]:
-    """Insert those of the new runs whose experiment is active; return the locations (PostgreSQL).
-
-    Each run has at least one tag. The runs have artifact URIs, or none has: then none is inserted
-    if an active experiment has a location that is not `PLAIN`.
-    """
-    if not runs:
-        return await locations(tx, experiment_ids)
+) -> Locations:
     sql = CREATE_ALONE if tx.alone else CREATE
     columns = (*zip(*runs, strict=True), *zip(*tags, strict=True))
     rows = await tx.fetch(sql, experiment_ids, *columns)
     tx.wrote(len(runs))
+    return _locations(rows)
+
+
+def _locations(rows: Sequence[Row]) -> Locations:
     return {row[0]: Location(*row) for row in rows}
