@@ -61,7 +61,7 @@ PLAIN: Final = re.compile(
 # $2-$6 are columns of INSERT_RUN; $7 are the artifact URIs, or NULLs: then the statement makes them
 # from the locations, and writes nothing if one of the active experiments has a location that is not
 # plain. One round trip instead of four: BEGIN, the locations, the rows, COMMIT.
-def _create(limit: str) -> Sql:
+def _statement(limit: str) -> Sql:
     return Sql(
         postgres=f"""
 WITH place AS MATERIALIZED (
@@ -85,8 +85,8 @@ WITH place AS MATERIALIZED (
     )
 
 
-CREATE_ALONE: Final = _create(LIMITS_LOCKS)
-CREATE: Final = _create("")  # inside a transaction
+CREATE_ALONE: Final = _statement(LIMITS_LOCKS)
+CREATE: Final = _statement("")  # inside a transaction
 
 
 async def try_create(
