@@ -5,7 +5,7 @@ MLFLOW := $(shell sed -n 's/^mlflow = \["\(mlflow==[0-9.]*\)".*/\1/p' pyproject.
 BIN := .venv/bin
 SERVE_BIN := .venv-serve/bin
 
-.PHONY: install serve test test-fast lint fix types docs compat compat-sqlite compat-postgres clients clients-soak soak endurance bench bench-quick bench-client browser browser-times azurite release
+.PHONY: install serve test test-fast lint fix types docs docs-build docs-serve compat compat-sqlite compat-postgres clients clients-soak soak endurance bench bench-quick bench-client browser browser-times azurite release
 
 .venv/.installed: pyproject.toml
 	@echo 'Installing headrace, MLflow and the tools of developers in .venv (1.3 GB) ...'
@@ -128,8 +128,21 @@ fix: install
 types: install
 	$(BIN)/mypy
 
+# Write the generated pages of docs/reference.
 docs: install
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m scripts.reference
+
+.venv/.docs: .venv/.installed
+	$(BIN)/python -m pip install --quiet --group docs
+	touch $@
+
+# Build the manual in site/. A link that leads nowhere is an error.
+docs-build: .venv/.docs
+	$(BIN)/zensical build --clean --strict
+
+# Show the manual at http://localhost:8000, and again after each change of a page.
+docs-serve: .venv/.docs
+	$(BIN)/zensical serve
 
 # Change the version, commit, tag, and build and check the package in dist/. Publishes nothing.
 # RELEASE=--dry-run does it in a clone that is thrown away.

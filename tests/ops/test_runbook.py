@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LIMIT_S = 60
-PAGES = ("docs/howto/operate.md", "docs/switching.md", "docs/quickstart.md")
+PAGES = ("docs/howto/operate.md", "docs/howto/switch.md", "docs/howto/install.md")
 COMMAND = re.compile(
     r"^    ((?:headrace|curl) .*?)(?:  +#.*)?$|`(headrace (?:db )?[a-z-]+(?: [^`]+)?)`", re.M
 )

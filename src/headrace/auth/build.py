@@ -60,7 +60,7 @@ def _oidc(settings: Settings, external: ExternalUsers) -> Oidc | None:
     """The OpenID providers at which users log in."""
     if settings.oidc_issuer is None:
         return None
-    # Imported here, because the extra headrace[oidc] may not be installed.
+    # Imported here, because the extra oidc may not be installed.
     from headrace.auth.oidc import Configuration, Oidc
     from headrace.auth.oidc_http import ProviderHttp
 

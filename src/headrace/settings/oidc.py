@@ -71,7 +71,7 @@ class OidcSettings(LoginSettings):
         env="HEADRACE_OIDC_ISSUER",
         help="The OpenID provider at which users log in, as in `iss` of its tokens; several are separated "
         "by commas. Whoever it names is that user here. The page uses the first one. Needs "
-        "--oidc-audience, --oidc-client-id or both, and the extra headrace[oidc].",
+        "--oidc-audience, --oidc-client-id or both, and the extra oidc.",
         default_text="none: no logins at a provider",
     )
     oidc_audience: str | None = row(

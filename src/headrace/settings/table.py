@@ -159,7 +159,7 @@ class Settings(RuleSettings):
         integer(1, 500),
         flags="--postgres-connections",
         env="HEADRACE_POSTGRES_CONNECTIONS",
-        help="Maximum number of PostgreSQL connections for searches in one process, which uses up to 9 "
+        help="Maximum number of PostgreSQL connections for searches in one process, which uses up to 12 "
         "more for other purposes. The total of all processes of all servers must stay below "
         "max_connections of the database.",
     )

@@ -22,7 +22,7 @@ ISSUER = "https://id.example.com/realms/team"
 
 @pytest.fixture(autouse=True)
 def no_packages_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The extra headrace[oidc] may not be installed."""
+    """The extra oidc may not be installed."""
     monkeypatch.setattr(oidc, "PACKAGES", ())
 
 

@@ -1,8 +1,6 @@
-"""Generates the pages of docs/reference from the source; `make docs` runs it."""
+"""docs/reference/settings.md, from the table of settings."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from headrace.settings.kinds import Setting, shown
 from headrace.settings.table import SETTINGS
@@ -27,7 +25,7 @@ description says *refused* or describes an effect, an option only prints a line 
 
 
 def settings_page() -> str:
-    """docs/reference/settings.md."""
+    """Return the page."""
     parts = [INTRODUCTION]
     for topic in dict.fromkeys(setting.topic for setting in SETTINGS):
         parts.append(f"## {topic}\n")
@@ -47,9 +45,3 @@ def _entry(setting: Setting) -> str:
     if setting.note:
         lines += ["", f"No effect: {setting.note}."]
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    here = Path(__file__).parent / "reference"
-    here.mkdir(exist_ok=True)
-    (here / "settings.md").write_text(settings_page())

@@ -1,0 +1,78 @@
+"""The manual is complete and current: generated pages, navigation, fields of the log."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from scripts.reference import PAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.repo.conftest import Source
+
+# The functions that make lines of the log, and their files.
+LINES = {
+    "src/headrace/http/request_log.py": {"_write"},
+    "src/headrace/auth/audit.py": {"refused", "changed", "command_changed", "_changed"},
+    "src/headrace/server/logs.py": {"format"},
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_generated_page_is_current(root: Path, name: str) -> None:
+    """If it is not, run `make docs`."""
+    committed = (root / "docs/reference" / name).read_text()
+    assert committed == PAGES[name](), f"run `make docs`, which writes docs/reference/{name}"
+
+
+def pages_of(node: Any) -> Iterator[str]:
+    """Every page in a part of the navigation."""
+    if isinstance(node, str):
+        yield node
+    else:
+        for child in node.values() if isinstance(node, dict) else node:
+            yield from pages_of(child)
+
+
+def test_every_page_can_be_found(root: Path) -> None:
+    """In the navigation, or in the index of the decisions."""
+    docs = root / "docs"
+    navigation = tomllib.loads((root / "zensical.toml").read_text())["project"]["nav"]
+    listed = list(pages_of(navigation))
+    index = (docs / "decisions/index.md").read_text()
+    listed += [f"decisions/{name}" for name in re.findall(r"\]\(([\w-]+\.md)\)", index)]
+    existing = {page.relative_to(docs).as_posix() for page in docs.rglob("*.md")}
+    assert set(listed) == existing
+    assert len(set(listed)) == len(listed)
+
+
+def keys(function: ast.AST) -> Iterator[str]:
+    """The constant keys of the dicts of a function."""
+    for node in ast.walk(function):
+        found: list[ast.expr | None] = []
+        if isinstance(node, ast.Dict):
+            found = node.keys
+        elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
+            found = [node.slice]
+        for key in found:
+            if isinstance(key, ast.Constant) and isinstance(key.value, str):
+                yield key.value
+
+
+def test_the_page_of_the_log_lists_every_field(root: Path, package: list[Source]) -> None:
+    """And no other."""
+    written = {
+        key
+        for source in package
+        for function in source.functions()
+        if function.name in LINES.get(source.name, ())
+        for key in keys(function)
+    } - {"fields"}
+    rows = re.findall(r"^\| (`.*?) \|", (root / "docs/reference/log.md").read_text(), re.M)
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == written
