@@ -128,9 +128,10 @@ fix: install
 types: install
 	$(BIN)/mypy
 
-# Write the generated pages of docs/reference.
+# Write the generated pages of docs/reference, and the figures of README and docs.
 docs: install
 	$(BIN)/python -m scripts.reference
+	$(BIN)/python -m benchmarks figures
 
 .venv/.docs: .venv/.installed
 	$(BIN)/python -m pip install --quiet --group docs

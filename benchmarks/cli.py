@@ -1,4 +1,4 @@
-"""The command line: run, compare, size, history, python-api, report, install, list."""
+"""The command line: run, compare, size, history, python-api, report, figures, install, list."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from benchmarks import (
     client_table,
     compare,
     long_history,
+    pages,
     peers,
     report,
     runner,
@@ -27,7 +28,7 @@ from benchmarks.results import Results
 
 RESULTS: Final = Path(__file__).resolve().parent / "results"
 COMMANDS: Final = (
-    "run", "compare", "size", "history", "python-api", "report", "install", "list",
+    "run", "compare", "size", "history", "python-api", "report", "figures", "install", "list",
 )  # fmt: skip
 
 
@@ -81,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     client.add_argument("--out", type=Path, help="folder for the results (results/DATE-python-api)")
     page = commands.add_parser("report", help="write the page and charts of results.json again")
     page.add_argument("folder", type=Path)
+    commands.add_parser(
+        "figures", help="write the figures of README and docs from the results files"
+    )
     commands.add_parser("install", help="install the peers")
     commands.add_parser("list", help="list the cases")
     return parser
@@ -193,6 +197,9 @@ def main(argv: list[str]) -> int:
         return _size(args)
     if args.command == "report":
         report.write(Results.read(args.folder / "results.json"), args.folder)
+        return 0
+    if args.command == "figures":
+        pages.main()
         return 0
     if args.command == "install":
         for peer in peers.PEERS:

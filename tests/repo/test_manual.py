@@ -8,6 +8,7 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from benchmarks import pages
 from scripts.reference import PAGES
 
 if TYPE_CHECKING:
@@ -76,3 +77,24 @@ def test_the_page_of_the_log_lists_every_field(root: Path, package: list[Source]
     } - {"fields"}
     rows = re.findall(r"^\| (`.*?) \|", (root / "docs/reference/log.md").read_text(), re.M)
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == written
+
+
+@pytest.mark.parametrize("name", pages.PAGES)
+def test_the_figures_are_those_of_the_results(root: Path, name: str) -> None:
+    """If they are not, run `make docs`."""
+    text = (root / name).read_text()
+    assert pages.MARKED.search(text)
+    assert text == pages.filled(name, text), f"run `make docs`, which writes the figures of {name}"
+
+
+def test_the_pictures_are_those_of_the_results(root: Path) -> None:
+    for name, svg in pages.pictures().items():
+        assert (root / name).read_text() == svg, f"run `make docs`, which writes {name}"
+
+
+def test_a_changed_figure_is_found(root: Path) -> None:
+    """The check of the figures can fail."""
+    text = (root / "README.md").read_text()
+    changed = re.sub(r"(log-batch of 10 metrics, one run \| )[\d,]+", r"\g<1>1", text)
+    assert changed != text
+    assert pages.filled("README.md", changed) == text
