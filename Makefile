@@ -120,6 +120,7 @@ lint: install
 	$(BIN)/ruff format --check src tests benchmarks docs scripts
 	$(BIN)/ruff check src tests benchmarks docs scripts
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/wording.py
 
 fix: install
 	$(BIN)/ruff format src tests benchmarks docs scripts

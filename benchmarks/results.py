@@ -82,14 +82,14 @@ class Results:
 
     @classmethod
     def read(cls, path: Path) -> Results:
-        told = json.loads(path.read_text())
+        stored = json.loads(path.read_text())
         return cls(
-            about=told["about"],
-            samples=[Sample(**row) for row in told["samples"]],
-            starts=[Start(**row) for row in told["starts"]],
-            probes=[ProbeSample(**row) for row in told["probes"]],
-            sizes=told["sizes"],
-            python_api=told["python_api"],
+            about=stored["about"],
+            samples=[Sample(**row) for row in stored["samples"]],
+            starts=[Start(**row) for row in stored["starts"]],
+            probes=[ProbeSample(**row) for row in stored["probes"]],
+            sizes=stored["sizes"],
+            python_api=stored["python_api"],
         )
 
     def databases(self) -> list[str]:

@@ -106,12 +106,12 @@ def measure(
     before = {} if null else verify.rows_before(case, databases, uri)
     server, database = cpu_s(running.pid), None if null else cpu_s(databases.pid)
     with PeakMemory(running.pid) as memory_used:
-        told = load(warmup=False) if running.is_alive() else failed("the server ended", 0.0)
-    thousand = max(told.requests, 1) / 1000
+        sample = load(warmup=False) if running.is_alive() else failed("the server ended", 0.0)
+    thousand = max(sample.requests, 1) / 1000
     wrong = ""
     if not null:
         latest = not running.server.fasttrackml_tables
-        wrong = verify.missing(case, told, before, databases, uri, latest=latest)
+        wrong = verify.missing(case, sample, before, databases, uri, latest=latest)
 
     def spent(before_s: float | None, pid: int | None) -> float | None:
         now = cpu_s(pid)
@@ -122,22 +122,22 @@ def measure(
         server=running.server.name,
         case=case.name,
         round=0,
-        requests=told.requests,
-        failures=told.failures,
-        seconds=told.seconds,
-        requests_per_s=told.requests_per_s,
-        p50_ms=told.p50_ms,
-        p95_ms=told.p95_ms,
-        p99_ms=told.p99_ms,
-        client_cpu_s=told.client_cpu_s / thousand,
+        requests=sample.requests,
+        failures=sample.failures,
+        seconds=sample.seconds,
+        requests_per_s=sample.requests_per_s,
+        p50_ms=sample.p50_ms,
+        p95_ms=sample.p95_ms,
+        p99_ms=sample.p99_ms,
+        client_cpu_s=sample.client_cpu_s / thousand,
         server_cpu_s=spent(server, running.pid),
         database_cpu_s=spent(database, databases.pid),
         rss_mib=memory_used.peak.rss_mib,
         pss_mib=memory_used.peak.pss_mib,
-        error=told.error or wrong,
-        kinds=told.kinds,
+        error=sample.error or wrong,
+        kinds=sample.kinds,
     )
-    return told, sample
+    return sample, sample
 
 
 def cases_on(server: Server, cases: list[Case]) -> list[Case]:

@@ -79,10 +79,10 @@ def import_ms(python: Path, module: str) -> float | None:
     command = [os.fspath(python), "-X", "importtime", "-c", f"import {module}"]
     found = []
     for _ in range(REPEATS + 1):
-        told = subprocess.run(command, capture_output=True, text=True, check=False)
-        if told.returncode != 0:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
             return None
-        found.append(imported_us(told.stderr, module) / 1000)
+        found.append(imported_us(done.stderr, module) / 1000)
     return statistics.median(found[1:])
 
 

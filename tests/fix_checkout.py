@@ -10,7 +10,7 @@ from tests.fix_server import ROOT, base_environment
 if TYPE_CHECKING:
     from pathlib import Path
 
-# What an installation reads.
+# The files that an installation reads.
 COPIED: Final = (
     "CHANGELOG.md",
     "LICENSE",

@@ -26,7 +26,7 @@ Pair: TypeAlias = tuple[socket.socket, socket.socket]
 class Proxy:
     """Listens on a loopback port (`listen`; 0 for a free one) and passes bytes to and from `host:port`.
 
-    `cut()` closes every connection and refuses new ones; `reset()` sends RST to all and goes on; `stall()` keeps all
+    `cut()` closes every connection and refuses new ones; `reset()` sends RST to all and continues; `stall()` keeps all
     connections open (and accepts new ones) while nothing passes; `restore()` ends either; `delay_s` holds every chunk
     back. Of a stalled connection the bytes come through after `restore()`, as after a network that was away.
     """

@@ -3,7 +3,7 @@
     python -m benchmarks.decisions.own_index_inserts URI
 
 The database is one that `benchmarks.decisions.own_indexes` has filled, with the indexes. Rows are inserted one by
-one, by turns without and with the index, and rolled back; the figures are the medians of the rounds,
+one, alternately without and with the index, and rolled back; the figures are the medians of the rounds,
 of the process that runs the statements.
 """
 

@@ -1,6 +1,6 @@
 """The optional packages, and commands that install them.
 
-The commands name the packages themselves instead of `headrace[mlflow]`: that works for every
+The commands name the packages themselves instead of an extra of headrace: that works for every
 installation, also for one from a checkout, a wheel or an image.
 """
 

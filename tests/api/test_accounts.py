@@ -1,4 +1,4 @@
-"""What the routes of users, roles and grants promise beyond the answers of stock."""
+"""Promises of the routes of users, roles and grants beyond the answers of stock."""
 
 from __future__ import annotations
 

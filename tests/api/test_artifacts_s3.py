@@ -95,22 +95,22 @@ def test_keys_and_listings_are_those_of_stock(
             wire = stack.enter_context(Wire(started.url))
             for path, body in names.items():
                 assert wire.ask("PUT", f"{OBJECTS}/{path}", body).status == 200
-            told: list[Any] = [wire.ask("GET", f"{OBJECTS}/{path}").body for path in names]
-            told += [
+            found: list[Any] = [wire.ask("GET", f"{OBJECTS}/{path}").body for path in names]
+            found += [
                 wire.ask("GET", f"{OBJECTS}?path={path}").json()
                 for path in ("", "d", "d/", "zero", "nope", "d/deep")
             ]
             keys = {k.partition("/")[2]: v for k, v in s3.keys(f"same-{name}/").items()}
             head = s3.client.head_object(Bucket=BUCKET, Key=f"same-{name}/d/deep/b.csv.gz")
-            told += [keys, head["ContentType"], head["ContentEncoding"]]
+            found += [keys, head["ContentType"], head["ContentEncoding"]]
             info = wire.ask("GET", "/api/3.0/mlflow/server-info").json()
-            told += [{k: v for k, v in info.items() if k.startswith("multipart")}]
-            told += [
+            found += [{k: v for k, v in info.items() if k.startswith("multipart")}]
+            found += [
                 wire.ask("DELETE", f"{OBJECTS}/d").json(),
                 wire.ask("DELETE", f"{OBJECTS}/d").json(),
             ]
-            told += [wire.ask("GET", f"{OBJECTS}?path=").json()]
-            seen.append(told)
+            found += [wire.ask("GET", f"{OBJECTS}?path=").json()]
+            seen.append(found)
     assert seen[1] == seen[0]
 
 

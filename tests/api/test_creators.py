@@ -212,7 +212,7 @@ async def names(team: Team, *expected: str) -> None:
 
 
 async def test_a_rename_leaves_the_grants_of_its_new_name_alone(team: Team) -> None:
-    """Whoever renames cannot get rid of a DENY, nor get others' grants for the model."""
+    """A user who renames cannot get rid of a DENY, nor get others' grants for the model."""
     for resource in ("registered_model", "prompt"):
         await team.accounts.db.write(grants.grant, "ann", resource, "prot", "DENY")
         await team.accounts.db.write(grants.grant, "bob", resource, "prot", "EDIT")

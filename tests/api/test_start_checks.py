@@ -1,4 +1,4 @@
-"""What the server looks at before it serves."""
+"""The checks of the server before it serves."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def test_without_the_key_nothing_is_sent_and_the_log_says_why(
         result = ask(wire, "POST", f"webhooks/{made}/test", {})["result"]
         assert "stored under another key" in result["error_message"]
         assert ask(wire, "GET", f"webhooks/{made}")["webhook"]["name"] == "hook"
-    assert "was not told of registered_model.created" in server.log()
+    assert "did not receive registered_model.created" in server.log()
     assert "token-in-the-path" not in server.log()
     assert len(there.received) == 1
 

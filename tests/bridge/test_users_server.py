@@ -1,4 +1,4 @@
-"""Bridged routes of a server with users: who starts MLflow, and what it is told."""
+"""Bridged routes of a server with users: who starts MLflow, and what it receives."""
 
 from __future__ import annotations
 

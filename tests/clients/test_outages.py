@@ -65,7 +65,7 @@ class Trainings:
         )
 
     @contextmanager
-    def told(self, word: str) -> Iterator[None]:
+    def commanded(self, word: str) -> Iterator[None]:
         """Meanwhile they all follow that file: `hold` or `calm`."""
         (self._directory / word).touch()
         files = [self._directory / f"{name}.{word}" for name in self._running]
@@ -95,9 +95,9 @@ def end(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
-def check_story(uri: str, name: str, told: dict[str, Any]) -> None:
+def check_story(uri: str, name: str, story: dict[str, Any]) -> None:
     """The rows are those of a training without faults."""
-    run_id, steps, rounds = told["run_id"], told["steps"], told["rounds"]
+    run_id, steps, rounds = story["run_id"], story["steps"], story["rounds"]
     assert rounds > 2, "it hardly did anything"
 
     def column(statement: str) -> Counter[Any]:
@@ -129,7 +129,7 @@ def check_story(uri: str, name: str, told: dict[str, Any]) -> None:
     )
     assert column(inputs) == once(f"{name} data", rounds)
     models = f"SELECT name FROM logged_models WHERE name LIKE '{name}%' AND status = 2"
-    assert column(models) == once(f"{name} model", told["models"])
+    assert column(models) == once(f"{name} model", story["models"])
     experiments = f"SELECT name FROM experiments WHERE name LIKE '{name}%'"
     assert column(experiments) == once(f"{name} experiment", rounds)
     versions = (
@@ -162,7 +162,7 @@ def test_trainings_survive_an_outage_of_the_database(
         own_postgres.kill()
         own_postgres.start()
         trained.wait_for_rounds()
-        with trained.told("hold"):
+        with trained.commanded("hold"):
             own_postgres.kill()
         time.sleep(outage_s)
         own_postgres.start()
@@ -181,7 +181,7 @@ def test_trainings_survive_a_killed_server(outage_s: float, tmp_path: Path) -> N
     with ExitStack() as stack:
         server = stack.enter_context(headrace(uri, tmp_path, port=port))
         trained = stack.enter_context(trainings(server.url, tmp_path))
-        with trained.told("hold"):
+        with trained.commanded("hold"):
             server.kill()
         time.sleep(outage_s)
         stack.enter_context(headrace(uri, tmp_path, port=port))
@@ -197,7 +197,7 @@ def test_trainings_survive_lost_answers(tmp_path: Path) -> None:
         Proxy(*address_of(server.url)) as proxy,
         trainings(f"http://127.0.0.1:{proxy.port}", tmp_path) as trained,
     ):
-        with trained.told("calm"):
+        with trained.commanded("calm"):
             for number in range(LOST_ANSWERS):
                 route = ("runs/log-metric", "runs/log-batch", "runs/set-tag", "runs/get")[
                     number % 4

@@ -19,38 +19,38 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(400)]
 
 # The program that plays each of the three acts.
-TELLINGS = {
+ORDERS = {
     "stock alone": ("stock", "stock", "stock"),
     "headrace alone": ("headrace", "headrace", "headrace"),
     "there and back": ("stock", "headrace", "stock"),
     "back and there": ("headrace", "stock", "headrace"),
 }
-Told = tuple[dict[str, list[str]], list[Any]]
+Played = tuple[dict[str, list[str]], list[Any]]
 
 
 @pytest.fixture(scope="session")
-def tell(
+def played(
     database: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[str], Told]]:
-    """Play the acts once per telling, each on its own database; the rows, and the data that each act read."""
-    told: dict[str, Told] = {}
-    # Requested here and not at the first telling, so that it outlives its databases.
+) -> Iterator[Callable[[str], Played]]:
+    """Play the acts once per order, each on its own database; the rows, and the data that each act read."""
+    results: dict[str, Played] = {}
+    # Requested here and not at the first order, so that it outlives its databases.
     server = request.getfixturevalue("postgres_server") if database == "postgres" else None
     with contextlib.ExitStack() as stack:
 
-        def once(telling: str) -> Told:
-            if telling not in told:
-                directory = tmp_path_factory.mktemp(telling.replace(" ", "-"))
+        def once(order: str) -> Played:
+            if order not in results:
+                directory = tmp_path_factory.mktemp(order.replace(" ", "-"))
                 uri = f"sqlite:///{directory}/mlflow.db"
                 if server is not None:
                     uri = stack.enter_context(fresh_database(server))
-                told[telling] = play(TELLINGS[telling], uri, directory)
-            return told[telling]
+                results[order] = play(ORDERS[order], uri, directory)
+            return results[order]
 
         yield once
 
 
-def play(tellers: tuple[str, ...], uri: str, directory: Path) -> Told:
+def play(tellers: tuple[str, ...], uri: str, directory: Path) -> Played:
     """Play the acts; each program opens the database and closes it."""
     started_ms = int(time.time() * 1000)
     read = []
@@ -68,22 +68,22 @@ def play(tellers: tuple[str, ...], uri: str, directory: Path) -> Told:
     return rows.comparable(found, range(started_ms, int(time.time() * 1000) + 1)), read
 
 
-@pytest.mark.parametrize("telling", [name for name in TELLINGS if name != "stock alone"])
+@pytest.mark.parametrize("order", [name for name in ORDERS if name != "stock alone"])
 def test_the_rows_are_those_that_stock_alone_leaves(
-    tell: Callable[[str], Told], telling: str
+    played: Callable[[str], Played], order: str
 ) -> None:
-    expected, _ = tell("stock alone")
-    found, _ = tell(telling)
+    expected, _ = played("stock alone")
+    found, _ = played(order)
     assert set(found) == set(expected)
     for table, lines in expected.items():
         assert found[table] == lines, table
 
 
-@pytest.mark.parametrize("telling", [name for name in TELLINGS if name != "stock alone"])
+@pytest.mark.parametrize("order", [name for name in ORDERS if name != "stock alone"])
 def test_every_act_reads_the_same_as_with_stock_alone(
-    tell: Callable[[str], Told], telling: str
+    played: Callable[[str], Played], order: str
 ) -> None:
-    _, expected = tell("stock alone")
-    _, read = tell(telling)
+    _, expected = played("stock alone")
+    _, read = played(order)
     for act, (ours, stock) in enumerate(zip(read, expected, strict=True), start=1):
         assert ours == stock, f"act {act}"

@@ -56,7 +56,7 @@ class Twins:
     """Matches the random values of two servers.
 
     Values that are new in a pair of answers are matched in order of appearance; both then get the same
-    placeholder for good. A value that only one server knows gets a placeholder of its own.
+    placeholder from then on. A value that only one server knows gets a placeholder of its own.
     """
 
     def __init__(self, stock_texts: dict[str, str], our_texts: dict[str, str]) -> None:

@@ -48,7 +48,7 @@ def message_of(method: str, path: str) -> type[Message] | None:
 def is_misread(exchange: Exchange) -> bool:
     """Whether stock MLflow reads only a part of the request, or misreads it.
 
-    Its parser stops at the first value of a wrong type and MLflow goes on with what came before; enum names
+    Its parser stops at the first value of a wrong type and MLflow continues with what came before; enum names
     that do not exist are dropped; a text or list in place of an object is taken for an empty object; and
     a body that is no JSON at all for an empty one.
     """

@@ -47,7 +47,7 @@ CONDITIONS = (
 )
 
 
-def told(wire: Wire, target: str, condition: dict[str, str]) -> list[str]:
+def answered(wire: Wire, target: str, condition: dict[str, str]) -> list[str]:
     """A server's answer to a conditional request, as lines to compare."""
     plain = wire.ask("GET", target)
     tag, date = plain.headers["etag"], plain.headers["last-modified"]
@@ -70,7 +70,7 @@ def page(pair: Pair) -> str:
 def test_an_object_is_sent_under_the_same_conditions(
     pair: Pair, page: str, condition: dict[str, str]
 ) -> None:
-    assert told(pair.ours, page, condition) == told(pair.stock, page, condition)
+    assert answered(pair.ours, page, condition) == answered(pair.stock, page, condition)
 
 
 def run_of(wire: Wire) -> str:
@@ -90,7 +90,7 @@ def run_of(wire: Wire) -> str:
 def test_a_page_download_is_sent_under_the_same_conditions(
     pair: Pair, condition: dict[str, str]
 ) -> None:
-    ours, stock = (told(wire, run_of(wire), condition) for wire in (pair.ours, pair.stock))
+    ours, stock = (answered(wire, run_of(wire), condition) for wire in (pair.ours, pair.stock))
     assert ours == stock
 
 

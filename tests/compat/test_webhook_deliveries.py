@@ -75,7 +75,7 @@ def ask(wire: Wire, method: str, path: str, body: object) -> Any:
     return answer.json()
 
 
-def told(url: str) -> list[Received]:
+def deliveries_of(url: str) -> list[Received]:
     """All deliveries of the server while its registry changes, test deliveries first."""
     with receiver() as there, Wire(url) as wire:
         events = [{"entity": entity, "action": action} for entity, action in ALL]
@@ -95,13 +95,13 @@ def told(url: str) -> list[Received]:
             count = len(there.received)
             answer = ask(wire, method, path, body)
             # One after the other, because concurrent deliveries have no order.
-            if "error_code" not in answer and tells(path, body):
+            if "error_code" not in answer and causes_delivery(path, body):
                 there.wait_for(count + 1)
         there.wait_for(count + 1)
         return there.received
 
 
-def tells(path: str, body: dict[str, Any]) -> bool:
+def causes_delivery(path: str, body: dict[str, Any]) -> bool:
     """Whether such a change causes a delivery."""
     if path in ("registered-models/set-tag", "registered-models/delete-tag"):
         return bool(body["name"] == P)
@@ -124,7 +124,7 @@ def test_deliveries_are_equal(tmp_path: Path) -> None:
             directory.mkdir()
             uri = f"sqlite:///{directory}/mlflow.db"
             server = stack.enter_context(start(uri, directory, environment=ENVIRONMENT))
-            found.append([comparable(one) for one in told(server.url)])
+            found.append([comparable(one) for one in deliveries_of(server.url)])
     theirs, ours = found
     assert len(theirs) > 30
     for its, mine in zip(theirs, ours, strict=True):

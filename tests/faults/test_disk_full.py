@@ -48,7 +48,7 @@ def check_whole(uri: str, accepted: int) -> None:
 
 
 def test_a_full_disk_is_an_error_and_no_loss(tmp_path: Path) -> None:
-    """Batches until there is no space; reads go on; with space, writes go on."""
+    """Batches until there is no space; reads continue; with space, writes continue."""
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     with headrace(uri, tmp_path) as server, Once(server.url) as wire:
         run_id = wire.new_run()

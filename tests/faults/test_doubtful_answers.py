@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 DATASET = {"name": "d {u}", "digest": "1", "source_type": "local", "source": "s"}
 MODEL = {"run_id": "{run}", "artifact_path": "a", "utc_time_created": "2026-01-01", "flavors": {}}
 EVENTS = [{"entity": "REGISTERED_MODEL", "action": "CREATED"}]
-# Method, route and body; where its rows are, and how many there must be. `{u}` is another text for each case; what the
-# other names stand for is made before (`prepared`).
+# Method, route and body; where its rows are, and how many there must be. `{u}` is another text for each case. The
+# other names are those of objects that are made before (`prepared`).
 CASES: dict[str, tuple[str, str, dict[str, Any], str, int]] = {
     "create run": ("POST", "runs/create", {"experiment_id": "0", "run_name": "{u}"},
         "runs WHERE name = '{u}'", 1),

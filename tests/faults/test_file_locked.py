@@ -1,4 +1,4 @@
-"""A SQLite file that another program holds, or that may not be written: reads go on, writes are told to come again."""
+"""A SQLite file that another program holds, or that may not be written: reads continue, writes get 429."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_another_program_holds_the_file_for_long(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(AS_ROOT and not shutil.which("setpriv"), reason="root may write everywhere")
 def test_the_log_of_a_crash_is_kept_where_nothing_may_be_written(tmp_path: Path) -> None:
-    """A server on a directory that is read-only acknowledges nothing; what the log holds is there when it is not."""
+    """A server on a directory that is read-only acknowledges nothing; the contents of the log are read later."""
     directory = tmp_path / "data"
     directory.mkdir()
     path = directory / "mlflow.db"

@@ -40,7 +40,7 @@ def test_a_postgres_that_becomes_read_only(tmp_path: Path, postgres_uri: str) ->
             make_read_only(postgres_uri, "on")
             batch = {"run_id": run_id, "metrics": [point("a", 1, 1)]}
             tag = {"run_id": run_id, "key": "k", "value": "v"}
-            # Until then a write may be sent on a connection whose backend is ending: nobody knows what became of it.
+            # Until then a write may be sent on a connection whose backend is ending: its result is unknown.
             eventually(partial(refused, wire, tag), 10)
             for name, body in (
                 ("runs/log-batch", batch),

@@ -29,7 +29,7 @@ RETRIED = {429, 503}
 ENVIRONMENT = {"MLFLOW_MODEL_CATALOG_URI": ""}
 
 
-def tell(server: Server, turn: int) -> None:
+def send_turn(server: Server, turn: int) -> None:
     """One turn of the story: spans, information, tags and assessments of the same twelve traces."""
     with Once(server.url) as wire:
         story = asks(random.Random(turn), f"turn-{turn}-")[:REQUESTS]
@@ -53,7 +53,7 @@ def tell(server: Server, turn: int) -> None:
 def test_rows_of_traces_after_turns_of_both_are_those_of_one(
     uris: tuple[str, str], turns: int, first: str, tmp_path: Path
 ) -> None:
-    """Other clients send traces meanwhile; what was acknowledged to them is there at the end."""
+    """Other clients send traces meanwhile; every acknowledged trace exists at the end."""
     both, alone = uris
     order = (headrace, stock) if first == "headrace" else (stock, headrace)
     writers: list[TraceWriter] = []
@@ -62,7 +62,7 @@ def test_rows_of_traces_after_turns_of_both_are_those_of_one(
         with order[turn % 2](both, tmp_path, environment=ENVIRONMENT) as server:
             traces, some = start(CLIENTS, server.url, SHARED, "")
             try:
-                tell(server, turn)
+                send_turn(server, turn)
             finally:
                 for writer in some:
                     writer.stop()
@@ -70,7 +70,7 @@ def test_rows_of_traces_after_turns_of_both_are_those_of_one(
             writers += some
     with stock(alone, tmp_path, environment=ENVIRONMENT) as server:
         for turn in range(turns):
-            tell(server, turn)
+            send_turn(server, turn)
     for table, query in TABLES.items():
         ours, theirs = (
             [row for row in plain(table, rows(uri, query)) if any(of_story(v) for v in row)]

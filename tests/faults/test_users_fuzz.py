@@ -75,7 +75,7 @@ async def _users(tx: Tx) -> None:
 
 
 class Secrets:
-    """What must stay hidden, and its counterparts that `by-id` may use."""
+    """The texts that must stay hidden, and their counterparts that `by-id` may use."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire

@@ -459,7 +459,7 @@ class Attempt:
         return one
 
     def stored(self) -> list[tuple[str, ...]]:
-        """The rows that are there."""
+        """The rows that exist."""
         found = rows(self.uri, filled(self.kind.stored, self.known))
         return [tuple(str(value) for value in row) for row in found]
 

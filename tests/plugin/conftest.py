@@ -80,7 +80,7 @@ Script = "Callable[..., subprocess.Popen[str]]"
 
 @pytest.fixture
 def script(installed: Path, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start `python -c TEXT ARGUMENTS…` with headrace installed; `HEADRACE=1` unless told otherwise."""
+    """Start `python -c TEXT ARGUMENTS…` with headrace installed; `HEADRACE=1` by default."""
     started: list[subprocess.Popen[str]] = []
 
     def start(text: str, *arguments: str, headrace: str = "1") -> subprocess.Popen[str]:

@@ -72,10 +72,10 @@ mlflow.log_metric("loss", 0.5)
 print(mlflow.active_run().info.run_id)
 def end():
     start = threading.Thread.start
-    def told(thread):
+    def recorded(thread):
         print(thread)  # newer Pythons refuse to start one at exit
         start(thread)
-    threading.Thread.start = told
+    threading.Thread.start = recorded
 atexit.register(end)
 """
     (run_id,) = output(script(text, uri)).split()

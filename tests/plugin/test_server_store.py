@@ -100,7 +100,7 @@ assert len(said) == 2 and said[0] == said[1], said
 def test_a_release_that_sends_in_another_way_is_left_to_mlflow(
     script: Callable[..., subprocess.Popen[str]], change: str, store: str
 ) -> None:
-    """What headrace uses of MLflow's client and urllib3 is private: it may differ in the next release."""
+    """Headrace uses private names of MLflow's client and urllib3, which may differ in the next release."""
     text = f"""
 from mlflow.tracking.request_header import registry
 from mlflow.utils import request_utils, rest_utils

@@ -48,7 +48,7 @@ URL_PLACES = {
     "src/headrace/api/routes.py",
     "src/headrace/bridge/routes.py",  # the bridged routes
     "src/headrace/bridge/stock.py",  # asks stock whether its jobs are done
-    "src/headrace/api/modes.py",  # the routes that a mode omits
+    "src/headrace/api/enabled.py",  # the routes that an option omits
     "src/headrace/plugin/server_store.py",  # a client of a headrace server
     "src/headrace/commands/whoami.py",  # the same
     "src/headrace/storage/locations.py",  # an artifact URI may refer to a headrace server

@@ -93,8 +93,8 @@ async def check(db: Database, made: list[batch.Batch]) -> None:
     params = sorted((b.run_id, key, value) for b in made for key, value in b.params)
     assert await stored(db, "params", "run_uuid, key, value") == params
     tags = {(b.run_id, key): value for b in made for key, value in b.tags.items()}
-    told = await stored(db, "tags", "run_uuid, key, value")
-    assert told == sorted((*pair, value) for pair, value in tags.items())
+    found = await stored(db, "tags", "run_uuid, key, value")
+    assert found == sorted((*pair, value) for pair, value in tags.items())
 
 
 async def test_a_large_group_is_written(db: Database) -> None:

@@ -98,7 +98,7 @@ async def test_a_connection_that_cannot_be_opened_fails_one_job_and_is_tried_aga
 
 
 class Rows:
-    """What a job holds when it fails, or returns."""
+    """The rows that a job holds when it fails, or returns."""
 
 
 async def outcome(worker: Worker, *, fails: bool) -> weakref.ref[Rows]:

@@ -84,20 +84,20 @@ class Requests:
         return {"anyOf": [*known, _NULL]}
 
     def _value(self, kind: Any, *, in_query: bool = False) -> Object:
-        told: Object = {}
+        extra: Object = {}
         is_cut = False
         while isinstance(kind, mi.Metadata | mi.UnionType):
             if isinstance(kind, mi.Metadata):
-                told |= kind.extra_json_schema or {}
+                extra |= kind.extra_json_schema or {}
                 is_cut |= bool((kind.extra or {}).get("cut"))
                 kind = kind.type
             else:
                 kind = next(t for t in kind.types if not isinstance(t, mi.NoneType))
         if isinstance(kind, mi.IntType):
-            return _integer(kind, told, is_cut=is_cut)
+            return _integer(kind, extra, is_cut=is_cut)
         if isinstance(kind, mi.FloatType):
-            return {"anyOf": [{"type": "number"} | told, _DECIMAL, {"type": "boolean"}]}
-        return self._other(kind, in_query=in_query) | told
+            return {"anyOf": [{"type": "number"} | extra, _DECIMAL, {"type": "boolean"}]}
+        return self._other(kind, in_query=in_query) | extra
 
     def _other(self, kind: Any, *, in_query: bool) -> Object:
         if isinstance(kind, mi.StructType):
@@ -140,13 +140,13 @@ def is_required(field: mi.Field) -> bool:
     return field.required or is_demanded
 
 
-def _integer(kind: mi.IntType, told: Object, *, is_cut: bool) -> Object:
+def _integer(kind: mi.IntType, extra: Object, *, is_cut: bool) -> Object:
     number: Object = {"type": "number" if is_cut else "integer"}
     if kind.ge is not None:
         number["minimum"] = kind.ge
     if kind.le is not None:
         number["maximum"] = kind.le
-    number |= told
+    number |= extra
     return {"anyOf": [number, _POSITIVE if number.get("minimum", 0) > 0 else _WHOLE]}
 
 

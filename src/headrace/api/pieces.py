@@ -262,7 +262,7 @@ class PageJson:
             raise TooLong(self.beginning())
 
     def beginning(self) -> Beginning:
-        """What is encoded so far, and the keys of the other items."""
+        """The items that are encoded, and the keys of the others."""
         encoded = [bytes(self._json[len(self._begin) + 1 : -1])] if self._done else []
         return Beginning(encoded, self._keys[self._done :], self._token)
 

@@ -50,11 +50,11 @@ async def get_trace_artifact(request: Request, ctx: Context) -> Response:
         raise ApiError(ErrorCode.BAD_REQUEST, text)
     if fields.get("path"):
         path = checked_attachment(paths.safe(fields["path"]))
-        place = await ctx.db.read_point(read_sql.place, trace_id)
+        place = await ctx.db.read_point(read_sql.storage, trace_id)
         if place is None:
             raise trace_not_found(trace_id)
         return await send(request, ctx.artifacts.resolve(root_of(place), f"attachments/{path}"))
-    place = await ctx.db.read_point(read_sql.place, trace_id)
+    place = await ctx.db.read_point(read_sql.storage, trace_id)
     if place is None:
         raise not_found(f"Trace with ID {trace_id} is not found.")
     if place.spans == "ARCHIVE_REPO":
@@ -85,7 +85,7 @@ def checked_attachment(path: str) -> str:
     return path
 
 
-def root_of(place: read_sql.Place) -> str:
+def root_of(place: read_sql.TraceStorage) -> str:
     """Return the artifact URI of a trace. Raises INVALID_PARAMETER_VALUE if it has none."""
     if not place.artifacts:
         raise invalid("Unable to determine trace artifact location.")

@@ -1,4 +1,4 @@
-"""What one caller may see: the part of a decision that handlers need. No I/O."""
+"""The rows that one caller may see: the part of a decision that handlers need. No I/O."""
 
 from __future__ import annotations
 

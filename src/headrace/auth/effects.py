@@ -117,7 +117,7 @@ def _check_name(id_: str) -> None:
 
 async def _give(tx: Tx, user_id: int, resource: Resource, id_: str) -> None:
     if resource == "experiment":
-        # SQLite gives the id of an experiment that was deleted for good to the next one.
+        # SQLite gives the id of an experiment that was deleted permanently to the next one.
         await grants.forget_experiment(tx, id_)
     if not await grants.give(tx, user_id, resource, id_, LEVEL):
         raise Unauthenticated

@@ -29,7 +29,7 @@ MAX_SEEN: Final = 10_000  # users
 
 
 class Difference(NamedTuple):
-    """What must change so that a user is what the groups say; `is_admin` None: nothing."""
+    """The changes that give a user what the groups say; `is_admin` None: no change."""
 
     is_new: bool
     is_admin: bool | None

@@ -119,7 +119,7 @@ async def rename(
 ) -> None:
     """Move all users' own grants on a resource to its new id. `obstacle` comes first.
 
-    A grant that a user has on the new id all the same has just been given, and stays.
+    A grant on the new id that a user has received since that check stays.
     """
     for resource_type in resource_types:
         await tx.execute(sql.DELETE_REPLACED, resource_type, old, workspace, new)

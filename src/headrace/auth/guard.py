@@ -263,7 +263,7 @@ class UserAccess(KeepsGrants):
 
     @property
     def default_permission(self) -> str:  # type: ignore[override]
-        """What the caller may do with a resource without any grant."""
+        """The level of the caller on a resource without any grant."""
         return self._authority.default.name
 
     def meets(self, plan: Plan) -> bool:

@@ -60,8 +60,8 @@ async def check_location(
 def own_paths(uri: str, action: str, settings: Settings) -> set[str]:
     """The paths in the server's store that a location may name; "" is the store itself.
 
-    Whoever reads a directory above the store reads all of it, but a run of an experiment that is
-    there writes beside it. Raises `Denied` and ValueError.
+    A reader of a directory above the store reads all of it, but a run of an experiment in that
+    directory writes beside it. Raises `Denied` and ValueError.
     """
     if urlsplit(uri).scheme in REFERENCES:
         if action == "read":

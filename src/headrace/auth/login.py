@@ -171,7 +171,7 @@ class PasswordLogin:
             check = self._check(key, name, password, address)
             task = self._checks[key] = asyncio.get_running_loop().create_task(check)
             task.add_done_callback(lambda done: self._end(key, done))
-        # The task goes on for the others when one of the clients leaves.
+        # The task continues for the others when one of the clients leaves.
         return await asyncio.shield(task)
 
     def _end(self, key: bytes, task: asyncio.Task[str]) -> None:

@@ -42,7 +42,7 @@ class Configuration(NamedTuple):
 
 
 class Verified(NamedTuple):
-    """What a token that was verified says, until a time in s since 1970."""
+    """The claims of a verified token, until a time in s since 1970."""
 
     identity: Identity
     until_s: float

@@ -38,7 +38,7 @@ KINDS = Sql(_KINDS.format(tag="t.workspace = 'default' AND", model="m.workspace 
 KINDS_WITHOUT_WORKSPACES = Sql(_KINDS.format(tag="", model=""))
 
 
-class Wanted(NamedTuple):
+class OwnerKeys(NamedTuple):
     """The ids and names to look up."""
 
     runs: Collection[str] = ()
@@ -67,8 +67,8 @@ class Owners(NamedTuple):
     label_schemas: Mapping[str, str] = MappingProxyType({})
 
 
-async def find(tx: Tx, wanted: Wanted) -> Owners:
-    """Look up what is wanted. Deleted runs and experiments exist, deleted logged models do not."""
+async def find(tx: Tx, wanted: OwnerKeys) -> Owners:
+    """Look up the owners. Deleted runs and experiments exist, deleted logged models do not."""
     return Owners(
         await _experiments(tx, OF_RUNS, wanted.runs),
         await _experiments(tx, OF_LOGGED_MODELS, wanted.logged_models, "logged_models"),

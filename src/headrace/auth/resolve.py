@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from headrace.auth.authority import Denied
 from headrace.auth.decide import DEFAULT, NO_REQUIREMENTS, WILDCARD, Either, Plan, Step
 from headrace.auth.grantable import canonical
-from headrace.auth.owners_sql import Owners, Wanted, find
+from headrace.auth.owners_sql import OwnerKeys, Owners, find
 from headrace.contract.errors import (
     ApiError,
     label_schema_not_found,
@@ -91,7 +91,7 @@ class Resolver:
             else:
                 self._runs.move_to_end(run_id)
                 runs[run_id] = experiment_id
-        wanted = Wanted(
+        wanted = OwnerKeys(
             unknown,
             ids.get("logged_model", ()),
             ids.get("trace", ()),
@@ -103,7 +103,7 @@ class Resolver:
         )
         if not any(wanted):
             return Owners(runs, {}, {}, {}, {})
-        wanted = Wanted(*([id_ for id_ in some if "\0" not in id_] for some in wanted))
+        wanted = OwnerKeys(*([id_ for id_ in some if "\0" not in id_] for some in wanted))
         found = await self._tracking.read_point(find, wanted)
         self._remember(found.runs)
         return found._replace(runs=runs | dict(found.runs))
@@ -209,7 +209,7 @@ def _of_model(name: str, demand: Demand, owners: Owners) -> Iterator[Requirement
 def of_path(path: str, action: Action, *, tree: bool = False) -> Iterator[Requirement]:
     """The requirements for a path of the artifact store. Raises `Denied` for an unsafe one.
 
-    An experiment's directory holds the files of its runs, logged models and traces. Whoever deletes
+    An experiment's directory holds the files of its runs, logged models and traces. Deleting
     a directory (`manage`) deletes everything in it. `tree`: the action concerns everything below
     the path, and a directory that holds experiments is `Denied`.
     """

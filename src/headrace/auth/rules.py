@@ -55,7 +55,7 @@ Resource = Literal[
     "webhook",
     "workspace",
 ]
-# What the ids of a condition name, if not a resource of its own type.
+# The type that the ids of a condition name, if it is not that of the resource.
 Named = (
     Resource
     | Literal[
@@ -197,7 +197,7 @@ class Admin(Rule):
 
 
 class Unruled(Rule):
-    """Only admins, unless the server is told to allow what MLflow has no rule for."""
+    """Only admins, unless a setting allows routes for which MLflow has no rule."""
 
     __slots__ = ()
 

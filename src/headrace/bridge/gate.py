@@ -32,7 +32,7 @@ REFUSAL: Final = b"Only headrace may use this port."
 
 
 class AuthDatabase(NamedTuple):
-    """What MLflow must know of the users: fields of its own configuration file."""
+    """The facts about users that MLflow needs: fields of its own configuration file."""
 
     database_uri: str
     default_permission: str

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from headrace import __version__
-from headrace.api.modes import served
+from headrace.api.enabled import served
 from headrace.api.routes import routes_of
 from headrace.bridge.package import absence, installed, obstacle
 from headrace.bridge.routes import listing

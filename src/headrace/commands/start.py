@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headrace.api.modes import served
+from headrace.api.enabled import served
 from headrace.api.routes import routes_of
 from headrace.commands import banner, start_checks
 from headrace.monitor.monitor import counter_table_for, layout_of

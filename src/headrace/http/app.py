@@ -12,7 +12,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from headrace.api.context import Context
-from headrace.api.modes import refused_in_plain_text, served, stays_unprefixed
+from headrace.api.enabled import refused_in_plain_text, served, stays_unprefixed
 from headrace.api.registry.webhooks.delivery import Deliveries
 from headrace.api.results import Chunks, Disabled, Encoded, NotNative, TextRefusal
 from headrace.api.routes import routes_of

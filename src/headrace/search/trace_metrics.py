@@ -36,7 +36,7 @@ class Aggregation(NamedTuple):
 
 
 class Metric(NamedTuple):
-    """What a metric counts or measures."""
+    """The table and columns that a metric counts or measures."""
 
     value: str  # SQL
     aggregations: tuple[str, ...]

@@ -24,4 +24,4 @@ def notify(state: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
             channel.sendto(state.encode(), address)
     except OSError as error:
-        log.warning("the service manager cannot be told %s: %s", state, error)
+        log.warning("the service manager did not receive %s: %s", state, error)

@@ -92,7 +92,7 @@ class LoginSettings(UserSettings):
         flags=("--auth-proxy-networks", "--forwarded-allow-ips"),
         env="HEADRACE_AUTH_PROXY_NETWORKS",
         help="Addresses or networks, separated by commas, of the proxies in front of the server, such as "
-        "10.1.2.3 or 10.0.0.0/24. Whoever can send requests from there can be any user. The address "
+        "10.1.2.3 or 10.0.0.0/24. Every client with such an address can be any user. The address "
         "of a client behind such a proxy is taken from X-Forwarded-For, for the limit of failed "
         "logins, the audit log and the request log (uvicorn calls this --forwarded-allow-ips).",
         default_text="none",

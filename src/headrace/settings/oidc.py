@@ -70,7 +70,7 @@ class OidcSettings(LoginSettings):
         flags="--oidc-issuer",
         env="HEADRACE_OIDC_ISSUER",
         help="The OpenID provider at which users log in, as in `iss` of its tokens; several are separated "
-        "by commas. Whoever it names is that user here. The page uses the first one. Needs "
+        "by commas. A login acts as the user of the name it gives. The page uses the first one. Needs "
         "--oidc-audience, --oidc-client-id or both, and the extra oidc.",
         default_text="none: no logins at a provider",
     )

@@ -18,11 +18,11 @@ PASSWORD = "a-long-password"
 
 def users(client: Any, name: str) -> list[Any]:
     """The methods of every release."""
-    told: list[Any] = []
+    found: list[Any] = []
     made = client.create_user(name, PASSWORD)
-    told.append([made.username, made.is_admin])
+    found.append([made.username, made.is_admin])
     client.update_user_admin(name, True)
-    told.append(client.get_user(name).is_admin)
+    found.append(client.get_user(name).is_admin)
     client.update_user_admin(name, False)
     client.update_user_password(name, "another-password")
     for call in (
@@ -31,8 +31,8 @@ def users(client: Any, name: str) -> list[Any]:
         lambda: client.get_user("nobody"),
         lambda: client.delete_user(os.environ["MLFLOW_TRACKING_USERNAME"]),
     ):
-        told.append(refusal(call))
-    return told
+        found.append(refusal(call))
+    return found
 
 
 def users_of_old_client(client: Any, name: str) -> list[Any]:
@@ -40,50 +40,50 @@ def users_of_old_client(client: Any, name: str) -> list[Any]:
 
     It cannot read the answers that have a user, of stock 3.17 neither, but the requests are the same.
     """
-    told: list[Any] = []
+    found: list[Any] = []
     for call in (client.create_user, lambda name, _: client.get_user(name)):
         try:
             call(name, PASSWORD)
         except KeyError as error:
-            told.append(str(error))
+            found.append(str(error))
     client.update_user_admin(name, True)
     client.update_user_admin(name, False)
     client.update_user_password(name, "another-password")
-    told.append(refusal(lambda: client.create_user(name, PASSWORD)))
-    told.append(refusal(lambda: client.get_user("nobody")))
-    told.append(refusal(lambda: client.delete_user("nobody")))
-    return told
+    found.append(refusal(lambda: client.create_user(name, PASSWORD)))
+    found.append(refusal(lambda: client.get_user("nobody")))
+    found.append(refusal(lambda: client.delete_user("nobody")))
+    return found
 
 
 def permissions(client: Any, name: str) -> list[Any]:
     """The methods of 3.13 and later."""
-    told: list[Any] = []
+    found: list[Any] = []
     role = client.create_role("default", f"role of {name}", "d")
-    told.append([role.name, role.workspace, role.description, role.permissions])
-    told.append(client.get_role(role.id).name)
-    told.append(client.update_role(role.id, description="e").description)
-    told.append(role.id in [one.id for one in client.list_roles("default")])
-    told.append(role.id in [one.id for one in client.list_all_roles()])
+    found.append([role.name, role.workspace, role.description, role.permissions])
+    found.append(client.get_role(role.id).name)
+    found.append(client.update_role(role.id, description="e").description)
+    found.append(role.id in [one.id for one in client.list_roles("default")])
+    found.append(role.id in [one.id for one in client.list_all_roles()])
     made = client.add_role_permission(role.id, "experiment", "*", "READ")
-    told.append(shown(made))
-    told.append(shown(client.update_role_permission(made.id, "EDIT")))
-    told.append([shown(one) for one in client.list_role_permissions(role.id)])
+    found.append(shown(made))
+    found.append(shown(client.update_role_permission(made.id, "EDIT")))
+    found.append([shown(one) for one in client.list_role_permissions(role.id)])
     assignment = client.assign_role(name, role.id)
-    told.append(assignment.role_id == role.id)
-    told.append([one.name for one in client.list_user_roles(name)])
-    told.append([one.id == assignment.id for one in client.list_role_users(role.id)])
-    told.append(effective(client.get_user_permission(name, "experiment", "7")))
+    found.append(assignment.role_id == role.id)
+    found.append([one.name for one in client.list_user_roles(name)])
+    found.append([one.id == assignment.id for one in client.list_role_users(role.id)])
+    found.append(effective(client.get_user_permission(name, "experiment", "7")))
     client.grant_user_permission(name, "experiment", "7", "MANAGE")
-    told.append(effective(client.get_user_permission(name, "experiment", "7")))
-    told.append(refusal(lambda: client.grant_user_permission(name, "experiment", "7", "READ")))
+    found.append(effective(client.get_user_permission(name, "experiment", "7")))
+    found.append(refusal(lambda: client.grant_user_permission(name, "experiment", "7", "READ")))
     client.revoke_user_permission(name, "experiment", "7")
-    told.append(refusal(lambda: client.revoke_user_permission(name, "experiment", "7")))
+    found.append(refusal(lambda: client.revoke_user_permission(name, "experiment", "7")))
     client.unassign_role(name, role.id)
     client.remove_role_permission(made.id)
-    told.append(refusal(lambda: client.remove_role_permission(2**31 - 1)))
+    found.append(refusal(lambda: client.remove_role_permission(2**31 - 1)))
     client.delete_role(role.id)
-    told.append(refusal(lambda: client.get_role(2**31 - 1)))
-    return told
+    found.append(refusal(lambda: client.get_role(2**31 - 1)))
+    return found
 
 
 def shown(permission: Any) -> list[str]:
@@ -92,7 +92,7 @@ def shown(permission: Any) -> list[str]:
 
 
 def effective(result: Any) -> list[Any]:
-    """What a user may do."""
+    """The permissions of a user."""
     return [result.allowed, result.permission]
 
 

@@ -1,6 +1,6 @@
 """Writes the schemas of MLflow's releases beside this file: `python tests/sql/heads/make.py [RELEASE …]`.
 
-Each release is installed into a throw-away environment and opens an empty database; what it leaves is
+Each release is installed into a throw-away environment and opens an empty database. The result is
 dumped as SQL (`sqlite/RELEASE.sql`, and `postgres/RELEASE.sql` for those named in POSTGRES).
 Takes a minute per release and the network; the tests only read what is committed.
 """

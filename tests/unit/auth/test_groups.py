@@ -1,4 +1,4 @@
-"""What groups mean: roles of the same name, or those of a mapping; other roles are left alone."""
+"""The meaning of groups: roles of the same name, or those of a mapping; other roles are left alone."""
 
 from __future__ import annotations
 

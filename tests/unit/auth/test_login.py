@@ -1,4 +1,4 @@
-"""Who sends a request: its headers are read as werkzeug reads them, and passwords are verified once."""
+"""The sender of a request: its headers are read as werkzeug reads them, and passwords are verified once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stored hashes are those of werkzeug; what cannot match is never computed beyond a bound."""
+"""Stored hashes are those of werkzeug. A hash that cannot match is never computed beyond a bound."""
 
 from __future__ import annotations
 

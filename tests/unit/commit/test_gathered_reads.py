@@ -1,4 +1,4 @@
-"""Requests that are there at the same time share one read; no read begins before its request."""
+"""Requests that wait at the same time share one read; no read begins before its request."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ async def test_a_client_may_go_away_in_the_middle_of_its_read() -> None:
 
 
 class Rows:
-    """What a read holds when it fails."""
+    """The rows that a read holds when it fails."""
 
 
 class Failing:

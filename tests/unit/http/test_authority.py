@@ -172,7 +172,7 @@ async def test_a_denial_of_ids_that_are_not_acted_on_changes_nothing() -> None:
 
 
 async def test_a_request_that_cannot_be_decoded_is_judged_by_the_ids_in_it() -> None:
-    """As in MLflow, which checks its rules first: who is not allowed is not told what is wrong."""
+    """As in MLflow, which checks its rules first: a caller without permission does not learn what is wrong."""
     request = ("POST", "/models/m/move", "", {"run_id": "r", "experiment_id": 5})
     for denied, status in (("r", 403), ("m", 403), ("other", 400)):
         authority = Scripted(denied)

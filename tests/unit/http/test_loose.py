@@ -15,7 +15,7 @@ from headrace.http.messages import Request
 JSON = "application/json"
 
 
-class Wanted(Loose):
+class Fields(Loose):
     """A field with one value, and a field with all values of a query."""
 
     name: LooseOptionalText = UNSET
@@ -28,7 +28,7 @@ async def asked(
     headers = {} if content_type is None else {"content-type": content_type}
     request = Request(method, "/", query, headers)
     request.give_body(body)
-    return await read(Wanted, request)
+    return await read(Fields, request)
 
 
 @pytest.mark.parametrize(
@@ -50,12 +50,12 @@ def test_json_is_known_by_its_media_type(content_type: str | None, expected: boo
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
 async def test_a_body_is_read_and_the_query_is_not(method: str) -> None:
     request = await asked(method, "name=query", b'{"name": {"any": 1}, "unknown": 2}')
-    assert request == Wanted(name={"any": 1}, has_json=True)
+    assert request == Fields(name={"any": 1}, has_json=True)
 
 
 async def test_a_get_is_read_from_its_query() -> None:
     request = await asked("GET", "name=a&name=b&workspace=x&workspace=y&has_json=1", b'{"name":1}')
-    assert request == Wanted(name="a", workspace=["x", "y"], has_json=True)
+    assert request == Fields(name="a", workspace=["x", "y"], has_json=True)
 
 
 async def test_a_delete_without_json_is_read_from_its_query() -> None:
@@ -64,7 +64,7 @@ async def test_a_delete_without_json_is_read_from_its_query() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b'"name"', b"{", b"\xff", b"[" * 60_000])
 async def test_a_body_that_is_no_object_has_no_fields(body: bytes) -> None:
-    assert await asked("POST", "", body) == Wanted(has_json=True)
+    assert await asked("POST", "", body) == Fields(has_json=True)
 
 
 async def test_a_null_is_not_an_absent_field() -> None:
@@ -73,7 +73,7 @@ async def test_a_null_is_not_an_absent_field() -> None:
 
 
 async def test_a_body_that_is_not_json_is_ignored() -> None:
-    assert await asked("POST", "", b'{"name": "a"}', None) == Wanted()
+    assert await asked("POST", "", b'{"name": "a"}', None) == Fields()
 
 
 async def test_no_field_sets_whether_the_request_has_json() -> None:

@@ -85,7 +85,7 @@ def test_nesting_and_the_number_of_comparisons_are_limited() -> None:
     "opener", ["NOT ", "(", "NOT(", "() ", "a OR ", f"{A} OR ", f"({A}) ", "OR ", ") ", "a = (", "/* "]
 )  # fmt: skip
 def test_reading_takes_linear_time(opener: str) -> None:
-    """Whatever the text repeats, so that no filter holds the event loop."""
+    """For every repeated text, so that no filter holds the event loop."""
 
     def reading_ns(count: int) -> int:
         began = thread_time_ns()

@@ -19,7 +19,7 @@ def test_a_token_is_what_mlflow_makes() -> None:
 
 @given(st.integers(1, 2**63 - 1))
 def test_a_token_is_read_back(offset: int) -> None:
-    """Whatever the offset."""
+    """For every offset."""
     assert offset_of(page_token(offset)) == offset
 
 

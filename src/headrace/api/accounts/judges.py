@@ -1,4 +1,4 @@
-"""Who may call the routes of users, roles and grants, besides admins: the judges of `Judged` rules.
+"""The callers of the routes of users, roles and grants, besides admins: the judges of `Judged` rules.
 
 The conditions are those of MLflow's basic-auth app, judged on the id that the handler acts on. An
 admin of a workspace has the permission MANAGE on it through a role.

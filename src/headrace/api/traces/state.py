@@ -131,7 +131,7 @@ class Held:
 
 
 class Needs:
-    """What a group of writes has to load: collected from its writes."""
+    """The rows that a group of writes has to load: collected from its writes."""
 
     __slots__ = ("assessments", "experiments", "nodes", "overridden", "tags", "traces")
 

@@ -148,7 +148,7 @@ async def _watched(
             await asyncio.wait({running}, timeout=POLL_S)
         await running
     except asyncio.CancelledError:
-        # PostgreSQL would go on without its client until the index is complete. `view` may have been
+        # PostgreSQL would continue without its client until the index is complete. `view` may have been
         # interrupted too, and the process reports its index a moment after the index is visible.
         view.terminate()
         view = await connector.open({}, 0)

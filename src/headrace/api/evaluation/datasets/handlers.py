@@ -235,7 +235,7 @@ async def list_records(req: ListRecords, ctx: Context) -> Encoded | Chunks:
             f"Invalid value {limit} for parameter 'max_results' supplied. "
             "It must be a positive integer"
         )
-    after, offset = records.place_of(req.page_token)
+    after, offset = records.position_of(req.page_token)
     page = records_sql.Page(req.dataset_id or "", after, offset, limit)
     return await records.page(ctx.db, page)
 

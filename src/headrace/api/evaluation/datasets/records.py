@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from headrace.api.evaluation.datasets import records_sql
-from headrace.api.evaluation.datasets.records_sql import Page, Place, RecordRow
+from headrace.api.evaluation.datasets.records_sql import Page, RecordPosition, RecordRow
 from headrace.api.evaluation.datasets.upsert import WRAPPED
 from headrace.api.pieces import groups
 from headrace.api.results import Chunks, Encoded, TooLong, encode
@@ -24,7 +24,7 @@ _WRAPPED: Final = f'{{"{WRAPPED}": '
 _BEGIN: Final = b'{"records":"['
 
 
-def place_of(token: str | None) -> tuple[Place | None, int]:
+def position_of(token: str | None) -> tuple[RecordPosition | None, int]:
     """The place after which a page begins, and the number of records that it leaves out.
 
     Raises INVALID_PARAMETER_VALUE.
@@ -33,7 +33,7 @@ def place_of(token: str | None) -> tuple[Place | None, int]:
         return None, 0
     try:
         created, record_id = base64.b64decode(token.encode()).decode().split(":", 1)
-        place, number = Place(int(created), record_id), int(created)
+        place, number = RecordPosition(int(created), record_id), int(created)
     except ValueError:
         try:
             place, number = None, int(token)
@@ -44,7 +44,7 @@ def place_of(token: str | None) -> tuple[Place | None, int]:
     return (None, number) if place is None else (place, 0)
 
 
-def token_of(place: Place) -> str:
+def token_of(place: RecordPosition) -> str:
     """The token of the page after this record."""
     return base64.b64encode(f"{place.created_time}:{place.record_id}".encode()).decode()
 
@@ -82,7 +82,7 @@ async def _pieces(db: Database, page: Page) -> AsyncGenerator[bytes, None]:
     yield _end(last)
 
 
-def _end(last: Place | None) -> bytes:
+def _end(last: RecordPosition | None) -> bytes:
     return b']"}' if last is None else b']","next_page_token":' + encode(token_of(last)) + b"}"
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from headrace.db.base import Row, Tx
 
 
-class Place(NamedTuple):
+class RecordPosition(NamedTuple):
     """The record after which a page begins: the time of its creation, and its id."""
 
     created_time: int
@@ -109,16 +109,16 @@ class Page(NamedTuple):
     """A page of a dataset's records: its first place, and its maximum number of records."""
 
     dataset_id: str
-    after: Place | None
+    after: RecordPosition | None
     offset: int
     limit: int
 
 
-async def keys(tx: Tx, page: Page, most: int) -> list[Place]:
+async def keys(tx: Tx, page: Page, most: int) -> list[RecordPosition]:
     """Return the first keys of a page, at most `most`."""
     created, record_id = page.after or (None, None)
     rows = await tx.fetch(KEYS, page.dataset_id, created, record_id, most, page.offset)
-    return [Place(row[1], row[0]) for row in rows]
+    return [RecordPosition(row[1], row[0]) for row in rows]
 
 
 async def weigh(tx: Tx, ids: Sequence[str]) -> Mapping[str, int]:
@@ -131,7 +131,7 @@ async def read(tx: Tx, ids: Sequence[str]) -> list[Row]:
     return await tx.fetch(ROWS, tx.array(ids))
 
 
-async def small_page(tx: Tx, page: Page) -> tuple[list[Row], Place | None]:
+async def small_page(tx: Tx, page: Page) -> tuple[list[Row], RecordPosition | None]:
     """Return the records of a page, and the last one if there are more.
 
     Raises `TooLong` for a page that is sent in pieces.

@@ -150,7 +150,7 @@ async def upsert(tx: Tx, dataset_id: str, given: Upsert) -> tuple[int, int]:
 def _portions(
     records: Sequence[tuple[str, Record]],
 ) -> Iterator[Sequence[tuple[str, Record]]]:
-    """The records in groups for one statement each: the event loop encodes it in one go."""
+    """The records in groups for one statement each: the event loop encodes it in one step."""
     weights = {key: len(one.inputs) for key, one in records}
     by_key = dict(records)
     for keys in groups([key for key, _ in records], weights) if records else ():

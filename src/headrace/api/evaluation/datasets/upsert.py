@@ -27,7 +27,7 @@ _split: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class Record:
-    """What a request says about the record with some inputs, all repetitions merged.
+    """The content of a request for the record with some inputs, all repetitions merged.
 
     `expectations` and `tags` are those to merge, which may be empty; `first_expectations` is what a
     new record has without any.

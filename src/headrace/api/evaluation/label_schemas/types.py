@@ -21,7 +21,7 @@ from headrace.contract.scalars import (
 
 
 class LabelSchemaType(StrEnum):
-    """What the answers to a question become; the database stores the name in lower case."""
+    """The kind of assessment that answers become; the database stores the name in lower case."""
 
     __first_number__ = 0
 

@@ -71,7 +71,9 @@ class Deliveries:
         `prompt_event` replaces `event` if the model `data["name"]` is a prompt.
         """
         if self._db.schema.has("webhooks"):
-            self._start(self._tell(event, data, prompt_event), event or prompt_event, data)
+            self._start(
+                self._notify_subscribers(event, data, prompt_event), event or prompt_event, data
+            )
 
     def _start(self, work: Any, event: Event | None, data: Mapping[str, Any]) -> None:
         size = len(str(data))
@@ -91,7 +93,7 @@ class Deliveries:
 
         task.add_done_callback(ended)
 
-    async def _tell(
+    async def _notify_subscribers(
         self, event: Event | None, data: Mapping[str, Any], prompt_event: Event | None
     ) -> None:
         try:
@@ -114,7 +116,7 @@ class Deliveries:
         try:
             answer = await self.send(url, stored, event, data)
         except (*FAILURES, secret_text.Unreadable) as error:
-            log.error("%s was not told of %s: %s", where, _shown(event), reason(error))
+            log.error("%s did not receive %s: %s", where, _shown(event), reason(error))
         else:
             if answer.status >= 400:
                 log.error("%s refused %s with %d", where, _shown(event), answer.status)

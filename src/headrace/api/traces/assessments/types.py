@@ -11,7 +11,7 @@ from headrace.contract.scalars import Message
 
 
 class SourceType(StrEnum):
-    """Who or what made an assessment."""
+    """The kind of author of an assessment."""
 
     SOURCE_TYPE_UNSPECIFIED = "SOURCE_TYPE_UNSPECIFIED"
     HUMAN = "HUMAN"

@@ -19,7 +19,7 @@ from headrace.contract.scalars import (
 
 
 class MetricView(StrEnum):
-    """What a metric is about."""
+    """The subject of a metric."""
 
     TRACES = "TRACES"
     SPANS = "SPANS"

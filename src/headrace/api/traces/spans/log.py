@@ -91,7 +91,7 @@ def _create(group: Group, experiment_id: int, spans: TraceSpans) -> Held:
 
 
 def _merge(held: Held, spans: TraceSpans) -> None:
-    """Add the spans to their trace. What the client has stated about the trace counts more."""
+    """Add the spans to their trace. The client's statements about the trace take precedence."""
     row = held.row
     if not held.is_finalized:
         _extend(held, spans)

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 MAX_KEYS: Final = 10_000  # keys of spans in one read
 # The place of a span in its trace: (0 for a root, else 1; start in ns; id).
-Place = tuple[int, int, str]
-FIRST: Final[Place] = (-1, 0, "")
+SpanPosition = tuple[int, int, str]
+FIRST: Final[SpanPosition] = (-1, 0, "")
 _IS_CHILD: Final = "CASE WHEN s.parent_span_id IS NULL THEN 0 ELSE 1 END"
 _ORDER: Final = f"{_IS_CHILD}, s.start_time_unix_nano, s.span_id"
 
@@ -83,7 +83,7 @@ async def whole(tx: Tx, trace_ids: Sequence[str]) -> dict[str, list[str]]:
     return of_trace
 
 
-async def keys(tx: Tx, trace_id: str, after: Place) -> list[SpanKey]:
+async def keys(tx: Tx, trace_id: str, after: SpanPosition) -> list[SpanKey]:
     """Return the keys of at most MAX_KEYS spans of a trace that follow a place."""
     return [SpanKey(*row) for row in await tx.fetch(KEYS, trace_id, *after, MAX_KEYS)]
 

@@ -59,7 +59,7 @@ TOO_MANY: Final = "null"  # in place of the JSON of tags or metadata
 ALL: Final = 2**31
 
 
-class Place(NamedTuple):
+class TraceStorage(NamedTuple):
     """Where a trace's spans and artifacts are, as its tags say."""
 
     spans: str | None
@@ -323,10 +323,10 @@ async def any_archived(tx: Tx, ids: Sequence[str]) -> bool:
     return await tx.fetchrow(ANY_ARCHIVED, tx.array(ids)) is not None
 
 
-async def place(tx: Tx, trace_id: str) -> Place | None:
+async def storage(tx: Tx, trace_id: str) -> TraceStorage | None:
     """Return where a trace's spans and artifacts are; None if there is no such trace."""
     row = await tx.fetchrow(PLACE, trace_id)
-    return None if row is None else Place(*row)
+    return None if row is None else TraceStorage(*row)
 
 
 def announced_spans(stats: str | None) -> int:

@@ -1,6 +1,6 @@
 """The route table under `--no-serve-artifacts`, `--artifacts-only` and `--registry-store-uri`.
 
-A route that a mode disables stays in the table: it answers 503 and names the option that enables
+A route that an option disables stays in the table: it answers 503 and names the option that enables
 it. The routes of a model registry in a separate database are left to MLflow, because headrace opens
 only one database.
 """
