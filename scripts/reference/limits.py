@@ -29,7 +29,7 @@ def limits_page() -> str:
     title, comment = "", ""
     for line in Path(limits.__file__).read_text().splitlines():
         if heading := HEADING.match(line):
-            title = OWN if heading[1].startswith(OWN) else heading[1].split(" ")[0]
+            title = OWN if heading[1].startswith(OWN) else _module(heading[1].split(" ")[0])
             comment = ""
         elif line.startswith("# "):
             comment = line.removeprefix("# ")
@@ -47,6 +47,10 @@ def limits_page() -> str:
             "\n".join(["| limit | value | |", "|---|---:|---|", *rows]) + "\n",
         ]
     return "\n".join(parts)
+
+
+def _module(file: str) -> str:
+    return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
 def _row(name: str, meaning: str) -> str:
