@@ -47,6 +47,7 @@ RULES: Final = (
     (r"\b(?:to the letter|word for word)\b", "exactly"),
     (r"\b(?:in|at) one go\b", "in one step"),
     (r"\bwhose choice\b", "who chose"),
+    (r"\bwhat (?:is|are|was) left\b", "the rest"),
     (r"\bheadrace\[(?:mlflow|oidc|webhooks)", "name the extra alone: nothing is published"),
 )  # fmt: skip
 # Names that need their docstring to be understood.

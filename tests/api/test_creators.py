@@ -374,7 +374,7 @@ async def exists(team: Team, name: str) -> str:
 async def test_a_lost_answer_to_the_commit_loses_no_grant(
     postgres_uri: str, postgres_empty_uri: str, proxy: Proxy
 ) -> None:
-    """Of either database: headrace asks for the outcome, and answers as if nothing had happened."""
+    """For a COMMIT of either database, headrace asks for the outcome, and answers as if nothing had happened."""
     tracking = Proxy(*address_of(postgres_uri))
     with tracking:
         uri = through(postgres_uri, tracking)

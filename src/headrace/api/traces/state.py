@@ -80,7 +80,7 @@ class Held:
         self.gone_tags: set[str] = set()
         self.new_metadata: dict[str, str | None] = {}
         self.spans: dict[str, tuple[Any, ...]] = {}
-        # Of the stored spans: parents by span id; and of all spans that have any: usage and costs.
+        # Parents of the stored spans by span id, and, for all spans that have any: usage and costs.
         self.parents: dict[str, str | None] = {}
         self.usage: dict[str, dict[str, Any]] = {}
         self.costs: dict[str, dict[str, Any]] = {}

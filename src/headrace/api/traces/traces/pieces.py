@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from headrace.auth.redactions import Hidden
     from headrace.db.base import Database, Row
 
-# Of stored spans that are converted in one call: about 4 ms of the event loop.
+# Bytes of stored spans that are converted in one call: about 4 ms of the event loop.
 SPAN_BYTES: Final = 64 << 10
 _ASSESSMENTS: Final = Many(
     b"assessments",

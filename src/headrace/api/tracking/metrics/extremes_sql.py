@@ -39,7 +39,7 @@ _ALL: Final = (
 )
 FIRST: Final = Sql(_ALL.format(""))
 LAST: Final = Sql(_ALL.format(" DESC"))
-# Of the first $n points of one span: the smallest, the largest and the first NaN; then a row with
+# From the first $n points of one span: the smallest, the largest and the first NaN; then a row with
 # the number of these points instead of a value, and the last and the first step of the whole span.
 _SPAN: Final = (
     f"WITH taken AS MATERIALIZED (SELECT {_POINT} FROM metrics"
