@@ -46,7 +46,7 @@ def run_examples(page: str, url: str, directory: Path) -> str:
 @pytest.mark.parametrize(
     ("page", "last_line"),
     [
-        ("README.md", ""),
+        ("README.md", ".*View experiment at: http.*"),
         ("docs/tutorial.md", r"rate \S+ 0\.0\d+"),
         ("docs/howto/traces.md", r"tr-\w+ OK 2"),
     ],
