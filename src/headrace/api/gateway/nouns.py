@@ -1,4 +1,4 @@
-"""What the resources of the gateway share: the check of the tables, and the error for an unknown id."""
+"""Shared by the resources of the gateway: the check of the tables, and the error for an unknown id."""
 
 from __future__ import annotations
 
