@@ -201,11 +201,9 @@ def logging(p: Player, run_id: str) -> None:
         p.play(f"metric {value!r}", c.log_metric, run_id, "loss", value, NOW, 1)
     for key in ("bad\nkey", "", "../x", "a//b", "x" * 251, None, 5, "ü"):
         p.play(f"metric key {str(key)[:9]!r}", c.log_metric, run_id, key, 1.0, NOW, 1)
-    for time, step in (
+    for time, step in (  # those with a fraction differ: test_steps.py
         (-1, 0),
         (NOW, -5),
-        (1.5, 0),
-        (NOW, 1.5),
         ("1", 0),
         (2**63, 0),
         (NOW, 2**63),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections import Counter
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
@@ -22,6 +23,7 @@ from headrace.commit.reads import BatchedReads
 from headrace.contract.texts import refuse_nul
 from headrace.db.coroutines import run_to_end
 from headrace.db.open import is_direct, open_database, open_direct
+from headrace.settings.defaults import FILE_STORE, absolute
 from headrace.settings.load import load
 
 if TYPE_CHECKING:
@@ -208,6 +210,8 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 
 
 _engines: dict[str, Engine] = {}
+_holders: Counter[str] = Counter()  # open connections of `headrace.connect` by URI
+_kept: set[str] = set()  # URIs whose engine closes only at exit
 _opening = threading.Lock()
 _abandoned: list[Any] = []  # engines of the parent, whose connections a child must not close
 
@@ -218,12 +222,41 @@ def engine_of(uri: str) -> Engine:
     return engine if engine is not None else _open(uri)
 
 
-def _open(uri: str) -> Engine:
+def keep(uri: str) -> None:
+    """Let the engine of a database stay open until the process ends."""
+    _kept.add(uri)
+
+
+def hold(uri: str) -> None:
+    """Open the engine of a database for one more user. Raises as `engine_of`."""
+    engine_of(uri)
+    with _opening:
+        _holders[uri] += 1
+
+
+def release(uri: str) -> None:
+    """Undo `hold`. The last user's release commits the queued writes and closes the engine."""
+    with _opening:
+        _holders[uri] -= 1
+        unused = _holders[uri] <= 0 and uri not in _kept
+        engine = _engines.pop(uri, None) if unused else None
+    if engine is not None:
+        engine.close()
+
+
+def create(uri: str, artifact_root: str) -> None:
+    """As `engine_of`. In a new database, experiment 0 gets a location below `artifact_root`."""
+    if uri not in _engines:
+        _open(uri, artifact_root)
+
+
+def _open(uri: str, artifact_root: str | None = None) -> Engine:
     with _opening:
         engine = _engines.get(uri)
         if engine is None:
             environ = {name: os.environ[name] for name in VARIABLES if name in os.environ}
-            settings = load({"backend_store_uri": uri}, environ)
+            root = artifact_root or absolute(FILE_STORE)  # there is no server to send artifacts to
+            settings = load({"backend_store_uri": uri, "default_artifact_root": root}, environ)
             engine = DirectEngine(settings) if is_direct(settings) else LoopEngine(settings)
             _engines[uri] = engine
     return engine

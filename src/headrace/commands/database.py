@@ -106,6 +106,23 @@ def release(uri: str | None, keep_indexes: bool) -> None:
     print_or_explain(lambda: work.release(uri or default_uri(), keep_indexes=keep_indexes))
 
 
+@db.command(name="repair-steps")
+@DATABASE
+def repair_steps(uri: str | None) -> None:
+    """Replace steps of metrics that a SQLite file does not hold as integers.
+
+    MLflow's client stores a step of numpy as bytes, and a fraction as it is. Use it if `headrace doctor`
+    says so. Bytes become the integer that they stand for; a fraction is cut off. Servers may keep running.
+    """
+    from headrace.upkeep import steps
+
+    progress = ProgressBar()
+    try:
+        print_or_explain(lambda: asyncio.run(steps.repair(uri or default_uri(), progress.show)))
+    finally:
+        progress.end()
+
+
 @db.command(name="recompute-latest")
 @DATABASE
 def recompute_latest(uri: str | None) -> None:

@@ -9,6 +9,8 @@ import random
 from enum import StrEnum
 from typing import Final
 
+from headrace.error import Error
+
 # A value of `retry_after_s` that http/outage.py replaces with a delay that grows with the outage.
 RETRY_AFTER_FROM_OUTAGE: Final = -1
 MAX_MESSAGE: Final = 100_000  # characters; a message repeats values of the request
@@ -84,7 +86,7 @@ SERVER_FAULTS: Final = frozenset(
 )
 
 
-class ApiError(Exception):
+class ApiError(Error):
     """A request that failed, with MLflow's error code and message.
 
     Nothing has been written, except possibly if the HTTP status is 503. `retry_after_s` becomes a

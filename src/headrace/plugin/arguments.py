@@ -1,10 +1,12 @@
 """Checks of the arguments of MLflow's store methods, for headrace's transactions.
 
-Other arguments (a numpy scalar, None, a number as a key …) raise Unsupported, so MLflow's own method gets them.
+Numbers of numpy become Python's. Other arguments (None, a number as a key …) raise Unsupported, so MLflow's own
+method gets them.
 """
 
 from __future__ import annotations
 
+import numbers
 import os
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -13,10 +15,12 @@ from mlflow.entities import LifecycleStage
 from headrace.api.nouns import Tag
 from headrace.api.tracking.runs.batch import RUN_ID, Batch, from_parts
 from headrace.api.tracking.runs.types import Dataset, DatasetInput
+from headrace.client import values
+from headrace.contract.errors import ApiError
 from headrace.contract.experiment_ids import parse_id
 from headrace.contract.limits import SEARCH_MAX_RESULTS
 from headrace.contract.scalars import INT32_MAX, INT64_MAX
-from headrace.plugin.fallback import Unsupported
+from headrace.plugin.fallback import Unsupported, mlflow_exception
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +80,7 @@ class Point:
             or not -INT64_MAX <= step <= INT64_MAX
             or timestamp > INT64_MAX
         ):
-            raise Unsupported
+            value, timestamp, step = _converted(key, value, timestamp, step)
         self.key = key
         self.value = value
         self.timestamp = timestamp
@@ -87,6 +91,31 @@ class Point:
         if self.model_id is not None:
             self.dataset_name = metric.dataset_name
             self.dataset_digest = metric.dataset_digest
+
+
+def _converted(key: Any, value: Any, timestamp: Any, step: Any) -> tuple[float, int, int]:
+    """Convert numbers of other libraries. MLflow's store of SQLite would store them as blobs.
+
+    Raises MLflow's exception for a step that is no integer, also under releases that store it.
+    """
+    if type(key) is not str or not key or not _is_number(value) or not _is_number(timestamp):
+        raise Unsupported
+    if not 0 <= timestamp <= INT64_MAX or not isinstance(step, numbers.Number):
+        raise Unsupported
+    if isinstance(step, int) and not -INT64_MAX <= step <= INT64_MAX:
+        raise Unsupported
+    try:
+        return (
+            values.metric_value(key, value),
+            values.timestamp(key, timestamp),
+            values.step(key, step),
+        )
+    except ApiError as error:
+        raise mlflow_exception(error) from error
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Number) and not isinstance(value, bool)
 
 
 def batch(run_id: Any, metrics: Sequence[Any], params: Sequence[Any], tags: Sequence[Any]) -> Batch:

@@ -23,12 +23,12 @@ def tracking_database(store_uri: str, artifact_uri: str | None = None) -> Any:
     """Create the tracking store of a database."""
     from mlflow.tracking._tracking_service import utils
 
-    if enabled() and _served(store_uri):
+    if enabled() and _served(store_uri) and _knows("database"):
         from headrace.plugin.mlflow_versions import HAS_SAME_LIMITS
 
         if artifact_uri is None:
             artifact_uri = _default_artifact_root(utils)
-        if HAS_SAME_LIMITS:
+        if HAS_SAME_LIMITS and _knows("traces"):
             from headrace.plugin.trace_store import TraceStore
 
             return TraceStore(store_uri, artifact_uri)
@@ -44,14 +44,10 @@ def tracking_server(store_uri: str, artifact_uri: str | None = None) -> Any:
     """Create the tracking store of a server."""
     from mlflow.tracking._tracking_service import utils
 
-    if enabled():
-        from headrace.plugin.mlflow_versions import has_known_client
+    if enabled() and _knows("server"):
+        from headrace.plugin.server_store import ServerStore
 
-        if has_known_client():
-            from headrace.plugin.server_store import ServerStore
-
-            return ServerStore(store_uri)
-        _log().info("using MLflow's own store: this release may have other rules for retries")
+        return ServerStore(store_uri)
     return utils._get_rest_store(store_uri)
 
 
@@ -59,7 +55,7 @@ def registry_database(store_uri: str) -> Any:
     """Create the model registry of a database."""
     from mlflow.tracking._model_registry import utils
 
-    if enabled() and _served(store_uri):
+    if enabled() and _served(store_uri) and _knows("registry"):
         from headrace.plugin.registry_store import RegistryStore
 
         return RegistryStore(store_uri)
@@ -98,6 +94,12 @@ def _served(store_uri: str) -> bool:
         _log().info("using MLflow's own store: %s", error)
         return False
     return True
+
+
+def _knows(store: str) -> bool:
+    from headrace.plugin import private_names
+
+    return private_names.are_known(store)
 
 
 def _log() -> logging.Logger:

@@ -19,6 +19,7 @@ from mlflow.entities import (
     RunTag,
 )
 
+from headrace.contract.steps import integer
 from headrace.plugin.mlflow_versions import (
     LoggedModelInput,
     LoggedModelOutput,
@@ -38,7 +39,7 @@ RUN_NAME: Final = "mlflow.runName"
 
 def metric(key: str, value: float, timestamp: int, step: int, is_nan: bool) -> Metric:
     """Convert one point."""
-    return Metric(key, NAN if is_nan else value, timestamp, step)
+    return Metric(key, NAN if is_nan else value, timestamp, integer(step))
 
 
 def experiment(row: Row, tags: Sequence[Row]) -> Experiment:

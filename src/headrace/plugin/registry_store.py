@@ -37,7 +37,7 @@ from headrace.api.registry.versions import types as version_types
 from headrace.api.registry.versions.create import NewVersion
 from headrace.client import engine
 from headrace.contract.names import check_model_name
-from headrace.plugin import arguments
+from headrace.plugin import arguments, new_database
 from headrace.plugin.fallback import Unsupported, with_fallback
 from headrace.plugin.fork_safety import reset_after_fork
 
@@ -117,8 +117,10 @@ class RegistryStore(SqlAlchemyStore):
     """`SqlAlchemyStore` of the model registry that uses headrace's engine."""
 
     def __init__(self, db_uri: str) -> None:
+        new_database.create(db_uri)
         super().__init__(db_uri)
         reset_after_fork(self)
+        engine.keep(db_uri)
 
     @property
     def inherited(self) -> Any:

@@ -39,7 +39,10 @@ def _number(value: float) -> float | str:
     return "NaN" if number != number else "Infinity" if number > 0 else "-Infinity"
 
 
-def _metric(point: arguments.Point) -> dict[str, Any]:
+def _metric(metric: Any) -> dict[str, Any]:
+    if isinstance(metric.step, float) or isinstance(metric.timestamp, float):
+        raise Unsupported  # protobuf decides
+    point = arguments.Point(metric)
     found: dict[str, Any] = {
         "key": point.key,
         "value": _number(point.value),
@@ -87,7 +90,7 @@ class ServerStore(RestStore):
     @with_fallback
     def log_metric(self, run_id: str, metric: Metric) -> None:
         arguments.text(run_id)
-        body = {"run_uuid": run_id, "run_id": run_id, **_metric(arguments.Point(metric))}
+        body = {"run_uuid": run_id, "run_id": run_id, **_metric(metric)}
         self._post("runs/log-metric", body)
 
     @with_fallback
@@ -112,7 +115,7 @@ class ServerStore(RestStore):
     ) -> None:
         body = {
             "run_id": arguments.text(run_id),
-            "metrics": [_metric(arguments.Point(metric)) for metric in metrics],
+            "metrics": [_metric(metric) for metric in metrics],
             "params": [_pair(param) for param in params],
             "tags": [_pair(tag) for tag in tags],
         }

@@ -36,7 +36,7 @@ from headrace.contract.limits import MAX_EXPERIMENT_NAME
 from headrace.contract.names import check_length
 from headrace.contract.scalars import INT64_MAX
 from headrace.db.errors import UniqueViolation
-from headrace.plugin import arguments, entities
+from headrace.plugin import arguments, entities, new_database
 from headrace.plugin.fallback import Unsupported, with_fallback
 from headrace.plugin.fork_safety import reset_after_fork
 from headrace.plugin.mlflow_versions import IS_3
@@ -52,8 +52,10 @@ class TrackingStore(SqlAlchemyStore):
 
     def __init__(self, db_uri: str, default_artifact_root: str) -> None:
         self._ready = False  # MLflow first creates the tables and the experiment "Default"
+        new_database.create(db_uri, default_artifact_root)
         super().__init__(db_uri, default_artifact_root)
         reset_after_fork(self)
+        engine.keep(db_uri)
         self._ready = True
 
     @property

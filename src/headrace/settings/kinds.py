@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from headrace.error import Error
 from headrace.settings.masking import masked
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Secret(str):
     __repr__ = __str__
 
 
-class SettingError(Exception):
+class SettingError(Error):
     """A setting has a value that headrace cannot use. The message is for the user."""
 
 

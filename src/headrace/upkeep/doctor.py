@@ -15,6 +15,7 @@ from headrace.db.sqlite import journal
 from headrace.db.upkeep import garbage, health
 from headrace.db.upkeep.access import opened
 from headrace.db.uri import parse
+from headrace.upkeep import steps
 
 if TYPE_CHECKING:
     from headrace.db.base import Database
@@ -54,6 +55,7 @@ async def examine(uri: str) -> Diagnosis:
         await _indexes(db, target, diagnosis)
         await _sizes(db, diagnosis)
         await _latest(db, diagnosis)
+        await _steps(db, diagnosis)
         await _orphans(db, diagnosis)
         await _clock(db, diagnosis)
         if target.path:  # a SQLite file
@@ -122,6 +124,18 @@ async def _latest(db: Database, diagnosis: Diagnosis) -> None:
                 f"the latest value of {len(wrong)} metrics differs from their history (for example "
                 f"run {run_id}, key {key!r})",
                 f"headrace db recompute-latest {diagnosis.uri}",
+            )
+        )
+
+
+async def _steps(db: Database, diagnosis: Diagnosis) -> None:
+    wrong = await steps.wrong(db)
+    if wrong:
+        diagnosis.problems.append(
+            (
+                f"{wrong} points have a step or a time that is no integer, so charts and searches "
+                "overlook them",
+                f"headrace db repair-steps {diagnosis.uri}",
             )
         )
 

@@ -8,6 +8,7 @@ from importlib import resources
 from typing import Final
 
 from headrace.db.schema import heads, used
+from headrace.error import Error
 
 STAMP: Final = "alembic_version"
 MLFLOW_TABLES: Final = frozenset(used.USED) - {STAMP}
@@ -16,7 +17,7 @@ _CREATE: Final = re.compile(r'^CREATE TABLE "?(\w+)', re.MULTILINE)
 Columns = Mapping[str, Mapping[str, bool]]
 
 
-class UnusableDatabase(Exception):
+class UnusableDatabase(Error):
     """This database cannot be served. The text is for the user and names the command to run.
 
     `transient`: a retry may succeed (the server is starting, the file is locked).

@@ -1,4 +1,4 @@
-"""SQL of `headrace doctor`. It only reads, and every statement is bounded, however large the tables are."""
+"""SQL of `headrace doctor`. It only reads; every statement is bounded, however large the tables are."""
 
 from __future__ import annotations
 

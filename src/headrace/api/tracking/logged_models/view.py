@@ -14,6 +14,7 @@ from headrace.api.tracking.logged_models.types import (
     ModelMetric,
 )
 from headrace.auth.redactions import Hidden
+from headrace.contract.steps import integer
 from headrace.db.base import Row
 
 
@@ -31,7 +32,14 @@ def models(rows: Sequence[Row], logged: Logged, hidden: Hidden) -> list[LoggedMo
     for model_id, key, value, timestamp, step, dataset, digest, run_id in logged.metrics:
         data[model_id].metrics.append(
             ModelMetric(
-                key, value, timestamp, step, dataset, digest, model_id, hidden.run_id(run_id)
+                key,
+                value,
+                timestamp,
+                integer(step),
+                dataset,
+                digest,
+                model_id,
+                hidden.run_id(run_id),
             )
         )
     return [LoggedModel(_info(row, tags[row[0]], hidden), data[row[0]]) for row in rows]

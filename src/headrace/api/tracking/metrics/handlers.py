@@ -31,6 +31,7 @@ from headrace.contract.limits import (
     MAX_HISTORY_INTERVAL_ROWS,
 )
 from headrace.contract.scalars import INT64_MAX, INT64_MIN
+from headrace.contract.steps import integer
 from headrace.db.base import Row, Tx
 
 # Maximum number of points of several runs that are read and encoded at once; more points are sent
@@ -78,7 +79,7 @@ async def get_history(req: GetHistory, ctx: Context) -> History | Encoded | Chun
 
 def _points(key: str, rows: Sequence[Row]) -> list[Point]:
     return [
-        Point(key, "NaN" if is_nan else value, timestamp, step)
+        Point(key, "NaN" if is_nan else value, timestamp, integer(step))
         for value, timestamp, step, is_nan in rows
     ]
 
@@ -175,7 +176,7 @@ def _bulk_points(key: str | None, rows: Sequence[Row]) -> bytes:
     shown = encode(key)
     return b",".join(
         b'{"key":%b,"run_id":%b,"step":%d,"timestamp":%d,"value":%b}'
-        % (shown, encode(run_id), step, timestamp, b"NaN" if is_nan else encode(value))
+        % (shown, encode(run_id), integer(step), timestamp, b"NaN" if is_nan else encode(value))
         for run_id, value, timestamp, step, is_nan in rows
     )
 
@@ -238,7 +239,7 @@ async def _interval(
 
 def _points_of_runs(key: str, found: Sequence[tuple[str, list[Row]]]) -> list[PointOfRun]:
     return [
-        PointOfRun(key, "NaN" if is_nan else value, timestamp, step, run_id)
+        PointOfRun(key, "NaN" if is_nan else value, timestamp, integer(step), run_id)
         for run_id, rows in found
         for value, timestamp, step, is_nan in rows
     ]

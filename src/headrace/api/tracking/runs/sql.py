@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from headrace.api.pieces import ALL_ROWS, AT_ONCE_BYTES, MOST_ROWS, MOST_VALUES, at_most
 from headrace.api.results import TooLong
 from headrace.contract.scalars import INT64_MAX
+from headrace.contract.steps import with_integers
 from headrace.db.base import Row, Tx
 from headrace.db.sql import Sql
 
@@ -202,6 +203,8 @@ async def logged(
     if linked:
         found = await links(tx, ids, inputs_of_models=inputs_of_models, most=most)
     found.metrics = at_most(await tx.fetch(METRICS, ids, most.rows + 1), most.rows)
+    if tx.dialect == "sqlite":
+        found.metrics = with_integers(found.metrics, 4)
     found.params = await _values(tx, PARAMS, LONG_PARAMS, ids, most)
     found.tags = await _values(tx, TAGS, LONG_TAGS, ids, most)
     return found

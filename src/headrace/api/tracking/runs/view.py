@@ -20,6 +20,7 @@ from headrace.api.tracking.runs.types import (
     RunOutputs,
 )
 from headrace.auth.redactions import Hidden
+from headrace.contract.steps import integer
 from headrace.db.base import Row
 
 
@@ -88,7 +89,7 @@ def links(
 
 def metric(key: str, value: float, timestamp: int, step: int, is_nan: bool) -> Metric:
     """Return a metric from the columns of a row of `latest_metrics`."""
-    return Metric(key, "NaN" if is_nan else value, timestamp, step)
+    return Metric(key, "NaN" if is_nan else value, timestamp, integer(step))
 
 
 def pair(key: str, value: str | None) -> KeyValue:
