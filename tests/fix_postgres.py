@@ -62,9 +62,12 @@ def _die_with_parent() -> None:
 
 
 class PostgresServer:
-    """A PostgreSQL server in a directory of its own, on a loopback port that the OS chose."""
+    """A PostgreSQL server in a directory of its own, on a loopback port that the OS chose.
 
-    def __init__(self, root: Path) -> None:
+    With `primary` it is a standby of that server.
+    """
+
+    def __init__(self, root: Path, primary: PostgresServer | None = None) -> None:
         with warnings.catch_warnings():
             # platformdirs warns at import where XDG_RUNTIME_DIR is not set, as in containers.
             warnings.simplefilter("ignore")
@@ -88,6 +91,18 @@ class PostgresServer:
             for part in ("bin", "lib", "share"):
                 ensure_folder_permissions(self.bin.parent / part, 0o055)
             shutil.chown(root, self.user)
+        if primary is None:
+            self._create(version)
+        else:
+            self._run("pg_basebackup", "-D", str(self.data), "-d", primary.uri, "-R", "--no-sync",
+                      "-c", "fast", "-X", "stream")  # fmt: skip
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        self.uri = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+        self.start()
+
+    def _create(self, version: int) -> None:
         # Code-point order whatever the machine's locale is, so that results can be compared.
         locale = ["--locale=C.UTF-8"]
         if version >= 17:
@@ -96,11 +111,6 @@ class PostgresServer:
                   "--no-sync", *locale)  # fmt: skip
         access = self.data / "pg_hba.conf"
         access.write_text(f"host all {PASSWORD_ROLE} all scram-sha-256\n{access.read_text()}")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        self.uri = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
-        self.start()
 
     def _run(self, program: str, *args: str) -> None:
         subprocess.run(
@@ -114,6 +124,7 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start it, also after `kill`, on the same port; returns when it accepts connections."""
+        self.is_frozen = False
         options = [*SERVER_OPTIONS, f"port={self.port}", f"unix_socket_directories={self.root}"]
         self.log = (self.root / "log").open("wb")
         self.process = subprocess.Popen(
@@ -152,9 +163,28 @@ class PostgresServer:
         self.log.close()
         eventually(lambda: all(map(has_ended, pids)), what="all processes of PostgreSQL end")
 
+    def freeze(self, number: int = signal.SIGSTOP) -> None:
+        """Send SIGSTOP to all processes, as when a host vanishes; `kill` still ends them."""
+        self.is_frozen = number == signal.SIGSTOP
+        for pid in (self.process.pid, *self.children()):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def thaw(self) -> None:
+        """Let a frozen server continue."""
+        self.freeze(signal.SIGCONT)
+
+    def run(self, *statements: str) -> None:
+        """Execute each statement in a transaction of its own."""
+        with psycopg.connect(self.uri, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+
     def stop(self) -> None:
         """Stop without a checkpoint and wait for the end of the process."""
         if self.process.poll() is None:
+            if self.is_frozen:  # by a test that has failed
+                self.thaw()
             self.process.send_signal(signal.SIGQUIT)
             self.process.wait(START_TIMEOUT_S)
         self.log.close()
@@ -165,6 +195,18 @@ def own_postgres() -> Iterator[PostgresServer]:
     """A server that the test may kill and start again; Linux only."""
     root = Path(tempfile.mkdtemp(prefix="headrace-postgres-"))
     server = PostgresServer(root)
+    try:
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(root)
+
+
+@contextmanager
+def standby(primary: PostgresServer) -> Iterator[PostgresServer]:
+    """Run a standby of a server, which streams from it."""
+    root = Path(tempfile.mkdtemp(prefix="headrace-standby-"))
+    server = PostgresServer(root, primary)
     try:
         yield server
     finally:

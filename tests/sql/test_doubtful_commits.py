@@ -19,7 +19,7 @@ from headrace.commit.group import GroupCommit
 from headrace.contract.errors import ApiError, invalid
 from headrace.db import uri as uris
 from headrace.db.errors import DatabaseError, InDoubt
-from headrace.db.postgres import commit_status
+from headrace.db.postgres import commit_status, endings
 from headrace.db.postgres import database as postgres_database
 from headrace.db.postgres.connection import Connector
 from headrace.db.postgres.database import PostgresDatabase
@@ -131,15 +131,15 @@ async def test_a_standby_that_stays_away_delays_a_write_once(
     own_postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both writes are acknowledged while it is away: they are not tried again, which would wait as long again."""
-    monkeypatch.setattr(postgres_database, "COMMIT_S", IMPATIENT_S)
+    monkeypatch.setattr(endings, "COMMIT_S", IMPATIENT_S)
     commits: list[Any] = []
-    timer = postgres_database._CommitTimer
+    timer = postgres_database.CommitTimer
 
     def counted(connection: Any) -> Any:
         commits.append(connection)
         return timer(connection)
 
-    monkeypatch.setattr(postgres_database, "_CommitTimer", counted)
+    monkeypatch.setattr(postgres_database, "CommitTimer", counted)
     async with database(own_postgres.uri) as db:
         writer = GroupCommit(db)
         await administer(

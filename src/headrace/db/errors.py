@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from headrace.error import Error
-
 raised: Final[Counter[str]] = Counter()  # errors of this process so far, by kind
 
 
-class DatabaseError(Error):
+class DatabaseError(Exception):
     """The database rejected a statement. `text` is the driver's message."""
 
     kind = "DatabaseError"  # the name under which it is counted
@@ -71,6 +69,10 @@ class Blocked(Unavailable):
 
 class Lost(Unavailable):
     """The connection broke during a statement, before the COMMIT."""
+
+
+class Demoted(Lost):
+    """The server takes no writes any more: another one has become the primary, or will."""
 
 
 class InDoubt(Unavailable):

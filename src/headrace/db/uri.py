@@ -51,8 +51,9 @@ def _names(text: str) -> frozenset[str]:
 # Passed to the driver unchanged, in a separate DSN.
 _DRIVER_OPTIONS: Final = _names(
     "krbsrvname gsslib passfile service ssl_max_protocol_version ssl_min_protocol_version sslcert"
-    " sslcrl sslkey sslmode sslnegotiation sslpassword sslrootcert target_session_attrs"
+    " sslcrl sslkey sslmode sslnegotiation sslpassword sslrootcert"
 )
+_SESSION_ATTRS: Final = _names("any primary prefer-standby read-only read-write standby")
 _SERVER_SETTINGS: Final = frozenset({"application_name", "options"})
 # libpq options without effect here: the pool replaces broken connections, text is always UTF-8.
 _WITHOUT_EFFECT: Final = _names(
@@ -190,6 +191,11 @@ def _postgres(match: re.Match[str], shown: str) -> Target:
         "application_name": APPLICATION_NAME,
         **options.take(_SERVER_SETTINGS),
     }
+    if attrs := options.last("target_session_attrs", ""):
+        if attrs not in _SESSION_ATTRS:
+            allowed = ", ".join(sorted(_SESSION_ATTRS))
+            raise UriError(f"'{shown}': target_session_attrs is one of {allowed}")
+        arguments["target_session_attrs"] = attrs
     driver = options.take(_DRIVER_OPTIONS)
     if driver.get("sslrootcert") == "system":
         # The driver accepts files only; in libpq this value means the certificates of the system.

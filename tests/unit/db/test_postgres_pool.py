@@ -201,3 +201,35 @@ async def test_the_oldest_connect_is_known_when_a_later_one_ends_first() -> None
     assert connections.oldest() == since
     gates[0].set()
     await first
+
+
+async def test_a_renewed_pool_uses_no_old_connection_again() -> None:
+    """Idle ones are closed now, those in use when they are released; a waiting caller gets a new one."""
+    connections = pool(opened, size=2)
+    idle, used = await connections.acquire(), await connections.acquire()
+    connections.release(idle)
+    connections.renew()
+    assert idle.is_closed() and not used.is_closed()
+    fresh = await connections.acquire()
+    waiting = asyncio.create_task(connections.acquire())
+    await turns()
+    connections.release(used)
+    assert used.is_closed()
+    last = await waiting
+    assert last is not used
+    for connection in (fresh, last):
+        connections.release(connection)
+        assert not connection.is_closed()
+    assert connections.load == (0, 2, 0, 2)
+
+
+async def test_connections_to_another_address_are_broken() -> None:
+    connections = pool(opened, size=3)
+    taken = [await connections.acquire() for _ in range(3)]
+    for connection, address in zip(taken, ("old", "old", "new"), strict=True):
+        connection._addr = address
+    connections.release(taken[0])
+    assert connections.break_others("new") == 2
+    assert [connection.is_closed() for connection in taken] == [True, True, False]
+    connections.release(taken[1])
+    assert (await connections.acquire()).is_closed() is False

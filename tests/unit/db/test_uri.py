@@ -84,6 +84,10 @@ def test_an_sqlite_file_whose_name_has_a_percent_sign_is_found(tmp_path: Path) -
         ("postgresql:///ml?host=a:1&host=b:2", {"host": ["a", "b"], "port": [1, 2]}),
         ("postgresql:///ml?host=a,b&port=1,2", {"host": ["a", "b"], "port": [1, 2]}),
         ("postgresql:///ml?host=a,b&port=7", {"host": ["a", "b"], "port": [7, 7]}),
+        (
+            "postgresql://a,b/ml?target_session_attrs=any",
+            {"host": ["a", "b"], "target_session_attrs": "any"},
+        ),
         ("postgresql://db/x?dbname=ml&user=me&password=p", {"database": "ml", "password": "p"}),
         ("postgresql://db/ml?connect_timeout=10", {"timeout": 10.0}),
         ("postgresql://db/ml?connect_timeout=1", {"timeout": 2.0}),
@@ -149,6 +153,7 @@ def test_the_systems_certificates_mean_full_verification() -> None:
         ("postgresql://me:se@cret@db/ml", "%40"),
         ("postgresql://me:secret/ml", "HOST:PORT"),
         ("postgresql://db/ml?host=a,b&port=1,2,3&password=secret", "3 ports for 2 hosts"),
+        ("postgresql://db/ml?target_session_attrs=writable", "target_session_attrs is one of any,"),
         ("postgresql://db/ml?connect_timeout=soon&password=secret", "connect_timeout"),
         ("postgresql://me:secret@db/ml?sslmod=require", "sslmod"),
         ("postgresql://me:secret@db/ml?channel_binding=require", "channel_binding"),

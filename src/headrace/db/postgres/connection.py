@@ -10,12 +10,13 @@ steps.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
 
 import asyncpg
 
 from headrace.db.postgres.errors import GONE
+from headrace.db.postgres.hosts import Hosts
 from headrace.db.schema.facts import UnusableDatabase
 
 if TYPE_CHECKING:
@@ -46,13 +47,10 @@ SEARCH_SESSION: Final = {
 }
 # Look-ups by id have only one good plan, but PostgreSQL plans them each time, because it assumes
 # that an array has 10 elements: a run took 0.44 CPU-ms with a plan of its own, 0.21 without. Numbers
-# that are sent as texts need their shortest exact form, whatever the role's default is. A plan that
-# was made while a table was empty would read it whole until the next ANALYZE: a trace and its 10
-# spans took 1.9 CPU-ms instead of 0.7 (the first 3,000 traces of a database, 2026-11-29).
+# that are sent as texts need their shortest exact form, whatever the role's default is.
 POINT_SESSION: Final = {
     **SESSION,
     "plan_cache_mode": "force_generic_plan",
-    "enable_seqscan": "off",
     "extra_float_digits": "1",
 }
 
@@ -155,6 +153,10 @@ class Connector:
     pooler: Pooler = "none"
     max_statements: int = STATEMENTS
     statement_timeout_s: float | None = None
+    hosts: Hosts = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hosts", Hosts(self.connect_args))
 
     @property
     def connect_timeout_s(self) -> float:
@@ -162,12 +164,16 @@ class Connector:
         return float(self.connect_args.get("timeout", CONNECT_TIMEOUT_S))
 
     async def open(self, settings: Mapping[str, str], statements: int = STATEMENTS) -> Connection:
-        """A new connection with these session settings, which keeps at most `statements` prepared."""
-        arguments = {"timeout": CONNECT_TIMEOUT_S, **self.connect_args}
+        """A new connection with these session settings, which keeps at most `statements` prepared.
+
+        With several hosts it leads to one that has the attributes wanted, see `Hosts`.
+        """
+        arguments: dict[str, Any] = {"timeout": self.connect_timeout_s}
         if self.pooler == "none":
-            arguments["server_settings"] = {**settings, **arguments.get("server_settings", {})}
+            given = self.connect_args.get("server_settings", {})
+            arguments["server_settings"] = {**settings, **given}
         pooled = self.pooler == "transaction"
-        connection = await asyncpg.connect(
+        connection = await self.hosts.connect(
             **arguments,
             command_timeout=self.statement_timeout_s,
             statement_cache_size=0 if pooled else min(statements, self.max_statements),
@@ -195,7 +201,7 @@ async def first_connection(
     driver errors pass through.
     """
     arguments = {"timeout": CONNECT_TIMEOUT_S, **target.connect_args}
-    connection = await asyncpg.connect(**arguments, statement_cache_size=0)
+    connection = await Hosts(arguments).connect(statement_cache_size=0)
     try:
         is_direct = await _is_direct(connection)
         if pooler == "auto":

@@ -17,13 +17,13 @@ from headrace.db.base import PING_TIMEOUT_S, RowCount
 from headrace.db.errors import (
     Blocked,
     DatabaseError,
+    Demoted,
     InDoubt,
     Lost,
     NotNew,
-    Retryable,
     Unavailable,
 )
-from headrace.db.postgres import commit_status
+from headrace.db.postgres import commit_status, endings
 from headrace.db.postgres.connection import (
     POINT_SESSION,
     SEARCH_SESSION,
@@ -33,9 +33,11 @@ from headrace.db.postgres.connection import (
     Connector,
     set_local,
 )
+from headrace.db.postgres.endings import CommitTimer, Retries, after_commit, drop, roll_back
 from headrace.db.postgres.errors import GONE, is_rolled_back, translate
+from headrace.db.postgres.hosts import address_of
 from headrace.db.postgres.outage_watch import OutageWatch
-from headrace.db.postgres.pool import Connection, Pool, notice_silence, request_cancel
+from headrace.db.postgres.pool import Connection, Pool, notice_silence
 from headrace.db.postgres.transaction import PostgresTx
 
 if TYPE_CHECKING:
@@ -45,8 +47,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-# How often one transaction runs when the database reports deadlocks or serialization failures.
-RETRIES: Final = 6
 WRITE_CONNECTIONS: Final = 3  # for the group commit: two lanes, and one for blocked runs
 OTHER_WRITE_CONNECTIONS: Final = 2  # separate, so that their locks do not delay the group commit
 STATEMENT_TIMEOUT_S: Final = 60.0
@@ -58,12 +58,10 @@ LOCK_RETRY_S: Final = 10.0
 LOCK_PAUSE_S: Final = (0.1, 1.0)  # between two attempts: at first, and at most
 # The statements assume READ COMMITTED, whatever the role's default is.
 BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '{}ms'"
-# A COMMIT that takes longer waits for a synchronous standby. Less than the default timeout of
-# proxies, 60 s, and than STATEMENT_TIMEOUT_S, after which the answer is lost.
-COMMIT_S: Final = 30.0
-CANCEL_S: Final = 2.0  # how long to wait for the server to confirm a cancellation
 DOUBT_S: Final = 50.0  # less than the default timeout of proxies, 60 s
 DOUBT_PAUSE_S: Final = 0.5
+# While a database stays read-only, every write finds that out; not each one replaces all connections.
+RENEW_EVERY_S: Final = 5.0
 POINT_CONNECTIONS: Final = 3  # for look-ups by id, which arrive in batches
 KEYS_CONNECTIONS: Final = 3  # for the data of pages, a few milliseconds each
 
@@ -78,74 +76,9 @@ class _Attempt:
         self.result: Any = None
 
 
-async def _roll_back(connection: Connection, reason: BaseException) -> None:
-    """End a failed transaction; drop the connection when that fails. `reason` remains the error."""
-    if connection.is_closed():
-        return
-    if isinstance(reason, TimeoutError):
-        await _drop(connection)  # a ROLLBACK would wait for the statement that does not end
-        return
-    try:
-        await connection.execute("ROLLBACK")
-    except (asyncpg.PostgresError, *GONE) as error:
-        log.warning("a rollback failed, its connection is dropped: %s", type(error).__name__)
-        connection.terminate()
-
-
-class _CommitTimer:
-    """Cancels a statement that commits if it takes longer than COMMIT_S; its answer still arrives.
-
-    If it waits for a synchronous standby that is away, the answer says that the transaction is
-    committed. A second attempt to write the same would wait as long again.
-    """
-
-    __slots__ = ("_connection", "_timer", "has_fired")
-
-    def __init__(self, connection: Connection) -> None:
-        self.has_fired = False
-        self._connection = connection
-        self._timer = asyncio.get_running_loop().call_later(COMMIT_S, self._cancel)
-
-    def _cancel(self) -> None:
-        self.has_fired = True
-        request_cancel(self._connection)
-
-    def stop(self) -> None:
-        """End the time limit; call this when the statement has ended, whatever its outcome."""
-        self._timer.cancel()
-        if self.has_fired:
-            log.warning("a COMMIT took %.0f s; is a synchronous standby away?", COMMIT_S)
-            self._connection.terminate()
-
-
-async def _drop(connection: Connection) -> None:
-    """Close a connection whose statement does not end, and ask the server to cancel the statement.
-
-    A COMMIT that waits for a synchronous standby then ends as committed; otherwise it would stay
-    open and in doubt.
-    """
-    try:
-        await connection.close(timeout=CANCEL_S)
-    except (asyncpg.PostgresError, *GONE) as error:
-        log.debug("a connection was closed without an answer: %s", type(error).__name__)
-        connection.terminate()
-
-
 def _sum(*loads: Load) -> Load:
     in_use, idle, waiting, size = (sum(figures) for figures in zip(*loads, strict=True))
     return in_use, idle, waiting, size
-
-
-def _after(connection: Connection, error: BaseException) -> BaseException:
-    """The error of a use of the connection, as ours. A connection that is lost is terminated."""
-    known = error
-    if isinstance(error, (asyncpg.PostgresError, *GONE)):
-        known = translate(error)
-        if isinstance(known, Unavailable) and connection.is_closed():
-            known = Lost(known.text)
-    if isinstance(known, Lost):
-        connection.terminate()
-    return known
 
 
 class _Borrowed:
@@ -154,9 +87,10 @@ class _Borrowed:
     Raises the driver's errors as ours; a connection that is lost is terminated.
     """
 
-    __slots__ = ("_connection", "_pool")
+    __slots__ = ("_connection", "_db", "_pool")
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, db: PostgresDatabase, pool: Pool) -> None:
+        self._db = db
         self._pool = pool
 
     async def __aenter__(self) -> Connection:
@@ -166,46 +100,11 @@ class _Borrowed:
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
             if error is not None:
-                known = _after(self._connection, error)
+                known = self._db.after(self._connection, error)
                 if known is not error:
                     raise known from error
         finally:
             self._pool.release(self._connection)
-
-
-async def _after_commit(connection: Connection, error: BaseException) -> BaseException:
-    """The error of a statement that commits by itself: in doubt unless the database rolled back."""
-    cause = error.__cause__ if isinstance(error, DatabaseError) else error
-    if cause is None or is_rolled_back(cause):
-        return error
-    await _drop(connection)
-    if isinstance(cause, (asyncpg.PostgresError, *GONE)):
-        return InDoubt(translate(cause).text)
-    return error
-
-
-class _Retries:
-    """Decides after each failed attempt of a transaction whether there is another one."""
-
-    __slots__ = ("_attempts", "_lost")
-
-    def __init__(self) -> None:
-        self._attempts = 0
-        self._lost = False
-
-    async def again(self, error: DatabaseError) -> bool:
-        """Whether to try again; waits until then."""
-        self._attempts += 1
-        if isinstance(error, Lost):
-            # Lost before the COMMIT, so nothing is written. A second loss is not the fault of one
-            # connection.
-            is_first, self._lost = not self._lost, True
-            return is_first
-        if isinstance(error, Retryable) and self._attempts < RETRIES:
-            # Full jitter, so that two processes that collided do not collide again.
-            await asyncio.sleep(random.uniform(0, 0.02 * 2**self._attempts))
-            return True
-        return False
 
 
 class PostgresDatabase:
@@ -213,6 +112,7 @@ class PostgresDatabase:
 
     dialect: Dialect = "postgres"
     write_lanes = 2
+    replicas = ()
 
     def __init__(
         self,
@@ -224,6 +124,7 @@ class PostgresDatabase:
         self.schema = schema
         self.row_count = RowCount()
         self._probe: Connection | None = None
+        self._renewed = -RENEW_EVERY_S  # `monotonic`
         self._connector = connector
         # A transaction pooler keeps no settings from one transaction to the next.
         self._begin = BEGIN + (set_local(SESSION) if connector.pooler == "transaction" else "")
@@ -252,7 +153,10 @@ class PostgresDatabase:
         """
         try:
             if self._connector.pooler == "none":
-                (await self._open()).terminate()
+                connection = await self._open()
+                if self._connector.hosts.only_primary:
+                    self._leave_others(address_of(connection))
+                connection.terminate()
             else:
                 await self._ask(self._connector.connect_timeout_s)
         except pg.TooManyConnectionsError:
@@ -260,6 +164,28 @@ class PostgresDatabase:
         except (asyncpg.PostgresError, *GONE):
             return False
         return True
+
+    def after(self, connection: Connection, error: BaseException) -> BaseException:
+        """As `endings.after`. A server that has become read-only loses all connections."""
+        known = endings.after(connection, error)
+        if isinstance(known, Demoted) and monotonic() - self._renewed >= RENEW_EVERY_S:
+            log.warning("the database has become read-only: its connections are replaced")
+            self._renewed = monotonic()
+            self._close_probe()
+            for pool in self._pools:
+                pool.renew()
+        return known
+
+    def _leave_others(self, primary: object) -> None:
+        """Break the connections to hosts that are not the primary any more, even if they are silent."""
+        for pool in self._pools:
+            if pool.break_others(primary):
+                log.warning("another host has become the primary: connections to the old one break")
+
+    def _close_probe(self) -> None:
+        probe, self._probe = self._probe, None
+        if probe is not None:
+            probe.terminate()
 
     def _oldest(self) -> float | None:
         return min((t for pool in self._pools if (t := pool.oldest()) is not None), default=None)
@@ -311,7 +237,7 @@ class PostgresDatabase:
                 async with connection.transaction():
                     return await fn(tx, *args)
             except (DatabaseError, asyncpg.PostgresError, *GONE) as error:
-                known = _after(connection, error)
+                known = self.after(connection, error)
                 if is_last or not isinstance(known, Lost):
                     raise known from (error if known is not error else error.__cause__)
             finally:
@@ -338,15 +264,15 @@ class PostgresDatabase:
                 attempt.result = result
                 attempt.mark = await commit_status.mark(connection, run)
         except BaseException as error:
-            await _roll_back(connection, error)
+            await roll_back(connection, error)
             raise
-        timer = _CommitTimer(connection)
+        timer = CommitTimer(connection)
         try:
             status = await connection.execute("COMMIT")
         except BaseException as error:
             if is_rolled_back(error):
                 raise
-            await _drop(connection)
+            await drop(connection)
             if isinstance(error, (asyncpg.PostgresError, *GONE)):
                 raise InDoubt(translate(error).text) from error
             raise
@@ -398,7 +324,7 @@ class PostgresDatabase:
         give_up = monotonic() + DOUBT_S
         while monotonic() < give_up:
             try:
-                async with _Borrowed(self._others) as connection:
+                async with _Borrowed(self, self._others) as connection:
                     status = await commit_status.status_of(connection, mark=mark)
             except Unavailable as error:
                 log.debug("a COMMIT is still in doubt: %s", error.kind)
@@ -412,7 +338,7 @@ class PostgresDatabase:
         self, fn: Callable[..., Awaitable[T]], *args: Any, lock_s: float, alone: bool = False
     ) -> T:
         """See `Database.write_group`."""
-        retries = _Retries()
+        retries = Retries()
         while alone:
             try:
                 return await self._statement(fn, args)
@@ -431,12 +357,12 @@ class PostgresDatabase:
         Spelled out, without context managers: this is the way of every small log-batch.
         """
         connection = await self._writers.acquire()
-        timer = _CommitTimer(connection)
+        timer = CommitTimer(connection)
         try:
             tx = PostgresTx(connection, self.schema, self.row_count, alone=True)
             return await fn(tx, *args)
         except BaseException as error:
-            known = _after(connection, await _after_commit(connection, error))
+            known = self.after(connection, await after_commit(connection, error))
             if known is not error:
                 raise known from error
             raise
@@ -445,10 +371,10 @@ class PostgresDatabase:
             self._writers.release(connection)
 
     async def _retried(self, pool: Pool, use: Callable[[Connection], Awaitable[T]]) -> T:
-        retries = _Retries()
+        retries = Retries()
         while True:
             try:
-                async with _Borrowed(pool) as connection:
+                async with _Borrowed(self, pool) as connection:
                     return await use(connection)
             except DatabaseError as error:
                 if not await retries.again(error):
@@ -490,7 +416,6 @@ class PostgresDatabase:
     async def close(self) -> None:
         """See `Database.close`."""
         await self._outage_watch.close()
-        if self._probe is not None:
-            self._probe.terminate()
+        self._close_probe()
         for pool in self._pools:
             await pool.close()

@@ -13,6 +13,7 @@ from headrace.db.errors import (
     Blocked,
     DatabaseError,
     DataRejected,
+    Demoted,
     ForeignKeyViolation,
     Lost,
     Retryable,
@@ -41,7 +42,6 @@ _BROKEN: Final = (
     pg.ProtocolViolationError,  # a pooler has lost its server, or has none free
     pg.AdminShutdownError,
     pg.CrashShutdownError,
-    pg.ReadOnlySQLTransactionError,  # its server has become a standby
 )
 # After these errors the transaction may be committed, although the server reports them as ERROR: a
 # broken connection (class 08, also reported by poolers), a shutdown by an administrator (57P),
@@ -86,6 +86,8 @@ def translate(error: BaseException) -> DatabaseError:
     text = f"({type(error).__module__}.{type(error).__name__}) {reason}"
     if _severity(error) in ("FATAL", "PANIC"):  # the server closes the connection
         return Lost(text)
+    if isinstance(error, pg.ReadOnlySQLTransactionError):
+        return Demoted(text)
     if isinstance(error, pg.UniqueViolationError):
         return _unique_violation(error, text)
     if isinstance(error, pg.ForeignKeyViolationError):

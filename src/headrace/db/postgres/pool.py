@@ -17,6 +17,7 @@ import asyncpg
 
 from headrace.db.errors import Crowded, Unavailable
 from headrace.db.postgres.errors import GONE, translate
+from headrace.db.postgres.hosts import address_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -77,6 +78,7 @@ class Pool:
         self._idle: list[Connection] = []
         self._waiters: deque[asyncio.Future[Connection | None]] = deque()
         self._in_use: dict[Connection, float] = {}  # with the `monotonic` start of its use
+        self._outdated: set[Connection] = set()  # those in use that are not to be used again
         self.away = False  # set while the database is known to be unreachable
         self._opening: list[float] = []  # the `monotonic` start of each connection being opened
         self.size = size
@@ -163,10 +165,30 @@ class Pool:
         while self._waiters:
             self._wake_one()
 
+    def renew(self) -> None:
+        """Replace every connection: an idle one now, one in use when it is released."""
+        for connection in self._idle:
+            connection.terminate()
+        self._idle.clear()
+        self._outdated = set(self._in_use)
+
+    def break_others(self, address: object) -> int:
+        """Break every connection to another address; return their number."""
+        others = [c for c in (*self._in_use, *self._idle) if address_of(c) != address]
+        for connection in others:
+            connection.terminate()
+        return len(others)
+
     def release(self, connection: Connection) -> None:
-        """Return a connection to the pool; drop it when it is closed or inside a transaction."""
-        if connection.is_closed() or connection.is_in_transaction() or self.closed:
+        """Return a connection to the pool; drop it when it is closed, outdated or inside a transaction."""
+        if (
+            connection.is_closed()
+            or connection.is_in_transaction()
+            or self.closed
+            or connection in self._outdated
+        ):
             self._in_use.pop(connection, None)
+            self._outdated.discard(connection)
             if not connection.is_closed():
                 connection.terminate()
             self._wake_one()

@@ -188,6 +188,12 @@ async def explained(uri: str) -> AsyncIterator[None]:
             "from the URI and omit --postgres-pooler, or add the parameter to the pooler's "
             "ignore_startup_parameters."
         ) from error
+    except pg.TargetServerAttributeNotMatched as error:  # during a failover there is no primary
+        raise UnusableDatabase(
+            f"{uri}: none of the hosts is what target_session_attrs asks for (with several hosts, the "
+            "default is read-write).",
+            transient=True,
+        ) from error
     except (OSError, TimeoutError, pg.PostgresConnectionError) as error:
         reason = str(error) or "no answer in time"
         raise UnusableDatabase(
