@@ -53,6 +53,8 @@ def describe(
         lines.append(("web page", page(url)))
         lines.append(("routes", routes(settings, facts)))
         lines.append(("database", masked(settings.backend_store_uri)))
+        if settings.read_replica_backend_store_uri is not None:
+            lines.append(("replicas", masked(settings.read_replica_backend_store_uri)))
         lines.append(("schema", f"{facts.head} ({release}){made}"))
         offer = indexes.offer(
             facts, dialect_of(settings.backend_store_uri), masked(settings.backend_store_uri)

@@ -24,6 +24,7 @@ class TimedDatabase:
         self.schema = db.schema
         self.write_lanes = db.write_lanes
         self.row_count = db.row_count
+        self.replicas = db.replicas
 
     async def read(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         with times().in_database():

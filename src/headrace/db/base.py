@@ -21,6 +21,7 @@ Row = Sequence[Any]  # a driver row: sqlite3 tuple or asyncpg Record, both index
 COPY_ROWS: Final = 600
 # A database that does not answer a ping within this time counts as unavailable.
 PING_TIMEOUT_S: Final = 1.0
+MAX_REPLICAS: Final = 8  # as many as /metrics has figures for
 
 
 class RowCount:
@@ -94,8 +95,27 @@ class Tx(Protocol):
         ...
 
 
+class ReplicaState(Protocol):
+    """A replica: whether reads go to it, its lag behind the primary, and counts of reads.
+
+    `fallbacks`: reads that began at the replica and that the primary answered.
+    """
+
+    name: str
+    in_use: bool
+    lag_s: float
+    lag_bytes: int
+    reads: int
+    fallbacks: int
+
+
 class Database(Protocol):
     """One database. Safe to use from one event loop."""
+
+    @property
+    def replicas(self) -> Sequence[ReplicaState]:
+        """Its replicas that answer reads; most databases have none."""
+        ...
 
     dialect: Dialect
     schema: Schema

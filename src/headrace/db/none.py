@@ -16,6 +16,7 @@ class NoDatabase:
 
     def __init__(self) -> None:
         self.row_count = RowCount()
+        self.replicas = ()
 
     def __getattr__(self, name: str) -> Any:
         async def refuse(*_: object) -> None:

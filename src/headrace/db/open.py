@@ -173,4 +173,14 @@ async def _open_postgres(settings: Settings, target: uri.Target) -> Database:
             "the database is behind a pooler: statements are not prepared, and each one runs in a "
             "transaction; if the pooler pools sessions, --postgres-pooler session is faster"
         )
-    return postgres.PostgresDatabase(connector, facts, pool_size=settings.postgres_connections)
+    size = settings.postgres_connections
+    primary = postgres.PostgresDatabase(connector, facts, pool_size=size)
+    if settings.read_replica_backend_store_uri is None:
+        return primary
+    replica = uri.parse(settings.read_replica_backend_store_uri)
+    if replica.connect_args == target.connect_args:
+        return primary
+    # Imported here to save start-up time: few servers have replicas.
+    from headrace.db.postgres.replicas import ReplicatedDatabase, replicas_of
+
+    return ReplicatedDatabase(primary, replicas_of(replica, connector, facts, size))

@@ -89,6 +89,7 @@ class MetricsCollector(Collector):
         yield from spans(self._total)
         yield from self._processes()
         yield from self._database()
+        yield from self._replicas()
         yield from self._server()
 
     def _processes(self) -> Iterator[Metric]:
@@ -134,6 +135,38 @@ class MetricsCollector(Collector):
         for kind in ERROR_KINDS:
             errors.add_metric([kind], self._total[CELL[f"error_{kind}"]])
         yield errors
+
+    def _replicas(self) -> Iterator[Metric]:
+        """The replicas as the worst placed process sees them. Without replicas there are no families."""
+        names = [replica.name for replica in self._ctx.db.replicas]
+        if not names or not self._living:
+            return
+        gauges = (
+            ("in_use", "replica_up", "1 if every process sends reads to the replica.", min, 1),
+            (
+                "lag_ms",
+                "replica_lag_seconds",
+                "Time since the primary was where the replica is.",
+                max,
+                1e3,
+            ),
+            ("lag_bytes", "replica_lag_bytes", "WAL that the replica has not replayed.", max, 1),
+        )
+        for figure, name, text, worst, divisor in gauges:
+            gauge = GaugeMetricFamily(f"headrace_{name}", text, labels=["replica"])
+            for n, replica in enumerate(names):
+                values = [row[CELL[f"replica_{n}_{figure}"]] for _, row in self._living]
+                gauge.add_metric([replica], worst(values) / divisor)
+            yield gauge
+        reads = CounterMetricFamily(
+            "headrace_replica_reads",
+            "Reads that were sent to a replica, by the server that answered.",
+            labels=["replica", "answered_by"],
+        )
+        for n, replica in enumerate(names):
+            reads.add_metric([replica, "replica"], self._total[CELL[f"replica_{n}_reads"]])
+            reads.add_metric([replica, "primary"], self._total[CELL[f"replica_{n}_fallbacks"]])
+        yield reads
 
     def _server(self) -> Iterator[Metric]:
         settings = self._ctx.settings

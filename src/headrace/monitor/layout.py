@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from headrace.db.base import MAX_REPLICAS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -58,6 +60,7 @@ ERROR_KINDS: Final = (
     "Unavailable",
     "UniqueViolation",
 )
+REPLICA_FIGURES: Final = ("in_use", "lag_ms", "lag_bytes", "reads", "fallbacks")
 FIGURES: Final = (
     "pid",
     "published_ns",  # by the monotonic clock, which all processes of a machine share
@@ -71,6 +74,7 @@ FIGURES: Final = (
     "queue_bytes",
     "runs_set_aside",
     *(f"{pool}_{figure}" for pool in POOLS for figure in ("in_use", "idle", "waiting", "size")),
+    *(f"replica_{n}_{figure}" for n in range(MAX_REPLICAS) for figure in REPLICA_FIGURES),
     "rows_written",
     "spans_stored",
     "spans_rejected",

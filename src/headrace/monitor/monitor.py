@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from headrace.api.route import Route
     from headrace.commit.group import GroupCommit
-    from headrace.db.base import Database
+    from headrace.db.base import Database, ReplicaState
     from headrace.settings.table import Settings
 
 PUBLISH_S: Final = 1.0
@@ -61,6 +61,7 @@ class Monitor:
         self._writer: GroupCommit | None = None
         self._rows = 0
         self._errors = dict(raised)
+        self._counted: dict[str, int] = {}  # reads of replicas that are in the cells
         self._cpu_ns = process_time_ns()
 
     def finish(self, cell: int, status: int, elapsed_ns: int) -> None:
@@ -137,6 +138,8 @@ class Monitor:
             figures |= {f"{pool}_waiting": waiting, f"{pool}_size": size}
         for name, value in figures.items():
             cells[CELL[name]] = value
+        for n, replica in enumerate(self._db.replicas):
+            self._publish_replica(f"replica_{n}", replica)
         now_ns = process_time_ns()
         cells[CELL["cpu_ns"]] += now_ns - self._cpu_ns
         self._cpu_ns = now_ns
@@ -146,6 +149,16 @@ class Monitor:
         for kind in ERROR_KINDS:
             cells[CELL[f"error_{kind}"]] += raised[kind] - self._errors.get(kind, 0)
         self._errors = dict(raised)
+
+    def _publish_replica(self, prefix: str, replica: ReplicaState) -> None:
+        cells = self.cells
+        cells[CELL[f"{prefix}_in_use"]] = replica.in_use
+        cells[CELL[f"{prefix}_lag_ms"]] = round(replica.lag_s * 1000)
+        cells[CELL[f"{prefix}_lag_bytes"]] = replica.lag_bytes
+        for figure, count in (("reads", replica.reads), ("fallbacks", replica.fallbacks)):
+            name = f"{prefix}_{figure}"
+            cells[CELL[name]] += count - self._counted.get(name, 0)
+            self._counted[name] = count
 
 
 def layout_of(routes: Iterable[Route]) -> Layout:

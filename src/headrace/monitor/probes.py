@@ -11,7 +11,10 @@ from headrace.auth.bearer import has_token, scrape_token
 from headrace.http.messages import Request, Response, text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from headrace.api.context import Context
+    from headrace.db.base import ReplicaState
 
 MLFLOW_VERSION: Final = "3.17.2"  # the release of the served API and schema
 
@@ -31,13 +34,22 @@ async def readyz(request: Request, ctx: Context) -> Response:
 
     200 if the database answers, otherwise 503 within 1.25 s. While a lost connection is replaced, which may
     take as long as the connect timeout, the previous result holds. Only the log contains the reason, because
-    everyone who can reach the port can read this response.
+    everyone who can reach the port can read this response. A server with replicas adds how many this process
+    uses, and the largest lag of these.
     """
     if await ctx.readiness.is_ready():
-        return text("ok\n")
+        return text("ok\n" + _replicas(ctx.db.replicas))
     response = text("the database does not answer\n", 503)
     response.headers.append(("retry-after", "1"))
     return response
+
+
+def _replicas(replicas: Sequence[ReplicaState]) -> str:
+    if not replicas:
+        return ""
+    lags = [replica.lag_s for replica in replicas if replica.in_use]
+    behind = f", at most {max(lags):.1f} s behind the primary" if lags else ""
+    return f"replicas in use: {len(lags)} of {len(replicas)}{behind}\n"
 
 
 async def metrics(request: Request, ctx: Context) -> Response:

@@ -64,6 +64,17 @@ class Settings(RuleSettings):
         "driver (postgresql+psycopg2://) mean the same.",
         handed_over="_MLFLOW_SERVER_FILE_STORE",
     )
+    read_replica_backend_store_uri: str | None = row(
+        STORAGE,
+        None,
+        URI,
+        flags="--read-replica-backend-store-uri",
+        env="MLFLOW_READ_REPLICA_BACKEND_STORE_URI",
+        help="Standbys of a PostgreSQL database that answer searches and histories, as freshly as the "
+        "primary: postgresql://USER:PASSWORD@HOST:PORT,HOST:PORT/NAME. Each host is one replica, at most "
+        "8. One that is away or too far behind is left out (docs/howto/scale.md).",
+        handed_over="_MLFLOW_SERVER_READ_REPLICA_BACKEND_STORE",
+    )
     registry_store_uri: str = row(
         STORAGE,
         "",

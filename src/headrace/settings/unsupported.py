@@ -64,16 +64,6 @@ def _go_parts(value: str | None) -> list[tuple[str, str]]:
 class UnsupportedSettings:
     """The rows. A `note` is printed when its setting is used; `validate` rejects unsafe ones."""
 
-    read_replica_backend_store_uri: str | None = row(
-        UNSUPPORTED,
-        None,
-        URI,
-        flags="--read-replica-backend-store-uri",
-        env="MLFLOW_READ_REPLICA_BACKEND_STORE_URI",
-        help="A read-only copy of the database.",
-        note="reads use --backend-store-uri too, so answers are correct and the replica stays idle",
-        handed_over="_MLFLOW_SERVER_READ_REPLICA_BACKEND_STORE",
-    )
     gunicorn_opts: str | None = row(
         UNSUPPORTED,
         None,

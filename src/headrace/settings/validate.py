@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from headrace.auth.origins import parse_networks
+from headrace.db.base import MAX_REPLICAS
 from headrace.db.uri import parse
 from headrace.settings.auth import CONFIG_PATH
 from headrace.settings.defaults import DEFAULT_URI, FILE_STORE, dialect_of, same_database
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 TLS_OPTIONS: Final = ("--ssl", "--certfile", "--keyfile")  # of uvicorn and gunicorn
 TEST_VARIABLES: Final = "HEADRACE_TEST_"  # read by the test suite, not by the server
+
 BASIC_AUTH_APP: Final = "basic-auth"
 ANY_PAGE: Final = "any web page that a user opens can read and change this server's data"
 
@@ -54,9 +56,22 @@ def validate(settings: Settings, environ: Mapping[str, str]) -> None:
     if not settings.artifacts_only:
         dialect_of(settings.backend_store_uri)
         dialect_of(settings.registry_store_uri)
+        _check_replicas(settings)
     elif settings.backend_store_uri not in (DEFAULT_URI, FILE_STORE):
         raise SettingError(
             "--artifacts-only opens no database, so it excludes --backend-store-uri."
+        )
+
+
+def _check_replicas(settings: Settings) -> None:
+    uri = settings.read_replica_backend_store_uri
+    if uri is None or dialect_of(settings.backend_store_uri) != "postgres":
+        return
+    target = parse(uri)
+    if dialect_of(uri) != "postgres" or len(target.connect_args.get("host", ())) > MAX_REPLICAS:
+        raise SettingError(
+            "'--read-replica-backend-store-uri' names standbys of the PostgreSQL database, at most "
+            f"{MAX_REPLICAS} hosts: postgresql://USER:PASSWORD@HOST,HOST/NAME."
         )
 
 
@@ -107,6 +122,7 @@ def warnings(
             "the model registry is in another database, so MLflow serves it: it must be installed, and "
             "it is slower than headrace."
         )
+    yield from _replica_warnings(settings, sources["read_replica_backend_store_uri"])
     if (
         settings.workers > 1
         and not settings.artifacts_only
@@ -133,6 +149,16 @@ def warnings(
             and not name.startswith(TEST_VARIABLES)
         ):
             yield f"{name} is not a setting; `headrace config` lists the settings."
+
+
+def _replica_warnings(settings: Settings, source: str) -> Iterator[str]:
+    uri = settings.read_replica_backend_store_uri
+    if uri is None or settings.artifacts_only:
+        return
+    if dialect_of(settings.backend_store_uri) == "sqlite":
+        yield f"{source} has no effect: a SQLite file has no replicas, so reads use the file itself."
+    elif same_database(settings.backend_store_uri, uri):
+        yield f"{source} has no effect: it names the same server as --backend-store-uri."
 
 
 def _user_warnings(settings: Settings) -> Iterator[str]:

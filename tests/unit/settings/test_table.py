@@ -264,6 +264,24 @@ def test_what_is_noted(flags: dict[str, Any], environ: dict[str, str], says: str
     assert says in note
 
 
+@pytest.mark.parametrize(
+    "replica", ["mysql://h/db", "sqlite:///r.db", "postgresql://a,b,c,d,e,f,g,h,i/db", "x"]
+)
+def test_a_replica_is_a_standby_of_the_database(replica: str) -> None:
+    """At most eight hosts; and nothing else can be one."""
+    flags = {"backend_store_uri": "postgresql://h/db", "read_replica_backend_store_uri": replica}
+    with pytest.raises(SettingError):
+        resolve({}, **flags)
+
+
+def test_a_replica_that_is_the_primary_itself_is_noted() -> None:
+    """As by MLflow; a real one is not."""
+    flags = {"backend_store_uri": "postgresql://h/db"}
+    (note,) = resolve({}, **flags, read_replica_backend_store_uri="postgresql://h:5432/db").notes
+    assert "names the same server" in note
+    assert not resolve({}, **flags, read_replica_backend_store_uri="postgresql://r/db").notes
+
+
 def test_several_workers_are_right_on_postgresql() -> None:
     """No note there, and none for switches that are off or for the test suite's own variables."""
     environ = {"HEADRACE_TEST_POSTGRES": "x", "MLFLOW_ENABLE_WORKSPACES": "false"}

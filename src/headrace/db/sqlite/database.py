@@ -59,6 +59,7 @@ class SqliteDatabase:
 
     dialect: Dialect = "sqlite"
     write_lanes = 1
+    replicas = ()
 
     def __init__(
         self,

@@ -37,6 +37,7 @@ class DirectSqlite:
 
     dialect: Dialect = "sqlite"
     write_lanes = 1
+    replicas = ()
 
     def __init__(self, path: str, schema: Schema, *, synchronous: str = "FULL") -> None:
         self.schema = schema
