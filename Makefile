@@ -1,7 +1,7 @@
 # Every recipe installs its own requirements; a new machine needs only make and a Python from 3.11 to
 # 3.14. PYTHON=/path/to/python3 chooses one that is not on PATH.
 FIND_PYTHON := python=$(if $(PYTHON),'$(PYTHON)',$$(scripts/find-python))
-MLFLOW := $(shell sed -n 's/^mlflow = \["\(mlflow==[0-9.]*\)".*/\1/p' pyproject.toml)
+MLFLOW := $(shell sed -n 's/^ *"\(mlflow==[0-9.]*\)",$$/\1/p' pyproject.toml)
 BIN := .venv/bin
 SERVE_BIN := .venv-serve/bin
 

@@ -32,6 +32,8 @@ class Pair:
     ours: Wire
     stock_texts: dict[str, str]
     our_texts: dict[str, str]
+    stock_uri: str
+    our_uri: str
 
     def level(self) -> None:
         """Create experiments until the next id of both is the same; it differs after a request that one refused."""
@@ -58,7 +60,7 @@ def pair(
     """Both servers, ready, on empty databases of the kind under test."""
     subject = request.config.getoption("--subject")
     with ExitStack() as stack:
-        wires, texts = [], []
+        wires, texts, uris = [], [], []
         for name, start in (
             ("stock", stock),
             ("ours", headrace if subject == "headrace" else stock),
@@ -68,6 +70,7 @@ def pair(
             options = () if start is stock else ("--chart-sampling", "stock")
             started = stack.enter_context(start(uri, directory, *options))
             wires.append(stack.enter_context(Wire(started.url)))
+            uris.append(uri)
             texts.append({str(directory): "<directory>", started.url: "<server>"})
         prefix = "/api" if database == "sqlite" else "/ajax-api"
-        yield Pair(database, prefix, subject, *wires, *texts)
+        yield Pair(database, prefix, subject, *wires, *texts, *uris)

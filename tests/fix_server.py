@@ -178,11 +178,15 @@ def headrace(
 
 
 def stock(
-    uri: str, directory: Path, *options: str, environment: dict[str, str] | None = None
+    uri: str,
+    directory: Path,
+    *options: str,
+    environment: dict[str, str] | None = None,
+    python: str = sys.executable,
 ) -> contextlib.AbstractContextManager[Server]:
-    """A stock `mlflow server` (one worker) on that database."""
+    """A stock `mlflow server` (one worker) on that database, of the MLflow of that Python."""
     port = free_port()
-    argv = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", stock_uri(uri)]
+    argv = [python, "-m", "mlflow", "server", "--backend-store-uri", stock_uri(uri)]
     argv += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", *options]
     env = base_environment() | STOCK_ENVIRONMENT | (environment or {})
     return running(Server("stock", argv, directory, env, port))

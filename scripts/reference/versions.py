@@ -43,7 +43,7 @@ def versions_page() -> str:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     return PAGE.format(
         python=project["requires-python"].replace(">=", "from "),
-        mlflow=EXTRAS["mlflow"][0].replace("mlflow==", ""),
+        mlflow=EXTRAS["mlflow"][0].removeprefix("mlflow"),
         current=RELEASES[CURRENT],
         revision=CURRENT,
         heads="\n".join(f"| {release} | `{head}` |" for head, release in RELEASES.items()),

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tests.fix_postgres import PostgresServer
 
 JSON = {"content-type": "application/json"}
-BRIDGED = "/ajax-api/3.0/jobs/search"  # needs only a running MLflow
+BRIDGED = "/api/3.0/mlflow/mcp-servers"  # needs only a running MLflow
 END_S = 60.0
 
 
@@ -166,7 +166,7 @@ def test_native_routes_answer_while_mlflow_starts(tmp_path: Path) -> None:
         order: list[str] = []
 
         def bridged() -> None:
-            assert ask(server, "POST", BRIDGED, {}).status == 200
+            assert ask(server, "GET", BRIDGED).status == 200
             order.append("bridged")
 
         starter = threading.Thread(target=bridged)
@@ -179,7 +179,7 @@ def test_native_routes_answer_while_mlflow_starts(tmp_path: Path) -> None:
         starter.join()
         assert order == ["native"] * 20 + ["bridged"]
         assert "starting MLflow 3" in server.log()
-        assert f"for POST {BRIDGED}" in server.log(), "the log says why"
+        assert f"for GET {BRIDGED}" in server.log(), "the log says why"
 
 
 def test_errors_and_headers_come_through(server: Server) -> None:
@@ -198,13 +198,17 @@ def test_errors_and_headers_come_through(server: Server) -> None:
     assert head.headers["content-length"] == str(len(full.body))
 
 
-def test_metrics_show_that_it_runs(server: Server) -> None:
-    assert ask(server, "GET", "/api/3.0/mlflow/traces/tr-none").status == 404
-    figures = ask(server, "GET", "/metrics").body.decode().splitlines()
+def test_metrics_and_the_request_log_name_the_bridged_route(tmp_path: Path) -> None:
+    options = ("--log-requests", "--log-format", "json")
+    with headrace(f"sqlite:///{tmp_path}/mlflow.db", tmp_path, *options) as server:
+        assert ask(server, "GET", BRIDGED + "/com.example/none").status == 404
+        figures = ask(server, "GET", "/metrics").body.decode().splitlines()
+        logged = [json.loads(line) for line in server.log().splitlines() if line[:1] == "{"]
     assert 'headrace_bridge_up{kind="plain"} 1.0' in figures
-    assert any(
-        line.startswith("headrace_requests_total") and "(bridged)" in line for line in figures
-    )
+    route = f"(bridged){BRIDGED}/{{name:path}}"
+    counted = f'headrace_requests_total{{method="GET",route="{route}",status="404"}} 1.0'
+    assert counted in figures
+    assert [line["status"] for line in logged if line.get("route") == route] == [404]
 
 
 def test_a_path_that_mlflow_lacks_starts_nothing(tmp_path: Path) -> None:
@@ -240,7 +244,7 @@ def test_a_body_without_a_length_arrives(server: Server) -> None:
 
 def test_a_body_beyond_the_limit_is_refused(tmp_path: Path) -> None:
     with headrace(f"sqlite:///{tmp_path}/m.db", tmp_path, "--max-body-bytes", "1MiB") as server:
-        answer = ask(server, "POST", BRIDGED, {"job_name": "x" * (1 << 20)})
+        answer = ask(server, "POST", BRIDGED, {"name": "x" * (1 << 20)})
         assert answer.status == 400
         assert answer.json()["message"] == f"Request body exceeds {1 << 20} bytes"
         assert "starting MLflow" not in server.log()
@@ -256,8 +260,8 @@ def test_mlflow_sees_the_client_and_not_headrace(server: Server) -> None:
 
 
 def test_other_hosts_and_origins_do_not_get_across(server: Server) -> None:
-    assert ask(server, "POST", BRIDGED, {}, host="evil.example.com").status == 403
-    assert ask(server, "POST", BRIDGED, {}, origin="https://evil.example.com").status == 403
+    assert ask(server, "GET", BRIDGED, host="evil.example.com").status == 403
+    assert ask(server, "GET", BRIDGED, origin="https://evil.example.com").status == 403
 
 
 def test_processes_of_one_server_share_one_mlflow(
@@ -271,7 +275,7 @@ def test_processes_of_one_server_share_one_mlflow(
 
         def use() -> None:
             for _ in range(4):
-                answers.append(ask(server, "POST", BRIDGED, {}).status)
+                answers.append(ask(server, "GET", BRIDGED).status)
 
         users = [threading.Thread(target=use) for _ in range(8)]
         for user in users:
@@ -287,7 +291,7 @@ def test_processes_of_one_server_share_one_mlflow(
         # The process that started it ends; the others continue to use it.
         os.kill(started[0], signal.SIGKILL)
         for _ in range(6):
-            assert ask(server, "POST", BRIDGED, {}).status == 200
+            assert ask(server, "GET", BRIDGED).status == 200
         assert server.log().count("starting MLflow") == 1
 
 
@@ -299,7 +303,7 @@ def mlflow_below(pid: int) -> bool:
 def sqlite_server(tmp_path: Path) -> Iterator[Server]:
     address = f"sqlite:///{tmp_path}/mlflow.db"
     with headrace(address, tmp_path, "--bridge-idle-timeout-s", "2") as running:
-        assert ask(running, "POST", BRIDGED, {}).status == 200
+        assert ask(running, "GET", BRIDGED).status == 200
         assert len(mlflow_processes(running)) == 1
         yield running
 
@@ -307,7 +311,7 @@ def sqlite_server(tmp_path: Path) -> Iterator[Server]:
 def test_it_is_stopped_when_idle_and_started_again_when_asked_for(sqlite_server: Server) -> None:
     eventually(lambda: not mlflow_processes(sqlite_server), END_S, what="an idle MLflow is stopped")
     eventually(lambda: "MLflow was stopped" in sqlite_server.log(), END_S, what="the log says so")
-    assert ask(sqlite_server, "POST", BRIDGED, {}).status == 200
+    assert ask(sqlite_server, "GET", BRIDGED).status == 200
     assert len(mlflow_processes(sqlite_server)) == 1
 
 
@@ -316,7 +320,7 @@ def test_it_is_started_again_when_it_died(sqlite_server: Server) -> None:
     os.kill(pid, signal.SIGKILL)
     # Until its end is noticed the answer may be 503, which clients retry.
     eventually(
-        lambda: ask(sqlite_server, "POST", BRIDGED, {}).status == 200,
+        lambda: ask(sqlite_server, "GET", BRIDGED).status == 200,
         END_S,
         what="it answers again",
     )
@@ -342,13 +346,13 @@ def test_it_ends_when_its_watchdog_is_killed(sqlite_server: Server) -> None:
         END_S,
         what="MLflow does not outlive its watchdog",
     )
-    assert ask(sqlite_server, "POST", BRIDGED, {}).status == 200
+    assert ask(sqlite_server, "GET", BRIDGED).status == 200
 
 
 def test_without_mlflow_the_answer_says_what_to_install(tmp_path: Path) -> None:
     env = environment_without(tmp_path / "env", "mlflow")
     with headrace(f"sqlite:///{tmp_path}/mlflow.db", tmp_path, environment=env) as server:
-        answer = ask(server, "POST", BRIDGED, {})
+        answer = ask(server, "GET", BRIDGED)
         assert (answer.status, answer.json()["error_code"]) == (501, "NOT_IMPLEMENTED")
         assert install_command("mlflow") in answer.json()["message"]
         assert ask(server, "GET", "/api/2.0/mlflow/experiments/get?experiment_id=0").status == 200
@@ -359,7 +363,7 @@ def test_an_mlflow_that_cannot_start_is_reported_at_once(tmp_path: Path) -> None
     env = environment_without(tmp_path / "env", "uvicorn")
     with headrace(f"sqlite:///{tmp_path}/mlflow.db", tmp_path, environment=env) as server:
         for _ in range(2):
-            answer = ask(server, "POST", BRIDGED, {})
+            answer = ask(server, "GET", BRIDGED)
             assert (answer.status, answer.json()["error_code"]) == (501, "NOT_IMPLEMENTED")
             assert "did not start" in answer.json()["message"]
         assert "No module named uvicorn" in server.log()
@@ -368,7 +372,11 @@ def test_an_mlflow_that_cannot_start_is_reported_at_once(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("head", "advice"),
-    [("b7e2c1a4d9f3", "mlflow db upgrade"), ("0123456789ab", "install the release")],
+    [
+        ("b7e2c1a4d9f3", "headrace db upgrade URI"),
+        ("f4a9b2c7d1e6", "pip install 'mlflow==3.18.*'"),
+        ("0123456789ab", "install the release"),
+    ],
 )
 def test_a_database_of_another_release_is_left_alone(
     tmp_path: Path, head: str, advice: str
@@ -380,16 +388,27 @@ def test_a_database_of_another_release_is_left_alone(
         connection.execute("UPDATE alembic_version SET version_num = ?", (head,))
         connection.commit()
     with headrace(f"sqlite:///{path}", tmp_path) as server:
-        answer = ask(server, "POST", BRIDGED, {})
+        answer = ask(server, "GET", BRIDGED)
         assert (answer.status, answer.json()["error_code"]) == (501, "NOT_IMPLEMENTED")
         assert head in answer.json()["message"]
         assert advice in answer.json()["message"]
         assert mlflow_processes(server) == []
 
 
+def test_a_database_that_changes_under_headrace_is_left_alone(tmp_path: Path) -> None:
+    """As after a restored backup: what counts is its schema when MLflow would start."""
+    path = tmp_path / "mlflow.db"
+    with headrace(f"sqlite:///{path}", tmp_path) as server:
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("UPDATE alembic_version SET version_num = 'b7e2c1a4d9f3'")
+        answer = ask(server, "GET", BRIDGED)
+        assert (answer.status, "b7e2c1a4d9f3" in answer.json()["message"]) == (501, True)
+        assert "starting MLflow" not in server.log()
+
+
 def test_it_can_be_switched_off(tmp_path: Path) -> None:
     with headrace(f"sqlite:///{tmp_path}/mlflow.db", tmp_path, "--no-bridge") as server:
-        answer = ask(server, "POST", BRIDGED, {})
+        answer = ask(server, "GET", BRIDGED)
         assert (answer.status, "--no-bridge" in answer.json()["message"]) == (501, True)
 
 

@@ -2,59 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+from tests.compat.url_map import url_map
+
 from headrace.api.routes import ROUTES
+from headrace.bridge.reasons import reason
 from headrace.bridge.routes import Table, listing, rows, spellings
 from headrace.bridge.rules import RULES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Read in a separate process: the import takes seconds and changes warnings and environment.
-READ_URL_MAP = """
-import json, os, sys
-os.environ["_MLFLOW_SERVER_FILE_STORE"] = sys.argv[1]
-from mlflow.server import app as flask_app
-from mlflow.server.fastapi_app import app
-found = [
-    (method, rule.rule)
-    for rule in flask_app.url_map.iter_rules()
-    for method in rule.methods - {"HEAD", "OPTIONS"}
-]
-for part in app.routes:
-    routes = part.original_router.routes if hasattr(part, "original_router") else [part]
-    prefix = part.include_context.prefix if hasattr(part, "original_router") else ""
-    for route in routes:
-        methods = getattr(route, "methods", None) or ()
-        found += [(method, prefix + route.path) for method in methods if method != "HEAD"]
-print(json.dumps(found))
-"""
-
-
-def url_map_of_stock(directory: Path) -> set[tuple[str, str]]:
-    command = [sys.executable, "-W", "ignore", "-c", READ_URL_MAP, f"sqlite:///{directory}/m.db"]
-    printed = subprocess.run(command, capture_output=True, check=True, timeout=100).stdout
-    found = json.loads(printed.splitlines()[-1])
-    braced = re.compile(r"<(?:(path):)?(\w+)>")
-    return {
-        (method, braced.sub(lambda m: f"{{{m[2]}{':path' if m[1] else ''}}}", path))
-        for method, path in found
-    }
-
 
 def test_the_table_is_the_url_map_of_mlflow(tmp_path: Path) -> None:
     table = {
         (method, spelling)
         for line in rows()
+        if not line.since
         for method in line.methods
         for spelling in spellings(line.path)
     }
-    stock = url_map_of_stock(tmp_path)
+    stock = url_map(sys.executable, tmp_path)
     assert len(stock) > 400
     assert sorted(stock - table) == []
     assert sorted(table - stock) == []
@@ -65,9 +37,15 @@ def test_every_route_is_listed_once_as_native_or_bridged() -> None:
     assert len({(method, path) for method, path, _ in listed}) == len(listed)
     ours = {(route.method, route.path) for route in ROUTES}
     assert {(method, path) for method, path, native in listed if native} == ours
-    of_stock = sum(len(line.methods) for line in rows())
+    of_stock = sum(len(line.methods) for line in rows() if not line.since)
     added = [path for method, path, native in listed if native and not is_stocks(method, path)]
     assert len(listed) == of_stock + len(added)
+
+
+def test_every_bridged_route_has_a_reason() -> None:
+    assert all(reason(path) for _, path, native in listing(ROUTES) if not native)
+    with pytest.raises(LookupError):
+        reason("/api/3.0/mlflow/something/new")
 
 
 def is_stocks(method: str, path: str) -> bool:

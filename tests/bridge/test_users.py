@@ -84,7 +84,11 @@ class Stock:
         settings = load({"backend_store_uri": self.tracking}, {})
         auth = AuthSettings("READ", self.users)
         settings = dataclasses.replace(settings, auth=auth)
-        return Bridge(settings, self.head, self.states, users_head)
+        return Bridge(settings, self.read_head, self.states, users_head)
+
+    async def read_head(self) -> str:
+        """The schema of the database."""
+        return self.head
 
     @property
     def secret(self) -> str:

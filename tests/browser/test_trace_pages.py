@@ -104,5 +104,5 @@ def bridged(server: Server) -> float:
     return sum(
         value
         for (name, labels), value in found.items()
-        if name == "headrace_requests_total" and ("route", "(bridged)") in labels
+        if name == "headrace_requests_total" and dict(labels)["route"].startswith("(bridged)")
     )

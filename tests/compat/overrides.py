@@ -230,6 +230,9 @@ OVERRIDES: Final[dict[str, Override]] = {
     "bodies for runs/log-batch: after: timestamp 1.5": _READ,
     "search runs, filters: filter start_time < 9223372036854775808": _WIDE,
     "search runs, pages: an experiment beyond 64 bits": _WIDE,
+    "artifacts of runs: upload no run": Override(
+        "as MLflow 3.18, which also takes run_id", 400, "Request must specify run_id or run_uuid."
+    ),
     "search experiments: filter creation_time < 9223372036854775808": _WIDE,
     "search experiments: filter experiment_id NOT IN ('9223372036854775808')": _WIDE,
     "search datasets: experiments beyond 64 bits": _WIDE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -12,14 +13,17 @@ import pytest
 from tests.compat.examples import Replay, load
 from tests.fix_database import empty_database
 from tests.fix_server import headrace
+from tests.sql.dumps import restore_postgres, restore_sqlite
 from tests.wire import Wire
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.wire import Answer
 
 pytestmark = pytest.mark.compat
 FILE = Path(__file__).with_name("examples-genai.jsonl")
-AREAS: Final = ("datasets", "issues", "label-schemas")
+AREAS: Final = ("datasets", "issues", "label-schemas", "jobs")
 API: Final = "/api/2.0/mlflow/"
 JSON: Final = {"Content-Type": "application/json"}
 REFUSED: Final = "refused with a clear message instead of an error page"
@@ -32,6 +36,9 @@ INTENDED: Final = {
     443: REFUSED,
     462: "an unknown type is reported by its name",
 }
+# The further differences on a database at the schema of MLflow 3.18, whose issues have more fields.
+INTENDED_AT_3_18: Final = dict.fromkeys((440, 441, 445, 447, 450, 451), "as MLflow 3.18")
+BRIDGED: Final = frozenset({531})  # it would start a job
 # Answers that depend on the order of random ids: of two datasets of one name.
 SOMETIMES: Final = frozenset({410})
 # Values of a record that differ from one recording to the next.
@@ -101,12 +108,27 @@ def ask(wire: Wire, path: str, body: dict[str, Any]) -> Any:
     return answer.json()
 
 
+@contextmanager
+def restored(
+    database: str, release: str, request: pytest.FixtureRequest, directory: Path
+) -> Iterator[str]:
+    """A database at the schema of a release."""
+    with empty_database(database, request, directory) as uri:
+        if database == "postgres":
+            restore_postgres(release, uri)
+        else:
+            restore_sqlite(release, Path(uri.removeprefix("sqlite:///")))
+        yield uri
+
+
+@pytest.mark.parametrize("release", ["3.17.2", "3.18.0"])
 def test_recorded_requests_are_answered_as_stock_answered(
-    database: str, request: pytest.FixtureRequest, tmp_path: Path
+    database: str, release: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     wrong: dict[int, list[str]] = {}
+    intended = INTENDED | (INTENDED_AT_3_18 if release == "3.18.0" else {})
     with (
-        empty_database(database, request, tmp_path) as uri,
+        restored(database, release, request, tmp_path) as uri,
         headrace(uri, tmp_path, environment={"HEADRACE_BRIDGE": "off"}) as server,
         Wire(server.url) as wire,
     ):
@@ -116,9 +138,11 @@ def test_recorded_requests_are_answered_as_stock_answered(
         run = ask(wire, "runs/create", {"experiment_id": "1", "start_time": 1})
         replay.bound["{{ID1}}"] = run["run"]["info"]["run_id"]
         for example in load(AREAS, FILE):
+            if example.number in BRIDGED:
+                continue
             found = replay.play(example)[2]
             if found:
                 wrong[example.number] = found
-    unexpected = {n: found for n, found in wrong.items() if n not in INTENDED.keys() | SOMETIMES}
+    unexpected = {n: found for n, found in wrong.items() if n not in intended.keys() | SOMETIMES}
     assert not unexpected, json.dumps(unexpected, indent=1)
-    assert not INTENDED.keys() - wrong.keys()
+    assert not intended.keys() - wrong.keys()

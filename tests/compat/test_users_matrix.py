@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import ExitStack
+import sqlite3
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.compat.users_matrix import CALLERS, PARTS, Row, compared, row_of, rows, variants
+from tests.compat.users_matrix import CALLERS, JOBS, PARTS, Row, compared, row_of, rows, variants
 from tests.fix_auth import credentials, headrace_with_users, password_of, stock_with_users
 from tests.wire import Wire
 
@@ -138,6 +139,7 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sides]:
             Wire(server.url) as wire,
         ):
             made = Stock(wire).prepare()
+        start_jobs(theirs / "mlflow.db")
         for name in ("mlflow", "auth"):
             shutil.copy(theirs / f"{name}.db", ours / f"{name}.db")
         stock = stack.enter_context(
@@ -148,6 +150,16 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sides]:
         )
         yield Sides(
             stack.enter_context(Wire(stock.url)), stack.enter_context(Wire(subject.url)), made
+        )
+
+
+def start_jobs(database: Path) -> None:
+    """Add jobs, which stock would start with an LLM only."""
+    with closing(sqlite3.connect(database)) as db, db:
+        db.executemany(
+            "INSERT INTO jobs (id, creation_time, job_name, params, status, retry_count,"
+            " last_update_time, workspace, creator) VALUES (?, 1, 'n', ?, 0, 0, 1, 'default', ?)",
+            [(id_, json.dumps({"experiment_id": "1"}), creator) for id_, creator in JOBS.items()],
         )
 
 
@@ -169,7 +181,12 @@ DIFFERENT: dict[tuple[str, str], str] = {
     ("GET", "/model-versions/get-artifact"): "other errors for a bucket that cannot be reached",
 }
 # Stock's rule is keyed by the template of the path, so it refuses everyone but admins.
-ANYONE_HERE = {("GET", "/api/3.0/mlflow/workspaces/{workspace_name}")}
+ANYONE_HERE = {
+    ("GET", "/api/3.0/mlflow/workspaces/{workspace_name}"),
+    ("GET", "/api/3.0/mlflow/prompt-optimization/jobs/{job_id}"),
+    ("POST", "/api/3.0/mlflow/prompt-optimization/jobs/{job_id}/cancel"),
+    ("DELETE", "/api/3.0/mlflow/prompt-optimization/jobs/{job_id}"),
+}
 
 
 def verdict(row: Row, answer: Answer) -> str:

@@ -39,6 +39,17 @@ PARTS: Final = (
 )  # fmt: skip
 
 
+# Jobs by id, with the users who started them.
+JOBS: Final = {
+    "j-user": "user",
+    "j-other": "other",
+    "j-nobody": None,
+    "j-shown": None,
+    "j-canceled": None,
+    "j-deleted": None,
+}
+
+
 class Row(NamedTuple):
     """A request of the matrix; `undo` makes the resource as it was, for the next caller."""
 
@@ -93,7 +104,7 @@ def variants(made: Values) -> Iterator[Values]:
         "role_permission_id": made["permission"], "resource_type": "experiment", "resource_id": "1",
         "resource_pattern": "*", "permission": "READ", "workspace": ["default"], "description": "d",
         "issue_id": made["issue"], "schema_id": made["schema"], "filter_string": None,
-        "dataset_id": made["dataset"], "records": "[]", "tags": "{}",
+        "dataset_id": made["dataset"], "records": "[]", "tags": "{}", "job_id": "j-user",
         "trace": {"trace_info": info}, "update_mask": "assessment_name",
         "assessment": {"assessment_name": "good", "feedback": {"value": True}, "source": {"source_type": "HUMAN", "source_id": "u"}},
     }  # fmt: skip
@@ -115,7 +126,9 @@ def variants(made: Values) -> Iterator[Values]:
     yield base | {"model_id": "m-nope", "models": [{"model_id": "m-nope"}]}
     yield base | {"trace_id": "tr-nope", "request_id": "tr-nope", "trace_ids": ["tr-nope"]}
     yield base | {"dataset_id": made["unlinked dataset"], "filter_string": "source_run_id = 'r'"}
-    yield base | {"issue_id": "iss-nope", "schema_id": "ls-nope"}
+    yield base | {"issue_id": "iss-nope", "schema_id": "ls-nope", "job_id": "j-nope"}
+    yield base | {"job_id": "j-other"}
+    yield base | {"job_id": "j-nobody"}
     yield base | {"dataset_id": "d-nope", "experiment_ids": ["1", "2"]}
     yield base | {"name": "pa"}
     yield base | {"name": "none"}
@@ -158,6 +171,9 @@ SPECIAL: Final[dict[str, Values]] = {
     "/api/3.0/mlflow/label-schemas/create": {"name": None},
     "/api/3.0/mlflow/label-schemas/get-by-name": {"name": "Feedback"},
     "/api/3.0/mlflow/label-schemas/update": {"name": None},
+    # Jobs of their own, because stock lets only admins change them.
+    "/api/3.0/mlflow/prompt-optimization/jobs/{job_id}": {"job_id": "j-shown"},
+    "/api/3.0/mlflow/prompt-optimization/jobs/{job_id}/cancel": {"job_id": "j-canceled"},
     "/api/3.0/mlflow/roles/create": {"workspace": "default", "name": "spare"},
     "/api/3.0/mlflow/roles/update": {"name": "spare"},
 }

@@ -48,6 +48,16 @@ def rows(uri: str, statement: str) -> list[tuple[Any, ...]]:
         return list(connection.execute(statement.encode()).fetchall())
 
 
+def execute(uri: str, statement: str) -> None:
+    """Change rows directly."""
+    if uri.startswith("sqlite"):
+        with closing(sqlite3.connect(urlsplit(uri).path[1:], timeout=30)) as connection, connection:
+            connection.execute(statement)
+        return
+    with psycopg.connect(uri) as connection:
+        connection.execute(statement.encode())
+
+
 def check_latest(uri: str) -> None:
     """latest_metrics agrees with metrics."""
     wanted = {row[:2]: (*row[2:5], bool(row[5])) for row in rows(uri, _RECOMPUTED)}

@@ -14,7 +14,7 @@ from string import Template
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.faults.load import API, JSON
-from tests.faults.stored import rows
+from tests.faults.stored import execute, rows
 
 if TYPE_CHECKING:
     from tests.faults.load import Once
@@ -31,6 +31,7 @@ NOT_WRITES: Final = frozenset(
     {
         "POST experiments/search",
         "POST experiments/search-datasets",
+        "POST /api/2.0mlflow/experiments/search-datasets",
         "POST runs/search",
         "POST logged-models/search",
         "POST /api/3.0/mlflow/traces/batchGetInfos",
@@ -39,6 +40,8 @@ NOT_WRITES: Final = frozenset(
         "POST /api/3.0/mlflow/traces/metrics",
         "POST /api/3.0/mlflow/datasets/search",
         "POST /api/3.0/mlflow/issues/search",
+        "POST /ajax-api/3.0/jobs/search",
+        "POST /api/3.0/mlflow/prompt-optimization/jobs/search",
         "POST registered-models/get-latest-versions",
         "POST webhooks/*/test",
         "POST artifacts/presigned-upload-url",
@@ -65,6 +68,21 @@ class Step:
     request: str
     body: dict[str, Any]
     answer: tuple[str | int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Insert:
+    """A row that only stock makes, with an LLM."""
+
+    statement: str
+
+
+def job(params: str = "{}", status: int = 1) -> Insert:
+    """A job with the id `$short`, by default a running one."""
+    return Insert(
+        "INSERT INTO jobs (id, creation_time, job_name, params, status, retry_count,"
+        f" last_update_time, workspace) VALUES ('$short', 1, 'n', '{params}', {status}, 0, 1, 'default')"
+    )
 
 
 @dataclass(frozen=True)
@@ -121,7 +139,7 @@ SHARED: Final = {
         "POST model-versions/create", {"name": "shared", "source": "s3://bucket/shared"}, VERSION
     ),
 }
-STAGES: Final = {
+STAGES: Final[dict[str, Step | Insert]] = {
     "experiment": Step("POST experiments/create", {"name": "of $u"}, ("experiment_id",)),
     "deleted experiment": Step("POST experiments/delete", {"experiment_id": "$experiment"}),
     "experiment tag": Step(
@@ -184,6 +202,9 @@ STAGES: Final = {
         {"experiment_id": "0", "name": "$u", "type": "FEEDBACK", "input": {"text": {}}},
         ("label_schema", "schema_id"),
     ),
+    "job": job(),
+    "optimization": job('{"run_id": "$own_run"}'),
+    "ended optimization": job('{"run_id": "$own_run"}', status=2),
     "feedback": Step(
         "POST /api/3.0/mlflow/traces/tr-$hex/assessments",
         {"assessment": {"assessment_name": "$u", "feedback": {"value": 1}}},
@@ -195,6 +216,7 @@ TRACES: Final = "/api/3.0/mlflow/traces"
 DATASETS: Final = "/api/3.0/mlflow/datasets"
 LABELS: Final = "/api/3.0/mlflow/label-schemas"
 ISSUES: Final = "/api/3.0/mlflow/issues"
+OPTIMIZATIONS: Final = "/api/3.0/mlflow/prompt-optimization/jobs"
 RECORDS: Final = {"records": json.dumps([{"inputs": {"q": "$u"}, "outputs": 1}])}
 PLACE: Final = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "0"}}
 INFO: Final = {"trace_id": "tr-$hex", "trace_location": PLACE, "state": "OK", "tags": {"k": "$u"}}
@@ -397,6 +419,17 @@ KINDS: Final = (
          "SELECT instruction FROM label_schemas WHERE name = '$u'", [("new",)], ("label",), repeatable=True),
     Kind(f"DELETE {LABELS}/delete", {"schema_id": "$label"},
          "SELECT schema_id FROM label_schemas WHERE name = '$u'", [], ("label",), repeatable=True),
+    # jobs
+    Kind("PATCH /ajax-api/3.0/jobs/cancel/$short", {},
+         "SELECT status FROM jobs WHERE id = '$short'", [("5",)], ("job",)),
+    Kind("PATCH /ajax-api/3.0/mlflow/jobs/cancel/$short", {},
+         "SELECT status FROM jobs WHERE id = '$short'", [("5",)], ("job",)),
+    Kind(f"POST {OPTIMIZATIONS}/$short/cancel", {},
+         "SELECT j.status, r.status FROM jobs j, runs r WHERE j.id = '$short' AND r.run_uuid = '$own_run'",
+         [("5", "KILLED")], ("own_run", "optimization")),
+    Kind(f"DELETE {OPTIMIZATIONS}/$short", {},
+         "SELECT j.id, r.lifecycle_stage FROM runs r LEFT JOIN jobs j ON j.id = '$short'"
+         " WHERE r.run_uuid = '$own_run'", [("None", "deleted")], ("own_run", "ended optimization")),
 )  # fmt: skip
 
 
@@ -452,8 +485,10 @@ class Attempt:
             kind, uri, shared | {"u": token, "short": token[:20], "hex": token[1:], "answer": "?"}
         )
         for name in kind.stages:
-            made = do(wire, STAGES[name], one.known)
-            if made:
+            stage = STAGES[name]
+            if isinstance(stage, Insert):
+                execute(uri, Template(stage.statement).substitute(one.known))
+            elif made := do(wire, stage, one.known):
                 one.known[name] = made
         assert one.stored() != one.wanted(), "there is nothing to do"
         return one

@@ -117,7 +117,7 @@ def test_upgrade_without_mlflow_says_what_to_install(
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "mlflow" else found(name)
     )
-    with pytest.raises(UnusableDatabase, match=r"pip install 'mlflow=="):
+    with pytest.raises(UnusableDatabase, match=r"pip install 'mlflow>="):
         upgrade(f"sqlite:///{path}")
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.db"]
 

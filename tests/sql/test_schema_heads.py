@@ -50,6 +50,19 @@ TRACES_3_2 = {
 }
 DATASETS = {"evaluation_datasets", "evaluation_dataset_tags", "evaluation_dataset_records"}
 GATEWAY = {"endpoints", "model_definitions", "secrets"}
+# Columns of jobs that 3.17 added.
+JOB_COLUMNS = {
+    f"jobs.{name}"
+    for name in (
+        "lease_expires_at",
+        "next_attempt_at",
+        "progress",
+        "progress_updated_at",
+        "scoped_permissions",
+        "status_message",
+        "token_hash",
+    )
+}
 # Columns by which 3.17 searches and sums traces.
 TRACE_COLUMNS = {
     *(
@@ -88,14 +101,16 @@ def expected_missing(release: str) -> set[str]:
         ((3, 2), TRACES_3_2),
         ((3, 3), WEBHOOKS | {"entity_associations", "spans"}),
         ((3, 4), DATASETS),
-        ((3, 5), {"evaluation_dataset_records.outputs"}),
+        ((3, 5), {"evaluation_dataset_records.outputs", "jobs"}),
         ((3, 8), GATEWAY),
+        ((3, 9), {"jobs.job_name"}),
         ((3, 10), WORKSPACES),
-        ((3, 11), {"issues"}),
+        ((3, 11), {"issues", "jobs.status_details"}),
         ((3, 13), {"trace_info.db_payload_generation"}),
         ((3, 14), {"review_queue_items", "label_schemas"}),
         ((3, 15), {"mcp_servers"}),
-        ((3, 17), TRACE_COLUMNS),
+        ((3, 16), {"jobs.creator"}),
+        ((3, 17), TRACE_COLUMNS | JOB_COLUMNS),
     )
     missing = {name for since, names in came if version < since for name in names}
     return {name for name in missing if name.partition(".")[0] not in missing - {name}}

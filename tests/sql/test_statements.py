@@ -12,6 +12,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
+from tests.fix_postgres import fresh_database
 from tests.sql.dumps import restore_postgres, restore_sqlite
 
 import headrace
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.fix_postgres import PostgresServer
+
     from headrace.db.base import Dialect
 
-NEWEST, OLD = "3.17.2", "2.22.5"  # some statements have a second text for older databases
+# Some statements have a second text for older databases, or for newer ones.
+NEWEST, OLD, NEXT = "3.17.2", "2.22.5", "3.18.0"
 AT_CREATION = {"workspaces"}  # written when the tables are created, never read later
 _INSERT = re.compile(r"INSERT\s+INTO\s+(\w+)\s*\(([^)]*)\)", re.IGNORECASE)
 
@@ -119,13 +123,18 @@ def test_sqlite_understands_every_statement_and_used_lists_what_they_name(tmp_pa
     with (
         closing(sqlite3.connect(restore_sqlite(NEWEST, tmp_path / "new.db"))) as new,
         closing(sqlite3.connect(restore_sqlite(OLD, tmp_path / "old.db"))) as old,
+        closing(sqlite3.connect(restore_sqlite(NEXT, tmp_path / "next.db"))) as next_,
     ):
         for statement in sqlite.statements("auth_sqlite.sql"):
             new.execute(statement)
-        databases = (Prepared(new), Prepared(old))
+        databases = (Prepared(new), Prepared(old), Prepared(next_))
         # Upkeep checks which tables exist before it uses them; serving does not need them.
         upkeep = (Prepared(new), Prepared(old))
-        tables = {name for (name,) in new.execute("SELECT name FROM sqlite_master")}
+        tables = {
+            name
+            for database in (new, next_)
+            for (name,) in database.execute("SELECT name FROM sqlite_master")
+        }
         for where, text in texts("sqlite"):
             asked = upkeep if where.startswith("headrace.db.upkeep") else databases
             said = [database.problem(text) for database in asked]
@@ -139,7 +148,10 @@ def test_sqlite_understands_every_statement_and_used_lists_what_they_name(tmp_pa
         if table in tables - AT_CREATION and column != "ROWID"
     }
     listed = {
-        (table, column) for table, columns in (used.USED | auth.USED).items() for column in columns
+        (table, column)
+        for tables_of in (used.USED, used.NEWER, auth.USED)
+        for table, columns in tables_of.items()
+        for column in columns
     }
     assert {(table, column) for table, column in named - listed if table not in auth.DEAD} == set()
     # db/schema/seed.py stamps the database that it has just created.
@@ -147,24 +159,27 @@ def test_sqlite_understands_every_statement_and_used_lists_what_they_name(tmp_pa
 
 
 async def test_postgres_understands_every_statement(
-    postgres_uri: str, postgres_empty_uri: str
+    postgres_uri: str, postgres_empty_uri: str, postgres_server: PostgresServer
 ) -> None:
     restore_postgres(OLD, postgres_empty_uri)
     problems = []
-    new, old = await asyncpg.connect(postgres_uri), await asyncpg.connect(postgres_empty_uri)
-    try:
-        await new.execute(postgres.script("auth_postgres.sql"))
-        for where, text in texts("postgres"):
-            said: list[str] = []
-            for connection in (new, old):
-                try:
-                    await connection.prepare(text)
-                    break
-                except asyncpg.PostgresError as error:
-                    said.append(str(error))
-            if len(said) == 2:
-                problems.append(f"{where}: {said}")
-    finally:
-        await new.close()
-        await old.close()
+    with fresh_database(postgres_server) as next_uri:
+        restore_postgres(NEXT, next_uri)
+        uris = (postgres_uri, postgres_empty_uri, next_uri)
+        connections = [await asyncpg.connect(uri) for uri in uris]
+        try:
+            await connections[0].execute(postgres.script("auth_postgres.sql"))
+            for where, text in texts("postgres"):
+                said: list[str] = []
+                for connection in connections:
+                    try:
+                        await connection.prepare(text)
+                        break
+                    except asyncpg.PostgresError as error:
+                        said.append(str(error))
+                if len(said) == len(connections):
+                    problems.append(f"{where}: {said}")
+        finally:
+            for connection in connections:
+                await connection.close()
     assert problems == []

@@ -26,6 +26,7 @@ ERROR: Final = {
     "required": ["error_code", "message"],
     "properties": {"error_code": {"type": "string"}, "message": {"type": "string"}},
 }
+DETAIL: Final = {"type": "object", "required": ["detail"], "properties": {"detail": {}}}
 DESCRIPTION: Final = (
     "MLflow's REST API as headrace answers it. Paths under /api are answered under /ajax-api too. "
     "Field names may be in camelCase, and integers of 64 bits in text, as in protobuf's JSON."
@@ -178,7 +179,9 @@ def _operation(
     if given is not None:
         answer["content"] = {"application/json": {"schema": schemas[given]}}
     failure: Object = {"application/json": {"schema": {"$ref": SCHEMAS.format(name="Error")}}}
-    if wanted is None:  # some of these routes send errors as HTML, as MLflow does for browsers
+    if route.of_fastapi:
+        failure = {"application/json": {"schema": DETAIL}}
+    elif wanted is None:  # some of these routes send errors as HTML, as MLflow does for browsers
         failure = {"application/json": {"schema": {"type": "object"}}, "text/html": {}}
     operation["responses"] = {
         "200": answer,

@@ -28,6 +28,7 @@ class Route:
 
     raw = False
     partial = False
+    of_fastapi = False
     holds: Holds | None = None
     query: tuple[str, ...] = ()
     header_fields: tuple[tuple[str, str], ...] = ()
@@ -59,6 +60,12 @@ class Partial(Route):
     """
 
     partial = True
+
+
+class FastApi(Route):
+    """A route that stock answers with FastAPI: its errors are `{"detail": …}`, unknown fields ignored."""
+
+    of_fastapi = True
 
 
 class Raw(Route):

@@ -21,7 +21,7 @@ from headrace.api.registry.models import rules as models_rules
 from headrace.api.registry.versions import handlers as model_versions
 from headrace.api.registry.versions import rules as versions_rules
 from headrace.api.registry.webhooks import handlers as webhooks
-from headrace.api.route import Partial, Raw, Route
+from headrace.api.route import FastApi, Partial, Raw, Route
 from headrace.api.server.assistant import handlers as assistant
 from headrace.api.server.info import handlers as info
 from headrace.api.server.workspaces import handlers as workspaces
@@ -37,6 +37,8 @@ from headrace.api.tracking.artifacts import handlers as artifacts
 from headrace.api.tracking.artifacts import multipart
 from headrace.api.tracking.artifacts import rules as artifact_rules
 from headrace.api.tracking.experiments import handlers as experiments
+from headrace.api.tracking.jobs import handlers as jobs
+from headrace.api.tracking.jobs import optimizations
 from headrace.api.tracking.logged_models import handlers as logged_models
 from headrace.api.tracking.logged_models import rules as logged_models_rules
 from headrace.api.tracking.metrics import handlers as metrics
@@ -49,6 +51,7 @@ from headrace.auth.rules import (
     ANYONE,
     METRICS,
     OPEN,
+    RUN,
     UNRULED,
     Judged,
     Need,
@@ -58,6 +61,7 @@ from headrace.auth.rules import (
     dataset,
     every,
     experiment,
+    job,
     logged_model,
     model,
     needs,
@@ -71,7 +75,7 @@ from headrace.auth.rules import (
     version,
     versions_undenied,
 )
-from headrace.contract.limits import MAX_GRAPHQL_BYTES
+from headrace.contract.limits import MAX_GRAPHQL_BYTES, MAX_JOB_SEARCH_BYTES
 from headrace.graphql import handlers as graphql
 from headrace.ingest import handlers as ingest
 from headrace.monitor import probes
@@ -167,6 +171,7 @@ ROUTES: tuple[Route, ...] = (
     Raw("GET", "/build/{path:path}", web.build_file, UNRULED),
     Raw("GET", "/headrace/api", web.api_listing, ANYONE),
     Partial("POST", "/graphql", graphql.execute, ANYONE, max_bytes=MAX_GRAPHQL_BYTES),
+    Raw("GET", "/graphql", web.query_without_body, ANYONE),
     Partial("GET", "/ajax-api/3.0/mlflow/assistant/config", assistant.get_config, ANYONE),
     Partial("GET", "/ajax-api/3.0/mlflow/assistant/providers", assistant.get_providers, ANYONE),
     Partial("GET", "/ajax-api/2.0/mlflow/gateway-proxy", assistant.gateway_proxy, ANYONE),
@@ -187,6 +192,7 @@ ROUTES: tuple[Route, ...] = (
         needs(experiment("update"))),
     Route("POST", "/ajax-api/2.0/mlflow/experiments/search-datasets", inputs.search_datasets,
         needs(experiment("read", "experiment_ids[]"))),
+    Route("POST", "/api/2.0mlflow/experiments/search-datasets", inputs.search_datasets, UNRULED),
     # runs
     Route("POST", "/api/2.0/mlflow/runs/create", runs.create, needs(experiment("update"), undenied("run"))),
     Route("GET", "/api/2.0/mlflow/runs/get", runs.get, needs(run("read"))),
@@ -266,6 +272,8 @@ ROUTES: tuple[Route, ...] = (
         needs(trace("read"), assessment("update"))),
     Route("DELETE", "/api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id}", assessments.delete,
         needs(trace("read"), assessment("delete", "update"))),
+    Raw("GET", "/api/2.0/mlflow/get-online-trace-details", web.not_implemented, UNRULED),
+    Raw("GET", "/api/2.0/mlflow/unified-traces", web.not_implemented, UNRULED),
     # evaluation datasets
     Route("GET", "/api/3.0/mlflow/datasets/search", evaluation_datasets.search_datasets,
         needs(required(experiment("read", "experiment_ids[]")))),
@@ -307,6 +315,22 @@ ROUTES: tuple[Route, ...] = (
         needs(part_of_experiment("label_schema", "manage", "schema_id"))),
     Route("DELETE", "/api/3.0/mlflow/label-schemas/delete", label_schemas.delete,
         needs(part_of_experiment("label_schema", "manage", "schema_id"))),
+    # jobs
+    FastApi("GET", "/ajax-api/3.0/jobs/{job_id}", jobs.get, needs(job())),
+    FastApi("PATCH", "/ajax-api/3.0/jobs/cancel/{job_id}", jobs.cancel, needs(job())),
+    FastApi("POST", "/ajax-api/3.0/jobs/search", jobs.search, scoped("job"), max_bytes=MAX_JOB_SEARCH_BYTES),
+    Route("GET", "/ajax-api/3.0/mlflow/jobs/{job_id}", jobs.get_state, needs(job())),
+    Route("PATCH", "/ajax-api/3.0/mlflow/jobs/cancel/{job_id}", jobs.cancel_with_state, needs(job())),
+    Route("GET", "/api/3.0/mlflow/prompt-optimization/jobs/search", optimizations.search,
+        needs(required(experiment("read")))),
+    Route("POST", "/api/3.0/mlflow/prompt-optimization/jobs/search", optimizations.search,
+        needs(required(experiment("read")))),
+    Route("GET", "/api/3.0/mlflow/prompt-optimization/jobs/{job_id}", optimizations.get,
+        needs(part_of_experiment("job", "read", "job_id"))),
+    Route("POST", "/api/3.0/mlflow/prompt-optimization/jobs/{job_id}/cancel", optimizations.cancel,
+        needs(part_of_experiment("job", "update", "job_id"), undenied("run"))),
+    Route("DELETE", "/api/3.0/mlflow/prompt-optimization/jobs/{job_id}", optimizations.delete,
+        needs(part_of_experiment("job", "delete", "job_id"), undenied("run"))),
     # registered models
     Route("POST", "/api/2.0/mlflow/registered-models/create", registered_models.create,
         needs(create("registered_model"), undenied_name("prompt", models_rules.creates_prompt),
@@ -358,7 +382,7 @@ ROUTES: tuple[Route, ...] = (
     Raw("GET", "/get-artifact", files.get_artifact, needs(FILE_OF_RUN), query=("run_id", "path")),
     Raw("GET", "/model-versions/get-artifact", files.get_model_version_artifact, FILE_OF_VERSION,
         query=("name", "version", "path")),
-    Raw("POST", "/ajax-api/2.0/mlflow/upload-artifact", files.upload_artifact, needs(run("update", "run_uuid")),
+    Raw("POST", "/ajax-api/2.0/mlflow/upload-artifact", files.upload_artifact, needs(run("update", RUN)),
         query=("run_uuid", "path")),
     Route("GET", "/api/2.0/mlflow/logged-models/{model_id}/artifacts/directories", artifacts.list_model_artifacts,
         needs(logged_model("read"))),

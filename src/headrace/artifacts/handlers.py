@@ -173,12 +173,15 @@ async def send(request: Request, location: ArtifactPath) -> Response:
 async def upload_artifact(request: Request, ctx: Context) -> Response:
     """POST /ajax-api/2.0/mlflow/upload-artifact?run_uuid=…&path=…: store a small file of the page.
 
+    As in MLflow 3.18, `run_id` names the run too, and first.
+
     We differ: the file is stored with the run's other artifacts, also if the experiment has its own
     artifact location. Errors: INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST (no such run).
     """
     fields = request.fields()
-    for name in ("run_uuid", "path"):
-        if not fields.get(name):
+    run_id = fields.get("run_id") or fields.get("run_uuid")
+    for name, value in (("run_id or run_uuid", run_id), ("path", fields.get("path"))):
+        if not value:
             raise invalid(f"Request must specify {name}.")
     path = paths.safe(fields["path"])
     too_large = invalid("Artifact size is too large. Max size is 10MB.")
@@ -193,7 +196,7 @@ async def upload_artifact(request: Request, ctx: Context) -> Response:
         raise too_large from None
     if not data or form:
         raise invalid("Request must specify data.")
-    location = ctx.artifacts.resolve(await roots.of_run(fields["run_uuid"], ctx), path)
+    location = ctx.artifacts.resolve(await roots.of_run(run_id or "", ctx), path)
     request.hold(location.store.held_bytes(len(data)))
     await location.store.put(location.path, _once(data), len(data))
     return Response()

@@ -88,7 +88,9 @@ class Account:
         """Whether the grants meet all requirements. `default` is the same in every call."""
         known = self._decisions.get(plan)
         if known is None:
-            known = plan.is_met(self.levels, default, everything=self.is_workspace_admin)
+            known = plan.is_own(self.username) and plan.is_met(
+                self.levels, default, everything=self.is_workspace_admin
+            )
             if len(self._decisions) >= MAX_DECISIONS:
                 self._decisions.clear()
             self._decisions[plan] = known

@@ -142,10 +142,18 @@ def _meets(chain: Chain, found: Mapping[tuple[str, str], Level], default: Level)
 class Plan:
     """The requirements of a request, all of which must be met. Equal to itself only."""
 
-    __slots__ = ("requirements",)
+    __slots__ = ("creators", "requirements")
 
-    def __init__(self, requirements: tuple[Requirement, ...] = ()) -> None:
+    def __init__(
+        self, requirements: tuple[Requirement, ...] = (), creators: frozenset[str] = frozenset()
+    ) -> None:
+        """`creators`: the users to whom belongs what must be the caller's own."""
         self.requirements = requirements
+        self.creators = creators
+
+    def is_own(self, username: str) -> bool:
+        """Whether everything that must be the caller's own is."""
+        return not self.creators or self.creators == {username}
 
     def is_met(
         self, found: Mapping[tuple[str, str], Level], default: Level, *, everything: bool

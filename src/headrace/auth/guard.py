@@ -197,7 +197,9 @@ class UserAuthority:
             account = await self._accounts.find(username, plan.requirements)
         if account is None:
             raise Unauthenticated
-        if not plan.is_met(account.levels, self.default, everything=account.is_workspace_admin):
+        if not plan.is_own(username) or not plan.is_met(
+            account.levels, self.default, everything=account.is_workspace_admin
+        ):
             raise Denied
 
 

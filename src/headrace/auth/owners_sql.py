@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -27,6 +28,7 @@ OF_ISSUES = Sql("SELECT issue_id, experiment_id FROM issues WHERE issue_id {in $
 OF_LABEL_SCHEMAS = Sql(
     "SELECT schema_id, experiment_id FROM label_schemas WHERE schema_id {in $1 text}"
 )
+OF_JOBS = Sql("SELECT id, creator, params FROM jobs WHERE id {in $1 text}")
 OF_NAMES = Sql("SELECT name, experiment_id FROM experiments WHERE name {in $1 text}")
 _KINDS: Final = (
     "SELECT m.name, t.value FROM registered_models m LEFT JOIN registered_model_tags t"
@@ -36,6 +38,13 @@ _KINDS: Final = (
 # Every key of the registry begins with the workspace; older heads have none.
 KINDS = Sql(_KINDS.format(tag="t.workspace = 'default' AND", model="m.workspace = 'default' AND"))
 KINDS_WITHOUT_WORKSPACES = Sql(_KINDS.format(tag="", model=""))
+
+
+class JobOwner(NamedTuple):
+    """The user who started a job, and the experiment that it is about, as its parameters name it."""
+
+    creator: str | None
+    experiment_id: str | None
 
 
 class OwnerKeys(NamedTuple):
@@ -49,6 +58,7 @@ class OwnerKeys(NamedTuple):
     datasets: Collection[str] = ()
     issues: Collection[str] = ()
     label_schemas: Collection[str] = ()
+    jobs: Collection[str] = ()
 
 
 class Owners(NamedTuple):
@@ -65,6 +75,7 @@ class Owners(NamedTuple):
     datasets: Mapping[str, Collection[str]] = MappingProxyType({})
     issues: Mapping[str, str] = MappingProxyType({})
     label_schemas: Mapping[str, str] = MappingProxyType({})
+    jobs: Mapping[str, JobOwner] = MappingProxyType({})
 
 
 async def find(tx: Tx, wanted: OwnerKeys) -> Owners:
@@ -78,7 +89,21 @@ async def find(tx: Tx, wanted: OwnerKeys) -> Owners:
         await _links(tx, wanted.datasets),
         await _experiments(tx, OF_ISSUES, wanted.issues, "issues"),
         await _experiments(tx, OF_LABEL_SCHEMAS, wanted.label_schemas, "label_schemas"),
+        await _jobs(tx, wanted.jobs),
     )
+
+
+async def _jobs(tx: Tx, ids: Collection[str]) -> dict[str, JobOwner]:
+    if not ids or not tx.schema.has("jobs", "creator"):
+        return {}
+    rows = await tx.fetch(OF_JOBS, tx.array(list(ids)))
+    return {row[0]: JobOwner(row[1], _experiment_in(row[2])) for row in rows}
+
+
+def _experiment_in(params: str) -> str | None:
+    """The experiment in the parameters of a job, which are JSON."""
+    experiment_id = json.loads(params).get("experiment_id")
+    return experiment_id if isinstance(experiment_id, str) and experiment_id else None
 
 
 async def _links(tx: Tx, dataset_ids: Collection[str]) -> dict[str, list[str]]:

@@ -23,7 +23,7 @@ from headrace.contract.errors import (
 from headrace.storage import paths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from headrace.auth.decide import Requirement
     from headrace.auth.rules import Action, Demand, Ids, Rule
@@ -69,7 +69,7 @@ class Resolver:
             return NO_REQUIREMENTS
         owners = await self._owners(demands)
         found = tuple(found for demand in demands for found in requirements(demand, owners))
-        plan = Plan(found)
+        plan = Plan(found, creators(demands, owners))
         is_lasting = len(demands) <= MAX_PLAN_DEMANDS and all(map(_is_lasting, demands))
         if rule is not None and ids is not None and is_lasting:
             if len(self._plans) >= MAX_PLANS:
@@ -100,6 +100,7 @@ class Resolver:
             ids.get("evaluation_dataset", ()),
             ids.get("issue", ()),
             ids.get("label_schema", ()),
+            ids.get("job", ()),
         )
         if not any(wanted):
             return Owners(runs, {}, {}, {}, {})
@@ -123,8 +124,9 @@ def _is_lasting(demand: Demand) -> bool:
 def requirements(demand: Demand, owners: Owners) -> Iterator[Requirement]:
     """The requirements of one condition. Raises as `Resolver.requirements`."""
     action, id_ = demand.action, demand.id
-    if action == "create":
-        return  # without workspaces everyone may create
+    # Without workspaces everyone may create. Whose own something is, `creators` tells.
+    if action in ("create", "own"):
+        return
     if id_ is None:
         yield (Step(demand.resource, WILDCARD, action),)
         return
@@ -135,7 +137,7 @@ def requirements(demand: Demand, owners: Owners) -> Iterator[Requirement]:
             experiment_id = _experiment_of(demand, id_, owners)
             yield (Step("experiment", experiment_id, "read"),)
             yield _part_of(experiment_id, demand)
-        case "issue" | "label_schema":
+        case "issue" | "label_schema" | "job":
             yield (Step("experiment", _experiment_of(demand, id_, owners), action),)
         case "experiment":
             yield _of_experiment(canonical(id_), demand)
@@ -151,6 +153,18 @@ def requirements(demand: Demand, owners: Owners) -> Iterator[Requirement]:
             yield (Step(demand.resource, id_, action),)
         case other:
             raise NotImplementedError(f"no grants are looked up for {other}")
+
+
+def creators(demands: Iterable[Demand], owners: Owners) -> frozenset[str]:
+    """The users to whom belongs what must be the caller's own. Raises `Denied` if it is nobody's."""
+    found = set()
+    for demand in demands:
+        if demand.action == "own":
+            owner = owners.jobs.get(demand.id or "")
+            if owner is None or owner.creator is None:
+                raise Denied
+            found.add(owner.creator)
+    return frozenset(found)
 
 
 def _of_experiment(experiment_id: str, demand: Demand) -> Requirement:
@@ -172,6 +186,11 @@ def _experiment_of(demand: Demand, id_: str, owners: Owners) -> str:
         "trace": owners.traces,
         "issue": owners.issues,
         "label_schema": owners.label_schemas,
+        "job": {
+            job_id: canonical(owner.experiment_id)
+            for job_id, owner in owners.jobs.items()
+            if owner.experiment_id is not None
+        },
     }
     found = known[demand.named].get(id_)
     if found is not None:

@@ -346,8 +346,13 @@ def dataset(action: Action) -> Need:
     return Need("evaluation_dataset", action, "dataset_id", "experiment")
 
 
+def job(ids: str = "job_id") -> Need:
+    """Require that the caller started the job. One that does not exist is refused."""
+    return Need("job", "own", ids)
+
+
 def part_of_experiment(resource: Resource, action: Action, ids: str = "issue_id") -> Need:
-    """Require the action on the experiment of an issue or a label schema.
+    """Require the action on the experiment of an issue, a label schema or a job that has one.
 
     As in stock, a label schema that does not exist is a 404, an issue is a 403.
     """

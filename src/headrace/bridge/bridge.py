@@ -19,6 +19,8 @@ from headrace.http.messages import Request, Response, html
 from headrace.http.security import CROSS_ORIGIN
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from headrace.auth.rules import Rule
     from headrace.bridge.package import Package
     from headrace.settings.table import Settings
@@ -30,15 +32,16 @@ WRONG_METHOD: Final = "The method is not allowed for the requested URL."
 
 
 class Bridge:
-    """The connection of one process to stock MLflow. `head` is the database's schema revision.
+    """The connection of one process to stock MLflow.
 
-    On a server with users, `users_head` is the revision of their database.
+    `head` returns the database's schema revision at present. On a server with users, `users_head`
+    is the revision of their database.
     """
 
     def __init__(
         self,
         settings: Settings,
-        head: str,
+        head: Callable[[], Awaitable[str]],
         states: SharedStates | None = None,
         users_head: str | None = None,
     ) -> None:
@@ -51,6 +54,12 @@ class Bridge:
         self._jobs = StockProcess(settings, self._states.jobs, with_jobs=True)
         self._pools: dict[int, Pool] = {}
         self._turn = asyncio.Semaphore(MAX_IN_FLIGHT)
+
+    def route(self, request: Request) -> tuple[str, str]:
+        """Method and path of the request's row in MLflow's table; an empty path without one."""
+        method = "GET" if request.method == "HEAD" else request.method
+        row = self._table.find(request.path)
+        return method, row.paths.get(method, "") if row is not None else ""
 
     def rule(self, request: Request) -> Rule | None:
         """The rule to check before the request is forwarded; None when MLflow has no such route.
@@ -86,9 +95,11 @@ class Bridge:
             log.warning("rejected a %s from a page of another origin", request.method)
             return Response(CROSS_ORIGIN, status=403, content_type="text/plain")
         package = await asyncio.to_thread(installed)
-        reason = incompatibility(package, self._head, self._users_head)
+        reason = incompatibility(package, await self._head(), self._users_head)
         if not self._settings.bridge:
             reason = "MLflow itself serves this route, and headrace runs with --no-bridge."
+        if package is not None and not row.serves(method, package.version):
+            return None
         if package is None or reason is not None:
             raise ApiError(ErrorCode.NOT_IMPLEMENTED, reason or "")
         self._check_length(request)

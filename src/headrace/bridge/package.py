@@ -11,8 +11,9 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
+from headrace.db.schema import heads
 from headrace.extras import install_command
 
 # Modules that stock MLflow's server imports, of packages that the mlflow package requires. An
@@ -75,7 +76,9 @@ def incompatibility(
 ) -> str | None:
     """Why stock MLflow cannot serve a route on this database; None when it can."""
     reason = obstacle(package, database_head, auth_head)
-    return reason and f"MLflow itself serves this route, but {reason}, then restart headrace."
+    if reason is None:
+        return None
+    return f"MLflow itself serves this route, but {reason}, then restart headrace."
 
 
 def absence() -> str | None:
@@ -87,33 +90,56 @@ def absence() -> str | None:
     return "MLflow is not installed together with headrace" if installed() is None else None
 
 
-def obstacle(
-    package: Package | None, database_head: str, auth_head: str | None = None
-) -> str | None:
-    """Why stock MLflow cannot serve this database, and what to do; None when it can.
+class Obstacle(NamedTuple):
+    """Why stock MLflow cannot serve a database, and the command that changes it (empty: there is none)."""
 
-    `auth_head` is the schema of the database of users; None on a server without users.
+    reason: str
+    command: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.command}" if self.command else self.reason
+
+
+def obstacle(
+    package: Package | None, database_head: str, auth_head: str | None = None, uri: str = "URI"
+) -> Obstacle | None:
+    """Why stock MLflow cannot serve this database; None when it can.
+
+    MLflow would migrate a database of another schema when it starts, without asking. `auth_head`
+    is the schema of the database of users; None on a server without users. `uri` is the database
+    in the command, without its password.
     """
     if package is None:
-        return f"{absence()}: {install_command('mlflow')}"
+        return Obstacle(absence() or "", install_command("mlflow"))
     release = f"the installed MLflow {package.version}"
-    if package.head == database_head and auth_head not in (None, package.auth_head):
-        # At its start MLflow would migrate the database of users to its own schema.
-        return (
+    if package.head != database_head:
+        found = _named(database_head)
+        if database_head in package.known_heads:
+            needs = (
+                f"{release} requires schema {_named(package.head)}, but the database is at {found}"
+            )
+            return Obstacle(needs, f"headrace db upgrade {uri}")
+        reason = f"{release} does not know the database's schema {found}"
+        return Obstacle(reason, _install(database_head))
+    if auth_head not in (None, package.auth_head):
+        return Obstacle(
             f"{release} requires schema {package.auth_head or 'none'} of the database of users, "
-            f"which is at {auth_head}: install a release with that schema"
+            f"which is at {auth_head}: install a release with that schema",
+            "",
         )
-    if package.head == database_head:
-        return None
-    if database_head in package.known_heads:
-        return (
-            f"{release} requires schema {package.head}, but the database is at {database_head}: "
-            "back it up, run `mlflow db upgrade` on it"
-        )
-    return (
-        f"{release} does not know the database's schema {database_head}: install the release that "
-        "created it"
-    )
+    return None
+
+
+def _named(head: str) -> str:
+    release = heads.release(head)
+    return f"{head} ({release})" if release else head
+
+
+def _install(head: str) -> str:
+    """The command that installs a release with this schema."""
+    releases = heads.RELEASES.get(head)
+    newest = releases.split()[-1] if releases else ""
+    return f"pip install 'mlflow=={newest}.*'" if newest else "install the release that created it"
 
 
 def _head(revisions: set[str], superseded: set[str]) -> str:

@@ -1,4 +1,4 @@
-"""Every route of stock MLflow 3.17.2, native or bridged.
+"""Every route of stock MLflow 3.17.2, native or bridged, and those that 3.18 added (`since=3.18`).
 
 Paths under /api are also served under /ajax-api. Routes that headrace.api.routes contains are
 native; the others are bridged and name their rule (bridge/rules.py), as in headrace.api.routes. A
@@ -26,7 +26,7 @@ GET /
 GET /api/3.0/mlflow/server-info
 GET POST /ajax-api/3.0/mlflow/ui-telemetry
 GET /build/{filename:path}
-GET /graphql anyone
+GET /graphql
 POST /graphql
 GET /health
 GET /static-files/{path:path}
@@ -42,7 +42,7 @@ GET POST /api/2.0/mlflow/experiments/search
 POST /ajax-api/2.0/mlflow/experiments/search-datasets
 POST /api/2.0/mlflow/experiments/set-experiment-tag
 POST /api/2.0/mlflow/experiments/update
-POST /api/2.0mlflow/experiments/search-datasets datasets.of-experiments
+POST /api/2.0mlflow/experiments/search-datasets
 # runs
 POST /api/2.0/mlflow/runs/create
 POST /ajax-api/2.0/mlflow/runs/create-promptlab-run run.create
@@ -110,7 +110,7 @@ GET POST /api/2.0/mlflow/webhooks
 DELETE GET PATCH /api/2.0/mlflow/webhooks/{webhook_id}
 POST /api/2.0/mlflow/webhooks/{webhook_id}/test
 # traces and assessments
-GET /api/2.0/mlflow/get-online-trace-details trace.read
+GET /api/2.0/mlflow/get-online-trace-details
 GET /ajax-api/2.0/mlflow/get-trace-artifact
 GET /api/2.0/mlflow/traces
 POST /api/2.0/mlflow/traces
@@ -120,7 +120,7 @@ POST /api/2.0/mlflow/traces/link-to-run
 PATCH /api/2.0/mlflow/traces/{request_id}
 GET /api/2.0/mlflow/traces/{request_id}/info
 DELETE PATCH /api/2.0/mlflow/traces/{request_id}/tags
-GET /api/2.0/mlflow/unified-traces traces.of-experiments
+GET /api/2.0/mlflow/unified-traces
 GET /ajax-api/3.0/mlflow/get-trace-artifact
 POST /api/3.0/mlflow/traces
 GET /api/3.0/mlflow/traces/batchGet
@@ -163,6 +163,7 @@ GET /api/3.0/mlflow/scorers/versions scorer.read
 POST /api/3.0/mlflow/issues
 POST /ajax-api/3.0/mlflow/issues/invoke issues.detect +jobs
 POST /api/3.0/mlflow/issues/search
+POST /ajax-api/3.0/mlflow/issues/schedule/state anyone since=3.18
 GET /api/3.0/mlflow/issues/{issue_id}
 PATCH /api/3.0/mlflow/issues/{issue_id}
 # label schemas and review queues
@@ -185,15 +186,15 @@ GET /api/3.0/mlflow/review-queues/list queues.list
 POST /api/3.0/mlflow/review-queues/update queue.manage
 # jobs
 POST /ajax-api/3.0/jobs/ anyone +jobs
-PATCH /ajax-api/3.0/jobs/cancel/{job_id} job.own
-POST /ajax-api/3.0/jobs/search jobs.list
-GET /ajax-api/3.0/jobs/{job_id} job.own
-PATCH /ajax-api/3.0/mlflow/jobs/cancel/{job_id} job.own
-GET /ajax-api/3.0/mlflow/jobs/{job_id} job.own
+PATCH /ajax-api/3.0/jobs/cancel/{job_id}
+POST /ajax-api/3.0/jobs/search
+GET /ajax-api/3.0/jobs/{job_id}
+PATCH /ajax-api/3.0/mlflow/jobs/cancel/{job_id}
+GET /ajax-api/3.0/mlflow/jobs/{job_id}
 POST /api/3.0/mlflow/prompt-optimization/jobs job.optimize +jobs
-GET POST /api/3.0/mlflow/prompt-optimization/jobs/search experiment.read
-DELETE GET /api/3.0/mlflow/prompt-optimization/jobs/{job_id} job.own
-POST /api/3.0/mlflow/prompt-optimization/jobs/{job_id}/cancel job.own
+GET POST /api/3.0/mlflow/prompt-optimization/jobs/search
+DELETE GET /api/3.0/mlflow/prompt-optimization/jobs/{job_id}
+POST /api/3.0/mlflow/prompt-optimization/jobs/{job_id}/cancel
 # AI gateway
 GET POST /ajax-api/2.0/mlflow/gateway-proxy
 POST /api/3.0/mlflow/gateway/budgets/create admin
@@ -272,6 +273,27 @@ GET /api/3.0/mlflow/mcp-servers/{name:path}/versions/{version:path} mcp-version.
 PATCH /api/3.0/mlflow/mcp-servers/{name:path}/versions/{version:path} mcp-version.update
 POST /api/3.0/mlflow/mcp-servers/{name:path}/versions/{version:path}/tags mcp-version.update
 DELETE /api/3.0/mlflow/mcp-servers/{name:path}/versions/{version:path}/tags/{key:path} mcp-version.delete
+# skills
+GET POST /api/3.0/mlflow/skills anyone since=3.18
+POST /api/3.0/mlflow/skills/bulk-register anyone since=3.18
+DELETE GET PATCH /api/3.0/mlflow/skills/{name} anyone since=3.18
+POST /api/3.0/mlflow/skills/{name}/aliases anyone since=3.18
+DELETE GET /api/3.0/mlflow/skills/{name}/aliases/{alias} anyone since=3.18
+POST /api/3.0/mlflow/skills/{name}/tags anyone since=3.18
+DELETE /api/3.0/mlflow/skills/{name}/tags/{key:path} anyone since=3.18
+GET POST /api/3.0/mlflow/skills/{name}/versions anyone since=3.18
+DELETE GET PATCH /api/3.0/mlflow/skills/{name}/versions/{version} anyone since=3.18
+POST /api/3.0/mlflow/skills/{name}/versions/{version}/tags anyone since=3.18
+DELETE /api/3.0/mlflow/skills/{name}/versions/{version}/tags/{key:path} anyone since=3.18
+DELETE GET PATCH /api/3.0/mlflow/skills/@{organization}/{name} anyone since=3.18
+POST /api/3.0/mlflow/skills/@{organization}/{name}/aliases anyone since=3.18
+DELETE GET /api/3.0/mlflow/skills/@{organization}/{name}/aliases/{alias} anyone since=3.18
+POST /api/3.0/mlflow/skills/@{organization}/{name}/tags anyone since=3.18
+DELETE /api/3.0/mlflow/skills/@{organization}/{name}/tags/{key:path} anyone since=3.18
+GET POST /api/3.0/mlflow/skills/@{organization}/{name}/versions anyone since=3.18
+DELETE GET PATCH /api/3.0/mlflow/skills/@{organization}/{name}/versions/{version} anyone since=3.18
+POST /api/3.0/mlflow/skills/@{organization}/{name}/versions/{version}/tags anyone since=3.18
+DELETE /api/3.0/mlflow/skills/@{organization}/{name}/versions/{version}/tags/{key:path} anyone since=3.18
 # assistant
 GET /ajax-api/3.0/mlflow/assistant/config
 PUT /ajax-api/3.0/mlflow/assistant/config anyone
@@ -298,11 +320,28 @@ _ARGUMENT: Final = re.compile(r"\{[\w-]+(:path)?\}")
 
 @dataclass(frozen=True, slots=True)
 class Bridged:
-    """The routes at a path: methods, those that need job runners, rules of the bridged ones."""
+    """The routes at a path: methods, those that need job runners, rules of the bridged ones.
+
+    `paths` are those of the table's rows, by method.
+    """
 
     methods: frozenset[str]
+    paths: Mapping[str, str]
     job_methods: frozenset[str]
     rules: Mapping[str, Rule]
+    since: Mapping[str, str]  # the first release that has the route, for routes of later releases
+
+    def serves(self, method: str, release: str) -> bool:
+        """Whether a release of MLflow has the route."""
+        return method in self.methods and is_since(release, self.since.get(method, ""))
+
+
+def is_since(release: str, since: str) -> bool:
+    """Whether a release is this one or later. `since` may be empty: every release is."""
+    if not since:
+        return True
+    found = re.match(r"(\d+)\.(\d+)", release)
+    return found is not None and (int(found[1]), int(found[2])) >= tuple(map(int, since.split(".")))
 
 
 class Table:
@@ -314,7 +353,9 @@ class Table:
         for line in rows():
             jobs = line.methods if line.needs_jobs else frozenset()
             rules = dict.fromkeys(line.methods, line.rule) if line.rule is not None else {}
-            row = Bridged(line.methods, jobs, rules)
+            paths = dict.fromkeys(line.methods, line.path)
+            since = dict.fromkeys(line.methods, line.since) if line.since else {}
+            row = Bridged(line.methods, paths, jobs, rules, since)
             for spelling in spellings(line.path):
                 if "{" in spelling:
                     self._shaped.append((re.compile(_pattern(spelling)), row))
@@ -329,8 +370,10 @@ class Table:
             return None
         return Bridged(
             frozenset().union(*(row.methods for row in fitting)),
+            {method: path for row in fitting for method, path in row.paths.items()},
             frozenset().union(*(row.job_methods for row in fitting)),
             {method: rule for row in fitting for method, rule in row.rules.items()},
+            {method: since for row in fitting for method, since in row.since.items()},
         )
 
 
@@ -342,6 +385,7 @@ class Line:
     path: str
     rule: Rule | None
     needs_jobs: bool
+    since: str = ""
 
 
 def rows() -> Iterator[Line]:
@@ -350,16 +394,20 @@ def rows() -> Iterator[Line]:
         words = line.split()
         if not words or words[0] == "#":
             continue
+        since = words.pop().partition("=")[2] if words[-1].startswith("since=") else ""
         needs_jobs = words[-1] == "+jobs"
         if needs_jobs:
             words.pop()
         rule = None if words[-1].startswith("/") else RULES[words.pop()]
         *methods, path = words
-        yield Line(frozenset(methods), path, rule, needs_jobs)
+        yield Line(frozenset(methods), path, rule, needs_jobs, since)
 
 
-def listing(native: Iterable[Route]) -> list[tuple[str, str, bool]]:
-    """Method, path, and whether the route is native: stock's routes, then those only headrace has."""
+def listing(native: Iterable[Route], release: str = "3.17") -> list[tuple[str, str, bool]]:
+    """Method, path, and whether the route is native: stock's routes, then those only headrace has.
+
+    Stock's routes are those of a release of MLflow.
+    """
     ours = {
         (route.method, _shape(path)): route.path
         for route in native
@@ -367,6 +415,8 @@ def listing(native: Iterable[Route]) -> list[tuple[str, str, bool]]:
     }
     listed: dict[tuple[str, str], bool] = {}
     for line in rows():
+        if not is_since(release, line.since):
+            continue
         for method in sorted(line.methods):
             found = ours.get((method, _shape(line.path)))
             listed[method, found or line.path] = found is not None

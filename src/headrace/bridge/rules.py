@@ -9,12 +9,9 @@ from headrace.auth.rules import (
     ANYONE,
     Need,
     create,
-    every,
     experiment,
     needs,
-    required,
     scoped,
-    trace,
     undenied,
 )
 
@@ -26,12 +23,6 @@ RULES: Final[dict[str, Rule]] = {
     "anyone": ANYONE,
     "admin": ADMIN,
     "trace.start": needs(experiment("update"), undenied("trace")),
-    "trace.read": needs(trace("read")),
-    "traces.of-experiments": needs(
-        required(experiment("read", "experiment_ids[]")),
-        every("trace", "read", "experiment", "experiment_ids[]"),
-    ),
-    "datasets.of-experiments": needs(required(experiment("read", "experiment_ids[]"))),
     "scorer.register": needs(experiment("update"), undenied("scorer"), undenied("scorer_version")),
     "scorer.read": needs(
         Need("scorer", "read", "experiment_id", "experiment"), undenied("scorer_version")
@@ -43,7 +34,6 @@ RULES: Final[dict[str, Rule]] = {
     "issues.detect": needs(
         experiment("update"), undenied("trace"), Need("gateway_secret", "use", "secret_id")
     ),
-    "experiment.read": needs(experiment("read")),
     "queue.create": needs(experiment("update"), undenied("review_queue")),
     "queue.read": needs(Need("review_queue", "read", "queue_id", "experiment")),
     "queue.read-by-name": needs(Need("review_queue", "read", "experiment_id", "experiment")),
@@ -51,8 +41,6 @@ RULES: Final[dict[str, Rule]] = {
     "queue.update": needs(Need("review_queue", "update", "queue_id", "experiment")),
     "queues.list": scoped("review_queue", experiment("read")),
     "run.create": needs(experiment("update"), undenied("run")),
-    "job.own": needs(Need("job", "own", "job_id")),
-    "jobs.list": scoped("job"),
     "job.optimize": needs(
         experiment("update"), undenied("run"), undenied("scorer"), undenied("scorer_version")
     ),

@@ -20,6 +20,7 @@ from headrace.settings.masking import masked
 from headrace.web.bundle import has_page
 
 if TYPE_CHECKING:
+    from headrace.bridge.package import Obstacle
     from headrace.db.schema.facts import Facts
     from headrace.settings.table import Settings
 
@@ -87,9 +88,13 @@ def routes(settings: Settings, facts: Facts) -> str:
         rest = "the others disabled (--no-bridge)"
     elif (missing := absence()) is not None:
         rest = f"the others not: {missing}. To add them: {own_install_command('mlflow')}"
-    elif (reason := obstacle(installed(), facts.head)) is not None:
+    elif (reason := _obstacle(settings, facts)) is not None:
         rest = f"the others not: {reason}"
     return f"{sum(native)} served by headrace, {rest}"
+
+
+def _obstacle(settings: Settings, facts: Facts) -> Obstacle | None:
+    return obstacle(installed(), facts.head, uri=masked(settings.backend_store_uri))
 
 
 def durability(settings: Settings) -> str:

@@ -11,6 +11,7 @@ import click
 
 from headrace.commands.options import DATABASE, resolve
 from headrace.commands.output import ProgressBar, print_or_explain
+from headrace.db.schema.facts import UnusableDatabase
 from headrace.settings.defaults import default_uri
 
 
@@ -56,9 +57,20 @@ def upgrade(uri: str | None) -> None:
 
     The migrations are those of the mlflow package. First stop all servers and make a backup.
     """
+    from headrace.bridge.package import installed, obstacle
     from headrace.db.upkeep import schema
 
-    print_or_explain(lambda: schema.upgrade(uri or default_uri()).lines())
+    def work() -> list[str]:
+        package = installed()
+        if package is None:
+            return schema.upgrade(uri or default_uri()).lines()
+        report = schema.check(uri or default_uri())
+        reason = obstacle(package, report.head, uri=report.uri)
+        if report.head and reason is not None and report.head not in package.known_heads:
+            raise UnusableDatabase(f"{report.uri} is not changed, because {reason}")
+        return schema.upgrade(uri or default_uri(), package.head).lines()
+
+    print_or_explain(work)
 
 
 @db.command()

@@ -82,20 +82,23 @@ def _auth_rows(resolution: Resolution) -> list[tuple[str, str, str]]:
 
 @click.command()
 def routes() -> None:
-    """Print every route of MLflow's API, and whether headrace or MLflow serves it.
+    """Print every route of MLflow's API, whether headrace or MLflow serves it, and why.
 
     MLflow serves `bridged` routes. It must be installed with headrace, and starts on the first request
     for one of them. Paths that begin with /api are served under /ajax-api too.
     """
     from headrace.api.routes import ROUTES
-    from headrace.bridge.package import absence
+    from headrace.bridge.package import absence, installed
+    from headrace.bridge.reasons import reason
     from headrace.bridge.routes import listing
     from headrace.extras import own_install_command
 
-    rows = listing(ROUTES)
+    package = installed()
+    rows = listing(ROUTES, package.version if package is not None else "3.17")
     names = {True: "native", False: "bridged"}
     print_table(
-        ("method", "path", "by"), [(method, path, names[own]) for method, path, own in rows]
+        ("method", "path", "by", "why"),
+        [(method, path, names[own], "" if own else reason(path)) for method, path, own in rows],
     )
     native = sum(own for _, _, own in rows)
     click.echo(f"\n{native} of {len(rows)} routes are native ({native / len(rows):.0%})")

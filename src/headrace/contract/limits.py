@@ -79,9 +79,11 @@ MAX_TEXT: Final = 100_000  # characters of a text without a smaller limit
 MAX_EXPLAINED_BYTES: Final = 4 << 20  # body that only the slow parser (http/proto.py) can read
 MAX_EXPLAINED_VALUES: Final = 10_000  # values of such a body; each takes some microseconds
 MAX_GRAPHQL_BYTES: Final = 1 << 20  # body of /graphql; 50,000 experiment ids are half of that
+MAX_JOB_SEARCH_BYTES: Final = 1 << 20  # body of jobs/search, of which a few are held in memory
 MAX_ACCOUNT_BYTES: Final = 64 << 10  # body of the routes of users, roles and grants
 MAX_METRIC_GROUPS: Final = 50_000  # data points of traces/metrics
 MAX_PAGE_TOKEN: Final = 1000  # characters
+MAX_ISSUES_TOKEN: Final = 300_000  # characters; it repeats the sort values of an issue
 MAX_LOGGED_MODELS_TOKEN: Final = 3_000_000  # characters; it repeats the request
 MAX_MODEL_JSON: Final = 2_000_000  # characters of the JSON text of an MLmodel file
 

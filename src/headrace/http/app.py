@@ -26,8 +26,10 @@ from headrace.db import errors as db_errors
 from headrace.db.api_errors import api_error, cause_of
 from headrace.db.none import NoDatabase
 from headrace.db.open import open_database
+from headrace.db.schema import heads
 from headrace.http import codec
 from headrace.http.disabled import disabled
+from headrace.http.fastapi import Unprocessable
 from headrace.http.ids import REQUEST_ID, is_sane
 from headrace.http.limits import HELD_BYTES, STREAM_BYTES, Budget
 from headrace.http.messages import JSON, Request, Response, StreamingResponse, html
@@ -36,7 +38,7 @@ from headrace.http.refusals import PAGE, PLAIN, denied, login_needed, text_refus
 from headrace.http.router import Router
 from headrace.http.security import Security
 from headrace.http.workspaces import WORKSPACE, check_workspace
-from headrace.monitor.layout import BRIDGED_CELL, REFUSED_CELL
+from headrace.monitor.layout import REFUSED_CELL
 from headrace.monitor.monitor import Monitor, counter_table_for, layout_of
 from headrace.monitor.redacted import redacted
 
@@ -243,7 +245,9 @@ class App:
         if self._authority is not None:
             self._authority.refused(request, self._route_of(request), request.caller, error)
         if isinstance(error, ApiError):
-            return self._refusal(error)
+            return self._refusal(error, request)
+        if isinstance(error, Unprocessable):
+            return Response(codec.encode({"detail": error.problems}), status=422)
         if isinstance(error, Unauthenticated):
             if self.settings.has_page_login:
                 return login_needed(request, self._prefix, error.challenge)
@@ -265,7 +269,7 @@ class App:
                 self.log_failure(request, error)
             else:
                 log.info("the database: %s %s", error.kind, cause_of(error))
-            return self._refusal(answer)
+            return self._refusal(answer, request)
         self.log_failure(request, error)
         return error_response(
             ApiError(ErrorCode.INTERNAL_ERROR, "An internal error occurred in headrace.")
@@ -287,11 +291,14 @@ class App:
         cells = self.monitor.layout.cells
         return next(path for (_, path), cell in cells.items() if cell == request.cell)
 
-    def _refusal(self, error: ApiError) -> Response:
+    def _refusal(self, error: ApiError, request: Request) -> Response:
         retry_after_s = error.retry_after_s
         if retry_after_s == RETRY_AFTER_FROM_OUTAGE:
             retry_after_s = self._outage.retry_after_s()
-        return error_response(error, retry_after_s)
+        response = error_response(error, retry_after_s)
+        if request.endpoint is not None and request.endpoint.route.of_fastapi:
+            response.body = codec.encode({"detail": error.message})
+        return response
 
     def reject_overload(self) -> Response:
         """Answer and count a request beyond the limit of concurrent requests."""
@@ -329,16 +336,16 @@ class App:
             # Imported here to save start-up time: many servers never use the bridge.
             from headrace.bridge.bridge import Bridge
 
-            head = self.context.db.schema.head
             users_head = self.context.accounts.facts.head if self.settings.auth else None
-            self._bridge = Bridge(self.settings, head, self._bridge_state, users_head)
+            self._bridge = Bridge(self.settings, self._head, self._bridge_state, users_head)
             self.monitor.watch_bridge = self._bridge.running
         if self._authority is not None:
             rule = self._bridge.rule(request)
             if rule is None:
                 return None
             await self._check(rule, request, self._authority)
-        cell, request.cell = request.cell, BRIDGED_CELL
+        cell = request.cell
+        request.cell = self.monitor.layout.bridged_cell(*self._bridge.route(request))
         foreign = self.security.is_foreign(request.headers)
         answer = await self._bridge.forward(request, foreign=foreign)
         if answer is None:
@@ -346,6 +353,10 @@ class App:
         elif answer.status == Denied.status and self._authority is not None:
             self._authority.refused(request, self._route_of(request), request.caller, Denied())
         return answer
+
+    async def _head(self) -> str:
+        """The schema revision of the database at present."""
+        return await self.context.db.read_point(heads.stored)
 
     async def _check(self, rule: Rule, request: Request, authority: Authority) -> None:
         """Raise as `Authority.admit`, before a request is forwarded."""

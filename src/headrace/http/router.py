@@ -14,7 +14,7 @@ from headrace.contract.limits import MAX_ACCOUNT_BYTES
 from headrace.contract.scalars import Loose, PathOnly
 from headrace.contract.texts import refuse_nul
 from headrace.contract.value_count import UNCOUNTED_BYTES, check_value_count
-from headrace.http import codec, loose
+from headrace.http import codec, fastapi, loose
 from headrace.http.messages import MAX_BODY_BYTES, TooLong
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Endpoint:
         "cell",
         "checks_type",
         "decoder",
+        "fastapi",
         "handler",
         "max_bytes",
         "reads_query",
@@ -50,6 +51,7 @@ class Endpoint:
         self.handler: Callable[..., Any] = route.handler
         self.request_type: type[msgspec.Struct] | None = None
         self.decoder: codec.Decoder | codec.PartialDecoder | None = None
+        self.fastapi: fastapi.Decoder | None = None
         self.reads_query = route.method == "GET"
         # Stock does not check the Content-Type of PATCH and DELETE.
         self.checks_type = route.method in ("POST", "PUT") and not route.partial
@@ -58,7 +60,11 @@ class Endpoint:
         self.request_type = cls = typing.get_type_hints(route.handler)["req"]
         if issubclass(cls, Loose):
             self.max_bytes = MAX_ACCOUNT_BYTES
-        if not issubclass(cls, PathOnly):
+        if issubclass(cls, PathOnly):
+            return
+        if route.of_fastapi:
+            self.fastapi = fastapi.Decoder(cls)
+        else:
             self.decoder = codec.PartialDecoder(cls) if route.partial else codec.Decoder(cls)
 
     async def read(self, request: Request) -> Any:
@@ -71,6 +77,14 @@ class Endpoint:
             cls = self.request_type
             if cls is None:
                 return request
+            if self.fastapi is not None:
+                body = await request.body(self.max_bytes or MAX_BODY_BYTES)
+                if len(body) > UNCOUNTED_BYTES:
+                    await check_value_count(body)
+                return self.fastapi.from_body(body, request.headers.get("content-type"))
+            if not self.reads_query:
+                # The body counts for nothing, but a request whose client leaves early must do nothing.
+                await request.body(self.max_bytes or MAX_BODY_BYTES)
             return cls(**{name: request.path_args[name] for name in cls.__struct_fields__})
         if self.checks_type:
             codec.check_content_type(request.headers.get("content-type"))

@@ -43,7 +43,7 @@ ROUTE_BUCKETS: Final = len(STATUSES)
 ROUTE_SUM: Final = ROUTE_BUCKETS + len(DURATIONS_S) + 1  # nanoseconds
 ROUTE_WIDTH: Final = ROUTE_SUM + 1
 
-# Requests without a row in the route table.
+# Requests without a row in the route table. Bridged routes have rows of their own: this text and their path.
 UNMATCHED: Final = ("", "(unmatched)")
 BRIDGED: Final = ("", "(bridged)")
 REFUSED: Final = ("", "(refused)")  # by the checks of Host and Origin
@@ -99,10 +99,18 @@ REFUSED_CELL: Final = FIRST_ROUTE + 2 * ROUTE_WIDTH
 class Layout:
     """The first cells of routes, which are pairs of method and path. OTHERS come first."""
 
-    def __init__(self, routes: Iterable[tuple[str, str]]) -> None:
-        self.routes: Sequence[tuple[str, str]] = (*OTHERS, *dict.fromkeys(routes))
+    def __init__(
+        self, routes: Iterable[tuple[str, str]], bridged: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        """`bridged`: the routes that stock MLflow may answer."""
+        forwarded = ((method, BRIDGED[1] + path) for method, path in bridged)
+        self.routes: Sequence[tuple[str, str]] = (*OTHERS, *dict.fromkeys([*routes, *forwarded]))
         self.cells = {route: FIRST_ROUTE + n * ROUTE_WIDTH for n, route in enumerate(self.routes)}
         self.width = FIRST_ROUTE + len(self.routes) * ROUTE_WIDTH
+
+    def bridged_cell(self, method: str, path: str) -> int:
+        """The first cell of a bridged route."""
+        return self.cells.get((method, BRIDGED[1] + path), BRIDGED_CELL)
 
     @property
     def name(self) -> str:

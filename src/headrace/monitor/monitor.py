@@ -13,6 +13,7 @@ from bisect import bisect_left
 from time import monotonic_ns, process_time_ns, time
 from typing import TYPE_CHECKING, Final
 
+from headrace.bridge.routes import rows
 from headrace.db.errors import raised
 from headrace.monitor.counter_table import CounterTable
 from headrace.monitor.layout import (
@@ -163,7 +164,10 @@ class Monitor:
 
 def layout_of(routes: Iterable[Route]) -> Layout:
     """Return the layout for a route table."""
-    return Layout((route.method, route.path) for route in routes)
+    native = [(route.method, route.path) for route in routes]
+    return Layout(
+        native, [(method, line.path) for line in rows() for method in sorted(line.methods)]
+    )
 
 
 def counter_table_for(settings: Settings, layout: Layout, processes: int) -> CounterTable:

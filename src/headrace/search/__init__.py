@@ -13,7 +13,7 @@ defines its fields, operators and SQL; compile.py contains the SQL they share.
 from headrace.search.compile import Page
 from headrace.search.datasets import datasets_page
 from headrace.search.experiments import EXPERIMENT_COLUMNS, experiments_page
-from headrace.search.issues import issues_page
+from headrace.search.issues import issues_count, issues_page
 from headrace.search.logged_models import (
     LOGGED_MODEL_COLUMNS,
     ModelDataset,
@@ -44,6 +44,7 @@ __all__ = [
     "correlation_counts",
     "datasets_page",
     "experiments_page",
+    "issues_count",
     "issues_page",
     "logged_models_page",
     "model_versions_page",

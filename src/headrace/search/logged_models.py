@@ -21,7 +21,7 @@ from headrace.search import boolean, parser
 from headrace.search.compile import Page, Parameters, storable, term_sql
 from headrace.search.grouping import statements
 from headrace.search.lexer import Kind, Node, TooLong
-from headrace.search.tree import Condition, Term, conditions_of
+from headrace.search.tree import Condition, Term, Value, conditions_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -51,6 +51,7 @@ _ALIASES: Final = {
 }
 _TIMES: Final = ("creation_timestamp_ms", "last_updated_timestamp_ms")
 _INTEGERS: Final = ("experiment_id", "status")
+_STATUSES: Final = {"UNSPECIFIED": "0", "PENDING": "1", "READY": "2", "FAILED": "3"}
 _NUMBER_OPERATORS: Final = ("<", "<=", ">", ">=", "=", "!=")
 _TEXT_OPERATORS: Final = ("=", "!=", "LIKE", "ILIKE", "IN", "NOT IN")
 _PREFIXED: Final = re.compile(r"([a-z]+)\.(.+)$")
@@ -284,6 +285,8 @@ def _attribute_condition(condition: Condition, parameters: Parameters) -> str:
     column = f"m.{key}"
     if isinstance(value, float):
         return parameters.compares_integer(column, operator, value)
+    if key == "status":
+        value = _status_numbers(value)
     if key not in _INTEGERS or parameters.dialect == "sqlite":
         # SQLite compares an integer column with the text of a number numerically.
         return parameters.compares(column, operator, value)
@@ -292,6 +295,13 @@ def _attribute_condition(condition: Condition, parameters: Parameters) -> str:
     return parameters.is_in(
         column, _integers(value), array="bigint", negate=operator in ("!=", "NOT IN")
     )
+
+
+def _status_numbers(value: Value) -> Value:
+    """The value with the numbers of statuses in place of their names, which MLflow 3.18 allows."""
+    if isinstance(value, tuple):
+        return tuple(_STATUSES.get(text, text) for text in value)
+    return _STATUSES.get(value, value) if isinstance(value, str) else value
 
 
 def _integers(value: object) -> list[int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+from headrace.bridge.package import installed, obstacle
 from headrace.contract.clock import now_ms
 from headrace.db.schema import heads
 from headrace.db.schema import indexes as own
@@ -82,6 +83,11 @@ def _head(db: Database, diagnosis: Diagnosis) -> None:
         (f"no {text}", f"headrace db upgrade {diagnosis.uri}") for text in facts.lost
     ]
     diagnosis.problems += [(warning, "") for warning in facts.warnings]
+    package = installed()
+    reason = obstacle(package, facts.head, uri=diagnosis.uri)
+    if package is not None and reason is not None:
+        problem = f"the bridged routes are not served, because {reason.reason}"
+        diagnosis.problems.append((problem, reason.command))
 
 
 async def _indexes(db: Database, target: Target, diagnosis: Diagnosis) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from headrace.api.results import NotNative
 from headrace.bridge.routes import listing
+from headrace.contract.limits import MAX_GRAPHQL_BYTES
 from headrace.http.messages import Request, Response, html
 from headrace.web.bundle import bundle
 from headrace.web.files import send
@@ -69,6 +71,26 @@ async def build_file(request: Request, ctx: Context) -> Response:
     if found is None:
         return not_found()
     return await send(request, found, REVALIDATE)
+
+
+async def query_without_body(request: Request, ctx: Context) -> Response:
+    """GET /graphql
+
+    Without a body, stock's answer, which is an error. Stock also answers queries in a body.
+    """
+    if await request.body(MAX_GRAPHQL_BYTES):
+        raise NotNative
+    return html(
+        500,
+        "Internal Server Error",
+        "The server encountered an internal error and was unable to complete your request. Either "
+        "the server is overloaded or there is an error in the application.",
+    )
+
+
+async def not_implemented(request: Request, ctx: Context) -> Response:
+    """GET /2.0/mlflow/unified-traces and get-online-trace-details: 404, as every MLflow server answers."""
+    return Response(status=404, content_type="text/html; charset=utf-8")
 
 
 def not_found() -> Response:

@@ -271,6 +271,7 @@ RUNS = Dialogue(
         upload("upload no path", {"run_uuid": "$run"}),
         upload("upload an empty path", {"run_uuid": "$run", "path": ""}),
         upload("upload no run", {"path": "f"}),
+        upload("upload with both names", {"run_uuid": "$run", "run_id": "$run", "path": "both"}),
         upload("upload to no run of ours", {"run_uuid": "nope", "path": "f"}),
         upload("upload out", {"run_uuid": "$run", "path": "../f"}),
         upload("upload out, encoded", {"run_uuid": "$run", "path": "%2e%2e/f"}),

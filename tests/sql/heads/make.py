@@ -28,10 +28,10 @@ from tests.fix_postgres import PostgresServer, fresh_database  # noqa: E402 afte
 RELEASES = (
     "2.9.2", "2.13.2", "2.16.2", "2.22.5", "3.1.4", "3.2.0", "3.3.2", "3.4.0", "3.7.0",
     "3.8.1", "3.9.0", "3.10.1", "3.11.1", "3.12.0", "3.13.0", "3.14.0", "3.15.2", "3.16.1",
-    "3.17.2",
+    "3.17.2", "3.18.0",
 )
 # fmt: on
-POSTGRES = ("2.9.2", "2.22.5", "3.4.0", "3.10.1", "3.17.2")
+POSTGRES = ("2.9.2", "2.22.5", "3.4.0", "3.10.1", "3.17.2", "3.18.0")
 # Releases up to 3.16 were made for SQLAlchemy 2.0.
 PACKAGES = ("alembic", "sqlalchemy<2.1", "setuptools<80", "psycopg2-binary")
 OPEN = """

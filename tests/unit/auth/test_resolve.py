@@ -11,7 +11,8 @@ from headrace.api.registry.versions.rules import CreatesVersion, filters_by_run
 from headrace.api.registry.versions.types import CreateModelVersion, SearchModelVersions
 from headrace.api.routes import EXPERIMENT_WITH_CONTENTS, FILE_OF_VERSION, ROUTES
 from headrace.auth.authority import Denied
-from headrace.auth.owners_sql import Owners
+from headrace.auth.decide import Plan
+from headrace.auth.owners_sql import JobOwner, Owners
 from headrace.auth.resolve import (
     DEFAULT,
     LONGEST_PLANNED_ID,
@@ -19,6 +20,7 @@ from headrace.auth.resolve import (
     MAX_PLANS,
     Resolver,
     canonical,
+    creators,
     of_path,
     requirements,
 )
@@ -28,9 +30,11 @@ from headrace.auth.rules import (
     dataset,
     every,
     experiment,
+    job,
     logged_model,
     model,
     needs,
+    part_of_experiment,
     required,
     run,
     undenied,
@@ -42,7 +46,7 @@ from headrace.contract.errors import ApiError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from headrace.auth.decide import Plan, Requirement
+    from headrace.auth.decide import Requirement
     from headrace.auth.rules import Action, Demand
 
 OF_RUN = needs(run("read"))
@@ -224,8 +228,30 @@ def test_the_conditions_of_every_native_route_are_looked_up() -> None:
             for found in requirements(need.demand(None if need.ids is None else "r1"), OWNERS._replace(
                 logged_models={"r1": "1"}, traces={"r1": "1"}, experiment_names={"r1": "1"},
                 models={"r1": False}, datasets={"r1": ["1"]}, issues={"r1": "1"}, label_schemas={"r1": "1"},
+                jobs={"r1": JobOwner("ann", "1")},
             )):  # fmt: skip
                 assert found
+
+
+def test_a_job_belongs_to_the_user_who_started_it_and_perhaps_to_an_experiment() -> None:
+    owners = OWNERS._replace(
+        jobs={
+            "j-1": JobOwner("ann", "01"),
+            "j-2": JobOwner(None, "2"),
+            "j-3": JobOwner("bob", None),
+        }
+    )
+    own, (of_experiment,) = job(), needs(part_of_experiment("job", "read", "job_id")).needs
+    assert creators([own.demand("j-1"), own.demand("j-3")], owners) == {"ann", "bob"}
+    assert not Plan(creators=creators([own.demand("j-1")], owners)).is_own("bob")
+    for nobodys in ("j-2", "j-none"):
+        with pytest.raises(Denied):
+            creators([own.demand(nobodys)], owners)
+    (found,) = requirements(of_experiment.demand("j-1"), owners)
+    assert keys([found]) == ["experiment/1.read"]
+    for without in ("j-3", "j-none"):
+        with pytest.raises(Denied):
+            list(requirements(of_experiment.demand(without), owners))
 
 
 class Tracking:

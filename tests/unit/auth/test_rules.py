@@ -138,9 +138,9 @@ def test_searches_say_which_rows_they_are_narrowed_to() -> None:
 
 
 def test_the_page_uploads_to_the_run_that_is_judged() -> None:
-    """The handler reads `run_uuid` only, so a `run_id` beside it must not be judged in its place."""
+    """The handler prefers `run_id`, so a `run_uuid` beside it must not be judged in its place."""
     (route,) = [r for r in ROUTES if r.path == "/ajax-api/2.0/mlflow/upload-artifact"]
-    demands = route.rule.demands({"run_uuid": "written", "run_id": "other"})
+    demands = route.rule.demands({"run_uuid": "other", "run_id": "written"})
     assert [demand.id for demand in demands] == ["written"]
 
 

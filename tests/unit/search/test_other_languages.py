@@ -195,6 +195,15 @@ def test_a_wrong_order_is_refused_in_mlflows_words() -> None:
     )
 
 
+def test_a_status_of_logged_models_has_a_name() -> None:
+    """As in MLflow 3.18; its number still works."""
+    named = logged_models(filter="status IN ('READY', 'FAILED')")
+    assert named.args == logged_models(filter="status IN ('2', '3')").args
+    assert logged_models(filter="status != 'PENDING'").args == (
+        logged_models(filter="status != '1'").args
+    )
+
+
 def test_an_unknown_field_of_logged_models_has_a_class_of_its_own() -> None:
     """ATTRIBUTE_NOT_FOUND, which nothing else in MLflow has."""
     with pytest.raises(ApiError) as refused:

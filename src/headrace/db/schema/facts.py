@@ -131,7 +131,7 @@ def _unknown(head: str, columns: Columns, uri: str) -> Facts:
     if facts.missing:
         raise UnusableDatabase(
             f"{warning}, and lacks {_some(facts.missing)}, which it uses. If the database is newer "
-            "than MLflow 3.17, upgrade headrace; if it is older, make a backup and run: "
+            "than MLflow 3.18, upgrade headrace; if it is older, make a backup and run: "
             f"headrace db upgrade {uri}"
         )
     unfilled = tuple(

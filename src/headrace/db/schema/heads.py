@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from headrace.db.sql import Sql
+
+if TYPE_CHECKING:
+    from headrace.db.base import Tx
 
 CURRENT: Final = "dc11669786a5"  # headrace creates this head, that of MLflow 3.17.2
 
@@ -33,7 +38,10 @@ _HISTORY: Final = (
     ("3.15", "a8b9c0d1e2f3 c1d2e3f4a5b6 c3d9e7f1a2b4 6f8d9c3b2a1e"),
     ("3.16", "1971f2d9a75b 17e22815139b b7e2c1a4d9f3"),
     ("3.17", "75868b020152 dc11669786a5"),
+    ("3.18", "e7d1f4b2a9c6 8b6ad64cb8f5 f4a9b2c7d1e6"),
 )
+
+STORED = Sql("SELECT version_num FROM alembic_version")
 
 RELEASES: Final[dict[str, str]] = {ids.split()[-1]: release for release, ids in _HISTORY}
 REVISIONS: Final = tuple(revision for _, ids in _HISTORY for revision in ids.split())
@@ -47,3 +55,9 @@ def release(revision: str) -> str | None:
         if revision in ids.split():
             return f"before MLflow {name}"
     return None
+
+
+async def stored(tx: Tx) -> str:
+    """The revision of a database at present; empty if it has none."""
+    row = await tx.fetchrow(STORED)
+    return "" if row is None else str(row[0])

@@ -71,6 +71,11 @@ OPTIONAL: Final[Tables] = tables(
         "issue_id experiment_id name description status severity root_causes source_run_id categories"
         " created_timestamp last_updated_timestamp created_by"
     ),
+    jobs=(
+        "id creation_time job_name params timeout status result retry_count last_update_time"
+        " status_details creator status_message progress progress_updated_at lease_expires_at"
+        " token_hash scoped_permissions next_attempt_at"
+    ),
     label_schemas=(
         "schema_id experiment_id name type instruction enable_comment input_type input_config"
         " created_by created_time last_update_time is_default"
@@ -115,6 +120,12 @@ OPTIONAL: Final[Tables] = tables(
     mcp_servers="workspace name",
 )
 
+# Added after the release whose schema headrace creates: used where they exist.
+NEWER: Final[Tables] = tables(
+    issues="last_seen_timestamp last_updated_by metadata",
+    issue_categories="issue_id category_hash category",
+)
+
 USED: Final[Tables] = {
     table: REQUIRED.get(table, frozenset()) | OPTIONAL.get(table, frozenset())
     for table in REQUIRED | OPTIONAL
@@ -125,6 +136,7 @@ NEVER_FILLED: Final = frozenset(
     {
         "alembic_version",
         "endpoints",
+        "jobs",
         "mcp_servers",
         "model_definitions",
         "review_queue_items",

@@ -103,8 +103,10 @@ def init(uri: str, default_location: str = PROXIED_EXPERIMENT_0) -> SchemaReport
     return _report(target, on_server(target, prepare))
 
 
-def upgrade(uri: str) -> SchemaReport:
+def upgrade(uri: str, newest: str = heads.CURRENT) -> SchemaReport:
     """Migrate an older database to the installed MLflow's revision, with MLflow's own migrations.
+
+    `newest` is that revision.
 
     Copies a SQLite file first, because its migrations cannot be undone; PostgreSQL's run in a
     transaction. MLflow's messages go to stderr. headrace's own indexes are there afterwards if they
@@ -117,7 +119,7 @@ def upgrade(uri: str) -> SchemaReport:
             f"{target.shown} has none of MLflow's tables. Create them with: headrace db init "
             f"{target.shown}"
         )
-    if revisions == [heads.CURRENT]:
+    if revisions == [newest]:
         return check(uri)
     if importlib.util.find_spec("mlflow") is None or importlib.util.find_spec("alembic") is None:
         raise UnusableDatabase(

@@ -14,6 +14,7 @@ from headrace.contract.scalars import (
     Int32,
     LongStr,
     Message,
+    OptionalInt64,
     RequiredStr,
     Text,
     UncheckedStr,
@@ -38,6 +39,10 @@ class CreateIssue(Message):
     source_run_id: UncheckedStr = None
     created_by: UncheckedStr = None
     categories: list[Text] = []
+    # since MLflow 3.18
+    issue_id: UncheckedStr = None
+    last_seen_timestamp: OptionalInt64 = None
+    metadata: dict[str, str] | None = None
 
 
 class IssueId(Message):
@@ -47,13 +52,22 @@ class IssueId(Message):
 
 
 class UpdateIssue(Message):
-    """PATCH issues/{issue_id}: fields that are empty keep their values. The body names the issue too."""
+    """PATCH issues/{issue_id}: fields that are not set keep their values. The body names the issue too.
+
+    At the schema of MLflow 3.17, empty texts keep the values as well.
+    """
 
     issue_id: Annotated[Text, Meta(min_length=1, extra={"checks": ("required",)})]
     name: UncheckedStr = None
     description: UncheckedStr = None
     status: Status = None
     severity: Severity = None
+    # since MLflow 3.18; an empty list of categories removes them
+    categories: list[Text] | None = None
+    last_seen_timestamp: OptionalInt64 = None
+    last_updated_by: UncheckedStr = None
+    metadata: dict[str, str] | None = None
+    delete_metadata_keys: list[Text] = []
 
 
 class SearchIssues(Message):
@@ -66,6 +80,14 @@ class SearchIssues(Message):
     ] = None
     page_token: UncheckedStr = None
     include_trace_count: bool | None = None
+    # since MLflow 3.18
+    name: UncheckedStr = None
+    statuses: list[Text] = []
+    severities: list[Text] = []
+    categories: list[Text] = []
+    order_by: list[Text] = []
+    include_total_count: bool | None = None
+    view: UncheckedStr = None
 
 
 class Issue(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
@@ -84,6 +106,9 @@ class Issue(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     created_by: str | None = None
     categories: list[str] = []
     trace_count: int | None = None
+    last_seen_timestamp: int | None = None
+    last_updated_by: str | None = None
+    metadata: dict[str, str] = {}
 
 
 class IssueAnswer(Message):
@@ -97,3 +122,4 @@ class IssuePage(Message, kw_only=True):
 
     issues: list[Issue] = []
     next_page_token: str
+    total_count: int | None = None
