@@ -75,7 +75,7 @@ _IDENTITY: Final = Sql(
 
 
 class Position(NamedTuple):
-    """What the primary has: all WAL up to `lsn`, on `timeline`.
+    """The state of the primary: all WAL up to `lsn`, on `timeline`.
 
     Transactions from `next` on have not ended (or not begun); nor have those in `running`, which are
     older.
