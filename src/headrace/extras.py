@@ -14,7 +14,9 @@ from typing import Final
 # Equal to the extras in pyproject.toml; reading the metadata of the installation takes 20 ms.
 EXTRAS: Final = {
     "mlflow": ("mlflow>=3.17.2,<3.19", "psycopg[binary]>=3.2"),
+    "import": ("pyyaml>=6",),
     "oidc": ("authlib>=1.9", "httpx2>=2.0", "joserfc>=1.8"),
+    "parquet": ("pyarrow>=15",),
     "webhooks": ("cryptography>=42",),
 }
 SERVE_ENVIRONMENT: Final = ".venv-serve"  # of `make serve`

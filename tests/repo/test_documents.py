@@ -28,6 +28,8 @@ VARIABLE = re.compile(r"(MLFLOW|HEADRACE)_[A-Z_]+")
 OTHER_VARIABLES = {
     "MLFLOW_WORKSPACE",  # of clients; headrace refuses it
     "MLFLOW_TRACKING_PASSWORD",  # of clients: named in messages, read by `headrace auth whoami`
+    "MLFLOW_TRACKING_INSECURE_TLS",  # of clients: read by `headrace import`
+    "MLFLOW_TRACKING_SERVER_CERT_PATH",
     "MLFLOW_TRACKING_TOKEN",
     "MLFLOW_TRACKING_URI",
     "MLFLOW_TRACKING_USERNAME",

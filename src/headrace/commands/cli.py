@@ -8,6 +8,7 @@ from headrace import __version__
 from headrace.commands.auth import auth
 from headrace.commands.database import db
 from headrace.commands.server import routes, server, show_config
+from headrace.commands.transfer import export, import_
 from headrace.commands.upkeep import backup, doctor, gc, restore
 from headrace.commands.whoami import whoami
 
@@ -18,7 +19,19 @@ def cli() -> None:
     """A fast tracking server for MLflow's clients, on MLflow's own database tables."""
 
 
-for command in (server, show_config, routes, db, auth, doctor, gc, backup, restore):
+for command in (
+    server,
+    show_config,
+    routes,
+    db,
+    auth,
+    doctor,
+    gc,
+    backup,
+    restore,
+    import_,
+    export,
+):
     cli.add_command(command)
 auth.add_command(whoami)
 

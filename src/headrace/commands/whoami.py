@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import configparser
 import json
 import os
 import urllib.error
 import urllib.request
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import click
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from headrace.client.credentials import authorization_of
+from headrace.settings.kinds import SettingError
 
 CURRENT: Final = "/api/2.0/mlflow/users/current"
-CREDENTIALS: Final = "~/.mlflow/credentials"
 TIMEOUT_S: Final = 30.0
 LONGEST_BODY: Final = 100_000  # bytes
 
@@ -40,7 +36,10 @@ def whoami(tracking_uri: str) -> None:
     if not tracking_uri.startswith(("http://", "https://")):
         raise click.UsageError("The address of a server begins with http:// or https://.")
     request = urllib.request.Request(tracking_uri.rstrip("/") + CURRENT)
-    authorization = authorization_of(os.environ)
+    try:
+        authorization = authorization_of(os.environ)
+    except SettingError as error:
+        raise click.ClickException(str(error)) from error
     if authorization is not None:
         request.add_unredirected_header("Authorization", authorization)
     try:
@@ -52,27 +51,6 @@ def whoami(tracking_uri: str) -> None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise click.ClickException(f"{tracking_uri} gives no usable answer: {error}") from error
     click.echo(f"{found['username']}{' (admin)' if found.get('is_admin') else ''}")
-
-
-def authorization_of(environ: Mapping[str, str]) -> str | None:
-    """The header Authorization that MLflow's client would send."""
-    file = _credentials_file()
-    username = environ.get("MLFLOW_TRACKING_USERNAME") or file.get("mlflow_tracking_username")
-    password = environ.get("MLFLOW_TRACKING_PASSWORD") or file.get("mlflow_tracking_password")
-    if username and password:
-        return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
-    token = environ.get("MLFLOW_TRACKING_TOKEN")
-    return f"Bearer {token}" if token else None
-
-
-def _credentials_file() -> Mapping[str, Any]:
-    parser = configparser.ConfigParser()
-    try:
-        parser.read(Path(CREDENTIALS).expanduser(), encoding="utf-8")
-        return dict(parser["mlflow"]) if "mlflow" in parser else {}
-    except (configparser.Error, UnicodeDecodeError) as error:
-        # Its own text may contain the password.
-        raise click.ClickException(f"{CREDENTIALS} is not an INI file.") from error
 
 
 def _refusal(status: int, authorization: str | None) -> str:

@@ -1,0 +1,1 @@
+"""Import of experiments from other places, and export of experiments into a directory and back."""

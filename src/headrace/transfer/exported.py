@@ -1,0 +1,96 @@
+"""An export of headrace as a source: see `export` for the files."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from headrace.transfer import local_files, tables
+from headrace.transfer.records import Dataset, Experiment, File, Point, Run, Source, unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MANIFEST: Final = "headrace-export.json"
+VERSION: Final = 1
+
+
+class Manifest(msgspec.Struct, kw_only=True):
+    """The contents of an export. It is written last."""
+
+    version: int
+    format: str
+    experiments: list[Experiment]
+    runs: dict[str, int]  # number of runs, by experiment id
+
+
+class _Grouped:
+    """The rows of a table that is sorted as the table of runs, run by run."""
+
+    def __init__(self, directory: Path, table: str, kind: str) -> None:
+        self._rows = tables.rows(directory, table, kind)
+        self._next = next(self._rows, None)
+
+    def of(self, run_id: str) -> Iterator[tables.Row]:
+        """Yield the rows of a run. Call it once for each run, in order."""
+        while self._next is not None and self._next["run_id"] == run_id:
+            row = self._next
+            self._next = next(self._rows, None)
+            yield row
+
+
+class Export(Source):
+    """A directory that `headrace export` wrote."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        try:
+            self._manifest = msgspec.json.decode((root / MANIFEST).read_bytes(), type=Manifest)
+        except msgspec.DecodeError as error:
+            raise unreadable(root / MANIFEST, error) from error
+        if self._manifest.version != VERSION:
+            raise unreadable(root, f"its version is {self._manifest.version}, not {VERSION}")
+        self._metrics: _Grouped | None = None
+
+    def experiments(self) -> Iterator[Experiment]:
+        """See Source."""
+        return iter(self._manifest.experiments)
+
+    def count(self, experiment: Experiment) -> int | None:
+        """See Source."""
+        return self._manifest.runs.get(experiment.experiment_id)
+
+    def runs(self, experiment: Experiment) -> Iterator[Run]:
+        """See Source."""
+        directory, kind = self._root / experiment.experiment_id, self._manifest.format
+        params, tags, datasets, self._metrics = (
+            _Grouped(directory, table, kind) for table in ("params", "tags", "datasets", "metrics")
+        )
+        for row in tables.rows(directory, "runs", kind):
+            run_id = row["run_id"]
+            yield Run(
+                **row,
+                params={one["key"]: one["value"] for one in params.of(run_id)},
+                tags={one["key"]: one["value"] for one in tags.of(run_id)},
+                datasets=[_dataset(one) for one in datasets.of(run_id)],
+            )
+            for _ in self._metrics.of(run_id):  # of a run that was not imported
+                pass
+
+    def points(self, experiment: Experiment, run: Run) -> Iterator[Point]:
+        """See Source. Call it for the run that `runs` has just returned."""
+        assert self._metrics is not None, "runs() opens the metrics"
+        for row in self._metrics.of(run.run_id):
+            yield Point(row["key"], row["step"], row["timestamp"], float(row["value"]))
+
+    def files(self, experiment: Experiment, run: Run) -> Iterator[File]:
+        """See Source."""
+        return local_files.below(self._root / experiment.experiment_id / "artifacts" / run.run_id)
+
+
+def _dataset(row: tables.Row) -> Dataset:
+    given = {name: value for name, value in row.items() if name not in ("run_id", "tags")}
+    return Dataset(**given, tags=json.loads(row["tags"]))

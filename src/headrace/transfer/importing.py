@@ -1,0 +1,138 @@
+"""The import of a source into a target, experiment by experiment and run by run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from headrace.error import Error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from headrace.transfer.records import Experiment, Run, Source
+    from headrace.transfer.target import Target
+
+
+@dataclass
+class Report:
+    """The results of an import so far; in a dry run, the results that it would have."""
+
+    experiments: int = 0
+    runs: int = 0
+    present: int = 0  # runs that the target had already
+    points: int = 0
+    files: int = 0
+    file_bytes: int = 0
+    total_runs: int | None = 0  # None: unknown
+    renumbered: list[tuple[str, str, int]] = field(default_factory=list)  # name, old id, new id
+    failures: list[str] = field(default_factory=list)
+
+    def line(self) -> str:
+        """Format the counts for people."""
+        return (
+            f"{self.experiments} experiments, {self.runs} runs, {self.points:,} points, "
+            f"{self.files} files ({self.file_bytes:,} bytes); {self.present} runs were there already"
+        )
+
+    def lines(self, *, dry_run: bool) -> list[str]:
+        """Format the report for people."""
+        lines = [f"{'Would import' if dry_run else 'Imported'} {self.line()}."]
+        lines += [
+            f"The experiment '{name}' has the id {new} instead of {old}."
+            for name, old, new in self.renumbered
+        ]
+        return lines + [f"NOT IMPORTED: {text}" for text in self.failures]
+
+
+@dataclass(frozen=True)
+class Request:
+    """The choices of an import. `artifacts`: "copy", "keep" (runs name the source's location) or "none"."""
+
+    names: Collection[str] = ()  # of experiments; empty for all
+    artifacts: str = "copy"
+    again: bool = False  # also write runs that the target has
+    dry_run: bool = False
+
+
+class Import:
+    """One import. `progress` is called after each run and each part of a run."""
+
+    def __init__(
+        self,
+        source: Source,
+        target: Target | None,
+        request: Request,
+        progress: Callable[[Report], None],
+    ) -> None:
+        """`target` is None if it does not exist yet, for a dry run only."""
+        self._source = source
+        self._target = target
+        self._request = request
+        self._progress = progress
+        self.report = Report()
+
+    def run(self) -> Report:
+        """Import everything. A run or experiment that fails is reported, and the others are imported."""
+        for experiment in self._source.experiments():
+            if self._request.names and experiment.name not in self._request.names:
+                continue
+            try:
+                self._experiment(experiment)
+            except (Error, OSError) as error:
+                self.report.failures.append(f"experiment '{experiment.name}': {error}")
+            self._progress(self.report)
+        return self.report
+
+    def _experiment(self, experiment: Experiment) -> None:
+        report, dry_run = self.report, self._request.dry_run
+        count = self._source.count(experiment)
+        if report.total_runs is not None:
+            report.total_runs = None if count is None else report.total_runs + count
+        number = 0
+        if self._target is not None and not dry_run:
+            found = self._target.find(experiment.name)
+            if found and "deleted" == found.lifecycle_stage == experiment.lifecycle_stage:
+                # It was deleted when all of its runs were there.
+                report.present += sum(1 for _ in self._source.runs(experiment))
+                return
+            keep = self._request.artifacts == "keep"
+            number = self._target.experiment(experiment, keep_location=keep).experiment_id
+            if experiment.experiment_id and str(number) != experiment.experiment_id:
+                report.renumbered.append((experiment.name, experiment.experiment_id, number))
+        failed = len(report.failures)
+        for run in self._source.runs(experiment):
+            try:
+                self._run(number, experiment, run)
+            except (Error, OSError) as error:
+                report.failures.append(f"run {run.run_id}: {error}")
+            self._progress(report)
+        report.experiments += 1
+        if self._target is not None and not dry_run and failed == len(report.failures):
+            self._target.finish(number, experiment)
+
+    def _run(self, number: int, experiment: Experiment, run: Run) -> None:
+        target, request, report = self._target, self._request, self.report
+        if target is not None and not request.again and target.is_complete(run):
+            report.present += 1
+            return
+        if target is None or request.dry_run:
+            report.points += sum(1 for _ in self._source.points(experiment, run))
+            files = self._source.files(experiment, run) if request.artifacts == "copy" else ()
+            for file in files:
+                report.files += 1
+                report.file_bytes += file.size or 0
+            report.runs += 1
+            return
+        target.begin(number, run, keep_location=request.artifacts == "keep")
+        for count in target.log_points(run.run_id, self._source.points(experiment, run)):
+            report.points += count
+            self._progress(report)
+        if request.artifacts == "copy":
+            for file in self._source.files(experiment, run):
+                target.put(run.run_id, file)
+                report.files += 1
+                report.file_bytes += file.size or 0
+                self._progress(report)
+        target.finish_run(run)
+        report.runs += 1

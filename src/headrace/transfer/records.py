@@ -1,0 +1,112 @@
+"""The records that are moved: experiments, runs, the points of their metrics, their files.
+
+Times are milliseconds since the epoch. The Structs are also the lines of an export.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from headrace.contract.errors import invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Experiment(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """An experiment of a source, under the id that it has there."""
+
+    experiment_id: str
+    name: str
+    artifact_location: str = ""
+    lifecycle_stage: str = "active"
+    creation_time: int | None = None
+    last_update_time: int | None = None
+    tags: dict[str, str] = {}
+
+
+class Dataset(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A dataset that a run read, and the tags of that use."""
+
+    name: str
+    digest: str
+    source_type: str = ""
+    source: str = ""
+    schema: str | None = None
+    profile: str | None = None
+    tags: dict[str, str] = {}
+
+
+class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A run without the points of its metrics. `status` is a name of MLflow's enum."""
+
+    run_id: str
+    name: str = ""
+    user_id: str = ""
+    status: str = "FINISHED"
+    start_time: int | None = None
+    end_time: int | None = None
+    lifecycle_stage: str = "active"
+    artifact_uri: str = ""
+    params: dict[str, str] = {}
+    tags: dict[str, str] = {}
+    datasets: list[Dataset] = []
+
+
+class Point(NamedTuple):
+    """A point of a metric. The value may be NaN or infinite."""
+
+    key: str
+    step: int
+    timestamp: int
+    value: float
+
+
+class File(ABC):
+    """An artifact of a run. `path` is below the run's artifact location; `size` in bytes, if known."""
+
+    path: str
+    size: int | None
+
+    @abstractmethod
+    def chunks(self) -> Iterator[bytes]:
+        """The contents, in pieces of bounded size."""
+
+
+class Source(ABC):
+    """A place with experiments. Every method reads as the caller iterates, so memory is bounded.
+
+    Raises `headrace.Error` and OSError.
+    """
+
+    @abstractmethod
+    def experiments(self) -> Iterator[Experiment]:
+        """Every experiment, deleted ones too."""
+
+    @abstractmethod
+    def count(self, experiment: Experiment) -> int | None:
+        """The number of its runs; None if counting them means reading them."""
+
+    @abstractmethod
+    def runs(self, experiment: Experiment) -> Iterator[Run]:
+        """Every run of an experiment, deleted ones too."""
+
+    @abstractmethod
+    def points(self, experiment: Experiment, run: Run) -> Iterator[Point]:
+        """Every point of a run's metrics, in the order of logging if it is known."""
+
+    def files(self, experiment: Experiment, run: Run) -> Iterator[File]:
+        """Every artifact of a run."""
+        return iter(())
+
+    def close(self) -> None:
+        """Release connections and files."""
+        self.is_closed = True
+
+
+def unreadable(place: object, reason: object) -> Exception:
+    """Return the error for a part of a source that cannot be read."""
+    return invalid(f"{place} cannot be imported: {reason}")

@@ -1,0 +1,80 @@
+"""Recognises the kind of a source and opens it. The modules of the kinds are imported when they are needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from headrace.contract.errors import invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from headrace.transfer.records import Source
+
+
+def _mlruns(place: str) -> Source:
+    from headrace.transfer.mlruns import FileStore
+
+    return FileStore(Path(place))
+
+
+def _server(place: str) -> Source:
+    from headrace.transfer.server import Server
+
+    return Server(place)
+
+
+def _export(place: str) -> Source:
+    from headrace.transfer.exported import Export
+
+    return Export(Path(place))
+
+
+def _tensorboard(place: str) -> Source:
+    from headrace.transfer.tensorboard import LogDirectory
+
+    return LogDirectory(Path(place))
+
+
+def _wandb(place: str) -> Source:
+    from headrace.transfer.wandb import RunDirectory
+
+    return RunDirectory(Path(place))
+
+
+KINDS: Final[dict[str, Callable[[str], Source]]] = {
+    "mlruns": _mlruns,
+    "server": _server,
+    "export": _export,
+    "tensorboard": _tensorboard,
+    "wandb": _wandb,
+}
+
+
+def kind_of(place: str) -> str:
+    """Return the kind of a source, from its address or contents. Raises INVALID_PARAMETER_VALUE."""
+    if place.startswith(("http://", "https://")):
+        return "server"
+    path = Path(place)
+    if not path.exists():
+        raise invalid(f"{place} does not exist.")
+    from headrace.transfer import exported, mlruns, tensorboard, wandb
+
+    if (path / exported.MANIFEST).is_file():
+        return "export"
+    if mlruns.is_file_store(path):
+        return "mlruns"
+    if tensorboard.is_log_directory(path):
+        return "tensorboard"
+    if wandb.is_run_directory(path):
+        return "wandb"
+    raise invalid(
+        f"{place} is none of these: an mlruns directory, an export of headrace, a directory with event "
+        "files of TensorBoard or runs of W&B, the address of a server."
+    )
+
+
+def open_source(place: str, kind: str | None = None) -> Source:
+    """Open a source. Raises `headrace.Error`."""
+    return KINDS[kind or kind_of(place)](place)
