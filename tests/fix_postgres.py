@@ -64,10 +64,12 @@ def _die_with_parent() -> None:
 class PostgresServer:
     """A PostgreSQL server in a directory of its own, on a loopback port that the OS chose.
 
-    With `primary` it is a standby of that server.
+    With `primary` it is a standby of that server; with `port` it listens there.
     """
 
-    def __init__(self, root: Path, primary: PostgresServer | None = None) -> None:
+    def __init__(
+        self, root: Path, primary: PostgresServer | None = None, port: int | None = None
+    ) -> None:
         with warnings.catch_warnings():
             # platformdirs warns at import where XDG_RUNTIME_DIR is not set, as in containers.
             warnings.simplefilter("ignore")
@@ -98,7 +100,7 @@ class PostgresServer:
                       "-c", "fast", "-X", "stream")  # fmt: skip
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+            self.port: int = port or probe.getsockname()[1]
         self.uri = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
         self.start()
 
@@ -203,10 +205,10 @@ def own_postgres() -> Iterator[PostgresServer]:
 
 
 @contextmanager
-def standby(primary: PostgresServer) -> Iterator[PostgresServer]:
+def standby(primary: PostgresServer, port: int | None = None) -> Iterator[PostgresServer]:
     """Run a standby of a server, which streams from it."""
     root = Path(tempfile.mkdtemp(prefix="headrace-standby-"))
-    server = PostgresServer(root, primary)
+    server = PostgresServer(root, primary, port)
     try:
         yield server
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,9 +30,11 @@ OURS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'headrace
 
 
 @contextmanager
-def synchronous_standby(primary: PostgresServer) -> Iterator[PostgresServer]:
+def synchronous_standby(
+    primary: PostgresServer, port: int | None = None
+) -> Iterator[PostgresServer]:
     """A standby that has every transaction before its COMMIT is answered."""
-    with standby(primary) as second:
+    with standby(primary, port) as second:
         primary.run("ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")
         state = "SELECT sync_state FROM pg_stat_replication"
         eventually(lambda: rows(primary.uri, state) == [("sync",)], 30)
@@ -64,7 +66,11 @@ def test_a_promoted_standby_takes_over(
             f"postgresql://postgres@127.0.0.1:{own_postgres.port},127.0.0.1:{second.port}/tracking"
         )
         there = with_database(second.uri, "tracking")
-        with headrace(uri, tmp_path) as server, training(server.url, there, tmp_path) as trained:
+        replica = ("--read-replica-backend-store-uri", there)  # until it is promoted
+        with (
+            headrace(uri, tmp_path, *replica) as server,
+            training(server.url, there, tmp_path) as trained,
+        ):
             with Once(server.url) as wire:
                 run_id = wire.new_run()
             eventually(lambda: rows(there, REPLAYED) == [(True,)], 30)
@@ -93,5 +99,46 @@ def test_a_promoted_standby_takes_over(
             if fault != "killed":
                 own_postgres.kill()
             assert writes(server, run_id)
+            with Once(server.url) as wire:
+                assert wire.made("runs/search", {"experiment_ids": ["0"]})["runs"]
     with capsys.disabled():
         print(f"\n{fault}: back {back_s:.1f} s after the promotion; {summary(writers)}")  # noqa: T201 its figures are the point
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_ten_failovers_in_a_row(
+    own_postgres: PostgresServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The two servers take turns; the one that was killed comes back as a standby of the other."""
+    own_postgres.run("CREATE DATABASE tracking")
+    with ExitStack() as stack:
+        primary, other = own_postgres, stack.enter_context(synchronous_standby(own_postgres))
+        uri = f"postgresql://postgres@127.0.0.1:{primary.port},127.0.0.1:{other.port}/tracking"
+        server = stack.enter_context(headrace(uri, tmp_path))
+        there = with_database(primary.uri, "tracking")
+        trained = stack.enter_context(training(server.url, there, tmp_path))
+        with Once(server.url) as wire:
+            run_id = wire.new_run()
+        trained.wait_until_it_logs()
+        writers = start(CLIENTS, server.url, run_id)
+        for _ in range(10):
+            before = [len(w.batches) for w in writers]
+            eventually(
+                lambda before=before: all(  # type: ignore[misc]
+                    len(w.batches) > n + 2 for w, n in zip(writers, before, strict=True)
+                ),
+                30,
+            )
+            primary.kill()
+            other.run("SELECT pg_promote()")
+            eventually(lambda: writes(server, run_id), BACK_WITHIN_S)
+            again = stack.enter_context(synchronous_standby(other, primary.port))
+            primary, other = other, again
+        for writer in writers:
+            writer.stop()
+        assert all(set(w.answers) <= {"200", "429", "503"} for w in writers)
+        trained.finish(180)
+        check_acknowledged(uri, run_id, writers)
+    with capsys.disabled():
+        print(f"\n{summary(writers)}")  # noqa: T201 its figures are the point

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from tests.faults.load import Once, eventually, start
 from tests.faults.stored import rows
+from tests.fix_pgbouncer import needs_pgbouncer, pgbouncer
 from tests.fix_postgres import PostgresServer, standby, with_database
 from tests.fix_server import headrace
 from tests.prometheus import samples
@@ -238,6 +239,23 @@ def test_a_server_that_is_no_replica_is_not_used(pair: Pair, tmp_path: Path) -> 
             wire.new_run(name="read from the primary")
             assert named(wire, "read from the primary") >= 1
             assert figures(wire)["replica"] == 0
+
+
+@needs_pgbouncer
+@pytest.mark.parametrize("mode", ["transaction", "session"])
+def test_both_servers_behind_poolers(mode: str, pair: Pair, tmp_path: Path) -> None:
+    """Reads use the replica, and are as fresh."""
+    with pgbouncer(pair.uri(0), mode) as primary, pgbouncer(pair.uri(1), mode) as replica:
+        options = ("--read-replica-backend-store-uri", replica, "--postgres-pooler", mode)
+        with (
+            headrace(primary, tmp_path, *options, "--no-bridge") as server,
+            Once(server.url) as wire,
+        ):
+            eventually(lambda: uses(wire), USED_WITHIN_S)
+            for number in range(10):
+                wire.new_run(name=f"pooled-{mode}-{number}")
+                assert named(wire, f"pooled-{mode}-{number}") == 1
+            assert figures(wire)["replica"] > 10 * figures(wire)["primary"]
 
 
 def test_a_replica_that_is_ahead_of_a_new_primary_is_not_used(
