@@ -75,6 +75,7 @@ MAX_SPAN_VALUES: Final = 100_000
 MAX_SPAN_CONTENT: Final = 32 << 20
 MAX_JSON_SPAN_BYTES: Final = 4 << 20  # of a span in a request in JSON
 MAX_INTERPRETED: Final = 1 << 20  # characters of an attribute's JSON; a longer one is only stored
+MAX_PATTERN: Final = 10_000  # characters of a regular expression; it takes 100 ms to compile
 MAX_TEXT: Final = 100_000  # characters of a text without a smaller limit
 MAX_EXPLAINED_BYTES: Final = 4 << 20  # body that only the slow parser (http/proto.py) can read
 MAX_EXPLAINED_VALUES: Final = 10_000  # values of such a body; each takes some microseconds

@@ -149,7 +149,7 @@ class TraceStore(TrackingStore):
             max_traces=None if max_traces is None else arguments.int64(max_traces),
             request_ids=[trace_arguments.text(id_) for id_ in trace_ids or ()],
         )
-        return int(self._handled(handlers.delete, request).traces_deleted)
+        return int(self._handled(handlers.delete_stored, request).traces_deleted)
 
     @with_fallback
     def link_traces_to_run(self, trace_ids: list[str], run_id: str) -> None:
@@ -284,10 +284,10 @@ class TraceStore(TrackingStore):
         numbers = [trace_arguments.experiment(id_) for id_ in given]
         self._check_traces()
         engine, token = self._headrace, arguments.token(page_token)
-        condition, limit = arguments.optional_text(filter_string), arguments.page_size(max_results)
+        limit = arguments.page_size(max_results)
         page = search.traces_page(
             experiment_ids=numbers,
-            filter=condition,
+            filter=arguments.optional_text(filter_string),
             order_by=[arguments.text(clause) for clause in order_by or ()],
             max_results=limit,
             page_token=token,
@@ -295,7 +295,7 @@ class TraceStore(TrackingStore):
             columns=read_sql.COLUMNS,
             prefixed=read_sql.prefixed(engine.schema),
         )
-        if not numbers or search.needs_regular_expressions(condition, engine.dialect):
+        if not numbers:
             raise Unsupported
         found = engine.read(read_sql.read_page_uncut, page)
         infos = trace_entities.infos(found)[:limit]

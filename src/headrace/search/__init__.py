@@ -29,7 +29,7 @@ from headrace.search.registry import (
     registered_models_page,
 )
 from headrace.search.runs import RUN_COLUMNS, runs_page
-from headrace.search.traces import correlation_counts, needs_regular_expressions, traces_page
+from headrace.search.traces import correlation_counts, traces_page
 
 __all__ = [
     "EXPERIMENT_COLUMNS",
@@ -48,7 +48,6 @@ __all__ = [
     "issues_page",
     "logged_models_page",
     "model_versions_page",
-    "needs_regular_expressions",
     "offset_of",
     "page_token",
     "registered_models_page",

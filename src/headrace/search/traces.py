@@ -7,7 +7,8 @@ import math
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final
 
-from headrace.contract.errors import ApiError, ErrorCode
+from headrace.contract.errors import ApiError, ErrorCode, invalid
+from headrace.contract.limits import MAX_PATTERN
 from headrace.search.compile import MAX_BIGINT, Page, Parameters, storable
 from headrace.search.pages import offset_of
 from headrace.search.trace_filter import (
@@ -89,14 +90,6 @@ def traces_page(
         f" WHERE {' AND '.join(where)} ORDER BY {order}"
     )
     return parameters.page(text, offset, max_results)
-
-
-def needs_regular_expressions(filter: str | None, dialect: Dialect) -> bool:
-    """Whether the filter has a RLIKE that this database does not offer.
-
-    SQLite would call Python, which no other thread interrupts: a bad pattern would stop the server.
-    """
-    return dialect == "sqlite" and any(c.operator == "RLIKE" for c in parse_filter(filter))
 
 
 def correlation_counts(
@@ -200,8 +193,14 @@ class _Conditions:
 
     def _compares(self, column: str, operator: str, value: Value) -> str:
         if operator == "RLIKE":
-            return f"{column} ~ {self._parameters.add(value)}"
+            return self._matches(column, str(value))
         return self._parameters.compares(column, operator, value)
+
+    def _matches(self, column: str, pattern: str) -> str:
+        if len(pattern) > MAX_PATTERN:
+            raise invalid(f"A regular expression has at most {MAX_PATTERN} characters.")
+        sign = "REGEXP" if self._parameters.dialect == "sqlite" else "~"
+        return f"{column} {sign} {self._parameters.add(pattern)}"
 
     def _prefix(self, table: str, column: str, operator: str, value: Value) -> str:
         """As `_compares`, by an index of the first characters if the table has one."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Final
+from typing import Any, Final
+
+from headrace.db.sqlite.expressions import Expressions
 
 # As stock MLflow sets it: another process may hold the file that long.
 BUSY_TIMEOUT_MS: Final = 20_000
@@ -11,9 +13,18 @@ BUSY_TIMEOUT_MS: Final = 20_000
 CACHED_STATEMENTS: Final = 512
 
 
+class Connection(sqlite3.Connection):
+    """A connection that knows REGEXP. Call `expressions.begin` before each read."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.expressions = Expressions()
+        self.create_function("regexp", 2, self.expressions.found, deterministic=True)
+
+
 def connect(
     path: str, *, read_only: bool, synchronous: str, busy_timeout_ms: int = BUSY_TIMEOUT_MS
-) -> sqlite3.Connection:
+) -> Connection:
     """A connection with stock MLflow's session settings (case-sensitive LIKE, foreign keys, 20 s busy timeout)."""
     connection = sqlite3.connect(
         path,
@@ -22,6 +33,7 @@ def connect(
         isolation_level=None,
         check_same_thread=False,
         cached_statements=CACHED_STATEMENTS,
+        factory=Connection,
     )
     connection.execute("PRAGMA case_sensitive_like = ON")
     connection.execute("PRAGMA foreign_keys = ON")

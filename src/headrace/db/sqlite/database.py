@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from headrace.db.base import PING_TIMEOUT_S, RowCount
 from headrace.db.coroutines import run_to_end
 from headrace.db.errors import Crowded, Unavailable
-from headrace.db.sqlite.connection import connect
+from headrace.db.sqlite.connection import Connection, connect
 from headrace.db.sqlite.errors import translate, translate_commit
 from headrace.db.sqlite.file import DatabaseFile, LogGone
 from headrace.db.sqlite.transaction import PointTx, SqliteTx, TooManyRows
@@ -88,7 +88,7 @@ class SqliteDatabase:
         self._point.execute("PRAGMA busy_timeout = 0")  # the event loop must not wait
         self._point_tx = PointTx(self._point, schema)
 
-    def _open(self, *, read_only: bool) -> sqlite3.Connection:
+    def _open(self, *, read_only: bool) -> Connection:
         """A connection for a thread. Raises DatabaseError; FileGone when the path names another file now."""
         self._file.check()  # SQLite would create a new file
         try:
@@ -103,7 +103,8 @@ class SqliteDatabase:
 
         self._file.check_sometimes()
 
-        def job(connection: sqlite3.Connection) -> T:
+        def job(connection: Connection) -> T:
+            connection.expressions.begin()
             try:
                 connection.execute("BEGIN")
                 try:
@@ -144,7 +145,7 @@ class SqliteDatabase:
     async def write(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         """See `Database.write`."""
 
-        def job(connection: sqlite3.Connection) -> T:
+        def job(connection: Connection) -> T:
             changes = connection.total_changes
             in_commit = False
             try:
@@ -184,7 +185,7 @@ class SqliteDatabase:
     async def ping(self) -> None:
         """See `Database.ping`. Runs in a reader thread, since the file system may hang."""
 
-        def job(connection: sqlite3.Connection) -> None:
+        def job(connection: Connection) -> None:
             self._file.check()
             try:
                 connection.execute(PING).fetchone()

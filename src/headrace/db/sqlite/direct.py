@@ -14,7 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from headrace.contract import errors
-from headrace.db.sqlite.connection import connect
+from headrace.db.sqlite.connection import Connection, connect
 from headrace.db.sqlite.errors import translate, translate_commit
 from headrace.db.sqlite.file import DatabaseFile
 from headrace.db.sqlite.transaction import SqliteTx
@@ -44,8 +44,8 @@ class DirectSqlite:
         self.path = path
         self._synchronous = synchronous
         self._file = DatabaseFile(path)
-        self._writer: sqlite3.Connection | None = None
-        self._readers: deque[sqlite3.Connection] = deque()
+        self._writer: Connection | None = None
+        self._readers: deque[Connection] = deque()
         self._reading: set[object] = set()  # one object for each running read
         self._forking = False
         self._turn = threading.Lock()
@@ -68,7 +68,7 @@ class DirectSqlite:
         self._holder = 0
         self._turn.release()
 
-    def _connect(self, *, read_only: bool) -> sqlite3.Connection:
+    def _connect(self, *, read_only: bool) -> Connection:
         if self._closed:
             raise errors.unavailable("The database is closed.")
         self._file.check()  # SQLite would make a new file
@@ -85,6 +85,7 @@ class DirectSqlite:
                 connection = self._readers.pop()
             except IndexError:
                 connection = self._connect(read_only=True)
+            connection.expressions.begin()
             try:
                 connection.execute("BEGIN")
                 try:
@@ -162,7 +163,7 @@ class DirectSqlite:
             self._writer = None
             connection.close()
 
-    def _begun(self) -> sqlite3.Connection:
+    def _begun(self) -> Connection:
         self._roll_back()  # an interrupted rollback may have left it open
         connection = self._writer
         if connection is None:

@@ -13,7 +13,10 @@ from headrace.db.errors import (
     Unavailable,
     UniqueViolation,
 )
+from headrace.db.sqlite.expressions import LIMIT_S
 
+# Of a function in Python, of which there is one: a regular expression has taken its time.
+_FUNCTION_FAILED: Final = "user-defined function raised exception"
 _UNIQUE: Final = frozenset({"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"})
 
 
@@ -31,6 +34,8 @@ def translate(error: sqlite3.Error) -> DatabaseError:
     text = f"(sqlite3.{type(error).__name__}) {error}"
     if name == "SQLITE_INTERRUPT":
         text += ": the statement took too long"
+    if str(error) == _FUNCTION_FAILED:
+        return DataRejected(f"a regular expression takes more than {LIMIT_S:g} s")
     if name in _UNIQUE:
         table, columns = violated_key(str(error))
         return UniqueViolation(text, table, columns)

@@ -10,8 +10,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable
+
+    from headrace.db.sqlite.connection import Connection
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ class Worker:
     """
 
     def __init__(
-        self, name: str, connect: Callable[[], sqlite3.Connection], *, limit_s: float | None = None
+        self, name: str, connect: Callable[[], Connection], *, limit_s: float | None = None
     ) -> None:
         self._jobs: SimpleQueue[Any] = SimpleQueue()
         self._connect = connect
@@ -43,7 +44,7 @@ class Worker:
         self._thread.start()
 
     def _run(self) -> None:
-        connection: sqlite3.Connection | None = None
+        connection: Connection | None = None
         try:
             while (job := self._jobs.get()) is not _STOP:
                 self.busy = True
@@ -56,11 +57,11 @@ class Worker:
 
     def _do(
         self,
-        connection: sqlite3.Connection | None,
-        fn: Callable[[sqlite3.Connection], T],
+        connection: Connection | None,
+        fn: Callable[[Connection], T],
         loop: asyncio.AbstractEventLoop,
         future: asyncio.Future[T],
-    ) -> sqlite3.Connection | None:
+    ) -> Connection | None:
         if self._limit_s is not None and future.cancelled():  # its caller left before its turn
             return connection
         try:
@@ -82,7 +83,7 @@ class Worker:
             self._caller = None
         return connection
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self) -> Connection:
         connection = self._connect()
         if self._limit_s is not None:
             connection.set_progress_handler(self._is_over, STEPS_PER_LOOK)
@@ -93,7 +94,7 @@ class Worker:
         left = self._caller is not None and self._caller.cancelled()
         return left or self._ending or monotonic() > self._until_s
 
-    def call(self, fn: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+    def call(self, fn: Callable[[Connection], T]) -> asyncio.Future[T]:
         """Run `fn(connection)` in the thread; awaitable on the calling loop."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()

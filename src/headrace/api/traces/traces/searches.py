@@ -8,7 +8,7 @@ from functools import partial
 from headrace import search
 from headrace.api.context import Context
 from headrace.api.pieces import FEW_ITEMS, Listing, long_page, whole_page
-from headrace.api.results import Chunks, Encoded, NotNative, TooLong, encode
+from headrace.api.results import Chunks, Encoded, TooLong, encode
 from headrace.api.traces.traces import read_sql
 from headrace.api.traces.traces.correlation import npmi, smoothed_npmi
 from headrace.api.traces.traces.pieces import listing, listing_v2
@@ -21,7 +21,7 @@ from headrace.api.traces.traces.types import (
 from headrace.auth.redactions import hidden
 from headrace.contract.errors import invalid
 from headrace.contract.limits import SEARCH_TRACES_DEFAULT
-from headrace.db.base import Database, Dialect, Tx
+from headrace.db.base import Database, Tx
 from headrace.db.sql import statement
 from headrace.search.parser import experiment_id
 
@@ -30,9 +30,9 @@ async def search_traces(req: SearchTraces, ctx: Context) -> Encoded | Chunks:
     """POST /3.0/mlflow/traces/search
 
     Traces without their spans, the newest first; deleted experiments are searched too. We differ,
-    as MLflow 3.18: a token only if another trace follows; the end time can be sorted by. On SQLite,
-    RLIKE is left to stock MLflow. Cost: two statements; identical searches that arrive at the same
-    time share them. A page of more than 100 traces is read in pieces.
+    as MLflow 3.18: a token only if another trace follows; the end time can be sorted by. Cost: two
+    statements; identical searches that arrive at the same time share them. A page of more than 100
+    traces is read in pieces.
     """
     places = [place.mlflow_experiment for place in req.locations]
     ids = [place.experiment_id or "" for place in places if place is not None]
@@ -67,10 +67,8 @@ async def correlate_filters(req: CorrelateFilters, ctx: Context) -> Correlation:
     """POST /3.0/mlflow/traces/calculate-filter-correlation
 
     How often two filters match the same trace, compared with chance (normalized pointwise mutual
-    information). On SQLite, RLIKE is left to stock MLflow.
+    information).
     """
-    for text in (req.filter_string1, req.filter_string2, req.base_filter):
-        _check_native(text, ctx.db.dialect)
     text, args = search.correlation_counts(
         experiment_ids=[experiment_id(id_) for id_ in req.experiment_ids],
         first=req.filter_string1,
@@ -94,11 +92,6 @@ def _limit(req: SearchTraces | SearchTracesV2) -> int:
     return SEARCH_TRACES_DEFAULT if req.max_results is None else req.max_results
 
 
-def _check_native(filter: str | None, dialect: Dialect) -> None:
-    if search.needs_regular_expressions(filter, dialect):
-        raise NotNative
-
-
 def _page_of(
     req: SearchTraces | SearchTracesV2, experiments: Sequence[str], db: Database
 ) -> partial[search.Page]:
@@ -120,7 +113,6 @@ def _page_of(
         prefixed=read_sql.prefixed(db.schema),
     )
     page_of(columns=("request_id",))
-    _check_native(req.filter, db.dialect)
     return page_of
 
 
