@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from tests.fill import fill
 from tests.fix_server import headrace
 from tests.processes import peak_bytes, reset_peak
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from tests.fix_server import Server
 
 A3 = "/api/3.0/mlflow/traces"
+ARCHIVE_LOCATION = "mlflow.trace.archiveLocation"
 ARTIFACT = "/ajax-api/3.0/mlflow/get-trace-artifact?request_id="
 LONG_SPANS = 32_843  # of a trace that freezes stock's page: mlflow issue 24314
 LONG = "tr-long"
@@ -171,14 +175,84 @@ def test_spans_that_have_not_arrived_are_waited_for(server: Server, uri: str) ->
     assert len(read(server, f"{A3}/get?trace_id=tr-empty")["trace"]["spans"]) == 3
 
 
-def test_archived_traces_are_left_to_stock(server: Server) -> None:
+def archive(directory: Path, count: int) -> str:
+    """Write the file of an archived trace, its root last; return its artifact URI."""
+    data = TracesData()
+    spans = data.resource_spans.add().scope_spans.add().spans
+    for n in [*range(count - 1, 0, -1), 0]:
+        span = spans.add(trace_id=bytes(15) + b"\1", span_id=(n + 1).to_bytes(8), name=f"step {n}")
+        span.parent_span_id = b"" if n == 0 else (1).to_bytes(8)
+        span.start_time_unix_nano, span.end_time_unix_nano = 10**18 + n, 10**18 + n + 5
+        span.attributes.add(key="mlflow.spanInputs").value.string_value = "x" * 600
+    directory.mkdir(parents=True)
+    (directory / "traces.pb").write_bytes(data.SerializeToString())
+    return directory.as_uri()
+
+
+def test_an_archived_trace_is_read_from_its_file_in_order_and_takes_little_memory(
+    server: Server, uri: str, tmp_path: Path
+) -> None:
+    """32,843 spans of 700 bytes: whole, in a batch, and as stored."""
+    place = archive(tmp_path / "mlartifacts" / "0" / "traces", LONG_SPANS)
+    fill(uri, "trace_tags", "request_id, key, value", [("tr-old", ARCHIVE_LOCATION, place)])
+    read(server, f"{A3}/get?trace_id={TAGGED}")  # loads what every answer needs
     for target in (
         f"{A3}/get?trace_id=tr-old",
         f"{A3}/batchGet?trace_ids=tr-old&trace_ids={TAGGED}",
         f"{ARTIFACT}tr-old",
     ):
-        assert "MLflow itself serves this route" in read(server, target, 501)["message"]
-    assert read(server, f"{A3}/tr-old")["trace"]["trace_info"]["trace_id"] == "tr-old"
+        before = reset_peak(server.process.pid)
+        found = read(server, target)
+        grown = peak_bytes(server.process.pid) - before
+        if "traces" in found:
+            assert len(found["traces"]) == 2
+            found = {"trace": found["traces"][0]}
+        spans = found["trace"]["spans"] if "trace" in found else found["spans"]
+        assert numbers(spans) == list(range(LONG_SPANS))
+        assert grown < GROWTH_BYTES, f"{target} took {grown >> 20} MiB"
+
+
+def test_an_archive_is_read_below_the_servers_directories_only(
+    server: Server, uri: str, tmp_path: Path
+) -> None:
+    refused = read(server, f"{A3}/get?trace_id=tr-old", 500)
+    assert refused["message"] == "Trace data is corrupted for request_id=tr-old"
+    place = archive(tmp_path / "elsewhere", 1)
+    fill(uri, "trace_tags", "request_id, key, value", [("tr-old", ARCHIVE_LOCATION, place)])
+    for target in (f"{A3}/get?trace_id=tr-old", f"{ARTIFACT}tr-old"):
+        assert "--local-artifact-roots" in read(server, target, 400)["message"]
+    body = json.dumps({"experiment_id": "0", "request_ids": ["tr-old"]}).encode()
+    with Wire(server.url) as wire:
+        answer = wire.ask("POST", f"{A3}/delete-traces", body, {"Content-Type": "application/json"})
+    assert answer.json() == {"traces_deleted": 0}, "the trace remains if its file cannot be deleted"
+    assert (tmp_path / "elsewhere" / "traces.pb").exists()
+
+
+def test_a_regular_expression_that_backtracks_ends_and_delays_nobody(
+    server: Server, uri: str
+) -> None:
+    """On SQLite it is refused after its time; PostgreSQL's are of another kind."""
+    columns = "request_id, experiment_id, timestamp_ms, status, db_payload_generation, trace_name"
+    fill(uri, "trace_info", columns, [("tr-named", 0, 1, "OK", 0, "x" * 4000)])
+    wanted = {
+        "locations": [{"mlflow_experiment": {"experiment_id": "0"}}],
+        "filter": "name RLIKE '(x+x+)+y'",
+    }
+    headers = {"Content-Type": "application/json"}
+    with Wire(server.url) as wire, Wire(server.url) as other, ThreadPoolExecutor(1) as pool:
+        body = json.dumps(wanted).encode()
+        asked = pool.submit(wire.ask, "POST", f"{A3}/search", body, headers)
+        answered = 0
+        while not asked.done():
+            assert other.ask("GET", "/livez").status == 200
+            answered += 1
+            time.sleep(0.02)
+        status = asked.result().status
+        assert status == (400 if uri.startswith("sqlite") else 200)
+        assert status == 200 or answered > 20
+        wanted["filter"] = "name RLIKE 'x{3}$'"
+        found = wire.ask("POST", f"{A3}/search", json.dumps(wanted).encode(), headers).json()
+        assert [trace["trace_id"] for trace in found["traces"]] == ["tr-named"]
 
 
 @pytest.mark.parametrize("stored", ["not JSON", '{"name": 5}', "[]", '{"attributes": {"a": "{"}}'])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.compat.archiver import archive
 from tests.compat.examples import PLACEHOLDER, Example, Replay, load
 from tests.compat.normalise import Twins, compared
 from tests.fix_database import empty_database
@@ -66,6 +67,8 @@ class Readers:
     ours: Wire
     replay: Replay
     trace_ids: list[str]
+    uri: str
+    directory: Path
 
     def both(
         self, method: str, target: str, body: Any = None, headers: dict[str, str] | None = None
@@ -114,7 +117,8 @@ def readers(
             JSON,
         )
         ids = [trace["trace_id"] for trace in found.json()["traces"]]
-        yield Readers(database, wire, stack.enter_context(Wire(ours.url)), replay, ids)
+        own = stack.enter_context(Wire(ours.url))
+        yield Readers(database, wire, own, replay, ids, uri, directory)
 
 
 def locations(*experiments: str) -> list[dict[str, Any]]:
@@ -165,6 +169,12 @@ def test_batches_are_read_as_stock_reads_them(readers: Readers) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_routes_that_stock_only_declares_do_not_exist(readers: Readers) -> None:
+    for query in ("get-online-trace-details?trace_id=x", "unified-traces"):
+        assert not readers.differences("GET", f"/api/2.0/mlflow/{query}")
+        assert readers.ours.ask("GET", f"/api/2.0/mlflow/{query}").status == 404
+
+
 def recorded_reads(area: str) -> list[Example]:
     """The recorded requests of an area that change nothing."""
     return [e for e in load((area,), FILE) if not is_write(e)]
@@ -190,9 +200,6 @@ def test_recorded_reads_are_answered_as_stock_answers_them(readers: Readers, are
             assert readers.both(method, target, body)[1].status == 200
         elif example.number in REFUSED:
             assert readers.both(method, target, body)[1].status == 400
-        elif readers.database == "sqlite" and "RLIKE" in json.dumps(body):
-            # Left to stock, which the test has switched off.
-            assert readers.both(method, target, body)[1].status in (400, 501)
         else:
             wrong += found
     assert not wrong, "\n".join(wrong)
@@ -272,6 +279,15 @@ FILTERS = (
     "text IS NULL",
     "prompt IS NULL",
     'name = "it\'s"',
+    "name RLIKE '^a.*t$'",
+    "name RLIKE '(?i)AGENT' AND tags.k RLIKE 'v|x'",
+    "request_id RLIKE 'tr-abc0+[1-4]$'",
+    "client_request_id RLIKE '[[:alpha:]]{2}'",
+    "metadata.m2 RLIKE '.'",
+    "span.name RLIKE 'o{2}t' AND span.type RLIKE '^$|L'",
+    "span.attributes.s RLIKE 'pl.*n$'",
+    "feedback.q RLIKE 'go+d' AND expectation.exp RLIKE '.'",
+    "run_id RLIKE '.'",
 )
 ORDERS = (
     ["name DESC", "status"],
@@ -404,3 +420,44 @@ def test_every_search_for_datasets_finds_what_stock_finds(readers: Readers) -> N
     for body in DATASET_SEARCHES:
         wrong += readers.differences("POST", f"{A3}datasets/search", body)
     assert not wrong, "\n".join(wrong)
+
+
+def test_archived_traces_are_read_and_deleted_as_by_stock(readers: Readers) -> None:
+    """The last test: stock moves the spans of all finished traces to files."""
+    files = readers.directory / "mlartifacts" / "archive"
+    count = archive(readers.uri, files)
+    found = sorted(files.rglob("traces.pb"))
+    assert len(found) == count > 10
+    ids = [path.parent.parent.name for path in found]
+    gone, broken, *whole = ids
+    wrong: list[str] = []
+    for id_ in ids:
+        for query in ("", "&allow_partial=true"):
+            wrong += readers.differences("GET", f"{A3}traces/get?trace_id={id_}{query}")
+        theirs, ours = readers.both("GET", f"{AJAX}get-trace-artifact?request_id={id_}")
+        assert theirs.json() == ours.json(), id_
+    query = "&".join(f"trace_ids={id_}" for id_ in [*whole, "no"])
+    wrong += readers.differences("GET", f"{A3}traces/batchGet?{query}")
+    assert not wrong, "\n".join(wrong)
+
+    found[0].unlink()
+    found[1].write_bytes(found[1].read_bytes()[:-1])
+    query = f"trace_ids={whole[0]}&trace_ids={gone}"
+    for target in (f"{A3}traces/get?trace_id={gone}", f"{A3}traces/batchGet?{query}"):
+        assert not readers.differences("GET", target)
+    for target in (
+        f"{A3}traces/get?trace_id={broken}",
+        f"{A3}traces/batchGet?{query}&trace_ids={broken}",
+        f"{AJAX}get-trace-artifact?request_id={broken}",
+    ):
+        theirs, ours = readers.both("GET", target)
+        assert (theirs.status, ours.status) == (500, 500)
+        assert ours.json()["message"] == "Trace data is corrupted for path=traces.pb"
+
+    body = {"experiment_id": "1", "request_ids": [gone, whole[0]]}
+    experiment = {path.parts[-5]: path for path in found}
+    assert set(experiment) == {"1"}, "the traces of the recorded requests belong to experiment 1"
+    asked = readers.ours.ask("POST", f"{A3}traces/delete-traces", json.dumps(body).encode(), JSON)
+    assert asked.json() == {"traces_deleted": 2}
+    assert not found[2].exists()
+    assert not readers.differences("GET", f"{A3}traces/get?trace_id={whole[0]}")

@@ -18,6 +18,52 @@ if TYPE_CHECKING:
 
 API = "/api/2.0/mlflow/"
 MODELS_SINCE = (3, 0)  # logged models, and the models of a run
+TRACES_SINCE = (3, 17)  # names, sessions, tokens and costs of traces are columns
+TRACE_ID = "tr-00000000000000000000000000000007"
+A3 = "/api/3.0/mlflow/traces"
+PLACE = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "0"}}
+SPAN = {"traceId": TRACE_ID[3:], "spanId": "0000000000000001", "name": "s", "startTimeUnixNano": 1}
+FEEDBACK = {"assessment_name": "f", "trace_id": TRACE_ID, "feedback": {"value": 1}}
+FEEDBACK |= {"source": {"source_type": "HUMAN", "source_id": "a"}, "assessment_id": "a-1"}
+TRACE_INFO = {"trace_id": TRACE_ID, "trace_location": PLACE, "state": "OK"}
+# Each is answered with 200 by a server on a newer database.
+TRACE_REQUESTS: tuple[tuple[str, str, Any], ...] = (
+    ("POST", "/v1/traces", {"resourceSpans": [{"scopeSpans": [{"spans": [SPAN]}]}]}),
+    ("POST", A3, {"trace": {"trace_info": TRACE_INFO}}),
+    ("POST", f"{API}traces", {"experiment_id": "0", "timestamp_ms": 1}),
+    ("GET", f"{A3}/{TRACE_ID}", None),
+    ("GET", f"{A3}/get?trace_id={TRACE_ID}", None),
+    ("GET", f"{A3}/batchGet?trace_ids={TRACE_ID}", None),
+    ("POST", f"{A3}/batchGetInfos", {"trace_ids": [TRACE_ID]}),
+    ("GET", f"{API}traces/{TRACE_ID}/info", None),
+    ("GET", f"/ajax-api/3.0/mlflow/get-trace-artifact?request_id={TRACE_ID}", None),
+    ("POST", f"{A3}/search", {"locations": [PLACE]}),
+    ("GET", f"{API}traces?experiment_ids=0", None),
+    ("PATCH", f"{A3}/{TRACE_ID}/tags", {"key": "k", "value": "v"}),
+    ("DELETE", f"{A3}/{TRACE_ID}/tags", {"key": "k"}),
+    ("POST", f"{API}traces/link-to-run", {"trace_ids": [TRACE_ID], "run_id": "r"}),
+    (
+        *("POST", f"{API}traces/link-prompts"),
+        {"trace_id": TRACE_ID, "prompt_versions": [{"name": "p", "version": "1"}]},
+    ),
+    ("POST", f"{A3}/{TRACE_ID}/assessments", {"assessment": FEEDBACK}),
+    ("GET", f"{A3}/{TRACE_ID}/assessments/a-1", None),
+    ("DELETE", f"{A3}/{TRACE_ID}/assessments/a-1", {}),
+    (
+        *("POST", f"{A3}/metrics"),
+        {
+            "experiment_ids": ["0"],
+            "view_type": "TRACES",
+            "metric_name": "trace_count",
+            "aggregations": [{"aggregation_type": "COUNT"}],
+        },
+    ),
+    (
+        *("POST", f"{A3}/calculate-filter-correlation"),
+        {"experiment_ids": ["0"], "filter_string1": "name = 'a'", "filter_string2": "name = 'b'"},
+    ),
+    ("POST", f"{A3}/delete-traces", {"experiment_id": "0", "request_ids": [TRACE_ID]}),
+)
 
 
 class Client:
@@ -123,6 +169,20 @@ def log_models(client: Client, run_id: str, release: str) -> None:
     assert [(one["model_id"], one["step"]) for one in outputs] == [(model_id, 1)]
 
 
+def trace(wire: Wire, release: str) -> None:
+    """Use every kind of request for traces. Before MLflow 3.17 the error must say what helps."""
+    is_served = tuple(int(part) for part in release.split(".")) >= TRACES_SINCE
+    for method, path, body in TRACE_REQUESTS:
+        headers = {"Content-Type": "application/json", "x-mlflow-experiment-id": "0"}
+        sent = None if body is None else json.dumps(body).encode()
+        answer = wire.ask(method, path, sent, headers)
+        if is_served:
+            assert answer.status == 200, f"{method} {path}: {answer}"
+        else:
+            assert answer.status == 501, f"{method} {path}: {answer}"
+            assert "`mlflow db upgrade`" in answer.json()["message"]
+
+
 def use(uri: str, directory: Path, release: str) -> None:
     """Use all of core tracking on one database."""
     with headrace(uri, directory) as server, Wire(server.url) as wire:
@@ -130,6 +190,7 @@ def use(uri: str, directory: Path, release: str) -> None:
         run_id = track(client)
         register(client, run_id)
         log_models(client, run_id, release)
+        trace(wire, release)
 
 
 def without_rows(catalog: Catalog) -> Catalog:

@@ -86,6 +86,9 @@ def routes() -> None:
 
     MLflow serves `bridged` routes. It must be installed with headrace, and starts on the first request
     for one of them. Paths that begin with /api are served under /ajax-api too.
+
+    On the database of an older MLflow it serves more: traces, label schemas and issues before 3.17,
+    evaluation datasets before 3.10.
     """
     from headrace.api.routes import ROUTES
     from headrace.bridge.package import absence, installed

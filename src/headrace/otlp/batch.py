@@ -13,11 +13,22 @@ from headrace.otlp.preview import preview
 from headrace.otlp.span import TooLongText
 from headrace.otlp.translate import translate
 from headrace.otlp.usage import COSTS, cost, values_of
-from headrace.otlp.values import dump, quote, quote_short, string_in
+from headrace.otlp.values import (
+    LONG,
+    decoded,
+    dump,
+    gathered,
+    quote,
+    quote_short,
+    quoted,
+    string_in,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from headrace.otlp.prices import Prices
-    from headrace.otlp.span import RawSpan
+    from headrace.otlp.span import Link, RawSpan
 
 MAX_KEY: Final = 250  # characters of the key of a tag
 MAX_NAME: Final = 4096  # characters of a trace's name
@@ -100,7 +111,7 @@ class TraceSpans:
 
     def __init__(self, number: int) -> None:
         self.trace_id = f"tr-{number:032x}"
-        self.shown_id = _base64(number.to_bytes(16))
+        self.shown_id = base64_of(number.to_bytes(16))
         self.rows: dict[str, SpanRow] = {}  # by span id; a later span replaces an earlier one
         self.usage: dict[str, Values] = {}  # by span id, of the spans that have any
         self.costs: dict[str, Values] = {}
@@ -136,7 +147,7 @@ class Batch:
 
     def _trace(self, id_: bytes) -> TraceSpans:
         """The spans of a trace, which may be a new one. Raises NotASpan."""
-        new = TraceSpans(_number(id_, 16))
+        new = TraceSpans(number_of(id_, 16))
         return self.traces.get(new.trace_id, new)
 
     def add(self, span: RawSpan, resource: Resource) -> None:
@@ -144,11 +155,7 @@ class Batch:
 
         Raises NotASpan, TooLongText (nothing was added), and ApiError for a long session or name.
         """
-        span_id, parent_id = _sized(span.span_id), b""
-        if span.parent_id:
-            parent_id = _sized(span.parent_id)
-            if parent_id == _ZERO:
-                parent_id = b""
+        span_id, parent_id = span_id_of(span.span_id), parent_of(span)
         if span.start_ns > MAX_TIME_NS or span.end_ns > MAX_TIME_NS:
             raise NotASpan
         trace = self._by_bytes.get(span.trace_id) or self._trace(span.trace_id)
@@ -158,7 +165,7 @@ class Batch:
         if not parent_id and resource.service is not None:
             texts["service.name"] = f'"{resource.service}"'
         translate(texts, span.events, self.prices)
-        content = _content(span, trace.shown_id, span_id, parent_id)
+        content = span_json(span, trace.shown_id, span_id, parent_id)
         self._by_bytes[span.trace_id] = self.traces[trace.trace_id] = trace
         key = span_id.hex()
         _note(trace, span, key)
@@ -185,16 +192,17 @@ class Batch:
         self.content_bytes += len(content)
 
 
-def _number(id_: bytes, size: int) -> int:
+def number_of(id_: bytes, size: int) -> int:
+    """The number of an id of at most `size` bytes. Raises NotASpan."""
     number = int.from_bytes(id_)
     if not id_ or number >> (8 * size):
         raise NotASpan
     return number
 
 
-def _sized(id_: bytes) -> bytes:
+def span_id_of(id_: bytes) -> bytes:
     """The id of a span, which other senders may shorten or pad. Raises NotASpan."""
-    return id_ if len(id_) == 8 else _number(id_, 8).to_bytes(8)
+    return id_ if len(id_) == 8 else number_of(id_, 8).to_bytes(8)
 
 
 def _column(text: str) -> str:
@@ -251,45 +259,78 @@ def _note_root(trace: TraceSpans, span: RawSpan) -> None:
         check_length("Trace name", MAX_NAME, trace.name)
 
 
-def _base64(id_: bytes) -> str:
+def parent_of(span: RawSpan) -> bytes:
+    """The id of the parent, empty for a root. Raises NotASpan."""
+    if not span.parent_id:
+        return b""
+    parent_id = span_id_of(span.parent_id)
+    return b"" if parent_id == _ZERO else parent_id
+
+
+def base64_of(id_: bytes) -> str:
+    """The base64 of an id, as spans are stored with it."""
     return b2a_base64(id_, newline=False).decode()
 
 
-def _events(span: RawSpan) -> str:
-    return ", ".join(
-        f'{{"name": {quote(name)}, "time_unix_nano": {time_ns}, "attributes": {dump(attributes)}}}'
-        for name, time_ns, attributes in span.events
-    )
-
-
-def _links(span: RawSpan) -> str:
-    return ", ".join(
+def _link(link: Link) -> str:
+    return (
         f'{{"trace_id": "tr-{int.from_bytes(link.trace_id):032x}",'
         f' "span_id": "{int.from_bytes(link.span_id):016x}",'
         f' "attributes": {dump(link.attributes) if link.attributes else "null"}}}'
-        for link in span.links
     )
 
 
-def _content(span: RawSpan, trace_id: str, span_id: bytes, parent_id: bytes) -> str:
-    """The JSON text of a span, with Python's separators. Raises TooLongText."""
-    if sum(map(len, span.attributes.values())) > MAX_SPAN_CONTENT:
+def span_json(span: RawSpan, trace_id: str, span_id: bytes, parent_id: bytes) -> str | bytearray:
+    """The JSON text of a span, with Python's separators; a long one as UTF-8. Raises TooLongText."""
+    size = sum(map(len, span.attributes.values()))
+    if size > MAX_SPAN_CONTENT:
         raise TooLongText
-    parent = f'"{_base64(parent_id)}"' if parent_id else "null"
+    parent = f'"{base64_of(parent_id)}"' if parent_id else "null"
+    begin = (
+        f'{{"trace_id": "{trace_id}", "span_id": "{base64_of(span_id)}", "parent_span_id": {parent}'
+    )
+    if size > LONG or len(span.name) > LONG or len(span.message) > LONG:
+        return gathered(_pieces(span, begin))
+    if span.events or span.links:
+        content = gathered(_pieces(span, begin))
+        return decoded(content) if len(content) <= LONG else content
     attributes = ", ".join(
         [f"{quote_short(key)}: {quote(text)}" for key, text in span.attributes.items()]
     )
+    return (
+        f'{begin}, "name": {quote(span.name)}, {_times(span)}, "events": [], "status": {_status(span)},'
+        f' "attributes": {{{attributes}}}, "links": []}}'
+    )
+
+
+def _times(span: RawSpan) -> str:
+    return f'"start_time_unix_nano": {span.start_ns}, "end_time_unix_nano": {span.end_ns}'
+
+
+def _status(span: RawSpan) -> str:
     # OpenTelemetry's SDK drops the message of a status that is not an error.
     message = quote(span.message) if span.code == 2 else '""'
-    content = (
-        f'{{"trace_id": "{trace_id}", "span_id": "{_base64(span_id)}",'
-        f' "parent_span_id": {parent}, "name": {quote(span.name)},'
-        f' "start_time_unix_nano": {span.start_ns}, "end_time_unix_nano": {span.end_ns},'
-        f' "events": [{_events(span) if span.events else ""}],'
-        f' "status": {{"code": "STATUS_CODE_{_STATUS.get(span.code, "UNSET")}",'
-        f' "message": {message}}}, "attributes": {{{attributes}}},'
-        f' "links": [{_links(span) if span.links else ""}]}}'
-    )
-    if len(content) > MAX_SPAN_CONTENT:
-        raise TooLongText
-    return content
+    return f'{{"code": "STATUS_CODE_{_STATUS.get(span.code, "UNSET")}", "message": {message}}}'
+
+
+def _pieces(span: RawSpan, begin: str) -> Iterator[str]:
+    """The pieces of `span_json`, each of a bounded length."""
+    yield f'{begin}, "name": '
+    yield from quoted(span.name)
+    yield f', {_times(span)}, "events": ['
+    for number, (name, time_ns, attributes) in enumerate(span.events):
+        yield ', {"name": ' if number else '{"name": '
+        yield from quoted(name)
+        yield f', "time_unix_nano": {time_ns}, "attributes": '
+        yield dump(attributes)
+        yield "}"
+    yield f'], "status": {_status(span)}, "attributes": {{'
+    for number, (key, text) in enumerate(span.attributes.items()):
+        yield ", " if number else ""
+        yield from quoted(key)
+        yield ": "
+        yield from quoted(text)
+    yield '}, "links": ['
+    for number, link in enumerate(span.links):
+        yield f"{', ' if number else ''}{_link(link)}"
+    yield "]}"

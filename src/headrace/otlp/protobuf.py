@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import base64
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from headrace.contract.limits import MAX_OTLP_SPANS, MAX_SPAN_ITEMS, MAX_SPAN_VALUES
 from headrace.otlp.span import Event, Link, Malformed, RawSpan, TooManyItems
 from headrace.otlp.values import dump, of_text, quote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    Quote = Callable[[str], str]
 
 MAX_DEPTH: Final = 100  # protobuf's limit of nested messages
 _double: Final = Struct("<d").unpack_from
@@ -30,7 +32,7 @@ _F1, _F2, _F3, _F4, _F5, _F7, _F8, _F9, _F11, _F13, _F15 = (
 _LONG: Final = 1 << 62  # for a length of more than two bytes: longer than any request
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def varint(data: bytes, at: int) -> tuple[int, int]:
     """The number at a place of 10 bytes at most, and the place after it."""
     value = shift = 0
     while True:
@@ -49,20 +51,20 @@ def _length(data: bytes, at: int, end: int) -> tuple[int, int]:
     size = data[at]
     at += 1
     if size > 0x7F:
-        size, at = _varint(data, at - 1)
+        size, at = varint(data, at - 1)
     stop = at + size
     if stop > end:
         raise Malformed
     return at, stop
 
 
-def _skip(data: bytes, at: int, end: int, tag: int, depth: int = 0) -> int:
+def skip(data: bytes, at: int, end: int, tag: int, depth: int = 0) -> int:
     """The place after a field of no interest."""
     kind = tag & 7
     if tag < 8 or depth > MAX_DEPTH:  # fields are numbered from 1
         raise Malformed
     if kind == _VARINT:
-        at = _varint(data, at)[1]
+        at = varint(data, at)[1]
     elif kind == _FIXED64:
         at += 8
     elif kind == _BYTES:
@@ -71,12 +73,12 @@ def _skip(data: bytes, at: int, end: int, tag: int, depth: int = 0) -> int:
         at += 4
     elif kind == _GROUP:
         while True:
-            inner, at = _varint(data, at)
+            inner, at = varint(data, at)
             if inner & 7 == _END_GROUP:
                 if inner >> 3 != tag >> 3:
                     raise Malformed
                 break
-            at = _skip(data, at, end, inner, depth + 1)
+            at = skip(data, at, end, inner, depth + 1)
     else:
         raise Malformed
     if at > end:
@@ -98,16 +100,16 @@ def _any_value(
     if depth > MAX_DEPTH:
         raise Malformed
     while at < end:
-        tag, at = _varint(data, at)
+        tag, at = varint(data, at)
         if tag == 10:  # string_value
             at, stop = _length(data, at, end)
             value = str(data[at:stop], "utf-8")
             at = stop
         elif tag == 16:  # bool_value
-            number, at = _varint(data, at)
+            number, at = varint(data, at)
             value = number != 0
         elif tag == 24:  # int_value
-            number, at = _varint(data, at)
+            number, at = varint(data, at)
             value = number - (1 << 64) if number >> 63 else number
         elif tag == 33:  # double_value
             if at + 8 > end:
@@ -130,7 +132,7 @@ def _any_value(
             at = stop
         else:
             _take(room)
-            at = _skip(data, at, end, tag)
+            at = skip(data, at, end, tag)
     if at != end:
         raise Malformed
     return value
@@ -138,7 +140,7 @@ def _any_value(
 
 def _array(data: bytes, at: int, end: int, depth: int, room: list[int], values: list[Any]) -> None:
     while at < end:
-        tag, at = _varint(data, at)
+        tag, at = varint(data, at)
         if tag == _F1:
             at, stop = _length(data, at, end)
             _take(room)
@@ -146,7 +148,7 @@ def _array(data: bytes, at: int, end: int, depth: int, room: list[int], values: 
             at = stop
         else:
             _take(room)
-            at = _skip(data, at, end, tag)
+            at = skip(data, at, end, tag)
     if at != end:
         raise Malformed
 
@@ -155,7 +157,7 @@ def _key_values(
     data: bytes, at: int, end: int, depth: int, room: list[int], values: dict[str, Any]
 ) -> None:
     while at < end:
-        tag, at = _varint(data, at)
+        tag, at = varint(data, at)
         if tag == _F1:
             at, stop = _length(data, at, end)
             _take(room)
@@ -164,7 +166,7 @@ def _key_values(
             at = stop
         else:
             _take(room)
-            at = _skip(data, at, end, tag)
+            at = skip(data, at, end, tag)
     if at != end:
         raise Malformed
 
@@ -184,14 +186,16 @@ def _key_value(data: bytes, at: int, end: int, depth: int, room: list[int]) -> t
             at = stop
         else:
             _take(room)
-            tag, at = _varint(data, at - 1)
-            at = _skip(data, at, end, tag)
+            tag, at = varint(data, at - 1)
+            at = skip(data, at, end, tag)
     if at != end:
         raise Malformed
     return key, value
 
 
-def _attribute(data: bytes, at: int, end: int, texts: dict[str, str], room: list[int]) -> None:
+def _attribute(
+    data: bytes, at: int, end: int, texts: dict[str, str], room: list[int], of: Quote
+) -> None:
     """Add the stored text of an attribute. Strings, the most frequent values, take a short path.
 
     Lengths of one and two bytes are read in place: a call costs as much as the rest of the path.
@@ -214,10 +218,10 @@ def _attribute(data: bytes, at: int, end: int, texts: dict[str, str], room: list
                     at += 1
                 if at + size == end:
                     key = data[start + 2 : key_end].decode()
-                    texts[key] = of_text(data[at:end].decode())
+                    texts[key] = of(data[at:end].decode())
                     return
     key, value = _key_value(data, start, end, 4, room)
-    texts[key] = text_of(value)
+    texts[key] = of(value) if isinstance(value, str) else text_of(value)
 
 
 def text_of(value: Any) -> str:
@@ -233,7 +237,7 @@ def _event(data: bytes, at: int, end: int, room: list[int]) -> Event:
     time_ns, name = 0, ""
     attributes: dict[str, Any] = {}
     while at < end:
-        tag, at = _varint(data, at)
+        tag, at = varint(data, at)
         if tag == 9:  # time_unix_nano
             time_ns = _fixed64(data, at)[0]
             at += 8
@@ -249,7 +253,7 @@ def _event(data: bytes, at: int, end: int, room: list[int]) -> Event:
             at = stop
         else:
             _take(room)
-            at = _skip(data, at, end, tag)
+            at = skip(data, at, end, tag)
     if at != end:
         raise Malformed
     return Event(name, time_ns, attributes)
@@ -259,7 +263,7 @@ def _link(data: bytes, at: int, end: int, room: list[int]) -> Link:
     trace_id = span_id = b""
     attributes: dict[str, Any] = {}
     while at < end:
-        tag, at = _varint(data, at)
+        tag, at = varint(data, at)
         if tag in (_F1, _F2):
             at, stop = _length(data, at, end)
             if tag == _F1:
@@ -280,7 +284,7 @@ def _link(data: bytes, at: int, end: int, room: list[int]) -> Link:
             at = stop
         else:
             _take(room)
-            at = _skip(data, at, end, tag)
+            at = skip(data, at, end, tag)
     if at != end:
         raise Malformed
     return Link(trace_id, span_id, attributes)
@@ -288,31 +292,43 @@ def _link(data: bytes, at: int, end: int, room: list[int]) -> Link:
 
 def _status(data: bytes, at: int, end: int, code: int, message: str) -> tuple[int, str]:
     while at < end:
-        tag, at = _varint(data, at)
+        tag, at = varint(data, at)
         if tag == _F2:
             at, stop = _length(data, at, end)
             message = str(data[at:stop], "utf-8")
             at = stop
         elif tag == 24:
-            code, at = _varint(data, at)
+            code, at = varint(data, at)
         else:
-            at = _skip(data, at, end, tag)
+            at = skip(data, at, end, tag)
     if at != end:
         raise Malformed
     return code, message
 
 
-def read_span(data: bytes, at: int, end: int) -> RawSpan:  # noqa: C901 one branch per field
+class Rules(NamedTuple):
+    """How spans are read: the stored text of an attribute that is a string; the most of what a span may have."""
+
+    of: Quote
+    items: int  # attributes, events and links
+    values: int  # inside of them
+
+
+SENT: Final = Rules(of_text, MAX_SPAN_ITEMS, MAX_SPAN_VALUES)
+
+
+def read_span(data: bytes, at: int, end: int, rules: Rules = SENT) -> RawSpan:  # noqa: C901 one branch per field
     """The span between two places. Raises Malformed, TooManyItems."""
     span = RawSpan()
     texts = span.attributes
-    items, room = 0, [MAX_SPAN_VALUES]  # how many more nested values the span may have
+    of, most_items, values = rules
+    items, room = 0, [values]  # how many more nested values the span may have
     try:
         while at < end:
             tag = data[at]
             at += 1
             if tag > 0x7F:
-                tag, at = _varint(data, at - 1)
+                tag, at = varint(data, at - 1)
             if tag & 7 == _BYTES:
                 size = data[at]
                 at += 1
@@ -321,9 +337,9 @@ def read_span(data: bytes, at: int, end: int) -> RawSpan:  # noqa: C901 one bran
                     at, stop = _length(data, at - 1, end)
                 if tag == _F9:
                     items += 1
-                    if items > MAX_SPAN_ITEMS:
+                    if items > most_items:
                         raise TooManyItems
-                    _attribute(data, at, stop, texts, room)
+                    _attribute(data, at, stop, texts, room, of)
                 elif tag == _F1:
                     span.trace_id = data[at:stop]
                 elif tag == _F2:
@@ -334,7 +350,7 @@ def read_span(data: bytes, at: int, end: int) -> RawSpan:  # noqa: C901 one bran
                     span.name = data[at:stop].decode()
                 elif tag in (_F11, _F13):
                     items += 1
-                    if items > MAX_SPAN_ITEMS:
+                    if items > most_items:
                         raise TooManyItems
                     if tag == _F11:
                         span.events.append(_event(data, at, stop, room))
@@ -355,7 +371,7 @@ def read_span(data: bytes, at: int, end: int) -> RawSpan:  # noqa: C901 one bran
                 at += 8
             else:
                 _take(room)
-                at = _skip(data, at, end, tag)
+                at = skip(data, at, end, tag)
     except (IndexError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise Malformed from error
     if at != end:
@@ -363,7 +379,7 @@ def read_span(data: bytes, at: int, end: int) -> RawSpan:  # noqa: C901 one bran
     return span
 
 
-def _parts(
+def parts(
     data: bytes, at: int, end: int, number: int, room: list[int]
 ) -> Iterator[tuple[int, int, int]]:
     """The tag and the place of each field with bytes, those of `number` and lower; others are skipped.
@@ -373,7 +389,7 @@ def _parts(
     try:
         while at < end:
             _take(room)
-            tag, at = _varint(data, at)
+            tag, at = varint(data, at)
             if tag & 7 == _BYTES and tag >> 3 <= number:
                 at, stop = _length(data, at, end)
                 if tag < 8:
@@ -381,7 +397,7 @@ def _parts(
                 yield tag, at, stop
                 at = stop
             else:
-                at = _skip(data, at, end, tag)
+                at = skip(data, at, end, tag)
     except IndexError as error:
         raise Malformed from error
     if at != end:
@@ -390,7 +406,7 @@ def _parts(
 
 def _resource(data: bytes, at: int, end: int, room: list[int], attributes: dict[str, Any]) -> None:
     try:
-        for tag, start, stop in _parts(data, at, end, 1, room):
+        for tag, start, stop in parts(data, at, end, 1, room):
             if tag == _F1:
                 key, value = _key_value(data, start, stop, 4, room)
                 attributes[key] = value
@@ -404,14 +420,14 @@ def resources(data: bytes) -> Iterator[tuple[dict[str, Any], list[tuple[int, int
     Raises Malformed, TooManyItems (more spans, resources and their values than the limit).
     """
     room = [MAX_OTLP_SPANS + MAX_SPAN_VALUES]
-    for tag, start, stop in _parts(data, 0, len(data), 1, room):
+    for tag, start, stop in parts(data, 0, len(data), 1, room):
         if tag != _F1:
             continue
         attributes: dict[str, Any] = {}
         places: list[tuple[int, int]] = []
-        for inner, at, end in _parts(data, start, stop, 2, room):
+        for inner, at, end in parts(data, start, stop, 2, room):
             if inner == _F1:
                 _resource(data, at, end, room, attributes)
             elif inner == _F2:
-                places += [(a, b) for t, a, b in _parts(data, at, end, 2, room) if t == _F2]
+                places += [(a, b) for t, a, b in parts(data, at, end, 2, room) if t == _F2]
         yield attributes, places

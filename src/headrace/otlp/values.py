@@ -12,7 +12,7 @@ from headrace.contract.limits import MAX_INTERPRETED, MAX_SPAN_CONTENT, MAX_SPAN
 from headrace.otlp.span import TooLongText
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
 # The JSON text of a string, without ASCII escapes; written in C.
 quote_short: Final[Callable[[str], str]] = encoder.encode_basestring
@@ -20,7 +20,7 @@ quote_short: Final[Callable[[str], str]] = encoder.encode_basestring
 _decode: Final = msgspec.json.Decoder(float_hook=float).decode
 _check: Final = msgspec.json.Decoder(msgspec.Raw).decode
 # No other thread runs during one call of C; these bounds keep each below some 20 ms.
-_PIECE: Final = 1 << 20  # characters
+LONG: Final = 1 << 20  # characters; a longer text is made in pieces
 _UNCOUNTED: Final = 16 << 10  # characters; so few cannot be too many values
 _WRAPPED: Final = frozenset('"[{ \t\n\r')  # the first character of a text that may be unwrapped
 
@@ -37,16 +37,37 @@ NOT_JSON: Final = _NotJson()
 
 def quote(text: str) -> str:
     """As `quote_short`, for texts of any length. Raises TooLongText."""
-    if len(text) <= _PIECE:
-        return quote_short(text)
-    pieces, size = ['"'], 0
-    for at in range(0, len(text), _PIECE):
-        pieces.append(quote_short(text[at : at + _PIECE])[1:-1])
-        size += len(pieces[-1])
+    return quote_short(text) if len(text) <= LONG else decoded(gathered(quoted(text)))
+
+
+def quoted(text: str) -> Iterator[str]:
+    """The pieces of `quote(text)`."""
+    if len(text) <= LONG:
+        yield quote_short(text)
+        return
+    yield '"'
+    for at in range(0, len(text), LONG):
+        yield quote_short(text[at : at + LONG])[1:-1]
+    yield '"'
+
+
+def gathered(pieces: Iterable[str]) -> bytearray:
+    """A long text as UTF-8. Raises TooLongText.
+
+    As a string it takes four bytes for each character if it has one emoji.
+    """
+    found, size = bytearray(), 0
+    for piece in pieces:
+        size += len(piece)
         if size > MAX_SPAN_CONTENT:
             raise TooLongText
-    pieces.append('"')
-    return "".join(pieces)
+        found += piece.encode("utf-8", "surrogatepass")
+    return found
+
+
+def decoded(text: str | bytearray) -> str:
+    """The string of a text that may be `gathered`."""
+    return text if isinstance(text, str) else text.decode("utf-8", "surrogatepass")
 
 
 def values_in(text: str) -> int:

@@ -22,7 +22,7 @@ from headrace.contract.errors import ApiError, ErrorCode
 from headrace.contract.experiment_ids import not_active
 from headrace.contract.texts import NUL
 from headrace.otlp.usage import Node, values_of
-from headrace.otlp.values import load
+from headrace.otlp.values import decoded, load
 
 if TYPE_CHECKING:
     from headrace.api.traces.assessments.write_sql import Row as AssessmentRow
@@ -286,15 +286,16 @@ async def _write_pairs(
 
 async def _write_spans(tx: Tx, traces: Sequence[Held]) -> None:
     """Write the spans of traces in order, in portions."""
-    rows: list[tuple[Any, ...]] = []
+    rows: list[list[Any]] = []
     are_new = all(held.is_new for held in traces)
     size = 0
     for held in traces:
         experiment_id = held.row["experiment_id"]
         for _, (trace_id, span_id, *columns) in sorted(held.spans.items()):
-            row = (trace_id, span_id, experiment_id, *columns)
-            rows.append(row)
+            row = [trace_id, span_id, experiment_id, *columns]
             size += len(row[_CONTENT])
+            row[_CONTENT] = decoded(row[_CONTENT])  # here, so that one long text exists at a time
+            rows.append(row)
             if size > PORTION_BYTES:
                 await spans_sql.upsert(tx, rows, are_new=are_new)
                 rows, size = [], 0

@@ -30,6 +30,7 @@ from headrace.auth.redactions import hidden
 from headrace.contract.errors import invalid, missing_parameter
 from headrace.contract.experiment_ids import parse_id
 from headrace.contract.scalars import Empty
+from headrace.storage.locations import Locations
 
 
 async def start(req: StartTraceIn, ctx: Context) -> TraceAnswer:
@@ -149,12 +150,22 @@ async def delete(req: DeleteTraces, ctx: Context) -> DeletedTraces:
     Deletes the traces of an experiment with these ids, or the oldest ones up to a time. Many traces
     are deleted in portions, each a transaction of its own. Traces of other experiments remain.
     """
+    return await _deleted(req, ctx, ctx.artifacts)
+
+
+async def delete_stored(req: DeleteTraces, ctx: Context) -> DeletedTraces:
+    """As `delete`, for the Python API, which has no artifact stores: archived traces raise NotNative."""
+    return await _deleted(req, ctx, None)
+
+
+async def _deleted(req: DeleteTraces, ctx: Context, artifacts: Locations | None) -> DeletedTraces:
     read_sql.check_served(ctx.db.schema)
     number = parse_id(req.experiment_id)
     deletion.check(req.max_timestamp_millis, req.max_traces, req.request_ids)
     if req.request_ids:
-        count = await deletion.by_ids(ctx.db, number, req.request_ids)
+        count = await deletion.by_ids(ctx.db, artifacts, number, req.request_ids)
     else:
-        assert req.max_timestamp_millis is not None, "checked"
-        count = await deletion.by_time(ctx.db, number, req.max_timestamp_millis, req.max_traces)
+        max_ms = req.max_timestamp_millis
+        assert max_ms is not None, "checked"
+        count = await deletion.by_time(ctx.db, artifacts, number, max_ms, req.max_traces)
     return DeletedTraces(traces_deleted=count)

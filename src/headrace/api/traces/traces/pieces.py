@@ -21,6 +21,7 @@ from headrace.contract.limits import (
 )
 
 if TYPE_CHECKING:
+    from headrace.api.traces.spans.archived import Archive
     from headrace.api.traces.traces.read_sql import Found
     from headrace.api.traces.traces.types import TraceInfo, TraceInfoV2
     from headrace.auth.redactions import Hidden
@@ -116,9 +117,28 @@ async def contents(
 
 
 async def whole(
-    hidden: Hidden, db: Database, trace_id: str, info: TraceInfo | None
+    hidden: Hidden,
+    db: Database,
+    trace_id: str,
+    info: TraceInfo | None,
+    archive: Archive | None = None,
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the JSON of a trace with its spans. Without an `info` that is read in pieces too."""
+    """Yield the JSON of a trace with its spans, those of an `archive` (closed at the end) or of the database.
+
+    Without an `info` that is read in pieces too.
+    """
+    try:
+        async with aclosing(_whole(hidden, db, trace_id, info, archive)) as found:
+            async for part in found:
+                yield part
+    finally:
+        if archive is not None:
+            archive.close()
+
+
+async def _whole(
+    hidden: Hidden, db: Database, trace_id: str, info: TraceInfo | None, archive: Archive | None
+) -> AsyncGenerator[bytes, None]:
     yield b'{"trace_info":'
     if info is not None:
         yield encode(info)
@@ -127,7 +147,8 @@ async def whole(
             async for part in found:
                 yield part
     before, end = b',"spans":[', b""
-    async with aclosing(contents(db, trace_id, SPAN_BYTES)) as pieces:
+    stored = archive.contents(SPAN_BYTES) if archive else contents(db, trace_id, SPAN_BYTES)
+    async with aclosing(stored) as pieces:
         async for texts in pieces:
             yield before + await spans_json(texts)
             before, end = b",", b"]"

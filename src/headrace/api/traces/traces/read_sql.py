@@ -32,6 +32,8 @@ SESSION: Final = "mlflow.trace.session"
 USAGE: Final = "mlflow.trace.tokenUsage"
 COST: Final = "mlflow.trace.cost"
 SPANS_LOCATION: Final = "mlflow.trace.spansLocation"  # tag
+ARCHIVE_LOCATION: Final = "mlflow.trace.archiveLocation"  # tag
+ARCHIVED: Final = "ARCHIVE_REPO"  # a value of SPANS_LOCATION
 ARTIFACT_LOCATION: Final = "mlflow.artifactLocation"  # tag
 SIZE_STATS: Final = "mlflow.trace.sizeStats"  # metadata
 _INDEXES: Final = {
@@ -171,10 +173,7 @@ UNCUT = Sql(postgres=_UNCUT["postgres"] + _BY_ID, sqlite=_UNCUT["sqlite"] + _BY_
 WITHIN = Sql(
     "SELECT request_id FROM trace_info WHERE request_id {in $1 text} AND experiment_id {in $2 int}"
 )
-ANY_ARCHIVED = Sql(
-    f"SELECT 1 FROM trace_tags WHERE request_id {{in $1 text}} AND key = '{SPANS_LOCATION}'"
-    " AND value = 'ARCHIVE_REPO' LIMIT 1"
-)
+ARCHIVE = Sql(f"SELECT value FROM trace_tags WHERE request_id = $1 AND key = '{ARCHIVE_LOCATION}'")
 PLACE = Sql(
     f"SELECT (SELECT value FROM trace_tags WHERE request_id = $1 AND key = '{SPANS_LOCATION}'),"
     f" (SELECT value FROM trace_tags WHERE request_id = $1 AND key = '{ARTIFACT_LOCATION}')"
@@ -318,9 +317,10 @@ async def within(tx: Tx, ids: Sequence[str], experiments: Sequence[int]) -> list
     return [id_ for id_ in ids if id_ in known]
 
 
-async def any_archived(tx: Tx, ids: Sequence[str]) -> bool:
-    """Whether the spans of one of the traces have been archived."""
-    return await tx.fetchrow(ANY_ARCHIVED, tx.array(ids)) is not None
+async def archive(tx: Tx, trace_id: str) -> str | None:
+    """Return the artifact URI of an archived trace's spans."""
+    row = await tx.fetchrow(ARCHIVE, trace_id)
+    return None if row is None else row[0]
 
 
 async def storage(tx: Tx, trace_id: str) -> TraceStorage | None:

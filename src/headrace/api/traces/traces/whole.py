@@ -11,7 +11,8 @@ import msgspec
 
 from headrace.api.context import Context
 from headrace.api.pieces import answer_in_pieces
-from headrace.api.results import Chunks, Encoded, NotNative, TooLong, encode
+from headrace.api.results import HELD_BYTES, Chunks, Encoded, TooLong, encode
+from headrace.api.traces.spans import archived
 from headrace.api.traces.spans import read_sql as spans_sql
 from headrace.api.traces.spans.read_sql import Contents
 from headrace.api.traces.spans.view import spans_json
@@ -19,9 +20,8 @@ from headrace.api.traces.traces import read_sql, view
 from headrace.api.traces.traces.pieces import SPAN_BYTES, whole
 from headrace.api.traces.traces.reads import distinct, experiments_of
 from headrace.api.traces.traces.types import BatchGetTraces, GetTrace, TraceInfo
-from headrace.auth.redactions import Hidden, hidden
+from headrace.auth.redactions import hidden
 from headrace.contract.errors import ApiError, ErrorCode, not_found
-from headrace.db.base import Database
 
 if TYPE_CHECKING:
     from headrace.api.traces.traces.read_sql import Found
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 FEW_TRACES: Final = 20
 MAX_SPANS: Final = 1000
 MAX_SPAN_BYTES: Final = 256 << 10
+SHORT_BYTES: Final = 256 << 10  # of an answer with archived spans that is not sent in pieces
 # MLflow waits so long for spans that have not arrived.
 WAITS_S: Final = (1.0, 2.0)
 
@@ -54,9 +55,7 @@ def _location(info: TraceInfo) -> str | None:
 
 
 def _check_location(location: str | None) -> None:
-    """Raise unless the spans are rows of this database; archived ones are left to stock MLflow."""
-    if location == "ARCHIVE_REPO":
-        raise NotNative
+    """Raise unless the spans are rows of this database."""
     if location != "TRACKING_STORE":
         raise ApiError(ErrorCode.INTERNAL_ERROR, "Trace data not stored in tracking store")
 
@@ -71,12 +70,12 @@ async def get(req: GetTrace, ctx: Context) -> Encoded | Chunks:
     """GET /3.0/mlflow/traces/get
 
     The trace with its spans, the roots first. Waits up to 3 s for spans that have not arrived, unless
-    `allow_partial` is true. Archived traces are left to stock MLflow. Errors:
-    RESOURCE_DOES_NOT_EXIST (no such trace, spans missing), INTERNAL_ERROR (the spans are elsewhere).
+    `allow_partial` is true. Errors: RESOURCE_DOES_NOT_EXIST (no such trace, spans missing),
+    INTERNAL_ERROR (the spans are elsewhere), and those of `archived.opened`.
     """
     read_sql.check_served(ctx.db.schema)
     for wait_s in (*WAITS_S, None):
-        answer = await _get_once(hidden(ctx.access), ctx.db, req.trace_id, bool(req.allow_partial))
+        answer = await _get_once(ctx, req.trace_id, allow_partial=bool(req.allow_partial))
         if answer is not None:
             return answer
         if wait_s is not None:
@@ -87,20 +86,24 @@ async def get(req: GetTrace, ctx: Context) -> Encoded | Chunks:
 
 
 async def _get_once(
-    withheld: Hidden, db: Database, trace_id: str, allow_partial: bool
+    ctx: Context, trace_id: str, *, allow_partial: bool, again: bool = False
 ) -> Encoded | Chunks | None:
     """Return the answer, or None if spans are missing."""
+    db, withheld = ctx.db, hidden(ctx.access)
     try:
         found, contents = await db.read_point(_read, [trace_id], None)
     except TooLong:
-        return await _get_long(withheld, db, trace_id, allow_partial)
+        return await _get_long(ctx, trace_id, allow_partial)
     if not found.rows:
         raise not_found(f"Trace with ID {trace_id} is not found.")
     info = view.infos(found, withheld)[0]
-    _check_location(_location(info))
+    location = _location(info)
+    if location == read_sql.ARCHIVED:
+        return await _get_archived(ctx, trace_id, info)
+    _check_location(location)
     texts = contents.of_trace.get(trace_id, [])
-    if "" in texts:  # the trace has just been archived
-        raise NotNative
+    if "" in texts and not again:  # archived between the statements
+        return await _get_once(ctx, trace_id, allow_partial=allow_partial, again=True)
     number = len(texts) if contents.complete else await db.read(spans_sql.count, trace_id)
     if not allow_partial and (not number or number < _expected_spans(info)):
         return None
@@ -109,16 +112,54 @@ async def _get_once(
     return Encoded(b'{"trace":%b}' % await _trace_json(info, texts))
 
 
-async def _get_long(
-    withheld: Hidden, db: Database, trace_id: str, allow_partial: bool
-) -> Chunks | None:
+async def _get_long(ctx: Context, trace_id: str, allow_partial: bool) -> Encoded | Chunks | None:
     """As `_get_once`, for a trace with very many tags or assessments."""
-    location, expected = await db.read(read_sql.facts, trace_id)
+    location, expected = await ctx.db.read(read_sql.facts, trace_id)
+    if location == read_sql.ARCHIVED:
+        return await _get_archived(ctx, trace_id, None)
     _check_location(location)
-    number = await db.read(spans_sql.count, trace_id)
+    number = await ctx.db.read(spans_sql.count, trace_id)
     if not allow_partial and (not number or number < expected):
         return None
-    return Chunks(answer_in_pieces(b"trace", whole(withheld, db, trace_id, None)))
+    return Chunks(answer_in_pieces(b"trace", whole(hidden(ctx.access), ctx.db, trace_id, None)))
+
+
+async def _open(ctx: Context, trace_id: str) -> archived.Archive:
+    uri = await ctx.db.read_point(read_sql.archive, trace_id)
+    return await archived.opened(ctx.artifacts, trace_id, uri)
+
+
+async def _get_archived(ctx: Context, trace_id: str, info: TraceInfo | None) -> Encoded | Chunks:
+    """The answer for an archived trace, which is never partial: without its file it has no spans."""
+    archive = await _open(ctx, trace_id)
+    parts = whole(hidden(ctx.access), ctx.db, trace_id, info, archive)
+    return await _begun(answer_in_pieces(b"trace", parts))
+
+
+async def _begun(parts: AsyncGenerator[bytes, None]) -> Encoded | Chunks:
+    """An answer as a whole if it is short, so that an error in it is still an answer."""
+    begun: list[bytes] = []
+    size = 0
+    try:
+        async for part in parts:
+            begun.append(part)
+            size += len(part)
+            if size > SHORT_BYTES:
+                return Chunks(_rest(begun, parts), held_bytes=HELD_BYTES + archived.MEMORY_BYTES)
+    except BaseException:
+        await parts.aclose()
+        raise
+    return Encoded(b"".join(begun))
+
+
+async def _rest(
+    begun: list[bytes], parts: AsyncGenerator[bytes, None]
+) -> AsyncGenerator[bytes, None]:
+    async with aclosing(parts) as rest:
+        yield b"".join(begun)
+        begun.clear()
+        async for part in rest:
+            yield part
 
 
 async def _trace_json(info: TraceInfo, texts: Sequence[str]) -> bytes:
@@ -140,64 +181,83 @@ async def batch_get(req: BatchGetTraces, ctx: Context) -> Encoded | Chunks:
     """GET /3.0/mlflow/traces/batchGet
 
     Whole traces in the order of the ids. Traces that do not exist, belong to other experiments, or
-    lack spans are left out. We differ: so are traces whose spans are elsewhere. If one of them is
-    archived, the request is left to stock MLflow.
+    lack spans are left out. We differ: so are traces whose spans are elsewhere. Errors: those of
+    `archived.opened`.
     """
     read_sql.check_served(ctx.db.schema)
     ids, experiments = distinct(req.trace_ids), experiments_of(req.experiment_ids)
     if not ids:
         return Encoded(b"{}")
-    if await ctx.db.read(read_sql.any_archived, ids):
-        raise NotNative
-    withheld = hidden(ctx.access)
-    if len(ids) <= FEW_TRACES:
-        try:
-            found, contents = await ctx.db.read(_read, ids, experiments)
-        except TooLong:
-            pass
-        else:
-            if contents.complete:
-                shown = [part async for part in _small(withheld, found, contents)]
-                return Encoded(b'{"traces":[%b]}' % b",".join(shown) if shown else b"{}")
-    return Chunks(_batch(withheld, ctx.db, ids, experiments))
+    if len(ids) > FEW_TRACES:
+        return Chunks(_batch(ctx, ids, experiments))
+    try:
+        found, contents = await ctx.db.read(_read, ids, experiments)
+    except TooLong:
+        return Chunks(_batch(ctx, ids, experiments))
+    shown = view.infos(found, hidden(ctx.access))
+    if any(_location(info) == read_sql.ARCHIVED for info in shown):
+        return await _begun(_batch(ctx, ids, experiments))
+    if not contents.complete:
+        return Chunks(_batch(ctx, ids, experiments))
+    traces = [
+        await _trace_json(info, contents.of_trace[info.trace_id])
+        for info in shown
+        if _is_complete(info, contents)
+    ]
+    return Encoded(b'{"traces":[%b]}' % b",".join(traces) if traces else b"{}")
 
 
-async def _small(withheld: Hidden, found: Found, contents: Contents) -> AsyncGenerator[bytes, None]:
-    """Yield the JSON of each complete trace; `contents` has all their spans."""
-    for info in view.infos(found, withheld):
-        texts = contents.of_trace.get(info.trace_id, [])
-        is_complete = texts and "" not in texts and len(texts) >= _expected_spans(info)
-        if is_complete and _location(info) == "TRACKING_STORE":
-            yield await _trace_json(info, texts)
+def _is_complete(info: TraceInfo, contents: Contents) -> bool:
+    """Whether all spans of a trace have been read."""
+    texts = contents.of_trace.get(info.trace_id, [])
+    is_whole = texts and "" not in texts and len(texts) >= _expected_spans(info)
+    return bool(is_whole) and _location(info) == "TRACKING_STORE"
 
 
 async def _batch(
-    withheld: Hidden, db: Database, ids: Sequence[str], experiments: Sequence[int] | None
+    ctx: Context, ids: Sequence[str], experiments: Sequence[int] | None
 ) -> AsyncGenerator[bytes, None]:
     """Yield the answer to batchGet in pieces."""
     before, end = b'{"traces":[', b"{}"
     for start in range(0, len(ids), FEW_TRACES):
-        some = ids[start : start + FEW_TRACES]
-        try:
-            found, contents = await db.read(_read, some, experiments)
-        except TooLong:
-            found, contents = None, Contents({}, complete=False)
-        if found is not None and contents.complete:
-            async with aclosing(_small(withheld, found, contents)) as traces:
-                async for trace in traces:
-                    yield before + trace
-                    before, end = b",", b"]}"
-            continue
-        if experiments is not None:
-            some = await db.read(read_sql.within, some, experiments)
-        for trace_id in some:
-            location, expected = await db.read(read_sql.facts, trace_id)
-            number = await db.read(spans_sql.count, trace_id)
-            if location != "TRACKING_STORE" or not number or number < expected:
-                continue
-            async with aclosing(whole(withheld, db, trace_id, None)) as parts:
-                async for part in parts:
-                    yield before + part
-                    before = b""
-            before, end = b",", b"]}"
+        async with aclosing(_some(ctx, ids[start : start + FEW_TRACES], experiments)) as traces:
+            async for trace in traces:
+                async with aclosing(trace) as parts:
+                    async for part in parts:
+                        yield before + part
+                        before = b""
+                before, end = b",", b"]}"
     yield end
+
+
+async def _some(
+    ctx: Context, ids: Sequence[str], experiments: Sequence[int] | None
+) -> AsyncGenerator[AsyncGenerator[bytes, None], None]:
+    """Yield the pieces of each trace of a batch that is complete."""
+    db, withheld = ctx.db, hidden(ctx.access)
+    try:
+        found, contents = await db.read(_read, ids, experiments)
+    except TooLong:
+        found, contents = None, Contents({}, complete=False)
+    if found is not None and contents.complete:
+        for info in view.infos(found, withheld):
+            if _location(info) == read_sql.ARCHIVED:
+                archive = await _open(ctx, info.trace_id)
+                yield whole(withheld, db, info.trace_id, info, archive)
+            elif _is_complete(info, contents):
+                yield _one(info, contents.of_trace[info.trace_id])
+        return
+    if experiments is not None:
+        ids = await db.read(read_sql.within, ids, experiments)
+    for trace_id in ids:
+        location, expected = await db.read(read_sql.facts, trace_id)
+        if location == read_sql.ARCHIVED:
+            yield whole(withheld, db, trace_id, None, await _open(ctx, trace_id))
+        elif location == "TRACKING_STORE":
+            number = await db.read(spans_sql.count, trace_id)
+            if number and number >= expected:
+                yield whole(withheld, db, trace_id, None)
+
+
+async def _one(info: TraceInfo, texts: Sequence[str]) -> AsyncGenerator[bytes, None]:
+    yield await _trace_json(info, texts)

@@ -119,17 +119,21 @@ LINK = Bulk(
     created_time="bigint",
     on_conflict="ignore",
 )
+# After a time and an id ($3, $4).
 OLDEST = Sql(
-    "SELECT request_id FROM trace_info WHERE experiment_id = $1 AND timestamp_ms <= $2"
-    " ORDER BY timestamp_ms, request_id LIMIT $3"
+    "SELECT timestamp_ms, request_id FROM trace_info WHERE experiment_id = $1 AND timestamp_ms <= $2"
+    " AND (timestamp_ms, request_id) > (CAST($3 AS bigint), CAST($4 AS varchar))"
+    " ORDER BY timestamp_ms, request_id LIMIT $5"
 )
 LOCK_FOR_DELETE = Sql(
     "SELECT request_id FROM trace_info WHERE experiment_id = $1 AND request_id {in $2 text}"
     " ORDER BY request_id {for delete}"
 )
+# (request_id, artifact URI or NULL) of archived traces
 ARCHIVED = Sql(
-    "SELECT 1 FROM trace_tags WHERE request_id {in $1 text} AND key = 'mlflow.trace.spansLocation'"
-    " AND value = 'ARCHIVE_REPO' LIMIT 1"
+    "SELECT t.request_id, (SELECT u.value FROM trace_tags u WHERE u.request_id = t.request_id"
+    " AND u.key = 'mlflow.trace.archiveLocation') FROM trace_tags t WHERE t.request_id {in $1 text}"
+    " AND t.key = 'mlflow.trace.spansLocation' AND t.value = 'ARCHIVE_REPO'"
 )
 DELETE_REVIEWS = Sql(
     "DELETE FROM review_queue_items WHERE item_type = 'trace' AND item_id {in $1 text}"
@@ -190,9 +194,12 @@ def too_long(tx: Tx, values: Mapping[str, str | None]) -> ApiError | None:
     return None
 
 
-async def oldest(tx: Tx, experiment_id: int, max_ms: int, most: int) -> list[str]:
-    """Return the ids of the oldest traces up to a time."""
-    return [id_ for (id_,) in await tx.fetch(OLDEST, experiment_id, max_ms, most)]
+async def oldest(
+    tx: Tx, experiment_id: int, max_ms: int, after: tuple[int, str], most: int
+) -> list[tuple[int, str]]:
+    """Return times and ids of the oldest traces up to a time that follow a place."""
+    rows = await tx.fetch(OLDEST, experiment_id, max_ms, *after, most)
+    return [(row[0], row[1]) for row in rows]
 
 
 async def lock_for_delete(tx: Tx, experiment_id: int, ids: Sequence[str]) -> list[str]:
@@ -200,9 +207,9 @@ async def lock_for_delete(tx: Tx, experiment_id: int, ids: Sequence[str]) -> lis
     return [id_ for (id_,) in await tx.fetch(LOCK_FOR_DELETE, experiment_id, tx.array(sorted(ids)))]
 
 
-async def any_archived(tx: Tx, ids: Sequence[str]) -> bool:
-    """Whether the spans of one of the traces are files of an archive."""
-    return await tx.fetchrow(ARCHIVED, tx.array(ids)) is not None
+async def archived(tx: Tx, ids: Sequence[str]) -> dict[str, str | None]:
+    """Return those of the traces whose spans are files of an archive, with its artifact URI."""
+    return {row[0]: row[1] for row in await tx.fetch(ARCHIVED, tx.array(ids))}
 
 
 async def delete(tx: Tx, ids: Sequence[str]) -> int:
