@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import pytest
 from tests.otlp import messages
 
-from headrace.otlp import protobuf
-from headrace.otlp.batch import Batch, Resource
+from headrace.otlp import batch, protobuf, values
+from headrace.otlp.batch import Batch, NotASpan, Resource
 from headrace.otlp.prices import Prices
 
 
@@ -26,15 +27,30 @@ def prices() -> Prices:
     return Prices.load()
 
 
-def contents(body: bytes, prices: Prices | None) -> list[dict[str, Any]]:
+def stored(body: bytes, prices: Prices | None = None) -> list[str]:
     """The stored form of each span, in the order of the request."""
-    batch = Batch(prices)
+    found = Batch(prices)
     for attributes, places in protobuf.resources(body):
         resource = Resource(attributes)
         for at, end in places:
-            batch.add(protobuf.read_span(body, at, end), resource)
-    rows = [row for trace in batch.traces.values() for row in trace.rows.values()]
-    return [json.loads(row[8]) for row in rows]
+            with contextlib.suppress(NotASpan):
+                found.add(protobuf.read_span(body, at, end), resource)
+    texts = [row[8] for trace in found.traces.values() for row in trace.rows.values()]
+    return [values.decoded(text) for text in texts]
+
+
+def contents(body: bytes, prices: Prices | None) -> list[dict[str, Any]]:
+    """The JSON of each stored span."""
+    return [json.loads(text) for text in stored(body, prices)]
+
+
+def test_long_spans_are_written_like_short_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    bodies = [messages.request(random.Random(seed)).SerializeToString() for seed in range(60)]
+    found = [stored(body) for body in bodies]
+    monkeypatch.setattr(batch, "LONG", 0)
+    monkeypatch.setattr(values, "LONG", 3)
+    assert [stored(body) for body in bodies] == found
+    assert sum(map(len, found)) > 60
 
 
 @pytest.mark.parametrize("seed", range(20))

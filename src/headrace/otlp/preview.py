@@ -11,7 +11,8 @@ MAX_PREVIEW: Final = 1000  # characters
 
 def preview(text: str, role: str) -> str:
     """The preview of the JSON text of a root's inputs (role `user`) or outputs (`assistant`)."""
-    shown = _last_text(_messages(load(text)), role) or text
+    value = None if text.startswith('"') else load(text)  # a string has no messages
+    shown = (_last_text(_messages(value), role) or text)[: MAX_PREVIEW + 1]
     shown = shown.replace("\x00", "\ufffd")
     return shown if len(shown) <= MAX_PREVIEW else shown[: MAX_PREVIEW - 3] + "..."
 
