@@ -1,7 +1,7 @@
 """REGEXP for SQLite, which has none: Python's regular expressions, within a limited time.
 
 The module `re` holds the GIL and cannot be interrupted. The package `regex` understands the same
-expressions, ends after a time, and releases the GIL if it is told to.
+expressions, ends after a given time, and can release the GIL.
 """
 
 from __future__ import annotations
