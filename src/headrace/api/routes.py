@@ -248,8 +248,6 @@ ROUTES: tuple[Route, ...] = (
         needs(trace("read", "request_id")), query=("request_id",)),
     Raw("GET", "/ajax-api/3.0/mlflow/get-trace-artifact", trace_files.get_trace_artifact,
         needs(trace("read", "request_id")), query=("request_id",)),
-    Raw("GET", "/api/2.0/mlflow/get-online-trace-details", trace_files.not_in_stock, ANYONE),
-    Raw("GET", "/api/2.0/mlflow/unified-traces", trace_files.not_in_stock, ANYONE),
     Route("GET", "/api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id}", assessment_reads.get,
         needs(trace("read"), assessment("read"))),
     Route("POST", "/api/3.0/mlflow/traces", traces.start,

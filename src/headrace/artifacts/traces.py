@@ -68,14 +68,6 @@ async def get_trace_artifact(request: Request, ctx: Context) -> Response:
     raise ApiError(ErrorCode.NOT_FOUND, f"Trace data not found for path={FILE}")
 
 
-async def not_in_stock(request: Request, ctx: Context) -> Response:
-    """GET /2.0/mlflow/get-online-trace-details and /2.0/mlflow/unified-traces
-
-    Routes of Databricks, which MLflow's server declares and answers with an empty 404.
-    """
-    return Response(status=404, content_type="text/html; charset=utf-8")
-
-
 def checked_attachment(path: str) -> str:
     """Return the path if it is a UUID. Raises INVALID_PARAMETER_VALUE."""
     try:
