@@ -30,6 +30,7 @@ LOG_TAIL_CHARACTERS = 6000
 
 # By default stock starts four job runners of 250 MB each, and sends telemetry to the internet.
 STOCK_ENVIRONMENT = {
+    "MLFLOW_MODEL_CATALOG_URI": "",  # it would ask a server on the internet for models
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",

@@ -13,6 +13,7 @@ from typing import Final
 
 # Equal to the extras in pyproject.toml; reading the metadata of the installation takes 20 ms.
 EXTRAS: Final = {
+    "gateway": ("cryptography>=42",),
     "mlflow": ("mlflow>=3.17.2,<3.19", "psycopg[binary]>=3.2"),
     "import": ("pyyaml>=6",),
     "oidc": ("authlib>=1.9", "httpx2>=2.0", "joserfc>=1.8"),

@@ -141,15 +141,14 @@ def test_both_halves_of_mlflow_know_the_user(server: Server) -> None:
 
 
 def test_the_creator_of_a_bridged_resource_may_manage_it(server: Server) -> None:
-    body = {"secret_name": "key-1", "secret_value": {"api_key": "sk-1"}, "provider": "openai"}
-    made = ask(server, ANN, "POST", "/api/3.0/mlflow/gateway/secrets/create", body)
+    name, servers = "com.example/files", "/api/3.0/mlflow/mcp-servers"
+    made = ask(server, ANN, "POST", servers, {"name": name})
     assert made.status == 200, str(made)
-    secret_id = made.json()["secret"]["secret_id"]
-    listed = ask(server, ANN, "GET", "/api/3.0/mlflow/gateway/secrets/list").json()
-    assert [secret["secret_id"] for secret in listed["secrets"]] == [secret_id]
+    listed = ask(server, ANN, "GET", servers).json()
+    assert [found["name"] for found in listed["mcp_servers"]] == [name]
     with closing(sqlite3.connect(server.directory / "mlflow.db")) as db:
         rows = db.execute(
-            "SELECT permission FROM role_permissions WHERE resource_pattern = ?", (secret_id,)
+            "SELECT permission FROM role_permissions WHERE resource_pattern = ?", (name,)
         ).fetchall()
     assert rows == [("MANAGE",)]
 

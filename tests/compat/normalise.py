@@ -36,6 +36,7 @@ STARTED_MS: Final = int(time.time() * 1000)
 DRIVER_TEXT: Final = "<driver text>"
 
 _ID = re.compile(r"\b(?:[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\b")
+_RANDOM_ID = re.compile("[a-z]{1,2}-[0-9a-f]{32}")
 _BOUNDARY = re.compile(r"\b[0-9a-f]{26}\b")  # of a multipart/byteranges body
 _RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d{1,4}")
 _NUMBER = re.compile(r"\b\d{13}\b")
@@ -159,14 +160,18 @@ def is_now(number: int) -> bool:
     return abs(number - STARTED_MS) < DAY_MS
 
 
+def _without_ids(item: Any) -> str:
+    return _RANDOM_ID.sub("", json.dumps(item))
+
+
 def sort_lists(value: Any, names: tuple[str, ...]) -> Any:
-    """The JSON value with the lists and objects under those keys sorted by their text."""
+    """The JSON value with the lists and objects under those keys sorted by their text without random ids."""
     if isinstance(value, dict):
         shown: dict[str, Any] = {}
         for k, v in value.items():
             shown[k] = sort_lists(v, names)
             if k in names and isinstance(v, list):
-                shown[k] = sorted(shown[k], key=json.dumps)
+                shown[k] = sorted(shown[k], key=_without_ids)
             elif k in names and isinstance(v, dict):
                 shown[k] = dict(sorted(shown[k].items()))
         return shown

@@ -34,6 +34,10 @@ NAMES = {
     "unlinked dataset": "e",
     "issue": "i",
     "schema": "s",
+    "secret": "s",
+    "own secret": "s",
+    "definition": "d",
+    "own definition": "d",
     "role": 1,
     "permission": 1,
 }
@@ -84,14 +88,21 @@ class Stock:
         issue = self.ask("/api/3.0/mlflow/issues", issue)["issue"]
         schema = {"experiment_id": "1", "name": "s", "type": "FEEDBACK", "input": {"text": {}}}
         schema = self.ask("/api/3.0/mlflow/label-schemas/create", schema)["label_schema"]
+        secret, definition = self.gateway("shared")
+        own_secret, own_definition = self.gateway("own")
         for user, level in LEVELS.items():
+            for kind, id_ in (("gateway_secret", secret), ("gateway_model_definition", definition)):
+                body = {"username": user, "resource_type": kind, "resource_id": id_}
+                grant = "/api/3.0/mlflow/users/permissions/grant"
+                self.ask(grant, body | {"permission": level})
             for kind, id_ in (("experiment", "1"), ("registered_model", "ma"), ("prompt", "pa")):
                 body = {"username": user, "resource_type": kind, "resource_id": id_}
                 grant = "/api/3.0/mlflow/users/permissions/grant"
                 # Only prompts of `editor` and stronger, so that grants on models show no effect.
                 if kind != "prompt" or level in ("EDIT", "MANAGE"):
                     self.ask(grant, body | {"permission": level})
-        self.role("subdenied", [(part, "DENY") for part in PARTS])
+        parts = [*PARTS, "gateway_secret"]
+        self.role("subdenied", [(part, "DENY") for part in parts])
         self.role("chief", [("workspace", "MANAGE"), ("run", "DENY")])
         spare = self.role("other", [("experiment", "READ")], name="spare")
         return {
@@ -103,7 +114,20 @@ class Stock:
             "unlinked dataset": unlinked["dataset"]["dataset_id"],
             "issue": issue["issue_id"],
             "schema": schema["schema_id"],
+            "secret": secret,
+            "own secret": own_secret,
+            "definition": definition,
+            "own definition": own_definition,
         }
+
+    def gateway(self, name: str) -> tuple[str, str]:
+        """The ids of a new secret of the gateway and of a model definition that uses it."""
+        gateway = "/api/3.0/mlflow/gateway/"
+        body = {"secret_name": name, "secret_value": {"api_key": "k"}, "provider": "openai"}
+        secret = self.ask(gateway + "secrets/create", body)["secret"]["secret_id"]
+        body = {"name": name, "secret_id": secret, "provider": "openai", "model_name": "gpt"}
+        made = self.ask(gateway + "model-definitions/create", body)
+        return secret, made["model_definition"]["model_definition_id"]
 
     def role(
         self, user: str, grants: list[tuple[str, str]], name: str | None = None
@@ -194,6 +218,31 @@ def verdict(row: Row, answer: Answer) -> str:
     if answer.status in (401, 403):
         return f"{answer.status} {answer.headers.get('content-type')} {answer.body!r}"
     return "other" if (row.method, row.path) in DIFFERENT else str(answer.status)
+
+
+@pytest.mark.compat
+def test_the_settings_of_the_gateway_are_shown_to_each_caller_as_by_stock(sides: Sides) -> None:
+    """Lists have what the caller may read, without the secrets that a grant denies."""
+    gateway = "/api/3.0/mlflow/gateway/"
+    definition, secret = sides.made["definition"], sides.made["secret"]
+    paths = (
+        "secrets/list",
+        "secrets/list?provider=openai",
+        "model-definitions/list",
+        f"model-definitions/list?secret_id={secret}",
+        f"model-definitions/get?model_definition_id={definition}",
+        "secrets/config",
+    )
+    for path in paths:
+        for caller in CALLERS:
+            target = gateway.replace("/api/", "/ajax-api/") + path
+            stock, ours = (
+                wire.ask("GET", target, None, headers_of(caller))
+                for wire in (sides.stock, sides.ours)
+            )
+            assert stock.status == ours.status, f"{caller} {path}: {stock} {ours}"
+            if stock.status == 200:
+                assert stock.json() == ours.json(), f"{caller} {path}"
 
 
 @pytest.mark.compat

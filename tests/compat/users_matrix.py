@@ -105,6 +105,8 @@ def variants(made: Values) -> Iterator[Values]:
         "resource_pattern": "*", "permission": "READ", "workspace": ["default"], "description": "d",
         "issue_id": made["issue"], "schema_id": made["schema"], "filter_string": None,
         "dataset_id": made["dataset"], "records": "[]", "tags": "{}", "job_id": "j-user",
+        "secret_name": "spare", "secret_id": made["secret"], "provider": "openai", "model_name": "gpt",
+        "model_definition_id": made["definition"],
         "trace": {"trace_info": info}, "update_mask": "assessment_name",
         "assessment": {"assessment_name": "good", "feedback": {"value": True}, "source": {"source_type": "HUMAN", "source_id": "u"}},
     }  # fmt: skip
@@ -130,6 +132,8 @@ def variants(made: Values) -> Iterator[Values]:
     yield base | {"job_id": "j-other"}
     yield base | {"job_id": "j-nobody"}
     yield base | {"dataset_id": "d-nope", "experiment_ids": ["1", "2"]}
+    yield base | {"secret_id": made["own secret"], "model_definition_id": made["own definition"]}
+    yield base | {"secret_id": "s-nope", "model_definition_id": "d-nope"}
     yield base | {"name": "pa"}
     yield base | {"name": "none"}
     yield base | {"artifact_path": "1/models/m/artifacts/f.txt"}
@@ -150,7 +154,7 @@ SKIPPED: Final = {
 # Optional fields that a request gets because a rule looks at them.
 JUDGED: Final = {
     "experiment_id", "experiment_ids", "run_id", "model_id", "name", "trace_id", "request_id",
-    "trace_ids", "models", "filter", "filter_string", "prompt_versions", "schema_id",
+    "trace_ids", "models", "filter", "filter_string", "prompt_versions", "schema_id", "secret_id",
     "username", "password", "is_admin", "role_id", "role_permission_id", "resource_type", "resource_id",
     "resource_pattern", "permission", "workspace", "description",
 }  # fmt: skip
@@ -174,6 +178,10 @@ SPECIAL: Final[dict[str, Values]] = {
     # Jobs of their own, because stock lets only admins change them.
     "/api/3.0/mlflow/prompt-optimization/jobs/{job_id}": {"job_id": "j-shown"},
     "/api/3.0/mlflow/prompt-optimization/jobs/{job_id}/cancel": {"job_id": "j-canceled"},
+    "/api/3.0/mlflow/gateway/secrets/list": {"provider": None},
+    "/api/3.0/mlflow/gateway/model-definitions/create": {"name": "spare"},
+    "/api/3.0/mlflow/gateway/model-definitions/list": {"provider": None},
+    "/api/3.0/mlflow/gateway/model-definitions/update": {"name": None},
     "/api/3.0/mlflow/roles/create": {"workspace": "default", "name": "spare"},
     "/api/3.0/mlflow/roles/update": {"name": "spare"},
 }

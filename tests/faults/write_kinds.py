@@ -128,6 +128,9 @@ NEW_RUN: Final = {
     "start_time": 1,
     "tags": [{"key": "token", "value": "$u"}],
 }
+GATEWAY: Final = "/api/3.0/mlflow/gateway"
+SECRET: Final = {"secret_name": "$u", "secret_value": {"api_key": "k"}, "provider": "$u"}
+DEFINITION: Final = {"name": "$u", "secret_id": "$secret", "provider": "p", "model_name": "m"}
 
 SHARED: Final = {
     "run": Step("POST runs/create", {"experiment_id": "0", "start_time": 1}, RUN),
@@ -205,6 +208,12 @@ STAGES: Final[dict[str, Step | Insert]] = {
     "job": job(),
     "optimization": job('{"run_id": "$own_run"}'),
     "ended optimization": job('{"run_id": "$own_run"}', status=2),
+    "secret": Step(f"POST {GATEWAY}/secrets/create", SECRET, ("secret", "secret_id")),
+    "definition": Step(
+        f"POST {GATEWAY}/model-definitions/create",
+        DEFINITION,
+        ("model_definition", "model_definition_id"),
+    ),
     "feedback": Step(
         "POST /api/3.0/mlflow/traces/tr-$hex/assessments",
         {"assessment": {"assessment_name": "$u", "feedback": {"value": 1}}},
@@ -417,6 +426,23 @@ KINDS: Final = (
          answer=("label_schema", "schema_id")),
     Kind(f"PATCH {LABELS}/update", {"schema_id": "$label", "instruction": "new"},
          "SELECT instruction FROM label_schemas WHERE name = '$u'", [("new",)], ("label",), repeatable=True),
+    Kind(f"POST {GATEWAY}/secrets/create", SECRET,
+         "SELECT secret_id, secret_name FROM secrets WHERE provider = '$u'", [("$answer", "$u")],
+         answer=("secret", "secret_id")),
+    Kind(f"POST {GATEWAY}/secrets/update", {"secret_id": "$secret", "auth_config": {"k": "v"}, "updated_by": "b"},
+         "SELECT auth_config, last_updated_by FROM secrets WHERE secret_id = '$secret'", [('{"k": "v"}', "b")],
+         ("secret",)),
+    Kind(f"DELETE {GATEWAY}/secrets/delete", {"secret_id": "$secret"},
+         "SELECT secret_id FROM secrets WHERE secret_id = '$secret'", [], ("secret",)),
+    Kind(f"POST {GATEWAY}/model-definitions/create", DEFINITION,
+         "SELECT model_definition_id, secret_id FROM model_definitions WHERE name = '$u'", [("$answer", "$secret")],
+         ("secret",), answer=("model_definition", "model_definition_id")),
+    Kind(f"POST {GATEWAY}/model-definitions/update", {"model_definition_id": "$definition", "model_name": "$u"},
+         "SELECT model_name FROM model_definitions WHERE model_definition_id = '$definition'", [("$u",)],
+         ("secret", "definition")),
+    Kind(f"DELETE {GATEWAY}/model-definitions/delete", {"model_definition_id": "$definition"},
+         "SELECT name FROM model_definitions WHERE model_definition_id = '$definition'", [],
+         ("secret", "definition")),
     Kind(f"DELETE {LABELS}/delete", {"schema_id": "$label"},
          "SELECT schema_id FROM label_schemas WHERE name = '$u'", [], ("label",), repeatable=True),
     # jobs

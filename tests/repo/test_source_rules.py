@@ -46,6 +46,7 @@ BROAD_EXCEPTS = {
 # Files that know URLs besides the route table, and why.
 URL_PLACES = {
     "src/headrace/api/routes.py",
+    "src/headrace/api/gateway_routes.py",  # a part of the route table
     "src/headrace/bridge/routes.py",  # the bridged routes
     "src/headrace/bridge/stock.py",  # asks stock whether its jobs are done
     "src/headrace/api/enabled.py",  # the routes that an option omits

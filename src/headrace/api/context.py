@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from headrace.api.nouns import Event
+from headrace.api.threads import Threads
 from headrace.auth.access import UNRESTRICTED, Access
 from headrace.commit.group import GroupCommit
 from headrace.commit.reads import BatchedReads, SharedReads
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
+MAX_LOOKUPS: Final = 4  # of addresses of hosts at a time
 
 
 class Webhooks(Protocol):
@@ -75,6 +77,7 @@ class Context:
         others = [] if accounts is None or accounts.in_tracking else [accounts.db]
         self.readiness = Readiness(db, *others)
         self.shared = SharedReads()
+        self.lookups = Threads(MAX_LOOKUPS)
         self._monitor = monitor
         self._accounts = accounts
         self._authority = authority

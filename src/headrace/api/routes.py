@@ -16,6 +16,7 @@ from headrace.api.evaluation.datasets import handlers as evaluation_datasets
 from headrace.api.evaluation.issues import handlers as issues
 from headrace.api.evaluation.issues import rules as issues_rules
 from headrace.api.evaluation.label_schemas import handlers as label_schemas
+from headrace.api.gateway_routes import GATEWAY_ROUTES
 from headrace.api.registry.models import handlers as registered_models
 from headrace.api.registry.models import rules as models_rules
 from headrace.api.registry.versions import handlers as model_versions
@@ -331,6 +332,7 @@ ROUTES: tuple[Route, ...] = (
         needs(part_of_experiment("job", "update", "job_id"), undenied("run"))),
     Route("DELETE", "/api/3.0/mlflow/prompt-optimization/jobs/{job_id}", optimizations.delete,
         needs(part_of_experiment("job", "delete", "job_id"), undenied("run"))),
+    *GATEWAY_ROUTES,
     # registered models
     Route("POST", "/api/2.0/mlflow/registered-models/create", registered_models.create,
         needs(create("registered_model"), undenied_name("prompt", models_rules.creates_prompt),

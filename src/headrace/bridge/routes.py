@@ -223,20 +223,20 @@ GET /api/3.0/mlflow/gateway/guardrails/list admin
 GET /api/3.0/mlflow/gateway/guardrails/list-for-endpoint admin
 DELETE /api/3.0/mlflow/gateway/guardrails/remove-from-endpoint admin
 PATCH /api/3.0/mlflow/gateway/guardrails/update-config admin
-POST /api/3.0/mlflow/gateway/model-definitions/create definition.create
-DELETE /api/3.0/mlflow/gateway/model-definitions/delete definition.delete
-GET /api/3.0/mlflow/gateway/model-definitions/get definition.read
-GET /api/3.0/mlflow/gateway/model-definitions/list definitions.list
-POST /api/3.0/mlflow/gateway/model-definitions/update definition.update
-GET /ajax-api/3.0/mlflow/gateway/provider-config anyone
-GET /ajax-api/3.0/mlflow/gateway/secrets/config anyone
-POST /api/3.0/mlflow/gateway/secrets/create secret.create
-DELETE /api/3.0/mlflow/gateway/secrets/delete secret.delete
-GET /api/3.0/mlflow/gateway/secrets/get secret.read
-GET /api/3.0/mlflow/gateway/secrets/list secrets.list
-POST /api/3.0/mlflow/gateway/secrets/update secret.update
-GET /ajax-api/3.0/mlflow/gateway/supported-models anyone
-GET /ajax-api/3.0/mlflow/gateway/supported-providers anyone
+POST /api/3.0/mlflow/gateway/model-definitions/create
+DELETE /api/3.0/mlflow/gateway/model-definitions/delete
+GET /api/3.0/mlflow/gateway/model-definitions/get
+GET /api/3.0/mlflow/gateway/model-definitions/list
+POST /api/3.0/mlflow/gateway/model-definitions/update
+GET /ajax-api/3.0/mlflow/gateway/provider-config
+GET /ajax-api/3.0/mlflow/gateway/secrets/config
+POST /api/3.0/mlflow/gateway/secrets/create
+DELETE /api/3.0/mlflow/gateway/secrets/delete
+GET /api/3.0/mlflow/gateway/secrets/get
+GET /api/3.0/mlflow/gateway/secrets/list
+POST /api/3.0/mlflow/gateway/secrets/update
+GET /ajax-api/3.0/mlflow/gateway/supported-models
+GET /ajax-api/3.0/mlflow/gateway/supported-providers
 POST /gateway/anthropic/v1/messages endpoint.use
 POST /gateway/gemini/v1beta/models/{endpoint_name}:generateContent endpoint.use
 POST /gateway/gemini/v1beta/models/{endpoint_name}:streamGenerateContent endpoint.use

@@ -6,6 +6,7 @@ import click
 
 from headrace import __version__
 from headrace.commands.auth import auth
+from headrace.commands.crypto import crypto
 from headrace.commands.database import db
 from headrace.commands.server import routes, server, show_config
 from headrace.commands.transfer import export, import_
@@ -25,6 +26,7 @@ for command in (
     routes,
     db,
     auth,
+    crypto,
     doctor,
     gc,
     backup,

@@ -82,6 +82,7 @@ MAX_EXPLAINED_VALUES: Final = 10_000  # values of such a body; each takes some m
 MAX_GRAPHQL_BYTES: Final = 1 << 20  # body of /graphql; 50,000 experiment ids are half of that
 MAX_JOB_SEARCH_BYTES: Final = 1 << 20  # body of jobs/search, of which a few are held in memory
 MAX_ACCOUNT_BYTES: Final = 64 << 10  # body of the routes of users, roles and grants
+MAX_SECRET_BYTES: Final = 1 << 20  # body of the routes that store secrets
 MAX_METRIC_GROUPS: Final = 50_000  # data points of traces/metrics
 MAX_PAGE_TOKEN: Final = 1000  # characters
 MAX_ISSUES_TOKEN: Final = 300_000  # characters; it repeats the sort values of an issue

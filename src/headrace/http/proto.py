@@ -51,6 +51,7 @@ class Field:
         "checks",
         "default",
         "is_cut",
+        "is_secret",
         "kind",
         "name",
         "repeated",
@@ -62,7 +63,7 @@ class Field:
         self.name = field.encode_name
         self.camel = camel(self.name)
         self.checks: tuple[Any, ...] = ()
-        self.is_cut = False
+        self.is_cut = self.is_secret = False
         self.required = field.required
         kind: Any = field.type
         self.repeated = False
@@ -71,6 +72,7 @@ class Field:
                 extra = kind.extra or {}
                 self.checks = extra.get("checks", self.checks)
                 self.is_cut = extra.get("cut", self.is_cut)
+                self.is_secret = extra.get("secret", self.is_secret)
                 kind = kind.type
             elif isinstance(kind, mi.UnionType):
                 kind = next(t for t in kind.types if not isinstance(t, mi.NoneType))
@@ -184,8 +186,13 @@ def read_object(spec: Spec, value: dict[str, Any]) -> Any:
         failure = error
     _check(spec, value, parsed=failure is None)
     if failure is not None:
-        raise invalid(_wrong_value(failure.path, failure.value))
+        raise invalid(_wrong_value(failure.path, failure.value, hides=_is_secret(spec, failure)))
     return message
+
+
+def _is_secret(spec: Spec, failure: ParseFailure) -> bool:
+    """Whether the wrong value is in a field whose values errors must not repeat."""
+    return spec.by_name[failure.path.partition(".")[0].partition("[")[0]].is_secret
 
 
 def parse_message(spec: Spec, value: Any, path: str, depth: int) -> Any:
@@ -347,6 +354,9 @@ def _run_check(check: Any, name: str, value: Any) -> None:
     elif check == "required":
         if value is None or value == "":
             raise missing_parameter(name)
+    elif check == "not_null":
+        if value is None:
+            raise invalid(f"Missing value for required parameter '{name}'.")
     elif check.startswith("present:"):
         _run_present(name, value, check.removeprefix("present:").split(","))
     elif not _TYPE_TESTS[check](value):
@@ -407,9 +417,9 @@ def _type_name(value: Any) -> str:
     return "float" if isinstance(value, float) else type(value).__name__
 
 
-def _wrong_value(name: str, value: Any) -> str:
+def _wrong_value(name: str, value: Any, *, hides: bool = False) -> str:
     try:
-        shown = json.dumps(value, sort_keys=True, separators=(",", ":"))
+        shown = "***" if hides else json.dumps(value, sort_keys=True, separators=(",", ":"))
     except (ValueError, RecursionError):
         shown = "…"
     return (

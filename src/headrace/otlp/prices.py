@@ -44,6 +44,19 @@ class _Catalog(msgspec.Struct):
     models: dict[str, _Model] = {}
 
 
+def mlflow_directory() -> Path | None:
+    """The directory of the installed mlflow package, which is not imported."""
+    spec = find_spec("mlflow")
+    places = spec.submodule_search_locations if spec is not None else None
+    return Path(next(iter(places))) if places else None
+
+
+def own_catalogs() -> Path | None:
+    """The directory of MLFLOW_MODEL_CATALOG_URI, if that names one."""
+    uri = urlsplit(os.environ.get(VARIABLE, ""))
+    return Path(unquote(uri.path)) if uri.scheme == "file" else None
+
+
 _decode: Final = msgspec.json.Decoder(_Catalog).decode
 Catalogs = dict[str, dict[str, Pricing]]  # by provider and model
 
@@ -71,12 +84,9 @@ class Prices:
     @classmethod
     def load(cls) -> Prices:
         """Read all files: about 30 ms. The result is empty without them."""
-        spec = find_spec("mlflow")
-        places = spec.submodule_search_locations if spec is not None else None
-        bundled = _read(Path(next(iter(places))) / CATALOG) if places else {}
-        uri = urlsplit(os.environ.get(VARIABLE, ""))
-        own = _read(Path(unquote(uri.path))) if uri.scheme == "file" else {}
-        return cls(bundled, own)
+        package, own = mlflow_directory(), own_catalogs()
+        bundled = _read(package / CATALOG) if package is not None else {}
+        return cls(bundled, {} if own is None else _read(own))
 
     def cost(self, model: Any, usage: Any, provider: Any) -> dict[str, float] | None:
         """The cost of an answer in US dollars, or None if the price or the usage is unknown."""

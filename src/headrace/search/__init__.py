@@ -13,6 +13,7 @@ defines its fields, operators and SQL; compile.py contains the SQL they share.
 from headrace.search.compile import Page
 from headrace.search.datasets import datasets_page
 from headrace.search.experiments import EXPERIMENT_COLUMNS, experiments_page
+from headrace.search.gateway import GatewayRows, gateway_rows
 from headrace.search.issues import issues_count, issues_page
 from headrace.search.logged_models import (
     LOGGED_MODEL_COLUMNS,
@@ -37,6 +38,7 @@ __all__ = [
     "MODEL_VERSION_COLUMNS",
     "REGISTERED_MODEL_COLUMNS",
     "RUN_COLUMNS",
+    "GatewayRows",
     "ModelDataset",
     "ModelSort",
     "Page",
@@ -44,6 +46,7 @@ __all__ = [
     "correlation_counts",
     "datasets_page",
     "experiments_page",
+    "gateway_rows",
     "issues_count",
     "issues_page",
     "logged_models_page",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Final
 
-from headrace.settings.kinds import SWITCH, Kind, Secret, integer, row
+from headrace.settings.kinds import SWITCH, TEXT, Kind, Secret, integer, row
 from headrace.settings.webhooks import WebhookSettings
 
 GATEWAY: Final = "AI gateway"
@@ -37,4 +37,27 @@ class GatewaySettings(WebhookSettings):
         integer(0, 2**31 - 1),
         env="MLFLOW_CRYPTO_KEK_VERSION",
         help="The number of the passphrase: each change of it by a rotation of the key adds one.",
+    )
+    gateway_api_base_schemes: str = row(
+        GATEWAY,
+        "https",
+        TEXT,
+        env="MLFLOW_GATEWAY_API_BASE_ALLOWED_SCHEMES",
+        help="Allowed schemes, separated by commas, of the address of a provider that a secret names.",
+    )
+    gateway_api_base_private_ips: bool = row(
+        GATEWAY,
+        False,
+        SWITCH,
+        env="MLFLOW_GATEWAY_API_BASE_ALLOW_PRIVATE_IPS",
+        help="Also allow providers in private networks and on this machine. Anyone who may create "
+        "secrets can then reach such hosts through the gateway.",
+    )
+    gateway_allowed_providers: str | None = row(
+        GATEWAY,
+        None,
+        TEXT,
+        env="MLFLOW_GATEWAY_ALLOWED_PROVIDERS",
+        help="The providers of models that may be used, separated by commas.",
+        default_text="all",
     )

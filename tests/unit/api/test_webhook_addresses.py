@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from headrace.api.registry.webhooks.address import Rules, is_public, target
+from headrace.api.hosts import is_public
+from headrace.api.registry.webhooks.address import Rules, target
 from headrace.contract.errors import ApiError
 
 PRIVATE = [

@@ -20,7 +20,7 @@ FILES = [
     ROOT / "api/nouns.py",
     *sorted(ROOT.glob("api/*/*/types.py")),
 ]
-NAMES = {"required", *proto._TYPE_TESTS}
+NAMES = {"required", "not_null", *proto._TYPE_TESTS}
 BOUNDS = {"max": 2, "range": 4, "max_len": 3}  # with the length of the tuple
 
 

@@ -9,13 +9,18 @@ from headrace.contract.errors import ApiError, ErrorCode, not_found
 DISABLED = "The AI Gateway feature is disabled. Set MLFLOW_ENABLE_AI_GATEWAY=true to enable it."
 
 
+def check_enabled(ctx: Context) -> None:
+    """Raise NOT_IMPLEMENTED if the gateway is switched off."""
+    if not ctx.settings.enable_ai_gateway:
+        raise ApiError(ErrorCode.NOT_IMPLEMENTED, DISABLED)
+
+
 def check_served(ctx: Context, table: str) -> None:
     """Raise NOT_IMPLEMENTED if the gateway is switched off.
 
     Leave the request to stock MLflow if the table does not exist or has no workspaces (before 3.10).
     """
-    if not ctx.settings.enable_ai_gateway:
-        raise ApiError(ErrorCode.NOT_IMPLEMENTED, DISABLED)
+    check_enabled(ctx)
     if not ctx.db.schema.has(table, "workspace"):
         raise NotNative
 

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from headrace.api.nouns import Event
 from headrace.api.registry.webhooks import sql
 from headrace.api.registry.webhooks.address import Rules
-from headrace.api.registry.webhooks.threads import FAILURES, Threads
+from headrace.api.threads import FAILURES, Threads
 from headrace.contract import secret_text
 from headrace.contract.errors import ApiError
 from headrace.db.errors import DatabaseError

@@ -15,7 +15,6 @@ from headrace.api.registry.webhooks import address, delivery, sql
 from headrace.api.registry.webhooks.delivery import Deliveries
 from headrace.api.registry.webhooks.events import EXAMPLES
 from headrace.api.registry.webhooks.sql import Whole
-from headrace.api.registry.webhooks.threads import FAILURES
 from headrace.api.registry.webhooks.types import (
     CreateWebhook,
     ListWebhooks,
@@ -32,6 +31,7 @@ from headrace.api.registry.webhooks.types import (
     WebhookPage,
     WebhookStatus,
 )
+from headrace.api.threads import FAILURES
 from headrace.contract import secret_text
 from headrace.contract.clock import now_ms
 from headrace.contract.errors import ApiError, ErrorCode, invalid, not_found

@@ -38,7 +38,11 @@ class ServerInfo(msgspec.Struct, kw_only=True):
 async def server_info(req: PathOnly, ctx: Context) -> ServerInfo:
     """GET /3.0/mlflow/server-info: the features that the web page may use."""
     uploads, downloads = ctx.artifacts.capabilities
-    return ServerInfo(multipart_uploads_enabled=uploads, multipart_downloads_enabled=downloads)
+    return ServerInfo(
+        multipart_uploads_enabled=uploads,
+        multipart_downloads_enabled=downloads,
+        features_enabled=Features(gateway=ctx.settings.enable_ai_gateway),
+    )
 
 
 async def ui_telemetry(req: PathOnly, ctx: Context) -> Encoded:

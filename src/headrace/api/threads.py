@@ -42,5 +42,5 @@ class Threads:
                 with contextlib.suppress(RuntimeError):  # the loop is closed: the server stopped
                     loop.call_soon_threadsafe(self._turn.release)
 
-        threading.Thread(target=work, name="webhooks", daemon=True).start()
+        threading.Thread(target=work, name="foreign-hosts", daemon=True).start()
         return await asyncio.wrap_future(outcome)

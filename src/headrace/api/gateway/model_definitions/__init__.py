@@ -1,0 +1,1 @@
+"""Model definitions: a provider, the name of one of its models, and the secret for it."""

@@ -1,0 +1,1 @@
+"""Secrets: the encrypted credentials with which the gateway calls providers of models."""
