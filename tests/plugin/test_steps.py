@@ -83,13 +83,18 @@ def test_the_doctor_counts_them_and_a_command_repairs_them(logged: tuple[str, st
             " FROM metrics WHERE key = 'm0' AND run_uuid = ?",
             (plain,),
         )
+        file.execute(
+            "INSERT INTO logged_model_metrics (model_id, metric_name, metric_timestamp_ms, metric_step,"
+            " metric_value, experiment_id, run_id) VALUES ('m-1', 'm0', 1, x'2c01', 0.5, 0, ?)",
+            (plain,),
+        )
     sick = command("doctor", uri)
     assert sick.returncode == 1
-    assert "10 points have a step or a time that is no integer" in sick.stdout
+    assert "11 points have a step or a time that is no integer" in sick.stdout
     assert f"headrace db repair-steps {uri}" in sick.stdout
     repaired = command("db", "repair-steps", uri)
     assert repaired.returncode == 0, repaired.stderr
-    assert repaired.stdout == "5 steps were no integers and were corrected.\n"
+    assert repaired.stdout == "6 steps were no integers and were corrected.\n"
     assert steps(uri, plain) == {"m0": 300, "m1": 2, "m2": 4, "m3": 5, "m4": 6, "m5": 1}
     healthy = command("doctor", uri)
     assert (healthy.returncode, "No problems found." in healthy.stdout) == (0, True)
@@ -98,4 +103,6 @@ def test_the_doctor_counts_them_and_a_command_repairs_them(logged: tuple[str, st
             "SELECT DISTINCT typeof(step) FROM latest_metrics WHERE run_uuid = ?", (plain,)
         )
         assert latest.fetchall() == [("integer",)]
+        of_model = file.execute("SELECT metric_step FROM logged_model_metrics").fetchall()
+        assert of_model == [(300,)]
     engine.close_all()

@@ -197,6 +197,33 @@ def test_a_server_is_imported_completely(mlruns: Path, tmp_path: Path, kind: str
     assert before == after
 
 
+def test_a_run_of_an_old_mlflow_without_name_and_tags_is_imported(
+    empty_uri: str, tmp_path: Path
+) -> None:
+    """MLflow before 1.30 gave runs no names; its metrics have no steps, and the store was moved."""
+    run = tmp_path / "mlruns/3" / ("0123456789abcdef" * 2)
+    (run / "metrics").mkdir(parents=True)
+    (run / "artifacts").mkdir()
+    (run.parent / "meta.yaml").write_text("experiment_id: 3\nname: old\nlifecycle_stage: active\n")
+    (run / "meta.yaml").write_text(
+        f"run_uuid: {run.name}\nexperiment_id: 3\nstatus: 3\nstart_time: 5\nend_time: 9\n"
+        "user_id: ann\nartifact_uri: file:///moved/away\nname: ''\n"
+    )
+    (run / "metrics/loss").write_text("7 0.5\n")
+    (run / "artifacts/a.txt").write_text("a")
+    for expected in ("1 runs, 1 points, 1 files", "0 runs, 0 points, 0 files"):
+        words = ("import", str(tmp_path / "mlruns"), "--backend-store-uri", empty_uri)
+        assert expected in command(*words, cwd=tmp_path)
+    files = exported(empty_uri, tmp_path / "export", "--experiment", "old")
+    assert json.loads(files["3/runs.jsonl"]) == {
+        "run_id": run.name, "name": "", "user_id": "ann", "status": "FINISHED", "start_time": 5,
+        "end_time": 9, "lifecycle_stage": "active",
+        "artifact_uri": f"mlflow-artifacts:/3/{run.name}/artifacts",
+    }  # fmt: skip
+    assert json.loads(files["3/metrics.jsonl"])["step"] == 0
+    assert files[f"3/artifacts/{run.name}/a.txt"] == b"a"
+
+
 def test_artifacts_may_stay_where_they_are(mlruns: Path, tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/kept.db"
     words = ("import", str(mlruns), "--backend-store-uri", uri, "--artifacts", "keep")

@@ -128,8 +128,8 @@ class Target:
         )
         new = create.NewRun(request)
         new.run_id = run.run_id
-        if not run.name:
-            new.name, new.tags = "", [tag for tag in new.tags if tag[0] != batch.RUN_NAME]
+        if not run.name:  # create-run needs a tag; `_log` writes all of them
+            new.name, new.tags = "", list(run.tags.items())[:1] or [(batch.RUN_NAME, "")]
         self._engine.submit(create.KIND, new, new.cost_bytes())
         stored = self._engine.read(sql.find_run, run.run_id)
         if stored is not None and stored.experiment_id != number:

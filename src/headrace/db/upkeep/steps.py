@@ -14,7 +14,7 @@ from headrace.db.upkeep.health import number
 if TYPE_CHECKING:
     from headrace.db.base import Tx
 
-PART: Final = 100_000  # rows; about 15 ms
+PART: Final = 100_000  # rows, which take 8 ms of CPU to examine (2026-11-29)
 
 
 class Table(NamedTuple):
