@@ -85,6 +85,9 @@ def _take_pictures() -> None:
 
 def _settle(page: Page, text: str) -> None:
     page.get_by_text(text).first.wait_for(timeout=40_000)
+    hint = page.get_by_role("button", name="Got it")  # covers the page until it is pressed
+    if hint.is_visible():
+        hint.click()
     page.wait_for_timeout(5000)  # the page loads its charts in parts, and animates them
 
 
