@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import warnings
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.fill import fill
 from tests.fix_server import Server, headrace
 from tests.wire import Answer, Wire
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # mlflow uses deprecated functions of its dependencies
+    from mlflow.assistant.providers import MlflowGatewayProvider
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,6 +62,25 @@ def test_a_program_that_it_can_talk_to_is_offered(tmp_path: Path, bare: dict[str
     program.chmod(0o755)
     with headrace(f"sqlite:///{tmp_path}/mlflow.db", tmp_path, environment=bare) as server:
         assert "claude_code" in {p["name"] for p in get(server, PROVIDERS).json()["providers"]}
+
+
+def test_an_endpoint_of_the_gateway_is_offered(tmp_path: Path, bare: dict[str, str]) -> None:
+    """As by stock, without starting it."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    with headrace(uri, tmp_path, environment=bare) as server:
+        columns = "endpoint_id, name, created_at, last_updated_at, usage_tracking"
+        fill(uri, "endpoints", columns, [("e-1", "chat", 1, 1, False)])
+        (offered,) = get(server, PROVIDERS).json()["providers"]
+        assert STARTED not in server.log()
+        expected = asdict(MlflowGatewayProvider())
+        assert {key: offered[key] for key in expected} == expected
+        assert offered["available"] is True
+
+
+def asdict(provider: MlflowGatewayProvider) -> dict[str, Any]:
+    """A provider in stock's answer."""
+    names = ("name", "display_name", "description", "allows_remote_access", "client_tool_delivery")
+    return {name: getattr(provider, name) for name in names}
 
 
 def test_a_gateway_is_asked_when_there_is_one(tmp_path: Path, bare: dict[str, str]) -> None:

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.fill import fill
 from tests.fix_proxy import Proxy, address_of
 from tests.scripted_access import users_of
 
@@ -34,6 +35,7 @@ OWN_GRANTS = Sql(
     "SELECT r.name, p.resource_type, p.resource_pattern, p.permission FROM role_permissions p"
     " JOIN roles r ON r.id = p.role_id ORDER BY r.name, p.resource_type, p.resource_pattern"
 )
+GATEWAY = "/api/3.0/mlflow/gateway/endpoints"
 PLACES = ("in the tracking database", "in another database")
 
 
@@ -133,6 +135,26 @@ async def test_a_creator_manages_the_new_resource(team: Team) -> None:
         ("ann", "registered_model", "m", "MANAGE"),
         ("bob", "registered_model", "of bob", "MANAGE"),
     ]
+
+
+async def test_a_creator_manages_an_endpoint_of_the_gateway_until_it_is_deleted(
+    team: Team, uri: str
+) -> None:
+    """Not the experiment that is made for its traces. Grants on an older experiment with its id are deleted."""
+    columns = "model_definition_id, name, provider, model_name, created_at, last_updated_at"
+    fill(uri, "model_definitions", columns, [("d-1", "d", "openai", "m", 1, 1)])
+    older = await team.ask("admin", "POST", "experiments/create", name="older")
+    number = int(older.json["experiment_id"]) + 1
+    await team.accounts.db.write(grants.grant, "bob", "experiment", str(number), "MANAGE")
+    models = [{"model_definition_id": "d-1", "linkage_type": "PRIMARY"}]
+    made = await team.post(f"{GATEWAY}/create", name="e", model_configs=models)
+    shown = made.json["endpoint"]
+    assert shown["experiment_id"] == str(number)
+    id_ = shown["endpoint_id"]
+    assert await team.grants() == [("ann", "gateway_endpoint", id_, "MANAGE")]
+    await team.accounts.db.write(grants.grant, "bob", "gateway_endpoint", id_, "READ")
+    deleted = await team.ask("ann", "DELETE", f"{GATEWAY}/delete", endpoint_id=id_)
+    assert (deleted.status, await team.grants()) == (200, [])
 
 
 async def test_a_create_that_fails_grants_nothing(team: Team) -> None:

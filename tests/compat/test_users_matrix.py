@@ -38,6 +38,10 @@ NAMES = {
     "own secret": "s",
     "definition": "d",
     "own definition": "d",
+    "endpoint": "e",
+    "own endpoint": "e",
+    "scorer": "s",
+    "guardrail": "g",
     "role": 1,
     "permission": 1,
 }
@@ -90,8 +94,19 @@ class Stock:
         schema = self.ask("/api/3.0/mlflow/label-schemas/create", schema)["label_schema"]
         secret, definition = self.gateway("shared")
         own_secret, own_definition = self.gateway("own")
+        endpoint = self.endpoint("shared", definition)
+        own_endpoint = self.endpoint("own", own_definition)
+        scorer = {"experiment_id": "1", "name": "s", "serialized_scorer": '{"name": "s"}'}
+        scorer_id = self.ask("/api/3.0/mlflow/scorers/register", scorer)["scorer_id"]
+        guardrail = {"name": "g", "scorer_id": scorer_id, "scorer_version": 1}
+        guardrail |= {"stage": "BEFORE", "action": "VALIDATION"}
+        guardrail = self.ask("/api/3.0/mlflow/gateway/guardrails/create", guardrail)["guardrail"]
         for user, level in LEVELS.items():
-            for kind, id_ in (("gateway_secret", secret), ("gateway_model_definition", definition)):
+            for kind, id_ in (
+                ("gateway_secret", secret),
+                ("gateway_model_definition", definition),
+                ("gateway_endpoint", endpoint),
+            ):
                 body = {"username": user, "resource_type": kind, "resource_id": id_}
                 grant = "/api/3.0/mlflow/users/permissions/grant"
                 self.ask(grant, body | {"permission": level})
@@ -118,6 +133,10 @@ class Stock:
             "own secret": own_secret,
             "definition": definition,
             "own definition": own_definition,
+            "endpoint": endpoint,
+            "own endpoint": own_endpoint,
+            "scorer": scorer_id,
+            "guardrail": guardrail["guardrail_id"],
         }
 
     def gateway(self, name: str) -> tuple[str, str]:
@@ -128,6 +147,13 @@ class Stock:
         body = {"name": name, "secret_id": secret, "provider": "openai", "model_name": "gpt"}
         made = self.ask(gateway + "model-definitions/create", body)
         return secret, made["model_definition"]["model_definition_id"]
+
+    def endpoint(self, name: str, definition: str) -> str:
+        """The id of a new endpoint of the gateway with one model."""
+        models = [{"model_definition_id": definition, "linkage_type": "PRIMARY"}]
+        body = {"name": name, "model_configs": models, "usage_tracking": False}
+        path = "/api/3.0/mlflow/gateway/endpoints/create"
+        return str(self.ask(path, body)["endpoint"]["endpoint_id"])
 
     def role(
         self, user: str, grants: list[tuple[str, str]], name: str | None = None

@@ -107,6 +107,11 @@ def variants(made: Values) -> Iterator[Values]:
         "dataset_id": made["dataset"], "records": "[]", "tags": "{}", "job_id": "j-user",
         "secret_name": "spare", "secret_id": made["secret"], "provider": "openai", "model_name": "gpt",
         "model_definition_id": made["definition"],
+        "model_configs": [{"model_definition_id": made["definition"], "linkage_type": "PRIMARY"}],
+        "model_config": {"model_definition_id": made["definition"], "linkage_type": "FALLBACK"},
+        "endpoint_id": made["endpoint"], "budget_policy_id": "bp-nope", "budget_unit": "USD", "budget_amount": 1,
+        "duration": {"unit": "DAYS", "value": 1}, "target_scope": "GLOBAL", "budget_action": "ALERT",
+        "scorer_id": made["scorer"], "scorer_version": 1, "action": "VALIDATION", "guardrail_id": made["guardrail"],
         "trace": {"trace_info": info}, "update_mask": "assessment_name",
         "assessment": {"assessment_name": "good", "feedback": {"value": True}, "source": {"source_type": "HUMAN", "source_id": "u"}},
     }  # fmt: skip
@@ -134,6 +139,9 @@ def variants(made: Values) -> Iterator[Values]:
     yield base | {"dataset_id": "d-nope", "experiment_ids": ["1", "2"]}
     yield base | {"secret_id": made["own secret"], "model_definition_id": made["own definition"]}
     yield base | {"secret_id": "s-nope", "model_definition_id": "d-nope"}
+    own = {"model_definition_id": made["own definition"], "linkage_type": "PRIMARY"}
+    yield base | {"model_configs": [own], "model_config": own, "endpoint_id": made["own endpoint"]}
+    yield base | {"endpoint_id": "e-nope", "guardrail_id": "gr-nope"}
     yield base | {"name": "pa"}
     yield base | {"name": "none"}
     yield base | {"artifact_path": "1/models/m/artifacts/f.txt"}
@@ -155,6 +163,7 @@ SKIPPED: Final = {
 JUDGED: Final = {
     "experiment_id", "experiment_ids", "run_id", "model_id", "name", "trace_id", "request_id",
     "trace_ids", "models", "filter", "filter_string", "prompt_versions", "schema_id", "secret_id",
+    "model_configs", "endpoint_id",
     "username", "password", "is_admin", "role_id", "role_permission_id", "resource_type", "resource_id",
     "resource_pattern", "permission", "workspace", "description",
 }  # fmt: skip
@@ -182,6 +191,17 @@ SPECIAL: Final[dict[str, Values]] = {
     "/api/3.0/mlflow/gateway/model-definitions/create": {"name": "spare"},
     "/api/3.0/mlflow/gateway/model-definitions/list": {"provider": None},
     "/api/3.0/mlflow/gateway/model-definitions/update": {"name": None},
+    "/api/3.0/mlflow/gateway/endpoints/bindings/create": {
+        "resource_type": "scorer",
+        "resource_id": "r",
+    },
+    "/api/3.0/mlflow/gateway/endpoints/bindings/delete": {
+        "resource_type": "scorer",
+        "resource_id": "r",
+    },
+    "/api/3.0/mlflow/gateway/endpoints/bindings/list": {"resource_type": None, "resource_id": None},
+    "/api/3.0/mlflow/gateway/endpoints/update": {"name": None},
+    "/api/3.0/mlflow/gateway/guardrails/create": {"stage": "BEFORE"},
     "/api/3.0/mlflow/roles/create": {"workspace": "default", "name": "spare"},
     "/api/3.0/mlflow/roles/update": {"name": "spare"},
 }

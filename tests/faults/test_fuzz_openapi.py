@@ -60,6 +60,11 @@ NO_FAULT_OF_THE_REQUEST = (
     "Invalid model version source",
     "not supported for",
     "Exactly one of run_id and model_id",
+    # of the gateway
+    "Exactly one of endpoint_id or name",
+    "target_value is required when target_scope is",
+    "target_value can only be set when target_scope is",
+    "USER-scoped budget policies require",
     "Artifact path must include a filename",
     "Request must specify data",
     "Registered model alias",

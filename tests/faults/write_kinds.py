@@ -132,6 +132,26 @@ GATEWAY: Final = "/api/3.0/mlflow/gateway"
 SECRET: Final = {"secret_name": "$u", "secret_value": {"api_key": "k"}, "provider": "$u"}
 DEFINITION: Final = {"name": "$u", "secret_id": "$secret", "provider": "p", "model_name": "m"}
 
+MODELS: Final = [{"model_definition_id": "$definition", "linkage_type": "PRIMARY"}]
+ENDPOINT: Final = {"name": "$u", "model_configs": MODELS, "usage_tracking": False}
+BUDGET: Final = {
+    "budget_unit": "USD",
+    "budget_amount": 1,
+    "duration": {"unit": "DAYS", "value": 1},
+    "target_scope": "GLOBAL",
+    "budget_action": "ALERT",
+    "created_by": "$u",
+}
+GUARDRAIL: Final = {
+    "name": "$u",
+    "scorer_id": "$short",
+    "scorer_version": 1,
+    "stage": "BEFORE",
+    "action": "VALIDATION",
+}
+BINDING: Final = {"endpoint_id": "$endpoint", "resource_type": "scorer", "resource_id": "$u"}
+USE: Final = {"endpoint_id": "$endpoint", "guardrail_id": "$guardrail"}
+
 SHARED: Final = {
     "run": Step("POST runs/create", {"experiment_id": "0", "start_time": 1}, RUN),
     "logged": Step("POST logged-models", {"experiment_id": "0", "name": "shared"}, MODEL),
@@ -214,6 +234,23 @@ STAGES: Final[dict[str, Step | Insert]] = {
         DEFINITION,
         ("model_definition", "model_definition_id"),
     ),
+    "endpoint": Step(f"POST {GATEWAY}/endpoints/create", ENDPOINT, ("endpoint", "endpoint_id")),
+    "endpoint tag": Step(
+        f"POST {GATEWAY}/endpoints/set-tag", {"endpoint_id": "$endpoint", "key": "$u", "value": "1"}
+    ),
+    "binding": Step(f"POST {GATEWAY}/endpoints/bindings/create", BINDING),
+    "budget": Step(f"POST {GATEWAY}/budgets/create", BUDGET, ("budget_policy", "budget_policy_id")),
+    "guard": Insert(
+        "INSERT INTO scorers (experiment_id, scorer_name, scorer_id) VALUES (0, '$u', '$short')"
+    ),
+    "guard version": Insert(
+        "INSERT INTO scorer_versions (scorer_id, scorer_version, serialized_scorer, creation_time)"
+        " VALUES ('$short', 1, '{}', 1)"
+    ),
+    "guardrail": Step(
+        f"POST {GATEWAY}/guardrails/create", GUARDRAIL, ("guardrail", "guardrail_id")
+    ),
+    "use of guardrail": Step(f"POST {GATEWAY}/guardrails/add-to-endpoint", USE),
     "feedback": Step(
         "POST /api/3.0/mlflow/traces/tr-$hex/assessments",
         {"assessment": {"assessment_name": "$u", "feedback": {"value": 1}}},
@@ -221,6 +258,8 @@ STAGES: Final[dict[str, Step | Insert]] = {
     ),
 }
 
+GUARD: Final = ("guard", "guard version")
+OWN_ENDPOINT: Final = ("secret", "definition", "endpoint")
 TRACES: Final = "/api/3.0/mlflow/traces"
 DATASETS: Final = "/api/3.0/mlflow/datasets"
 LABELS: Final = "/api/3.0/mlflow/label-schemas"
@@ -456,6 +495,56 @@ KINDS: Final = (
     Kind(f"DELETE {OPTIMIZATIONS}/$short", {},
          "SELECT j.id, r.lifecycle_stage FROM runs r LEFT JOIN jobs j ON j.id = '$short'"
          " WHERE r.run_uuid = '$own_run'", [("None", "deleted")], ("own_run", "ended optimization")),
+    # endpoints of the gateway, their models and bindings
+    Kind(f"POST {GATEWAY}/endpoints/create", ENDPOINT | {"usage_tracking": True},
+         "SELECT e.endpoint_id, m.model_definition_id, x.name FROM endpoints e JOIN endpoint_model_mappings m"
+         " ON m.endpoint_id = e.endpoint_id JOIN experiments x ON x.experiment_id = e.experiment_id"
+         " WHERE e.name = '$u'", [("$answer", "$definition", "gateway/$u")],
+         ("secret", "definition"), answer=("endpoint", "endpoint_id")),
+    Kind(f"POST {GATEWAY}/endpoints/update", {"endpoint_id": "$endpoint", "updated_by": "b"},
+         "SELECT last_updated_by FROM endpoints WHERE name = '$u'", [("b",)], OWN_ENDPOINT),
+    Kind(f"DELETE {GATEWAY}/endpoints/delete", {"endpoint_id": "$endpoint"},
+         "SELECT endpoint_id FROM endpoints WHERE name = '$u' UNION ALL"
+         " SELECT endpoint_id FROM endpoint_model_mappings WHERE endpoint_id = '$endpoint'", [], OWN_ENDPOINT),
+    Kind(f"POST {GATEWAY}/endpoints/models/attach",
+         {"endpoint_id": "$endpoint", "model_config": MODELS[0] | {"linkage_type": "FALLBACK"}},
+         "SELECT linkage_type FROM endpoint_model_mappings WHERE endpoint_id = '$endpoint' ORDER BY 1",
+         [("FALLBACK",), ("PRIMARY",)], OWN_ENDPOINT),
+    Kind(f"POST {GATEWAY}/endpoints/models/detach", {"endpoint_id": "$endpoint", "model_definition_id": "$definition"},
+         "SELECT linkage_type FROM endpoint_model_mappings WHERE endpoint_id = '$endpoint'", [], OWN_ENDPOINT),
+    Kind(f"POST {GATEWAY}/endpoints/set-tag", {"endpoint_id": "$endpoint", "key": "k", "value": "$u"},
+         "SELECT value FROM endpoint_tags WHERE endpoint_id = '$endpoint'", [("$u",)], OWN_ENDPOINT),
+    Kind(f"DELETE {GATEWAY}/endpoints/delete-tag", {"endpoint_id": "$endpoint", "key": "$u"},
+         "SELECT value FROM endpoint_tags WHERE endpoint_id = '$endpoint'", [],
+         (*OWN_ENDPOINT, "endpoint tag"), repeatable=True),
+    Kind(f"POST {GATEWAY}/endpoints/bindings/create", BINDING,
+         "SELECT resource_type, resource_id FROM endpoint_bindings WHERE endpoint_id = '$endpoint'",
+         [("scorer", "$u")], OWN_ENDPOINT),
+    Kind(f"DELETE {GATEWAY}/endpoints/bindings/delete", BINDING,
+         "SELECT resource_id FROM endpoint_bindings WHERE endpoint_id = '$endpoint'", [],
+         (*OWN_ENDPOINT, "binding")),
+    # budgets and guardrails
+    Kind(f"POST {GATEWAY}/budgets/create", BUDGET,
+         "SELECT budget_policy_id, target_scope FROM budget_policies WHERE created_by = '$u'",
+         [("$answer", "GLOBAL")], answer=("budget_policy", "budget_policy_id")),
+    Kind(f"POST {GATEWAY}/budgets/update", {"budget_policy_id": "$budget", "budget_action": "REJECT"},
+         "SELECT budget_action FROM budget_policies WHERE created_by = '$u'", [("REJECT",)], ("budget",)),
+    Kind(f"DELETE {GATEWAY}/budgets/delete", {"budget_policy_id": "$budget"},
+         "SELECT budget_policy_id FROM budget_policies WHERE created_by = '$u'", [], ("budget",)),
+    Kind(f"POST {GATEWAY}/guardrails/create", GUARDRAIL,
+         "SELECT guardrail_id, scorer_id FROM guardrails WHERE name = '$u'", [("$answer", "$short")],
+         GUARD, answer=("guardrail", "guardrail_id")),
+    Kind(f"DELETE {GATEWAY}/guardrails/delete", {"guardrail_id": "$guardrail"},
+         "SELECT guardrail_id FROM guardrails WHERE name = '$u'", [], (*GUARD, "guardrail")),
+    Kind(f"POST {GATEWAY}/guardrails/add-to-endpoint", USE,
+         "SELECT guardrail_id FROM guardrail_configs WHERE endpoint_id = '$endpoint'", [("$guardrail",)],
+         (*OWN_ENDPOINT, *GUARD, "guardrail")),
+    Kind(f"PATCH {GATEWAY}/guardrails/update-config", USE | {"execution_order": 7},
+         "SELECT execution_order FROM guardrail_configs WHERE endpoint_id = '$endpoint'", [("7",)],
+         (*OWN_ENDPOINT, *GUARD, "guardrail", "use of guardrail"), repeatable=True),
+    Kind(f"DELETE {GATEWAY}/guardrails/remove-from-endpoint", USE,
+         "SELECT guardrail_id FROM guardrail_configs WHERE endpoint_id = '$endpoint'", [],
+         (*OWN_ENDPOINT, *GUARD, "guardrail", "use of guardrail")),
 )  # fmt: skip
 
 

@@ -30,6 +30,9 @@ WORKSPACES = {
         "model_version_tags",
         "webhooks",
         "evaluation_datasets",
+        "endpoints",
+        "model_definitions",
+        "secrets",
     )
 }
 LOGGED_MODELS = {
@@ -49,7 +52,21 @@ TRACES_3_2 = {
     "trace_info.response_preview",
 }
 DATASETS = {"evaluation_datasets", "evaluation_dataset_tags", "evaluation_dataset_records"}
-GATEWAY = {"endpoints", "model_definitions", "secrets"}
+GATEWAY = {
+    "endpoints",
+    "endpoint_bindings",
+    "endpoint_model_mappings",
+    "endpoint_tags",
+    "model_definitions",
+    "secrets",
+}
+GATEWAY_3_9 = {
+    "endpoints.routing_strategy",
+    "endpoints.fallback_config_json",
+    "endpoint_bindings.display_name",
+    "endpoint_model_mappings.linkage_type",
+    "endpoint_model_mappings.fallback_order",
+}
 # Columns of jobs that 3.17 added.
 JOB_COLUMNS = {
     f"jobs.{name}"
@@ -100,15 +117,16 @@ def expected_missing(release: str) -> set[str]:
         ((3, 0), LOGGED_MODELS),
         ((3, 2), TRACES_3_2),
         ((3, 3), WEBHOOKS | {"entity_associations", "spans"}),
-        ((3, 4), DATASETS),
+        ((3, 4), DATASETS | {"scorers", "scorer_versions"}),
         ((3, 5), {"evaluation_dataset_records.outputs", "jobs"}),
         ((3, 8), GATEWAY),
-        ((3, 9), {"jobs.job_name"}),
-        ((3, 10), WORKSPACES),
-        ((3, 11), {"issues", "jobs.status_details"}),
+        ((3, 9), GATEWAY_3_9 | {"jobs.job_name"}),
+        ((3, 10), WORKSPACES | {"endpoints.experiment_id", "endpoints.usage_tracking"}),
+        ((3, 11), {"issues", "jobs.status_details", "budget_policies"}),
+        ((3, 12), {"guardrails", "guardrail_configs"}),
         ((3, 13), {"trace_info.db_payload_generation"}),
         ((3, 14), {"review_queue_items", "label_schemas"}),
-        ((3, 15), {"mcp_servers"}),
+        ((3, 15), {"mcp_servers", "budget_policies.target_value"}),
         ((3, 16), {"jobs.creator"}),
         ((3, 17), TRACE_COLUMNS | JOB_COLUMNS),
     )

@@ -314,6 +314,32 @@ async def pieces(
         yield b"]" + (b"," + end if end else b"") + b"}"
 
 
+async def all_in_pieces(
+    db: Database,
+    field: bytes,
+    following: Callable[[Tx, K | None], Awaitable[Sequence[K]]],
+    weigh: Weigh[K],
+    items: Callable[[Sequence[K]], Awaitable[list[Any]]],
+) -> AsyncGenerator[bytes, None]:
+    """Yield the JSON of a list that has no pages.
+
+    `following` returns the keys after one (None: the first), fewer than FEW_ITEMS at the end of the
+    list. `items` reads the items with some keys and converts them to Structs.
+    """
+    opening = before = b'{"%b":[' % field
+    last: K | None = None
+    keys: Sequence[K] = await db.read(following, last)
+    while keys:
+        weights = await db.read(weigh, keys)
+        for group in groups(keys, weights):
+            if shown := await items(group):
+                yield before + encode(shown)[1:-1]
+                before = b","
+        last = keys[-1]
+        keys = await db.read(following, last) if len(keys) == FEW_ITEMS else ()
+    yield b"{}" if before is opening else b"]}"
+
+
 async def _few(db: Database, listing: Listing[K], keys: Sequence[K], read: Read[K]) -> bytes | None:
     """Return the JSON of some items; None if they must be weighed or are too large."""
     try:

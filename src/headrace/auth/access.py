@@ -76,6 +76,12 @@ class Access:
         model with the name of wildcard grants.
         """
 
+    async def new_experiment(self, tx: Tx, id_: str) -> None:
+        """Delete the grants on an experiment that the transaction creates and that gives the caller none.
+
+        SQLite gives the id of an experiment that was deleted permanently to the next one.
+        """
+
     async def deleted(self, tx: Tx, resource: Resource, id_: str) -> None:
         """Delete the users' own grants on a resource that the transaction deletes.
 

@@ -38,7 +38,7 @@ LEVEL: Final = "MANAGE"
 class KeepsGrants(Access):
     """The access of a user whose requests also change grants. See `Access` for the methods."""
 
-    __slots__ = ("_in_tracking", "_later", "_obstacle", "_users", "user_id")
+    __slots__ = ("_in_tracking", "_later", "_obstacle", "_reused", "_users", "user_id")
     user_id: int
     is_workspace_admin: bool = False
 
@@ -48,12 +48,20 @@ class KeepsGrants(Access):
         self._users = users
         self._in_tracking = in_tracking
         self._later: tuple[Change, tuple[object, ...]] | None = None
+        self._reused: str | None = None  # the id of a new experiment
         self._obstacle: ApiError | None = None  # to a rename
 
     async def created(self, tx: Tx, resource: Resource, id_: str) -> None:
         """Raises `Unauthenticated` if the user has been deleted."""
         _check_name(id_)
         await self._change(tx, _give, self.user_id, resource, id_)
+
+    async def new_experiment(self, tx: Tx, id_: str) -> None:
+        """See `Access.new_experiment`."""
+        if self._in_tracking:
+            await grants.forget_experiment(tx, id_)
+        else:
+            self._reused = id_  # a repeated transaction replaces it, as in `_change`
 
     async def deleted(self, tx: Tx, resource: Resource, id_: str) -> None:
         """Names can be used again; a new model must not inherit the grants of the old one."""
@@ -92,10 +100,14 @@ class KeepsGrants(Access):
 
     async def finish(self) -> None:
         """Raises Unavailable if the database of users did not write the change, or may not have."""
+        reused, self._reused = self._reused, None
         later, self._later = self._later, None
-        if later is None:
-            return None
-        change, args = later
+        if reused is not None:
+            await self._write(grants.forget_experiment, reused)
+        if later is not None:
+            await self._write(later[0], *later[1])
+
+    async def _write(self, change: Change, *args: object) -> None:
         give_up = monotonic() + RETRY_S
         while True:
             try:

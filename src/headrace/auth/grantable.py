@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import quote
 
 from headrace.contract.errors import invalid
 
@@ -47,6 +48,11 @@ def canonical(experiment_id: str) -> str:
         return str(int(experiment_id))
     except ValueError:
         return experiment_id
+
+
+def scorer_id(experiment_id: str, name: str) -> str:
+    """The scorer with this name as grants name it."""
+    return f"{canonical(experiment_id)}/{quote(name, safe='')}"
 
 
 def canonical_id(resource_type: str, id_: str) -> str:

@@ -52,6 +52,7 @@ ROWS: Final[Mapping[str, tuple[Resource, ...]]] = {
     "gateway_secret": ("gateway_secret",),
     "gateway_model_definition": ("gateway_model_definition",),
     "gateway_endpoint": ("gateway_endpoint",),
+    "scorer": ("experiment", "scorer"),
 }
 # Ids of a search whose grants are read one by one, about 10 us each on SQLite, on the event loop.
 MAX_AMONG: Final = 100

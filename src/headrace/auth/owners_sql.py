@@ -6,6 +6,7 @@ import json
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from headrace.auth.grantable import scorer_id
 from headrace.db.sql import Sql
 
 if TYPE_CHECKING:
@@ -29,6 +30,14 @@ OF_LABEL_SCHEMAS = Sql(
     "SELECT schema_id, experiment_id FROM label_schemas WHERE schema_id {in $1 text}"
 )
 OF_JOBS = Sql("SELECT id, creator, params FROM jobs WHERE id {in $1 text}")
+# Names of endpoints are unique in a workspace; without workspaces there is only this one.
+OF_ENDPOINT_NAMES = Sql(
+    "SELECT name, endpoint_id FROM endpoints WHERE workspace = 'default' AND name {in $1 text}"
+)
+OF_GUARDRAILS = Sql(
+    "SELECT g.guardrail_id, s.experiment_id, s.scorer_name FROM guardrails g"
+    " JOIN scorers s ON s.scorer_id = g.scorer_id WHERE g.guardrail_id {in $1 text}"
+)
 OF_NAMES = Sql("SELECT name, experiment_id FROM experiments WHERE name {in $1 text}")
 _KINDS: Final = (
     "SELECT m.name, t.value FROM registered_models m LEFT JOIN registered_model_tags t"
@@ -59,12 +68,16 @@ class OwnerKeys(NamedTuple):
     issues: Collection[str] = ()
     label_schemas: Collection[str] = ()
     jobs: Collection[str] = ()
+    endpoint_names: Collection[str] = ()
+    guardrails: Collection[str] = ()
 
 
 class Owners(NamedTuple):
     """The experiment of each thing that exists, and whether each registered model is a prompt.
 
     `datasets` has those that are linked to experiments, whose ids are as the clients wrote them.
+    `endpoint_names` has the ids of gateway endpoints, `guardrails` the scorers that they run, as
+    grants name them.
     """
 
     runs: Mapping[str, str]
@@ -76,6 +89,8 @@ class Owners(NamedTuple):
     issues: Mapping[str, str] = MappingProxyType({})
     label_schemas: Mapping[str, str] = MappingProxyType({})
     jobs: Mapping[str, JobOwner] = MappingProxyType({})
+    endpoint_names: Mapping[str, str] = MappingProxyType({})
+    guardrails: Mapping[str, str] = MappingProxyType({})
 
 
 async def find(tx: Tx, wanted: OwnerKeys) -> Owners:
@@ -90,6 +105,8 @@ async def find(tx: Tx, wanted: OwnerKeys) -> Owners:
         await _experiments(tx, OF_ISSUES, wanted.issues, "issues"),
         await _experiments(tx, OF_LABEL_SCHEMAS, wanted.label_schemas, "label_schemas"),
         await _jobs(tx, wanted.jobs),
+        await _endpoints(tx, wanted.endpoint_names),
+        await _scorers(tx, wanted.guardrails),
     )
 
 
@@ -104,6 +121,19 @@ def _experiment_in(params: str) -> str | None:
     """The experiment in the parameters of a job, which are JSON."""
     experiment_id = json.loads(params).get("experiment_id")
     return experiment_id if isinstance(experiment_id, str) and experiment_id else None
+
+
+async def _endpoints(tx: Tx, names: Collection[str]) -> dict[str, str]:
+    if not names or not tx.schema.has("endpoints", "workspace"):
+        return {}
+    return {row[0]: row[1] for row in await tx.fetch(OF_ENDPOINT_NAMES, tx.array(list(names)))}
+
+
+async def _scorers(tx: Tx, guardrail_ids: Collection[str]) -> dict[str, str]:
+    if not guardrail_ids or not tx.schema.has("guardrails"):
+        return {}
+    rows = await tx.fetch(OF_GUARDRAILS, tx.array(list(guardrail_ids)))
+    return {row[0]: scorer_id(str(row[1]), row[2]) for row in rows}
 
 
 async def _links(tx: Tx, dataset_ids: Collection[str]) -> dict[str, list[str]]:

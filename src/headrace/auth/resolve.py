@@ -101,6 +101,8 @@ class Resolver:
             ids.get("issue", ()),
             ids.get("label_schema", ()),
             ids.get("job", ()),
+            ids.get("endpoint_name", ()),
+            ids.get("guardrail", ()),
         )
         if not any(wanted):
             return Owners(runs, {}, {}, {}, {})
@@ -149,8 +151,27 @@ def requirements(demand: Demand, owners: Owners) -> Iterator[Requirement]:
             yield from _of_model(id_, demand, owners)
         case "evaluation_dataset":
             yield from _of_dataset(id_, action, owners)
-        case "model_name" | "gateway_secret" | "gateway_model_definition" | "gateway_endpoint":
+        case "model_name":
             yield (Step(demand.resource, id_, action),)
+        case _:
+            yield from _of_gateway(id_, demand, owners)
+
+
+def _of_gateway(id_: str, demand: Demand, owners: Owners) -> Iterator[Requirement]:
+    action = demand.action
+    match demand.named:
+        case "gateway_secret" | "gateway_model_definition" | "gateway_endpoint":
+            yield (Step(demand.resource, id_, action),)
+        case "endpoint_name":
+            if id_ not in owners.endpoint_names:
+                raise not_found(f"GatewayEndpoint not found (name='{id_}')")
+            yield (Step("gateway_endpoint", owners.endpoint_names[id_], action),)
+        case "guardrail":
+            if id_ not in owners.guardrails:
+                raise Denied
+            scorer = Step("scorer", owners.guardrails[id_], action)
+            yield (scorer,)
+            yield Step("scorer_version", WILDCARD, action), scorer
         case other:
             raise NotImplementedError(f"no grants are looked up for {other}")
 

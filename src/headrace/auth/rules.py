@@ -60,6 +60,8 @@ Named = (
     Resource
     | Literal[
         "experiment_name",
+        "endpoint_name",  # a gateway endpoint by its name; one that does not exist is a 404
+        "guardrail",  # the scorer that it runs decides; one that does not exist is refused
         "artifact_tree",  # a path of the artifact store, with all that is below it
         "existing_model",  # a registered model or prompt; one that does not exist is refused
         "model_name",  # grants for `resource` decide, whether the model is a prompt or not
@@ -358,6 +360,19 @@ def part_of_experiment(resource: Resource, action: Action, ids: str = "issue_id"
     """
     tells = resource == "label_schema"
     return Need("experiment", action, ids, named=resource, tells_unknown=tells)
+
+
+def gateway_endpoint(action: Action) -> Need:
+    """Require the action on an endpoint of the AI gateway, also on an id that none has."""
+    return Need("gateway_endpoint", action, "endpoint_id", default="")
+
+
+def guardrail_scorer() -> Need:
+    """Require that no grant denies the scorer of a guardrail, or its versions.
+
+    A guardrail that does not exist is refused.
+    """
+    return Need("scorer", "undenied", "guardrail_id", named="guardrail")
 
 
 def model(action: Action, ids: str = "name") -> Need:

@@ -197,32 +197,32 @@ DELETE GET /api/3.0/mlflow/prompt-optimization/jobs/{job_id}
 POST /api/3.0/mlflow/prompt-optimization/jobs/{job_id}/cancel
 # AI gateway
 GET POST /ajax-api/2.0/mlflow/gateway-proxy
-POST /api/3.0/mlflow/gateway/budgets/create admin
-DELETE /api/3.0/mlflow/gateway/budgets/delete admin
-GET /api/3.0/mlflow/gateway/budgets/get anyone
-GET /api/3.0/mlflow/gateway/budgets/list anyone
-POST /api/3.0/mlflow/gateway/budgets/update admin
+POST /api/3.0/mlflow/gateway/budgets/create
+DELETE /api/3.0/mlflow/gateway/budgets/delete
+GET /api/3.0/mlflow/gateway/budgets/get
+GET /api/3.0/mlflow/gateway/budgets/list
+POST /api/3.0/mlflow/gateway/budgets/update
 GET /api/3.0/mlflow/gateway/budgets/windows anyone
-POST /api/3.0/mlflow/gateway/endpoints/bindings/create endpoint.update
-DELETE /api/3.0/mlflow/gateway/endpoints/bindings/delete endpoint.update
-GET /api/3.0/mlflow/gateway/endpoints/bindings/list endpoints.list
-POST /api/3.0/mlflow/gateway/endpoints/create endpoint.create
-DELETE /api/3.0/mlflow/gateway/endpoints/delete endpoint.delete
-DELETE /api/3.0/mlflow/gateway/endpoints/delete-tag endpoint.update
-GET /api/3.0/mlflow/gateway/endpoints/get endpoint.read
-GET /api/3.0/mlflow/gateway/endpoints/list endpoints.list
-POST /api/3.0/mlflow/gateway/endpoints/models/attach endpoint.update
-POST /api/3.0/mlflow/gateway/endpoints/models/detach endpoint.update
-POST /api/3.0/mlflow/gateway/endpoints/set-tag endpoint.update
-POST /api/3.0/mlflow/gateway/endpoints/update endpoint.update
-POST /api/3.0/mlflow/gateway/guardrails/add-to-endpoint admin
-POST /api/3.0/mlflow/gateway/guardrails/create admin
-DELETE /api/3.0/mlflow/gateway/guardrails/delete admin
-GET /api/3.0/mlflow/gateway/guardrails/get admin
-GET /api/3.0/mlflow/gateway/guardrails/list admin
-GET /api/3.0/mlflow/gateway/guardrails/list-for-endpoint admin
-DELETE /api/3.0/mlflow/gateway/guardrails/remove-from-endpoint admin
-PATCH /api/3.0/mlflow/gateway/guardrails/update-config admin
+POST /api/3.0/mlflow/gateway/endpoints/bindings/create
+DELETE /api/3.0/mlflow/gateway/endpoints/bindings/delete
+GET /api/3.0/mlflow/gateway/endpoints/bindings/list
+POST /api/3.0/mlflow/gateway/endpoints/create
+DELETE /api/3.0/mlflow/gateway/endpoints/delete
+DELETE /api/3.0/mlflow/gateway/endpoints/delete-tag
+GET /api/3.0/mlflow/gateway/endpoints/get
+GET /api/3.0/mlflow/gateway/endpoints/list
+POST /api/3.0/mlflow/gateway/endpoints/models/attach
+POST /api/3.0/mlflow/gateway/endpoints/models/detach
+POST /api/3.0/mlflow/gateway/endpoints/set-tag
+POST /api/3.0/mlflow/gateway/endpoints/update
+POST /api/3.0/mlflow/gateway/guardrails/add-to-endpoint
+POST /api/3.0/mlflow/gateway/guardrails/create
+DELETE /api/3.0/mlflow/gateway/guardrails/delete
+GET /api/3.0/mlflow/gateway/guardrails/get
+GET /api/3.0/mlflow/gateway/guardrails/list
+GET /api/3.0/mlflow/gateway/guardrails/list-for-endpoint
+DELETE /api/3.0/mlflow/gateway/guardrails/remove-from-endpoint
+PATCH /api/3.0/mlflow/gateway/guardrails/update-config
 POST /api/3.0/mlflow/gateway/model-definitions/create
 DELETE /api/3.0/mlflow/gateway/model-definitions/delete
 GET /api/3.0/mlflow/gateway/model-definitions/get

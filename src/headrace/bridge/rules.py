@@ -44,14 +44,6 @@ RULES: Final[dict[str, Rule]] = {
     "job.optimize": needs(
         experiment("update"), undenied("run"), undenied("scorer"), undenied("scorer_version")
     ),
-    "endpoint.update": needs(Need("gateway_endpoint", "update", "endpoint_id")),
-    "endpoint.read": needs(Need("gateway_endpoint", "read", "endpoint_id")),
-    "endpoint.delete": needs(Need("gateway_endpoint", "delete", "endpoint_id")),
-    "endpoint.create": needs(
-        create("gateway_endpoint"),
-        undenied("gateway_endpoint"),
-        Need("gateway_model_definition", "use", "model_configs[].model_definition_id"),
-    ),
     "endpoints.list": scoped("gateway_endpoint"),
     "endpoint.use": needs(Need("gateway_endpoint", "use", "endpoint_name|model")),
     "mcp.read": needs(Need("mcp_server", "read", "name")),

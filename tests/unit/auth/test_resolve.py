@@ -229,6 +229,7 @@ def test_the_conditions_of_every_native_route_are_looked_up() -> None:
                 logged_models={"r1": "1"}, traces={"r1": "1"}, experiment_names={"r1": "1"},
                 models={"r1": False}, datasets={"r1": ["1"]}, issues={"r1": "1"}, label_schemas={"r1": "1"},
                 jobs={"r1": JobOwner("ann", "1")},
+                endpoint_names={"r1": "e-1"}, guardrails={"r1": "1/s"},
             )):  # fmt: skip
                 assert found
 

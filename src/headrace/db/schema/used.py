@@ -53,6 +53,23 @@ OPTIONAL: Final[Tables] = tables(
         " last_updated_timestamp source_type source_id run_id span_id rationale overrides valid"
         " assessment_metadata experiment_id trace_timestamp_ms aggregate_value is_numeric_value"
     ),
+    budget_policies=(
+        "budget_policy_id budget_unit budget_amount duration_unit duration_value target_scope"
+        " budget_action created_by created_at last_updated_by last_updated_at workspace target_value"
+    ),
+    endpoints=(
+        "endpoint_id name created_by created_at last_updated_by last_updated_at routing_strategy"
+        " fallback_config_json experiment_id usage_tracking workspace"
+    ),
+    endpoint_bindings=(
+        "endpoint_id resource_type resource_id created_at created_by last_updated_at last_updated_by"
+        " display_name"
+    ),
+    endpoint_model_mappings=(
+        "mapping_id endpoint_id model_definition_id weight created_by created_at linkage_type"
+        " fallback_order"
+    ),
+    endpoint_tags="key value endpoint_id",
     entity_associations=(
         "association_id source_type source_id destination_type destination_id created_time"
     ),
@@ -66,6 +83,11 @@ OPTIONAL: Final[Tables] = tables(
         " last_updated_by workspace"
     ),
     experiments="workspace",
+    guardrails=(
+        "guardrail_id name scorer_id scorer_version stage action action_endpoint_id created_by"
+        " created_at last_updated_by last_updated_at workspace"
+    ),
+    guardrail_configs="endpoint_id guardrail_id execution_order created_by created_at",
     inputs="step",
     issues=(
         "issue_id experiment_id name description status severity root_causes source_run_id categories"
@@ -114,9 +136,16 @@ OPTIONAL: Final[Tables] = tables(
         " deleted_timestamp workspace"
     ),
     webhook_events="webhook_id entity action",
-    secrets="secret_id",
-    endpoints="endpoint_id",
-    model_definitions="model_definition_id",
+    scorers="scorer_id experiment_id scorer_name",
+    scorer_versions="scorer_id scorer_version serialized_scorer creation_time",
+    secrets=(
+        "secret_id secret_name encrypted_value wrapped_dek kek_version masked_value provider auth_config"
+        " created_by created_at last_updated_by last_updated_at workspace"
+    ),
+    model_definitions=(
+        "model_definition_id name secret_id provider model_name created_by created_at last_updated_by"
+        " last_updated_at workspace"
+    ),
     mcp_servers="workspace name",
 )
 
@@ -135,12 +164,11 @@ USED: Final[Tables] = {
 NEVER_FILLED: Final = frozenset(
     {
         "alembic_version",
-        "endpoints",
         "jobs",
         "mcp_servers",
-        "model_definitions",
         "review_queue_items",
-        "secrets",
+        "scorer_versions",
+        "scorers",
     }
 )
 

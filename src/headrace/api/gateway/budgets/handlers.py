@@ -1,0 +1,90 @@
+"""Handlers of budgets. MLflow's gateway, across the bridge, applies them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from headrace import search
+from headrace.api.context import Context
+from headrace.api.gateway.budgets import rules, sql, transactions
+from headrace.api.gateway.budgets.sql import BudgetRow
+from headrace.api.gateway.budgets.types import (
+    Budget,
+    BudgetAnswer,
+    BudgetId,
+    BudgetPage,
+    CreateBudget,
+    ListBudgets,
+    UpdateBudget,
+    Window,
+)
+from headrace.api.gateway.nouns import page_size
+from headrace.api.pieces import Listing, long_page
+from headrace.api.results import Chunks
+from headrace.contract.scalars import Empty
+from headrace.db.base import Row
+
+
+def _show(row: BudgetRow) -> Budget:
+    return Budget(
+        budget_policy_id=row.budget_policy_id,
+        budget_unit=row.budget_unit,
+        budget_amount=row.budget_amount,
+        duration=Window(row.duration_unit, row.duration_value),
+        target_scope=row.target_scope,
+        budget_action=row.budget_action,
+        created_by=row.created_by or "",
+        created_at=row.created_at,
+        last_updated_by=row.last_updated_by or "",
+        last_updated_at=row.last_updated_at,
+        target_value=row.target_value,
+    )
+
+
+def _show_all(rows: Iterable[Row]) -> list[Budget]:
+    return [_show(BudgetRow(*row)) for row in rows]
+
+
+BUDGETS: Final[Listing[str]] = Listing(b"budget_policies", sql.weigh, sql.read, _show_all)
+
+
+async def create(req: CreateBudget, ctx: Context) -> BudgetAnswer:
+    """POST /3.0/mlflow/gateway/budgets/create
+
+    Errors: INVALID_PARAMETER_VALUE (also for a user's budget on a server without users),
+    RESOURCE_DOES_NOT_EXIST (the endpoint).
+    """
+    sql.check_served(ctx)
+    rules.check_new(req)
+    rules.check_target(req.target_scope, req.target_value, has_users=ctx.user_facts is not None)
+    return BudgetAnswer(budget_policy=_show(await ctx.db.write(transactions.create, req)))
+
+
+async def get(req: BudgetId, ctx: Context) -> BudgetAnswer:
+    """GET /3.0/mlflow/gateway/budgets/get. Errors: RESOURCE_DOES_NOT_EXIST."""
+    sql.check_served(ctx)
+    row = await ctx.db.read_point(transactions.get, req.budget_policy_id)
+    return BudgetAnswer(budget_policy=_show(row))
+
+
+async def update(req: UpdateBudget, ctx: Context) -> BudgetAnswer:
+    """POST /3.0/mlflow/gateway/budgets/update. Errors: as in `create`."""
+    sql.check_served(ctx)
+    rules.check_change(req)
+    row = await ctx.db.write(transactions.update, req, ctx.user_facts is not None)
+    return BudgetAnswer(budget_policy=_show(row))
+
+
+async def delete(req: BudgetId, ctx: Context) -> Empty:
+    """DELETE /3.0/mlflow/gateway/budgets/delete. Errors: RESOURCE_DOES_NOT_EXIST."""
+    sql.check_served(ctx)
+    await ctx.db.write(transactions.delete, req.budget_policy_id)
+    return Empty()
+
+
+async def list_budgets(req: ListBudgets, ctx: Context) -> BudgetPage | Chunks:
+    """GET /3.0/mlflow/gateway/budgets/list. Errors: INVALID_PARAMETER_VALUE."""
+    sql.check_served(ctx)
+    limit, offset = page_size(req.max_results), search.offset_of(req.page_token)
+    return await long_page(ctx.db, BUDGETS, sql.page(limit, offset))
