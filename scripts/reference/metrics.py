@@ -64,7 +64,10 @@ def _families() -> list[Metric]:
     settings = SimpleNamespace(
         expose_prometheus="directory", artifacts_only=True, write_queue_operations=0
     )
-    context = cast("Context", SimpleNamespace(settings=settings, db=SimpleNamespace(replicas=())))
+    replica = SimpleNamespace(name="HOST:PORT")
+    context = cast(
+        "Context", SimpleNamespace(settings=settings, db=SimpleNamespace(replicas=(replica,)))
+    )
     return sorted(
         MetricsCollector(context, monitor, database_is_up=True).collect(), key=lambda m: m.name
     )

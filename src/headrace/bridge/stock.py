@@ -23,6 +23,7 @@ from headrace.bridge.routes import JOBS_SEARCH
 from headrace.bridge.shared_state import ALIVE_BYTE
 from headrace.contract import secret_text
 from headrace.contract.errors import ApiError, ErrorCode
+from headrace.db.uri import hosts_in_query
 from headrace.settings.defaults import scheme_of
 from headrace.storage.locations import local_roots
 
@@ -53,6 +54,11 @@ FRONT_DOOR: Final = (
 )
 # Variables from which anyone who can read the environment of a job could become another user.
 OWN_SECRETS: Final = ("MLFLOW_AUTH_", "MLFLOW_FLASK_SERVER_SECRET_KEY")
+# MLflow reads from a replica whatever its lag, so behind the bridge it uses the primary.
+REPLICA: Final = (
+    "MLFLOW_READ_REPLICA_BACKEND_STORE_URI",
+    "_MLFLOW_SERVER_READ_REPLICA_BACKEND_STORE",
+)
 APP_NAME: Final = "headrace-bridge"  # an entry point in pyproject.toml: bridge/gate.py
 FAILED: Final = (
     "MLflow itself serves this route, but it did not start or ended soon after. Its output is "
@@ -174,7 +180,7 @@ def command(package: Package, port: int, *, with_jobs: bool) -> list[str]:
 
 def environment(settings: Settings, secret: str, *, with_jobs: bool) -> dict[str, str]:
     """The environment of the MLflow process: that of headrace, and the settings of both."""
-    omitted = ("HEADRACE_", *FRONT_DOOR, *OWN_SECRETS)
+    omitted = ("HEADRACE_", *FRONT_DOOR, *OWN_SECRETS, *REPLICA)
     env = {k: v for k, v in os.environ.items() if not k.startswith(omitted)}
     uri = for_sqlalchemy(settings.backend_store_uri)
     registry = for_sqlalchemy(settings.registry_store_uri)
@@ -230,9 +236,10 @@ def _users_environment(auth: AuthSettings, *, with_jobs: bool) -> dict[str, str]
 
 
 def for_sqlalchemy(uri: str) -> str:
-    """A database URI for SQLAlchemy, which must name the installed driver."""
+    """A database URI for SQLAlchemy, which must name the installed driver, and several hosts in its query."""
     if scheme_of(uri) not in ("postgres", "postgresql"):
         return uri
+    uri = hosts_in_query(uri)
     scheme, _, rest = uri.partition("://")
     if "+" in scheme:
         return uri

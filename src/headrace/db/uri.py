@@ -6,6 +6,7 @@ libpq's connection options in the query.
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from dataclasses import dataclass, field
@@ -53,6 +54,8 @@ _DRIVER_OPTIONS: Final = _names(
     "krbsrvname gsslib passfile service ssl_max_protocol_version ssl_min_protocol_version sslcert"
     " sslcrl sslkey sslmode sslnegotiation sslpassword sslrootcert"
 )
+# Of a URI with several hosts: a writer needs the primary. libpq's own default is `any`.
+DEFAULT_SESSION_ATTRS: Final = "read-write"
 _SESSION_ATTRS: Final = _names("any primary prefer-standby read-only read-write standby")
 _SERVER_SETTINGS: Final = frozenset({"application_name", "options"})
 # libpq options without effect here: the pool replaces broken connections, text is always UTF-8.
@@ -110,6 +113,30 @@ def parse(uri: str) -> Target:
             "store into a database: mlflow migrate-filestore --source DIRECTORY --target sqlite:///FILE"
         )
     raise UriError(f"'{shown}' is not the URI of a database. {FORMS}.")
+
+
+def hosts_in_query(uri: str) -> str:
+    """The URI of a PostgreSQL database with several hosts as SQLAlchemy and libpq need it; others unchanged.
+
+    SQLAlchemy reads several hosts in the query only, and libpq would use a standby. Raises UriError.
+    """
+    match = _URI.fullmatch(uri)
+    arguments = parse(uri).connect_args
+    hosts, ports = arguments.get("host", []), arguments.get("port", [])
+    if match is None or len(hosts) < 2:
+        return uri
+    query = [
+        (name, value)
+        for name, value in parse_qsl(match["query"] or "", keep_blank_values=True)
+        if name not in ("host", "hostaddr", "port")
+    ]
+    query += [("host", ",".join(hosts)), ("port", ",".join(map(str, ports)))]
+    if "target_session_attrs" not in arguments and "PGTARGETSESSIONATTRS" not in os.environ:
+        query.append(("target_session_attrs", DEFAULT_SESSION_ATTRS))
+    user = match["user"] or ""
+    login = user if match["password"] is None else f"{user}:{match['password']}"
+    login += "@" if login else ""
+    return f"{match['scheme']}://{login}/{match['database'] or ''}?{urlencode(query)}"
 
 
 def _sqlite(match: re.Match[str], shown: str) -> Target:

@@ -139,7 +139,7 @@ class MetricsCollector(Collector):
     def _replicas(self) -> Iterator[Metric]:
         """The replicas as the worst placed process sees them. Without replicas there are no families."""
         names = [replica.name for replica in self._ctx.db.replicas]
-        if not names or not self._living:
+        if not names:
             return
         gauges = (
             ("in_use", "replica_up", "1 if every process sends reads to the replica.", min, 1),
@@ -156,7 +156,8 @@ class MetricsCollector(Collector):
             gauge = GaugeMetricFamily(f"headrace_{name}", text, labels=["replica"])
             for n, replica in enumerate(names):
                 values = [row[CELL[f"replica_{n}_{figure}"]] for _, row in self._living]
-                gauge.add_metric([replica], worst(values) / divisor)
+                if values:
+                    gauge.add_metric([replica], worst(values) / divisor)
             yield gauge
         reads = CounterMetricFamily(
             "headrace_replica_reads",

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.engine import make_url
 
-from headrace.db.uri import UriError, parse
+from headrace.db.uri import UriError, hosts_in_query, parse
 
 
 def arguments(uri: str) -> dict[str, Any]:
@@ -107,6 +108,36 @@ def test_postgres_arguments(uri: str, expected: dict[str, Any]) -> None:
     assert {name: found.get(name) for name in expected} == expected
     if not expected:
         assert found == {}
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("sqlite:///a.db", "sqlite:///a.db"),
+        ("postgresql://me@db/ml?sslmode=require", "postgresql://me@db/ml?sslmode=require"),
+        (
+            "postgresql://me:p%40s@a:1,b/ml?sslmode=require",
+            "postgresql://me:p%40s@/ml?sslmode=require&host=a%2Cb&port=1%2C5432"
+            "&target_session_attrs=read-write",
+        ),
+        (
+            "postgresql+psycopg2:///ml?host=a:1&host=b:2&target_session_attrs=any",
+            "postgresql+psycopg2:///ml?target_session_attrs=any&host=a%2Cb&port=1%2C2",
+        ),
+    ],
+)
+def test_several_hosts_for_sqlalchemy(
+    uri: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As SQLAlchemy passes them to libpq."""
+    monkeypatch.delenv("PGTARGETSESSIONATTRS", raising=False)
+    assert hosts_in_query(uri) == expected
+    if expected.startswith("postgresql") and "host" in expected:
+        url = make_url(expected.replace("+psycopg2", ""))
+        _, options = url.get_dialect()().create_connect_args(url)
+        hosts = parse(uri).connect_args
+        assert options["host"].split(",") == hosts["host"]
+        assert options["port"].split(",") == [str(port) for port in hosts["port"]]
 
 
 def test_session_settings_reach_the_server() -> None:

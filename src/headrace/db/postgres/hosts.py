@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
 
+from headrace.db.uri import DEFAULT_SESSION_ATTRS
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
 
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
 
 # Longer than a login over a distant network, so that the order of the URI mostly decides.
 PATIENCE_S: Final = 0.5
-# A writer needs the primary. libpq's default is `any`, whichever host answers first.
-DEFAULT_ATTRS: Final = "read-write"
 # asyncpg must see all hosts at once for this one: any host will do if none is a standby.
 NEEDS_ALL: Final = "prefer-standby"
 
@@ -37,7 +37,7 @@ class Hosts:
         hosts, ports = arguments.get("host") or [], arguments.get("port") or []
         attrs = arguments.get("target_session_attrs") or os.environ.get("PGTARGETSESSIONATTRS")
         if len(hosts) > 1 and attrs != NEEDS_ALL:
-            attrs = attrs or DEFAULT_ATTRS
+            attrs = attrs or DEFAULT_SESSION_ATTRS
             self._each = [
                 {**arguments, "host": host, "port": port, "target_session_attrs": attrs}
                 for host, port in zip(hosts, ports, strict=True)

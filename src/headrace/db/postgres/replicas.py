@@ -232,6 +232,7 @@ class ReplicatedDatabase:
                 for replica in self.replicas:
                     replica.leave("the primary has changed")
             self._timeline = position.timeline
+            self._samples.clear()
         return position
 
     async def read(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
@@ -275,11 +276,11 @@ class ReplicatedDatabase:
         args: Any,
     ) -> T:
         """Read from a replica. Raises `Behind` if the primary has to answer."""
+        before = await self._question.answer()
+        if not replica.in_use:  # the answer came from another primary
+            raise Behind("the primary has changed")
         began_s = monotonic()
         try:
-            before = await self._question.answer()
-            if not replica.in_use:  # the answer came from another primary
-                raise Behind("the primary has changed")
             result = await read(self._as_fresh, before, fn, args)
         except DatabaseError as error:
             # The primary would take as long for a statement that has reached its time limit.
@@ -335,7 +336,11 @@ class ReplicatedDatabase:
         """Measure the lag of a replica; use it if it follows its primary closely enough."""
         try:
             replayed = await replica.db.read_point(_replayed)
-            position = await self._question.answer()
+            try:
+                position = await self._question.answer()
+            except DatabaseError as error:  # without the primary there are no reads anyway
+                log.debug("the primary does not tell its position: %s", error.kind)
+                return
             self._measure(replica, replayed, position)
             if replayed > position.lsn:
                 raise Behind("it has not followed the primary")
