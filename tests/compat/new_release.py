@@ -87,7 +87,9 @@ def schema(python: str, root: Path) -> Iterator[str]:
     theirs, package = opened(python, directory(root) / "m.db")
     scripts = (package / "store" / "db_migrations" / "versions").glob("*.py")
     revisions = {
-        re.findall(r'^revision(?:: \S+)? = "(\w+)"', one.read_text(), re.M)[0] for one in scripts
+        found
+        for script in scripts
+        for found in re.findall(r"""^revision(?:: \S+)? = ["'](\w+)""", script.read_text(), re.M)
     }
     for revision in sorted(revisions - set(heads.REVISIONS)):
         yield f"revision {revision} is not in db/schema/heads.py"
