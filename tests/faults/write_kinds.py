@@ -31,7 +31,6 @@ NOT_WRITES: Final = frozenset(
     {
         "POST experiments/search",
         "POST experiments/search-datasets",
-        "POST /api/2.0mlflow/experiments/search-datasets",
         "POST runs/search",
         "POST logged-models/search",
         "POST /api/3.0/mlflow/traces/batchGetInfos",

@@ -193,7 +193,7 @@ ROUTES: tuple[Route, ...] = (
         needs(experiment("update"))),
     Route("POST", "/ajax-api/2.0/mlflow/experiments/search-datasets", inputs.search_datasets,
         needs(experiment("read", "experiment_ids[]"))),
-    Route("POST", "/api/2.0mlflow/experiments/search-datasets", inputs.search_datasets, UNRULED),
+    Raw("POST", "/api/2.0mlflow/experiments/search-datasets", web.not_implemented, UNRULED),
     # runs
     Route("POST", "/api/2.0/mlflow/runs/create", runs.create, needs(experiment("update"), undenied("run"))),
     Route("GET", "/api/2.0/mlflow/runs/get", runs.get, needs(run("read"))),

@@ -89,7 +89,10 @@ async def query_without_body(request: Request, ctx: Context) -> Response:
 
 
 async def not_implemented(request: Request, ctx: Context) -> Response:
-    """GET /2.0/mlflow/unified-traces and get-online-trace-details: 404, as every MLflow server answers."""
+    """GET /2.0/mlflow/unified-traces, /2.0/mlflow/get-online-trace-details, POST /2.0mlflow/experiments/search-datasets
+
+    404, as every MLflow server answers: they are declared for another product.
+    """
     return Response(status=404, content_type="text/html; charset=utf-8")
 
 
