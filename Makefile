@@ -151,10 +151,10 @@ docs-serve: .venv/.docs
 release: install
 	$(BIN)/python scripts/release.py $(RELEASE) '$(VERSION)' '$(URL)'
 
-# The versions of the image's packages.
+# The versions of the image's packages; of MLflow the release that the tests have.
 deploy/constraints.txt: pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --no-emit-index-url --no-emit-find-links \
-		--no-annotate --no-header --extra mlflow --extra oidc --extra webhooks --output-file $@ pyproject.toml
+	echo '$(MLFLOW)' | $(BIN)/uv pip compile --quiet --universal --python-version 3.12 --no-emit-index-url --no-emit-find-links \
+		--no-annotate --no-header --extra mlflow --extra oidc --extra webhooks --output-file $@ pyproject.toml -
 
 .venv/.bench: .venv/.installed
 	$(BIN)/python -m pip install --quiet --group bench
