@@ -98,12 +98,17 @@ def _parts(kind: Any) -> list[Any]:
 
 
 def _schemas(routes: tuple[Route, ...]) -> tuple[dict[Any, Object], Object]:
-    """Return one schema per answer type, and the components that the schemas refer to."""
+    """Return one schema per answer type, and the components that the schemas refer to.
+
+    Also one per request type of FastAPI's routes, which are read without conversions.
+    """
     kinds: dict[Any, Any] = {}
     for route in routes:
-        kind = _types(route)[1]
+        wanted, kind = _types(route)
         if kind is not None:
             kinds[kind] = decodable(kind)
+        if route.of_fastapi and wanted is not None:
+            kinds[wanted] = wanted
     found, components = msgspec.json.schema_components(kinds.values(), ref_template=SCHEMAS)
     return dict(zip(kinds, found, strict=True)), components
 
@@ -158,6 +163,9 @@ def _operation(
     operation: Object = {"summary": _summary(route), "tags": [_tag(route)]}
     if wanted is not None and route.method == "GET":
         parameters += requests.query(wanted, arguments)
+    elif wanted is not None and route.of_fastapi:
+        content = {"application/json": {"schema": schemas[wanted]}}
+        operation["requestBody"] = {"required": True, "content": content}
     elif wanted is not None:
         content = {"application/json": {"schema": requests.body(wanted)}}
         info = mi.type_info(wanted)

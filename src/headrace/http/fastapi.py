@@ -76,13 +76,15 @@ def _object(body: bytes, content_type: str | None) -> dict[str, Any]:
 def _explained(body: bytes) -> Any:
     """The value that Python reads in a body that the fast decoder refuses. Raises `Unprocessable`."""
     try:
-        return json.loads(body)
+        value = json.loads(body)
+        json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate cannot be stored or shown
     except json.JSONDecodeError as error:
         problem = _problem("json_invalid", ["body", error.pos], "JSON decode error", {})
         raise Unprocessable(problem | {"ctx": {"error": error.msg}}) from error
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         problem = _problem("json_invalid", ["body", 0], "JSON decode error", {})
         raise Unprocessable(problem | {"ctx": {"error": "Invalid text"}}) from error
+    return value
 
 
 def _problem(kind: str, where: list[str | int], text: str, value: Any) -> Problem:
