@@ -21,7 +21,7 @@ from headrace.search.logged_models import (
     ModelSort,
     logged_models_page,
 )
-from headrace.search.pages import offset_of, page_token
+from headrace.search.pages import check_max_results, check_page_size, offset_of, page_token
 from headrace.search.registry import (
     MODEL_VERSION_COLUMNS,
     REGISTERED_MODEL_COLUMNS,
@@ -43,6 +43,8 @@ __all__ = [
     "ModelSort",
     "Page",
     "Scopes",
+    "check_max_results",
+    "check_page_size",
     "correlation_counts",
     "datasets_page",
     "experiments_page",

@@ -61,17 +61,6 @@ def datasets_page(
     return parameters.page(text, offset, max_results)
 
 
-def parse_filter(text: str | None) -> tuple[Condition, ...]:
-    """The conditions of a filter. Their operators are checked by `datasets_page`."""
-    return _parse_filter(text) if text else ()
-
-
-@parser.remembered
-def _parse_filter(text: str) -> tuple[Condition, ...]:
-    nodes = parser.clauses(parser.joined(parser.one_statement(text)), quote="")
-    return tuple(map(_parse_condition, nodes))
-
-
 def _identifier(text: str, attributes: Sequence[str]) -> tuple[str, str]:
     prefix, dot, key = text.partition(".")
     if dot:
@@ -102,6 +91,9 @@ def _parse_condition(comparison: Node) -> Condition:
     if isinstance(value, tuple) and operator_text != "IN":
         raise invalid("List values for 'name' are only supported with the IN comparator.")
     return Condition(entity, key, operator_text, value)
+
+
+parse_filter: Final = parser.filter_of(_parse_condition)  # operators are checked by `datasets_page`
 
 
 def _attribute_value(key: str, node: Node) -> Value:

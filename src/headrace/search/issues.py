@@ -222,17 +222,6 @@ def token_after(query: str, values: Sequence[str | int]) -> str:
     return base64.b64encode(json.dumps(data).encode()).decode()
 
 
-def parse_filter(text: str | None) -> tuple[Condition, ...]:
-    """The conditions of a filter."""
-    return _parse_filter(text) if text else ()
-
-
-@parser.remembered
-def _parse_filter(text: str) -> tuple[Condition, ...]:
-    nodes = parser.clauses(parser.joined(parser.one_statement(text)), quote="")
-    return tuple(map(_condition, nodes))
-
-
 def _condition(comparison: Node) -> Condition:
     left, operator, right = parser.operands(comparison)
     key = parser.stripped(left.text, "'\"").strip()
@@ -248,3 +237,6 @@ def _condition(comparison: Node) -> Condition:
     if right.kind is Kind.PARENTHESIS:
         raise invalid(f"Invalid value for '{key}': it must be a quoted string.")
     return Condition("attribute", key, word, parser.stripped(right.text, "'\"").strip())
+
+
+parse_filter: Final = parser.filter_of(_condition)

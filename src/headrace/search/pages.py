@@ -6,7 +6,7 @@ import base64
 import json
 
 from headrace.contract.errors import ApiError, ErrorCode, invalid
-from headrace.contract.limits import MAX_PAGE_TOKEN
+from headrace.contract.limits import MAX_PAGE_TOKEN, SEARCH_MAX_RESULTS
 
 MAX_OFFSET = 2**63 - 1  # rows; the maximum of OFFSET in both databases
 
@@ -14,6 +14,32 @@ MAX_OFFSET = 2**63 - 1  # rows; the maximum of OFFSET in both databases
 def page_token(offset: int) -> str:
     """The token of the page that starts after `offset` rows."""
     return base64.b64encode(b'{"offset": %d}' % offset).decode()
+
+
+def check_max_results(limit: int, *, shows_zero: bool = True) -> int:
+    """Return the page size of a search. Raises INVALID_PARAMETER_VALUE."""
+    if limit < 1:
+        shown = limit if limit or shows_zero else None
+        raise invalid(
+            f"Invalid value {shown} for parameter 'max_results' supplied. "
+            "It must be a positive integer"
+        )
+    if limit > SEARCH_MAX_RESULTS:
+        raise invalid(
+            f"Invalid value {limit} for parameter 'max_results' supplied. "
+            f"It must be at most {SEARCH_MAX_RESULTS}"
+        )
+    return limit
+
+
+def check_page_size(limit: int) -> int:
+    """Return the page size of a list, whose error has other words than that of a search."""
+    if not 1 <= limit <= SEARCH_MAX_RESULTS:
+        raise invalid(
+            f"max_results must be between 1 and {SEARCH_MAX_RESULTS}."
+            " See the API docs for more information about request parameters."
+        )
+    return limit
 
 
 def offset_of(token: str | None) -> int:

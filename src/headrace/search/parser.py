@@ -25,6 +25,8 @@ from headrace.search.lexer import PLAIN_LIST, Kind, Node, TooLong
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from headrace.search.tree import Condition
+
 T = TypeVar("T")
 MAX_REMEMBERED: Final = 2_000  # characters of a text whose parse result is cached
 MAX_DIGITS: Final = 300  # of an integer; Python's limit is 4,300
@@ -238,6 +240,18 @@ def remembered(parse: Callable[[str], T]) -> Callable[[str], T]:
     """`parse` with a cache for some hundred short texts: clients repeat their filters."""
     known = lru_cache(maxsize=512)(parse)
     return lambda text: known(text) if len(text) <= MAX_REMEMBERED else parse(text)
+
+
+def filter_of(
+    condition: Callable[[Node], Condition],
+) -> Callable[[str | None], tuple[Condition, ...]]:
+    """A parser of filters that are comparisons joined by AND; `condition` reads one of them."""
+
+    @remembered
+    def conditions(text: str) -> tuple[Condition, ...]:
+        return tuple(map(condition, clauses(joined(one_statement(text)), quote="")))
+
+    return lambda text: conditions(text) if text else ()
 
 
 @remembered

@@ -31,7 +31,6 @@ from headrace.api.results import Chunks, Encoded
 from headrace.contract.errors import invalid, not_found
 from headrace.contract.limits import (
     MAX_RECORD_VALUES,
-    SEARCH_MAX_RESULTS,
     SEARCH_MAX_RESULTS_DEFAULT,
 )
 from headrace.contract.scalars import Empty
@@ -67,17 +66,7 @@ async def search_datasets(req: SearchDatasets, ctx: Context) -> Chunks:
 
 def _limit(max_results: int | None) -> int:
     limit = SEARCH_MAX_RESULTS_DEFAULT if max_results is None else max_results
-    if limit < 1:
-        raise invalid(
-            f"Invalid value {limit or None} for parameter 'max_results' supplied. "
-            "It must be a positive integer"
-        )
-    if limit > SEARCH_MAX_RESULTS:
-        raise invalid(
-            f"Invalid value {limit} for parameter 'max_results' supplied. "
-            f"It must be at most {SEARCH_MAX_RESULTS}"
-        )
-    return limit
+    return search.check_max_results(limit, shows_zero=False)
 
 
 def _show(found: sql.Found) -> list[Dataset]:

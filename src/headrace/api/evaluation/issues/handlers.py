@@ -27,7 +27,6 @@ from headrace.api.results import Chunks
 from headrace.contract.clock import now_ms
 from headrace.contract.errors import invalid
 from headrace.contract.experiment_ids import parse_id
-from headrace.contract.limits import SEARCH_MAX_RESULTS
 from headrace.db.base import Row
 from headrace.db.errors import UniqueViolation
 
@@ -148,7 +147,7 @@ async def search_issues(req: SearchIssues, ctx: Context) -> Chunks:
     at the schema of MLflow 3.18 also in another order. Cost: three statements for a page of 100.
     """
     is_newer = sql.shape_of(ctx.db.schema).is_newer
-    limit = _limit(req.max_results)
+    limit = search.check_max_results(PAGE if req.max_results is None else req.max_results)
     found = searches.newer(req) if is_newer else searches.older(req)
     page = search.issues_page(
         found.criteria,
@@ -172,16 +171,6 @@ async def search_issues(req: SearchIssues, ctx: Context) -> Chunks:
     listing = _listing(one, counted=bool(req.include_trace_count))
     answer = pieces(ctx.db, listing, keys, token)
     return Chunks(answer if total is None else searches.with_total(answer, total))
-
-
-def _limit(max_results: int | None) -> int:
-    limit = PAGE if max_results is None else max_results
-    wrong = f"Invalid value {limit} for parameter 'max_results' supplied. It must be "
-    if limit < 1:
-        raise invalid(f"{wrong}a positive integer")
-    if limit > SEARCH_MAX_RESULTS:
-        raise invalid(f"{wrong}at most {SEARCH_MAX_RESULTS}")
-    return limit
 
 
 def _listing(one: Callable[..., Issue], *, counted: bool) -> Listing[str]:

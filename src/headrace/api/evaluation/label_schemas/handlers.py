@@ -28,7 +28,6 @@ from headrace.api.pieces import FEW_ITEMS, Listing, keys_of, pieces
 from headrace.api.results import Chunks
 from headrace.contract.errors import invalid
 from headrace.contract.experiment_ids import parse_id
-from headrace.contract.limits import SEARCH_MAX_RESULTS
 from headrace.contract.scalars import Empty
 from headrace.db.base import Row, Tx
 from headrace.db.errors import UniqueViolation
@@ -118,12 +117,7 @@ async def list_schemas(req: ListLabelSchemas, ctx: Context) -> LabelSchemaPage |
     RESOURCE_DOES_NOT_EXIST (no active experiment), INVALID_PARAMETER_VALUE.
     """
     sql.check_served(ctx.db.schema)
-    limit = PAGE if req.max_results is None else req.max_results
-    if not 1 <= limit <= SEARCH_MAX_RESULTS:
-        raise invalid(
-            f"max_results must be between 1 and {SEARCH_MAX_RESULTS}."
-            " See the API docs for more information about request parameters."
-        )
+    limit = search.check_page_size(PAGE if req.max_results is None else req.max_results)
     number, offset = parse_id(req.experiment_id), search.offset_of(req.page_token)
     if not await ctx.db.read_point(transactions.has_default, number):
         await ctx.db.write(transactions.make_default, number)

@@ -27,9 +27,8 @@ from headrace.api.tracking.runs import assessments_sql
 from headrace.auth.locations import check_location
 from headrace.contract import errors
 from headrace.contract.clock import now_ms
-from headrace.contract.errors import invalid
 from headrace.contract.experiment_ids import parse_id
-from headrace.contract.limits import MAX_EXPERIMENT_NAME, SEARCH_MAX_RESULTS
+from headrace.contract.limits import MAX_EXPERIMENT_NAME
 from headrace.contract.names import check_length
 from headrace.contract.scalars import Empty
 from headrace.db.errors import UniqueViolation
@@ -109,7 +108,7 @@ async def search_experiments(req: SearchExperiments, ctx: Context) -> Encoded | 
         filter=req.filter,
         order_by=req.order_by,
         stages=(req.view_type or ViewType.ACTIVE_ONLY).stages,
-        max_results=check_max_results(req.max_results or 0),
+        max_results=search.check_max_results(req.max_results or 0),
         page_token=req.page_token,
         dialect=ctx.db.dialect,
         readable=ctx.access.scope("experiment"),
@@ -125,21 +124,6 @@ async def _small_page(ctx: Context, page: search.Page) -> Encoded:
     rows, tags, token = await ctx.db.read(sql.small_page, page)
     shown = ExperimentPage(experiments=experiments(rows, tags), next_page_token=token)
     return Encoded(encode(shown))
-
-
-def check_max_results(limit: int) -> int:
-    """Return the page size of a search for experiments. Raises INVALID_PARAMETER_VALUE."""
-    if limit < 1:
-        raise invalid(
-            f"Invalid value {limit} for parameter 'max_results' supplied. "
-            "It must be a positive integer"
-        )
-    if limit > SEARCH_MAX_RESULTS:
-        raise invalid(
-            f"Invalid value {limit} for parameter 'max_results' supplied. "
-            f"It must be at most {SEARCH_MAX_RESULTS}"
-        )
-    return limit
 
 
 async def update(req: UpdateExperiment, ctx: Context) -> Empty:
