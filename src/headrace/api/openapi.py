@@ -12,7 +12,7 @@ import msgspec
 import msgspec.inspect as mi
 
 from headrace.api.openapi_requests import Requests, is_required
-from headrace.contract.scalars import PathOnly
+from headrace.contract.scalars import Loose, PathOnly
 from headrace.version import __version__
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ ERROR: Final = {
 DETAIL: Final = {"type": "object", "required": ["detail"], "properties": {"detail": {}}}
 DESCRIPTION: Final = (
     "MLflow's REST API as headrace answers it. Paths under /api are answered under /ajax-api too. "
-    "Field names may be in camelCase, and integers of 64 bits in text, as in protobuf's JSON."
+    "Field names may be in camelCase, and integers of 64 bits in text, as in protobuf's JSON. "
+    "No text may contain the character NUL."
 )
 _ARGUMENT: Final = re.compile(r"\{([\w-]+)(?::path)?\}")
 
@@ -170,7 +171,9 @@ def _operation(
         content = {"application/json": {"schema": requests.body(wanted)}}
         info = mi.type_info(wanted)
         assert isinstance(info, mi.StructType), "a request type is a Struct"
-        is_wanted = any(map(is_required, info.fields))
+        # Without a body clients send no Content-Type, which POST and PUT must have.
+        checks_type = route.method in ("POST", "PUT") and not issubclass(wanted, Loose)
+        is_wanted = checks_type or any(map(is_required, info.fields))
         operation["requestBody"] = {"required": is_wanted, "content": content}
     parameters += [
         {

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from headrace.contract.limits import SEARCH_MAX_RESULTS
 from headrace.contract.scalars import (
     Int32,
     LongStr,
@@ -34,7 +35,13 @@ class SearchDatasets(Message):
 
     experiment_ids: Ids = []
     filter_string: LongStr = None
-    max_results: Annotated[Int32 | None, Meta(extra={"checks": ("intlike",)})] = None
+    max_results: Annotated[
+        Int32 | None,
+        Meta(
+            extra={"checks": ("intlike",)},
+            extra_json_schema={"minimum": 1, "maximum": SEARCH_MAX_RESULTS},
+        ),
+    ] = None
     order_by: Annotated[list[str], Meta(extra={"checks": ("array",)})] = []
     page_token: OptionalStr = None
 
