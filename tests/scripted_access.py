@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 from headrace.api.routes import ROUTES
 from headrace.auth.access import Access, Scope
 from headrace.auth.authority import Authority, Caller, Head
+from headrace.auth.rules import Needs
 from headrace.http.app import App
 from headrace.http.messages import Request, StreamingResponse
 from headrace.settings.load import load
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
 
 
 class Granted(Access):
-    """Scopes by resource type, and the denied types; without a scope everything is readable."""
+    """Scopes by resource type, and what is denied; without a scope everything is readable.
 
-    def __init__(self, *denied: Resource, **scopes: Scope) -> None:
+    A type is denied (`run`), or an action on a type (`update review_queue`).
+    """
+
+    def __init__(self, *denied: str, **scopes: Scope) -> None:
         self.denied = denied
         self.scopes: Mapping[str, Scope] = scopes
         self.changes: list[tuple[str, ...]] = []
@@ -40,6 +44,12 @@ class Granted(Access):
     def hides(self, resource: Resource) -> bool:
         """See `Access.hides`."""
         return resource in self.denied
+
+    async def permits(self, rule: Rule, req: Any) -> bool:
+        """See `Access.permits`: not what needs a denied type, or a denied action on a type."""
+        assert isinstance(rule, Needs), "the rules of lists"
+        needed = {text for n in rule.needs for text in (n.resource, f"{n.action} {n.resource}")}
+        return not needed & set(self.denied)
 
     async def created(self, tx: Tx, resource: Resource, id_: str) -> None:
         """Keep the change."""

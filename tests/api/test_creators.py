@@ -157,6 +157,24 @@ async def test_a_creator_manages_an_endpoint_of_the_gateway_until_it_is_deleted(
     assert (deleted.status, await team.grants()) == (200, [])
 
 
+async def test_whoever_registers_a_scorer_manages_it_until_it_is_deleted(team: Team) -> None:
+    """Its name may have any characters."""
+    path, named = "/api/3.0/mlflow/scorers", {"experiment_id": " 0", "name": "a/b c"}
+    for _ in range(2):
+        made = await team.post(f"{path}/register", serialized_scorer="{}", **named)
+        assert made.status == 200, made.body
+    await team.ask(
+        "bob", "POST", f"{path}/register", **named | {"name": "c"}, serialized_scorer="{}"
+    )
+    of_bob = ("bob", "scorer", "0/c", "MANAGE")
+    assert await team.grants() == [("ann", "scorer", "0/a%2Fb%20c", "MANAGE"), of_bob]
+    missing = await team.ask("ann", "DELETE", f"{path}/delete", **named, version=7)
+    assert missing.status == 404
+    assert len(await team.grants()) == 2
+    assert (await team.ask("ann", "DELETE", f"{path}/delete", **named)).status == 200
+    assert await team.grants() == [of_bob]
+
+
 async def test_a_create_that_fails_grants_nothing(team: Team) -> None:
     await team.post("experiments/create", name="mine")
     await team.post("registered-models/create", name="m")

@@ -385,3 +385,53 @@ async def test_creations_deletions_and_renames_change_grants(uri: str) -> None:
         ("deleted", "registered_model", "n"),
     ]
     assert ann.changes[1::2] == [done] * 5
+
+
+async def test_scorers_are_listed_as_far_as_they_and_their_experiments_may_be_read(
+    uri: str,
+) -> None:
+    access = {
+        "some": Granted(scorer=only("1/n3", "2/n0", "1/a%2Fb"), experiment=all_but("2")),
+        "most": Granted(scorer=all_but("1/n2", "1/a%2Fb")),
+        "none": Granted("scorer_version"),
+    }
+    path = "/api/3.0/mlflow/scorers"
+    async with users_of(uri, **access) as ask:
+        first, second = await new_experiments(ask, 2)
+        assert [first, second] == ["1", "2"]
+        for experiment, name in [*(("1", f"n{n}") for n in range(4)), ("1", "a/b"), ("2", "n0")]:
+            new = {"experiment_id": experiment, "name": name, "serialized_scorer": "{}"}
+            assert (await ask("admin", "POST", f"{path}/register", **new)).status == 200
+        seen = {
+            user: [
+                f"{one['experiment_id']}/{one['scorer_name']}"
+                for one in (await ask(user, "GET", f"{path}/list")).json.get("scorers", [])
+            ]
+            for user in access
+        }
+        assert seen == {
+            "some": ["1/a/b", "1/n3"],
+            "most": ["1/n0", "1/n1", "1/n3", "2/n0"],
+            "none": [],
+        }
+
+
+async def test_queues_are_listed_for_their_members_and_for_editors(uri: str) -> None:
+    path = "/api/3.0/mlflow/review-queues"
+    access = {
+        "Amy": Granted("update review_queue"),
+        "cy": Granted("update review_queue"),
+        "ed": Granted(),
+        "bob": Granted("review_queue"),
+    }
+    for user, one in access.items():
+        one.username = user
+    async with users_of(uri, **access) as ask:
+        for name, users in (("a", ["amy", "bob"]), ("b", ["bob"])):
+            new = {"experiment_id": "0", "name": name, "queue_type": "CUSTOM", "users": users}
+            assert (await ask("admin", "POST", f"{path}/create", **new)).status == 200
+        seen = {}
+        for user in access:
+            found = (await ask(user, "GET", f"{path}/list", experiment_id="0")).json
+            seen[user] = [one["name"] for one in found.get("review_queues", [])]
+        assert seen == {"Amy": ["a"], "cy": [], "ed": ["b", "a"], "bob": []}

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.compat
 FILE = Path(__file__).with_name("examples-genai.jsonl")
-AREAS: Final = ("datasets", "issues", "label-schemas", "jobs")
+AREAS: Final = ("datasets", "scorers", "issues", "label-schemas", "review-queues", "jobs")
+REVIEWED: Final = tuple(f"tr-abc0000000000000000000000000000{n}" for n in (1, 2))
 API: Final = "/api/2.0/mlflow/"
 JSON: Final = {"Content-Type": "application/json"}
 REFUSED: Final = "refused with a clear message instead of an error page"
@@ -35,6 +36,8 @@ INTENDED: Final = {
     384: REFUSED,
     443: REFUSED,
     462: "an unknown type is reported by its name",
+    470: "an unknown type is reported by its name",
+    480: "users that are no list are refused; stock reads the fields before them",
 }
 # The further differences on a database at the schema of MLflow 3.18, whose issues have more fields.
 INTENDED_AT_3_18: Final = dict.fromkeys((440, 441, 445, 447, 450, 451), "as MLflow 3.18")
@@ -103,9 +106,16 @@ def records(text: str) -> list[dict[str, Any]]:
 
 def ask(wire: Wire, path: str, body: dict[str, Any]) -> Any:
     """The answer to a request that must succeed."""
-    answer: Answer = wire.ask("POST", API + path, json.dumps(body).encode(), JSON)
+    target = path if path.startswith("/") else API + path
+    answer: Answer = wire.ask("POST", target, json.dumps(body).encode(), JSON)
     assert answer.status == 200, f"{path}: {answer}"
     return answer.json()
+
+
+def info_of(trace_id: str) -> dict[str, Any]:
+    """A trace of the first experiment."""
+    place = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "1"}}
+    return {"trace_id": trace_id, "trace_location": place, "state": "OK"}
 
 
 @contextmanager
@@ -136,6 +146,8 @@ def test_recorded_requests_are_answered_as_stock_answered(
         for name in ("one", "two"):
             ask(wire, "experiments/create", {"name": name})
         run = ask(wire, "runs/create", {"experiment_id": "1", "start_time": 1})
+        for trace_id in REVIEWED:
+            ask(wire, "/api/3.0/mlflow/traces", {"trace": {"trace_info": info_of(trace_id)}})
         replay.bound["{{ID1}}"] = run["run"]["info"]["run_id"]
         for example in load(AREAS, FILE):
             if example.number in BRIDGED:

@@ -26,6 +26,12 @@ LEVELS = {
     "reader": "READ", "user": "USE", "editor": "EDIT", "manager": "MANAGE", "subdenied": "MANAGE",
     "denied": "DENY",
 }  # fmt: skip
+GRANTED = (
+    ("experiment", "1"),
+    ("registered_model", "ma"),
+    ("prompt", "pa"),
+    ("scorer", "1/t"),
+)
 NAMES = {
     "run": "r",
     "logged_model": "m",
@@ -42,6 +48,9 @@ NAMES = {
     "own endpoint": "e",
     "scorer": "s",
     "guardrail": "g",
+    "online scorer": "s",
+    "queue": "q",
+    "queue of a user": "u",
     "role": 1,
     "permission": 1,
 }
@@ -62,9 +71,9 @@ class Stock:
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
 
-    def ask(self, path: str, body: Any, method: str = "POST") -> Any:
-        """The answer to an admin's request, which must succeed."""
-        answer = self.wire.ask(method, path, json.dumps(body).encode(), JSON | credentials("admin"))
+    def ask(self, path: str, body: Any, method: str = "POST", by: str = "admin") -> Any:
+        """The answer to a user's request, which must succeed."""
+        answer = self.wire.ask(method, path, json.dumps(body).encode(), JSON | credentials(by))
         assert answer.status == 200, f"{path}: {answer}"
         return answer.json()
 
@@ -101,6 +110,11 @@ class Stock:
         guardrail = {"name": "g", "scorer_id": scorer_id, "scorer_version": 1}
         guardrail |= {"stage": "BEFORE", "action": "VALIDATION"}
         guardrail = self.ask("/api/3.0/mlflow/gateway/guardrails/create", guardrail)["guardrail"]
+        online = {"experiment_id": "1", "name": "t", "serialized_scorer": "{}"}
+        for _ in range(2):
+            made = self.ask("/api/3.0/mlflow/scorers/register", online)
+        online = {"experiment_id": "1", "name": "t", "sample_rate": 0}
+        self.ask("/api/3.0/mlflow/scorers/online-config", online, "PUT")
         for user, level in LEVELS.items():
             for kind, id_ in (
                 ("gateway_secret", secret),
@@ -110,12 +124,18 @@ class Stock:
                 body = {"username": user, "resource_type": kind, "resource_id": id_}
                 grant = "/api/3.0/mlflow/users/permissions/grant"
                 self.ask(grant, body | {"permission": level})
-            for kind, id_ in (("experiment", "1"), ("registered_model", "ma"), ("prompt", "pa")):
+            for kind, id_ in GRANTED:
                 body = {"username": user, "resource_type": kind, "resource_id": id_}
                 grant = "/api/3.0/mlflow/users/permissions/grant"
                 # Only prompts of `editor` and stronger, so that grants on models show no effect.
                 if kind != "prompt" or level in ("EDIT", "MANAGE"):
                     self.ask(grant, body | {"permission": level})
+        queues = "/api/3.0/mlflow/review-queues/"
+        queue = {"experiment_id": "1", "name": "Ma", "queue_type": "CUSTOM"}
+        queue["users"] = ["user", "reader", "manager", "subdenied"]  # type: ignore[assignment]
+        queue = self.ask(queues + "create", queue, by="editor")["review_queue"]
+        own = {"experiment_id": "1", "user": "editor"}
+        own = self.ask(queues + "get-or-create-user", own, by="editor")["review_queue"]
         parts = [*PARTS, "gateway_secret"]
         self.role("subdenied", [(part, "DENY") for part in parts])
         self.role("chief", [("workspace", "MANAGE"), ("run", "DENY")])
@@ -137,6 +157,9 @@ class Stock:
             "own endpoint": own_endpoint,
             "scorer": scorer_id,
             "guardrail": guardrail["guardrail_id"],
+            "online scorer": made["scorer_id"],
+            "queue": queue["queue_id"],
+            "queue of a user": own["queue_id"],
         }
 
     def gateway(self, name: str) -> tuple[str, str]:

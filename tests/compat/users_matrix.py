@@ -114,6 +114,9 @@ def variants(made: Values) -> Iterator[Values]:
         "scorer_id": made["scorer"], "scorer_version": 1, "action": "VALIDATION", "guardrail_id": made["guardrail"],
         "trace": {"trace_info": info}, "update_mask": "assessment_name",
         "assessment": {"assessment_name": "good", "feedback": {"value": True}, "source": {"source_type": "HUMAN", "source_id": "u"}},
+        "serialized_scorer": "{}", "sample_rate": 0.0, "scorer_ids": [made["online scorer"]],
+        "queue_id": made["queue"], "queue_type": "CUSTOM", "user": "other", "new_owner": None,
+        "item_id": made["trace"], "item_ids": [made["trace"]],
     }  # fmt: skip
     yield base
     brought = [base["assessment"] | {"trace_id": "tr-new"}]
@@ -144,6 +147,10 @@ def variants(made: Values) -> Iterator[Values]:
     yield base | {"endpoint_id": "e-nope", "guardrail_id": "gr-nope"}
     yield base | {"name": "pa"}
     yield base | {"name": "none"}
+    yield base | {"name": "other", "version": None}
+    yield base | {"queue_id": made["queue of a user"], "scorer_ids": ["nope"]}
+    yield base | {"queue_id": "rq-nope", "new_owner": "other"}
+    yield base | {"queue_id": made["queue"], "new_owner": "other"}
     yield base | {"artifact_path": "1/models/m/artifacts/f.txt"}
     yield base | {"artifact_path": "1/notes.txt"}
     yield base | {"artifact_path": "2/notes.txt"}
@@ -164,6 +171,7 @@ JUDGED: Final = {
     "experiment_id", "experiment_ids", "run_id", "model_id", "name", "trace_id", "request_id",
     "trace_ids", "models", "filter", "filter_string", "prompt_versions", "schema_id", "secret_id",
     "model_configs", "endpoint_id",
+    "queue_type", "new_owner", "item_ids",
     "username", "password", "is_admin", "role_id", "role_permission_id", "resource_type", "resource_id",
     "resource_pattern", "permission", "workspace", "description",
 }  # fmt: skip
@@ -202,6 +210,13 @@ SPECIAL: Final[dict[str, Values]] = {
     "/api/3.0/mlflow/gateway/endpoints/bindings/list": {"resource_type": None, "resource_id": None},
     "/api/3.0/mlflow/gateway/endpoints/update": {"name": None},
     "/api/3.0/mlflow/gateway/guardrails/create": {"stage": "BEFORE"},
+    "/api/3.0/mlflow/scorers/register": {"name": "t"},
+    "/api/3.0/mlflow/scorers/list": {"experiment_ids": None},
+    "/api/3.0/mlflow/scorers/versions": {"name": "t"},
+    "/api/3.0/mlflow/scorers/get": {"name": "t"},
+    "/api/3.0/mlflow/scorers/delete": {"name": "t", "version": "1"},
+    "/api/3.0/mlflow/scorers/online-config": {"name": "t", "filter_string": None},
+    "/api/3.0/mlflow/review-queues/items/set-status": {"status": "COMPLETE"},
     "/api/3.0/mlflow/roles/create": {"workspace": "default", "name": "spare"},
     "/api/3.0/mlflow/roles/update": {"name": "spare"},
 }
@@ -253,7 +268,8 @@ def row_of(route: Route, values: Values) -> Row:
         return quote(_value(route, "model_id" if name == "-" else name, values))
 
     target = re.sub(r"\{([^}]+)\}", argument, route.path)
-    fields = {n: _value(route, n, values) for n in _names(route) - used if _is_given(n, values)}
+    names = _names(route) | SPECIAL.get(route.path, {}).keys()
+    fields = {n: _value(route, n, values) for n in names - used if _is_given(n, values)}
     headers: dict[str, str] = {}
     body = None
     if route.raw or route.method in ("GET", "HEAD"):

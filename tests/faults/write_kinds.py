@@ -250,6 +250,20 @@ STAGES: Final[dict[str, Step | Insert]] = {
         f"POST {GATEWAY}/guardrails/create", GUARDRAIL, ("guardrail", "guardrail_id")
     ),
     "use of guardrail": Step(f"POST {GATEWAY}/guardrails/add-to-endpoint", USE),
+    "scorer": Step(
+        "POST /api/3.0/mlflow/scorers/register",
+        {"experiment_id": "0", "name": "$u", "serialized_scorer": "{}"},
+        ("scorer_id",),
+    ),
+    "queue": Step(
+        "POST /api/3.0/mlflow/review-queues/create",
+        {"experiment_id": "0", "name": "$u", "queue_type": "CUSTOM"},
+        ("review_queue", "queue_id"),
+    ),
+    "item": Step(
+        "POST /api/3.0/mlflow/review-queues/items/add",
+        {"queue_id": "$queue", "item_ids": ["tr-$hex"]},
+    ),
     "feedback": Step(
         "POST /api/3.0/mlflow/traces/tr-$hex/assessments",
         {"assessment": {"assessment_name": "$u", "feedback": {"value": 1}}},
@@ -264,6 +278,10 @@ DATASETS: Final = "/api/3.0/mlflow/datasets"
 LABELS: Final = "/api/3.0/mlflow/label-schemas"
 ISSUES: Final = "/api/3.0/mlflow/issues"
 OPTIMIZATIONS: Final = "/api/3.0/mlflow/prompt-optimization/jobs"
+SCORERS: Final = "/api/3.0/mlflow/scorers"
+QUEUES: Final = "/api/3.0/mlflow/review-queues"
+QUEUE: Final = ("review_queue", "queue_id")
+ITEM: Final = {"queue_id": "$queue", "item_ids": ["tr-$hex"]}
 RECORDS: Final = {"records": json.dumps([{"inputs": {"q": "$u"}, "outputs": 1}])}
 PLACE: Final = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "0"}}
 INFO: Final = {"trace_id": "tr-$hex", "trace_location": PLACE, "state": "OK", "tags": {"k": "$u"}}
@@ -544,6 +562,37 @@ KINDS: Final = (
     Kind(f"DELETE {GATEWAY}/guardrails/remove-from-endpoint", USE,
          "SELECT guardrail_id FROM guardrail_configs WHERE endpoint_id = '$endpoint'", [],
          (*OWN_ENDPOINT, *GUARD, "guardrail", "use of guardrail")),
+    # scorers
+    Kind(f"POST {SCORERS}/register", {"experiment_id": "0", "name": "$u", "serialized_scorer": "{}"},
+         "SELECT scorer_id, scorer_version FROM scorers JOIN scorer_versions USING (scorer_id)"
+         " WHERE scorer_name = '$u'", [("$answer", "1")], answer=("scorer_id",)),
+    Kind(f"DELETE {SCORERS}/delete", {"experiment_id": "0", "name": "$u"},
+         "SELECT scorer_id FROM scorers WHERE scorer_name = '$u'", [], ("scorer",)),
+    Kind(f"PUT {SCORERS}/online-config", {"experiment_id": "0", "name": "$u", "sample_rate": 0},
+         "SELECT online_scoring_config_id FROM online_scoring_configs WHERE scorer_id = '$scorer'", [("$answer",)],
+         ("scorer",), answer=("config", "online_scoring_config_id"), repeatable=True),
+    # review queues
+    Kind(f"POST {QUEUES}/create",
+         {"experiment_id": "0", "name": "$u", "queue_type": "CUSTOM", "users": ["ann"]},
+         "SELECT queue_id, user_id FROM review_queues JOIN review_queue_users USING (queue_id) WHERE name = '$u'",
+         [("$answer", "ann")], answer=QUEUE),
+    Kind(f"POST {QUEUES}/get-or-create-user", {"experiment_id": "0", "user": "$u"},
+         "SELECT queue_id, user_id FROM review_queues JOIN review_queue_users USING (queue_id) WHERE name = '$u'",
+         [("$answer", "$u")], answer=QUEUE, repeatable=True),
+    Kind(f"POST {QUEUES}/update", {"queue_id": "$queue", "update_users": True, "users": ["bob"]},
+         "SELECT user_id FROM review_queue_users WHERE queue_id = '$queue'", [("bob",)], ("queue",), repeatable=True),
+    Kind(f"POST {QUEUES}/delete", {"queue_id": "$queue"},
+         "SELECT queue_id FROM review_queues WHERE queue_id = '$queue'", [], ("queue",), repeatable=True),
+    Kind(f"POST {QUEUES}/items/add", ITEM,
+         "SELECT item_id, status FROM review_queue_items WHERE queue_id = '$queue'", [("tr-$hex", "pending")],
+         ("trace", "queue"), repeatable=True),
+    Kind(f"POST {QUEUES}/items/remove", ITEM,
+         "SELECT item_id FROM review_queue_items WHERE queue_id = '$queue'", [], ("trace", "queue", "item"),
+         repeatable=True),
+    Kind(f"POST {QUEUES}/items/set-status",
+         {"queue_id": "$queue", "item_id": "tr-$hex", "status": "COMPLETE", "completed_by": "ann"},
+         "SELECT status, completed_by FROM review_queue_items WHERE queue_id = '$queue'", [("complete", "ann")],
+         ("trace", "queue", "item"), repeatable=True),
 )  # fmt: skip
 
 

@@ -52,6 +52,13 @@ TRACES_3_2 = {
     "trace_info.response_preview",
 }
 DATASETS = {"evaluation_datasets", "evaluation_dataset_tags", "evaluation_dataset_records"}
+REVIEWS = {
+    "label_schemas",
+    "review_queues",
+    "review_queue_items",
+    "review_queue_label_schemas",
+    "review_queue_users",
+}
 GATEWAY = {
     "endpoints",
     "endpoint_bindings",
@@ -120,12 +127,12 @@ def expected_missing(release: str) -> set[str]:
         ((3, 4), DATASETS | {"scorers", "scorer_versions"}),
         ((3, 5), {"evaluation_dataset_records.outputs", "jobs"}),
         ((3, 8), GATEWAY),
-        ((3, 9), GATEWAY_3_9 | {"jobs.job_name"}),
+        ((3, 9), GATEWAY_3_9 | {"jobs.job_name", "online_scoring_configs"}),
         ((3, 10), WORKSPACES | {"endpoints.experiment_id", "endpoints.usage_tracking"}),
         ((3, 11), {"issues", "jobs.status_details", "budget_policies"}),
         ((3, 12), {"guardrails", "guardrail_configs"}),
         ((3, 13), {"trace_info.db_payload_generation"}),
-        ((3, 14), {"review_queue_items", "label_schemas"}),
+        ((3, 14), REVIEWS),
         ((3, 15), {"mcp_servers", "budget_policies.target_value"}),
         ((3, 16), {"jobs.creator"}),
         ((3, 17), TRACE_COLUMNS | JOB_COLUMNS),

@@ -116,7 +116,7 @@ class Requests:
             last = first + len(kind.cls) - 1
             numbers = {"type": "integer", "minimum": first, "maximum": last}
             known = "|".join(map(str, range(first, last + 1)))
-            as_text = {"type": "string", "pattern": rf"^\+?0*({known})(\.0*)?$"}
+            as_text = {"type": "string", "pattern": rf"^\+?0*({known})$"}
             return {"anyOf": [*names, numbers, as_text]}
         if isinstance(kind, mi.DictType):
             return {"type": "object", "additionalProperties": self._value(kind.value_type)}

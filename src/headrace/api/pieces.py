@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import (
     AsyncGenerator,
+    AsyncIterator,
     Awaitable,
     Callable,
     Collection,
@@ -337,6 +338,21 @@ async def all_in_pieces(
                 before = b","
         last = keys[-1]
         keys = await db.read(following, last) if len(keys) == FEW_ITEMS else ()
+    yield b"{}" if before is opening else b"]}"
+
+
+async def pieces_of(
+    db: Database, listing: Listing[K], batches: AsyncIterator[Sequence[K]]
+) -> AsyncGenerator[bytes, None]:
+    """Yield the JSON of a list without pages, whose keys are read in batches."""
+    opening = before = b'{"%b":[' % listing.field
+    async for keys in batches:
+        async with aclosing(_items(db, listing, keys, None)) as items:
+            async for item in items:
+                yield before + item
+                before = b""
+        if before is not opening:
+            before = b","
     yield b"{}" if before is opening else b"]}"
 
 

@@ -16,6 +16,10 @@ from headrace.api.evaluation.datasets import handlers as evaluation_datasets
 from headrace.api.evaluation.issues import handlers as issues
 from headrace.api.evaluation.issues import rules as issues_rules
 from headrace.api.evaluation.label_schemas import handlers as label_schemas
+from headrace.api.evaluation.review_queues import handlers as review_queues
+from headrace.api.evaluation.review_queues import rules as queues_rules
+from headrace.api.evaluation.scorers import handlers as scorers
+from headrace.api.evaluation.scorers import rules as scorers_rules
 from headrace.api.gateway_routes import GATEWAY_ROUTES
 from headrace.api.registry.models import handlers as registered_models
 from headrace.api.registry.models import rules as models_rules
@@ -47,6 +51,7 @@ from headrace.api.tracking.runs import handlers as runs
 from headrace.api.tracking.runs import inputs
 from headrace.artifacts import handlers as files
 from headrace.artifacts import traces as trace_files
+from headrace.auth.review_rules import OPENS_NAMED_QUEUE, review_queue, scorer, scorer_version
 from headrace.auth.rules import (
     ADMIN,
     ANYONE,
@@ -97,6 +102,7 @@ EXPERIMENT_WITH_CONTENTS = needs(
     every("scorer", "delete", "experiment", "experiment_id"),
     every("scorer_version", "delete", "experiment", "experiment_id"),
 )
+CREATES_QUEUE = needs(experiment("update"), undenied("review_queue"))
 TRACES_OF_EXPERIMENTS = traces_rules.ReadsTraces()
 
 
@@ -332,6 +338,37 @@ ROUTES: tuple[Route, ...] = (
         needs(part_of_experiment("job", "update", "job_id"), undenied("run"))),
     Route("DELETE", "/api/3.0/mlflow/prompt-optimization/jobs/{job_id}", optimizations.delete,
         needs(part_of_experiment("job", "delete", "job_id"), undenied("run"))),
+    # scorers
+    Route("POST", "/api/3.0/mlflow/scorers/register", scorers.register,
+        needs(experiment("update"), scorer("undenied"), undenied("scorer_version"))),
+    Route("GET", "/api/3.0/mlflow/scorers/list", scorers.list_scorers, scoped("scorer", experiment("read"))),
+    Route("GET", "/api/3.0/mlflow/scorers/versions", scorers.list_versions,
+        needs(scorer("read"), scorer_version("undenied"))),
+    Route("GET", "/api/3.0/mlflow/scorers/get", scorers.get, needs(scorer("read"), scorer_version("undenied"))),
+    Route("DELETE", "/api/3.0/mlflow/scorers/delete", scorers.delete,
+        needs(scorer("read", scorers_rules.names_version), scorer("delete", scorers_rules.names_scorer),
+              scorer_version("delete"))),
+    Route("PUT", "/api/3.0/mlflow/scorers/online-config", scorers.set_online_config,
+        needs(required(experiment("update")))),
+    Route("GET", "/api/3.0/mlflow/scorers/online-configs", scorers.list_online_configs,
+        needs(Need("experiment", "read", "scorer_ids[]", named="online_scorer"))),
+    # review queues
+    Route("POST", "/api/3.0/mlflow/review-queues/create", review_queues.create, CREATES_QUEUE),
+    Route("POST", "/api/3.0/mlflow/review-queues/get-or-create-user", review_queues.get_or_create_user,
+        CREATES_QUEUE),
+    Route("GET", "/api/3.0/mlflow/review-queues/get", review_queues.get, needs(review_queue("open"))),
+    Route("GET", "/api/3.0/mlflow/review-queues/get-by-name", review_queues.get_by_name, needs(OPENS_NAMED_QUEUE)),
+    Route("GET", "/api/3.0/mlflow/review-queues/list", review_queues.list_queues, needs(experiment("read"))),
+    Route("POST", "/api/3.0/mlflow/review-queues/update", review_queues.update,
+        needs(review_queue("configure", queues_rules.keeps_owner),
+              review_queue("manage", queues_rules.names_new_owner))),
+    Route("POST", "/api/3.0/mlflow/review-queues/delete", review_queues.delete, needs(review_queue("prune"))),
+    Route("POST", "/api/3.0/mlflow/review-queues/items/add", review_queues.add_items, needs(review_queue("update"))),
+    Route("POST", "/api/3.0/mlflow/review-queues/items/remove", review_queues.remove_items,
+        needs(review_queue("prune"))),
+    Route("GET", "/api/3.0/mlflow/review-queues/items/list", review_queues.list_items, needs(review_queue("open"))),
+    Route("POST", "/api/3.0/mlflow/review-queues/items/set-status", review_queues.set_item_status,
+        needs(review_queue("review"))),
     *GATEWAY_ROUTES,
     # registered models
     Route("POST", "/api/2.0/mlflow/registered-models/create", registered_models.create,

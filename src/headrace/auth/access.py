@@ -69,6 +69,10 @@ class Access:
     async def require(self, rule: Rule, req: Any) -> None:
         """Raise as `Authority.admit` unless the same request also meets another rule."""
 
+    async def permits(self, rule: Rule, req: Any) -> bool:
+        """Whether the same request also meets another rule."""
+        return True
+
     async def created(self, tx: Tx, resource: Resource, id_: str) -> None:
         """Grant the caller MANAGE on a resource that the transaction creates.
 

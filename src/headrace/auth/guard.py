@@ -123,7 +123,7 @@ class UserAuthority:
         if plan is None:
             plan, further = NO_REQUIREMENTS, rule.demands(req)
             try:
-                plan = await self._resolver.plan(_portion(further), rule, ids)
+                plan = await self._resolver.plan(_portion(further), caller.name, rule, ids)
             except (Denied, ApiError) as error:
                 refusal = error  # does not concern admins
         among = _among(rule, req)
@@ -194,7 +194,7 @@ class UserAuthority:
         """Raise `Denied` unless the caller meets these conditions too, of a request with many."""
         async with self._further:
             await asyncio.sleep(0)  # other requests run, even if the reads do not wait
-            plan = await self._resolver.plan(demands)
+            plan = await self._resolver.plan(demands, username)
             account = await self._accounts.find(username, plan.requirements)
         if account is None:
             raise Unauthenticated
@@ -308,3 +308,11 @@ class UserAccess(KeepsGrants):
     async def require(self, rule: Rule, req: Any) -> None:
         """See `Access.require`."""
         await self._authority.admit(rule, self._caller, req)
+
+    async def permits(self, rule: Rule, req: Any) -> bool:
+        """See `Access.permits`."""
+        try:
+            await self._authority.admit(rule, self._caller, req)
+        except Denied:
+            return False
+        return True

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from headrace.auth.grantable import scorer_id
+from headrace.contract.experiment_ids import MAX_ID
 from headrace.db.sql import Sql
 
 if TYPE_CHECKING:
@@ -38,6 +39,13 @@ OF_GUARDRAILS = Sql(
     "SELECT g.guardrail_id, s.experiment_id, s.scorer_name FROM guardrails g"
     " JOIN scorers s ON s.scorer_id = g.scorer_id WHERE g.guardrail_id {in $1 text}"
 )
+OF_ONLINE_SCORERS = Sql(
+    "SELECT scorer_id, experiment_id FROM online_scoring_configs WHERE scorer_id {in $1 text}"
+)
+_QUEUE: Final = "SELECT queue_id, experiment_id, queue_type, created_by FROM review_queues WHERE "
+OF_QUEUES = Sql(_QUEUE + "queue_id {in $1 text}")
+OF_QUEUE_NAME = Sql(_QUEUE + "experiment_id = $1 AND name_key = $2")
+MEMBERS = Sql("SELECT queue_id, user_id FROM review_queue_users WHERE queue_id {in $1 text}")
 OF_NAMES = Sql("SELECT name, experiment_id FROM experiments WHERE name {in $1 text}")
 _KINDS: Final = (
     "SELECT m.name, t.value FROM registered_models m LEFT JOIN registered_model_tags t"
@@ -70,14 +78,35 @@ class OwnerKeys(NamedTuple):
     jobs: Collection[str] = ()
     endpoint_names: Collection[str] = ()
     guardrails: Collection[str] = ()
+    online_scorers: Collection[str] = ()
+    queues: Collection[str] = ()
+    queue_names: Collection[str] = ()  # EXPERIMENT/NAME, in lower case
+
+
+class Queue(NamedTuple):
+    """The experiment of a review queue, and the users who have rights to it."""
+
+    experiment_id: str
+    type: str  # user or custom
+    owner: str | None
+    members: Collection[str]  # in lower case, as they are stored
+
+    def is_owned_by(self, username: str) -> bool:
+        """Whether this user owns the queue; the case of names does not count."""
+        owner = (self.owner or "").strip().lower()
+        return bool(owner) and owner == username.strip().lower()
+
+    def has_member(self, username: str) -> bool:
+        """Whether the queue is assigned to this user."""
+        return username.strip().lower() in self.members
 
 
 class Owners(NamedTuple):
     """The experiment of each thing that exists, and whether each registered model is a prompt.
 
-    `datasets` has those that are linked to experiments, whose ids are as the clients wrote them.
-    `endpoint_names` has the ids of gateway endpoints, `guardrails` the scorers that they run, as
-    grants name them.
+    `datasets` has those that are linked to experiments, whose ids are as the clients wrote them;
+    `online_scorers` those that score traces, with the ids of experiments. `endpoint_names` has the
+    ids of gateway endpoints, `guardrails` the scorers that they run, as grants name them.
     """
 
     runs: Mapping[str, str]
@@ -91,6 +120,8 @@ class Owners(NamedTuple):
     jobs: Mapping[str, JobOwner] = MappingProxyType({})
     endpoint_names: Mapping[str, str] = MappingProxyType({})
     guardrails: Mapping[str, str] = MappingProxyType({})
+    online_scorers: Mapping[str, Collection[str]] = MappingProxyType({})
+    queues: Mapping[str, Queue] = MappingProxyType({})
 
 
 async def find(tx: Tx, wanted: OwnerKeys) -> Owners:
@@ -101,12 +132,14 @@ async def find(tx: Tx, wanted: OwnerKeys) -> Owners:
         await _experiments(tx, OF_TRACES, wanted.traces, "trace_info"),
         await _experiments(tx, OF_NAMES, wanted.experiment_names),
         await _kinds(tx, wanted.models),
-        await _links(tx, wanted.datasets),
+        await _links(tx, OF_DATASETS, wanted.datasets, "entity_associations"),
         await _experiments(tx, OF_ISSUES, wanted.issues, "issues"),
         await _experiments(tx, OF_LABEL_SCHEMAS, wanted.label_schemas, "label_schemas"),
         await _jobs(tx, wanted.jobs),
         await _endpoints(tx, wanted.endpoint_names),
         await _scorers(tx, wanted.guardrails),
+        await _links(tx, OF_ONLINE_SCORERS, wanted.online_scorers, "online_scoring_configs"),
+        await _queues(tx, wanted.queues, wanted.queue_names),
     )
 
 
@@ -136,13 +169,33 @@ async def _scorers(tx: Tx, guardrail_ids: Collection[str]) -> dict[str, str]:
     return {row[0]: scorer_id(str(row[1]), row[2]) for row in rows}
 
 
-async def _links(tx: Tx, dataset_ids: Collection[str]) -> dict[str, list[str]]:
-    if not dataset_ids or not tx.schema.has("entity_associations"):
+async def _links(tx: Tx, statement: Sql, ids: Collection[str], table: str) -> dict[str, list[str]]:
+    if not ids or not tx.schema.has(table):
         return {}
     found: dict[str, list[str]] = {}
-    for dataset_id, experiment_id in await tx.fetch(OF_DATASETS, tx.array(list(dataset_ids))):
-        found.setdefault(dataset_id, []).append(experiment_id)
+    for id_, experiment_id in await tx.fetch(statement, tx.array(list(ids))):
+        found.setdefault(id_, []).append(str(experiment_id))
     return found
+
+
+async def _queues(tx: Tx, ids: Collection[str], names: Collection[str]) -> dict[str, Queue]:
+    """The queues with these ids and names, by what they were asked for by."""
+    if not (ids or names) or not tx.schema.has("review_queues", "name_key"):
+        return {}
+    rows = {row[0]: row for row in await tx.fetch(OF_QUEUES, tx.array(list(ids)))} if ids else {}
+    for name in names:
+        experiment_id, _, key = name.partition("/")
+        if experiment_id.isdecimal() and int(experiment_id) <= MAX_ID:
+            row = await tx.fetchrow(OF_QUEUE_NAME, int(experiment_id), key)
+            if row is not None:
+                rows[name] = row
+    members: dict[str, list[str]] = {}
+    for queue_id, user in await tx.fetch(MEMBERS, tx.array([row[0] for row in rows.values()])):
+        members.setdefault(queue_id, []).append(user)
+    return {
+        asked: Queue(str(row[1]), row[2], row[3], members.get(row[0], ()))
+        for asked, row in rows.items()
+    }
 
 
 async def _experiments(

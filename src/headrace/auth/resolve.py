@@ -18,6 +18,7 @@ from headrace.contract.errors import (
     ApiError,
     label_schema_not_found,
     not_found,
+    review_queue_not_found,
     run_not_found,
 )
 from headrace.storage import paths
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from headrace.auth.decide import Requirement
+    from headrace.auth.owners_sql import Queue
     from headrace.auth.rules import Action, Demand, Ids, Rule
     from headrace.db.base import Database
 
@@ -57,9 +59,13 @@ class Resolver:
         return self._plans.get((rule, ids))
 
     async def plan(
-        self, demands: tuple[Demand, ...], rule: Rule | None = None, ids: Ids | None = None
+        self,
+        demands: tuple[Demand, ...],
+        username: str,
+        rule: Rule | None = None,
+        ids: Ids | None = None,
     ) -> Plan:
-        """The requirements of a request, all of which the caller's grants must meet.
+        """The requirements of a request of this user, all of which the grants must meet.
 
         With a rule and what its conditions depend on (`Rule.ids`), `demands` are all of them.
         Raises `Denied` for an id of a run, logged model, trace or version that does not exist, and
@@ -68,7 +74,9 @@ class Resolver:
         if not demands:
             return NO_REQUIREMENTS
         owners = await self._owners(demands)
-        found = tuple(found for demand in demands for found in requirements(demand, owners))
+        found = tuple(
+            found for demand in demands for found in requirements(demand, owners, username)
+        )
         plan = Plan(found, creators(demands, owners))
         is_lasting = len(demands) <= MAX_PLAN_DEMANDS and all(map(_is_lasting, demands))
         if rule is not None and ids is not None and is_lasting:
@@ -103,6 +111,9 @@ class Resolver:
             ids.get("job", ()),
             ids.get("endpoint_name", ()),
             ids.get("guardrail", ()),
+            ids.get("online_scorer", ()),
+            ids.get("review_queue", ()),
+            ids.get("queue_name", ()),
         )
         if not any(wanted):
             return Owners(runs, {}, {}, {}, {})
@@ -123,8 +134,8 @@ def _is_lasting(demand: Demand) -> bool:
     return id_ is None or (demand.named in _NEVER_CHANGE and len(id_) <= LONGEST_PLANNED_ID)
 
 
-def requirements(demand: Demand, owners: Owners) -> Iterator[Requirement]:
-    """The requirements of one condition. Raises as `Resolver.requirements`."""
+def requirements(demand: Demand, owners: Owners, username: str) -> Iterator[Requirement]:
+    """The requirements of one condition for a user. Raises as `Resolver.plan`."""
     action, id_ = demand.action, demand.id
     # Without workspaces everyone may create. Whose own something is, `creators` tells.
     if action in ("create", "own"):
@@ -139,8 +150,6 @@ def requirements(demand: Demand, owners: Owners) -> Iterator[Requirement]:
             experiment_id = _experiment_of(demand, id_, owners)
             yield (Step("experiment", experiment_id, "read"),)
             yield _part_of(experiment_id, demand)
-        case "issue" | "label_schema" | "job":
-            yield (Step("experiment", _experiment_of(demand, id_, owners), action),)
         case "experiment":
             yield _of_experiment(canonical(id_), demand)
         case "experiment_name":
@@ -149,10 +158,27 @@ def requirements(demand: Demand, owners: Owners) -> Iterator[Requirement]:
             yield _of_experiment(owners.experiment_names[id_], demand)
         case "registered_model" | "existing_model":
             yield from _of_model(id_, demand, owners)
-        case "evaluation_dataset":
-            yield from _of_dataset(id_, action, owners)
         case "model_name":
             yield (Step(demand.resource, id_, action),)
+        case _:
+            yield from _of_evaluation(id_, demand, owners, username)
+
+
+def _of_evaluation(
+    id_: str, demand: Demand, owners: Owners, username: str
+) -> Iterator[Requirement]:
+    match demand.named:
+        case "issue" | "label_schema" | "job":
+            yield (Step("experiment", _experiment_of(demand, id_, owners), demand.action),)
+        case "evaluation_dataset":
+            yield from _of_dataset(id_, demand.action, owners)
+        case "online_scorer":
+            for experiment_id in owners.online_scorers.get(id_, ()):
+                yield (Step("experiment", experiment_id, demand.action),)
+        case "scorer":
+            yield _of_scorer(id_, demand)
+        case "review_queue" | "queue_name":
+            yield from _of_queue(id_, demand, owners, username)
         case _:
             yield from _of_gateway(id_, demand, owners)
 
@@ -226,6 +252,41 @@ def _of_dataset(dataset_id: str, action: Action, owners: Owners) -> Iterator[Req
         raise Denied
     for experiment_id in owners.datasets[dataset_id]:
         yield (Step("experiment", canonical(experiment_id), action),)
+
+
+def _of_scorer(id_: str, demand: Demand) -> Requirement:
+    instead = Step("scorer", id_, demand.instead_action or demand.action)
+    if demand.resource == "scorer":
+        return (instead,)
+    return Step(demand.resource, WILDCARD, demand.action), instead
+
+
+def _of_queue(
+    queue_id: str, demand: Demand, owners: Owners, username: str
+) -> Iterator[Requirement]:
+    queue = owners.queues.get(queue_id)
+    if queue is not None:
+        experiment_id, action = queue.experiment_id, _on_queue(demand.action, queue, username)
+    elif demand.tells_unknown:
+        raise review_queue_not_found(queue_id)
+    else:  # a name: the handler reports it
+        experiment_id, action = queue_id.partition("/")[0], "read"
+    yield (Step("experiment", experiment_id, "read"),)
+    yield _part_of(experiment_id, demand._replace(action=action))
+
+
+def _on_queue(action: Action, queue: Queue, username: str) -> Action:
+    """The action on all review queues that this action on one of them requires. Raises `Denied`."""
+    if action == "review":
+        if not queue.has_member(username):
+            raise Denied
+        return "update"
+    if action == "open" and queue.has_member(username):
+        return "read"
+    if action in ("open", "configure", "prune"):
+        is_exempt = queue.is_owned_by(username) and (action != "prune" or queue.type == "custom")
+        return "update" if is_exempt else "manage"
+    return action
 
 
 def _of_model(name: str, demand: Demand, owners: Owners) -> Iterator[Requirement]:

@@ -47,9 +47,9 @@ Resource = Literal[
     "prompt_version",  # only for `Access`: rules say `registered_model_version`
     "registered_model",  # in rules: or a prompt, according to its stored tag
     "registered_model_version",  # in rules: or a version of a prompt
-    "review_queue",
+    "review_queue",  # belongs to its experiment
     "run",
-    "scorer",
+    "scorer",  # `grantable.scorer_id`
     "scorer_version",
     "trace",
     "webhook",
@@ -65,11 +65,17 @@ Named = (
         "artifact_tree",  # a path of the artifact store, with all that is below it
         "existing_model",  # a registered model or prompt; one that does not exist is refused
         "model_name",  # grants for `resource` decide, whether the model is a prompt or not
+        "online_scorer",  # belongs to the experiments in which it scores traces
+        "queue_name",  # a review queue by its experiment and name: `queue_names`
     ]
 )
 MAX_IDS: Final = 4  # of a condition; a longer list is rarely repeated
 # `own`: the caller created it. `undenied`: no grant denies the type; no grant at all is enough.
-Action = Literal["read", "use", "update", "delete", "manage", "create", "undenied", "own"]
+# `open`, `configure`, `prune` and `review`: of a review queue, whose owner and members need less.
+Action = Literal[
+    "read", "use", "update", "delete", "manage", "create", "undenied", "own",
+    "open", "configure", "prune", "review",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,13 +152,13 @@ DELETE /api/3.0/mlflow/datasets/{dataset_id}/tags/{key}
 # scorers and evaluation
 POST /ajax-api/3.0/mlflow/genai/evaluate/invoke trace.start +jobs
 POST /ajax-api/3.0/mlflow/scorer/invoke trace.start +jobs
-DELETE /api/3.0/mlflow/scorers/delete scorer.delete
-GET /api/3.0/mlflow/scorers/get scorer.read
-GET /api/3.0/mlflow/scorers/list scorers.list
-PUT /api/3.0/mlflow/scorers/online-config experiment.update
-GET /api/3.0/mlflow/scorers/online-configs scorers.online
-POST /api/3.0/mlflow/scorers/register scorer.register
-GET /api/3.0/mlflow/scorers/versions scorer.read
+DELETE /api/3.0/mlflow/scorers/delete
+GET /api/3.0/mlflow/scorers/get
+GET /api/3.0/mlflow/scorers/list
+PUT /api/3.0/mlflow/scorers/online-config
+GET /api/3.0/mlflow/scorers/online-configs
+POST /api/3.0/mlflow/scorers/register
+GET /api/3.0/mlflow/scorers/versions
 # issues
 POST /api/3.0/mlflow/issues
 POST /ajax-api/3.0/mlflow/issues/invoke issues.detect +jobs
@@ -173,17 +173,17 @@ GET /api/3.0/mlflow/label-schemas/get
 GET /api/3.0/mlflow/label-schemas/get-by-name
 GET /api/3.0/mlflow/label-schemas/list
 PATCH /api/3.0/mlflow/label-schemas/update
-POST /api/3.0/mlflow/review-queues/create queue.create
-POST /api/3.0/mlflow/review-queues/delete queue.manage
-GET /api/3.0/mlflow/review-queues/get queue.read
-GET /api/3.0/mlflow/review-queues/get-by-name queue.read-by-name
-POST /api/3.0/mlflow/review-queues/get-or-create-user queue.create
-POST /api/3.0/mlflow/review-queues/items/add queue.update
-GET /api/3.0/mlflow/review-queues/items/list queue.read
-POST /api/3.0/mlflow/review-queues/items/remove queue.update
-POST /api/3.0/mlflow/review-queues/items/set-status queue.update
-GET /api/3.0/mlflow/review-queues/list queues.list
-POST /api/3.0/mlflow/review-queues/update queue.manage
+POST /api/3.0/mlflow/review-queues/create
+POST /api/3.0/mlflow/review-queues/delete
+GET /api/3.0/mlflow/review-queues/get
+GET /api/3.0/mlflow/review-queues/get-by-name
+POST /api/3.0/mlflow/review-queues/get-or-create-user
+POST /api/3.0/mlflow/review-queues/items/add
+GET /api/3.0/mlflow/review-queues/items/list
+POST /api/3.0/mlflow/review-queues/items/remove
+POST /api/3.0/mlflow/review-queues/items/set-status
+GET /api/3.0/mlflow/review-queues/list
+POST /api/3.0/mlflow/review-queues/update
 # jobs
 POST /ajax-api/3.0/jobs/ anyone +jobs
 PATCH /ajax-api/3.0/jobs/cancel/{job_id}

@@ -23,23 +23,9 @@ RULES: Final[dict[str, Rule]] = {
     "anyone": ANYONE,
     "admin": ADMIN,
     "trace.start": needs(experiment("update"), undenied("trace")),
-    "scorer.register": needs(experiment("update"), undenied("scorer"), undenied("scorer_version")),
-    "scorer.read": needs(
-        Need("scorer", "read", "experiment_id", "experiment"), undenied("scorer_version")
-    ),
-    "scorer.delete": needs(Need("scorer", "delete", "experiment_id", "experiment")),
-    "scorers.list": scoped("experiment", experiment("read")),
-    "experiment.update": needs(experiment("update")),
-    "scorers.online": scoped("scorer"),
     "issues.detect": needs(
         experiment("update"), undenied("trace"), Need("gateway_secret", "use", "secret_id")
     ),
-    "queue.create": needs(experiment("update"), undenied("review_queue")),
-    "queue.read": needs(Need("review_queue", "read", "queue_id", "experiment")),
-    "queue.read-by-name": needs(Need("review_queue", "read", "experiment_id", "experiment")),
-    "queue.manage": needs(Need("review_queue", "manage", "queue_id", "experiment")),
-    "queue.update": needs(Need("review_queue", "update", "queue_id", "experiment")),
-    "queues.list": scoped("review_queue", experiment("read")),
     "run.create": needs(experiment("update"), undenied("run")),
     "job.optimize": needs(
         experiment("update"), undenied("run"), undenied("scorer"), undenied("scorer_version")

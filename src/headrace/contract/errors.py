@@ -162,6 +162,11 @@ def label_schema_not_found(schema_id: str) -> ApiError:
     return not_found(f"Label schema with id '{schema_id}' not found.")
 
 
+def review_queue_not_found(queue_id: str) -> ApiError:
+    """No review queue has this id."""
+    return not_found(f"Review queue with id '{queue_id}' not found.")
+
+
 def too_long(name: str, limit: int) -> ApiError:
     """A string exceeds a limit in characters."""
     return invalid(f"'{name}' exceeds the maximum length of {limit} characters")

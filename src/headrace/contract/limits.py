@@ -87,6 +87,7 @@ MAX_METRIC_GROUPS: Final = 50_000  # data points of traces/metrics
 MAX_PAGE_TOKEN: Final = 1000  # characters
 MAX_ISSUES_TOKEN: Final = 300_000  # characters; it repeats the sort values of an issue
 MAX_LOGGED_MODELS_TOKEN: Final = 3_000_000  # characters; it repeats the request
+MAX_SCORER: Final = 1_000_000  # characters of the JSON text of a scorer
 MAX_MODEL_JSON: Final = 2_000_000  # characters of the JSON text of an MLmodel file
 
 # Limits of headrace only. Without them, as in MLflow, databases fail, crash or plan for minutes.

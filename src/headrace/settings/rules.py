@@ -32,6 +32,14 @@ class RuleSettings(GatewaySettings):
         env="MLFLOW_TRUNCATE_LONG_VALUES",
         help="Truncate values of params and tags that are too long, instead of rejecting them.",
     )
+    enable_custom_scorers: bool = row(
+        RULES,
+        False,
+        SWITCH,
+        env="MLFLOW_SERVER_ENABLE_CUSTOM_SCORERS",
+        help="Accept scorers that contain Python code. A user who may register one can then run any "
+        "code on the server that runs MLflow's jobs.",
+    )
     graphql_max_aliases: int = row(
         RULES,
         10,

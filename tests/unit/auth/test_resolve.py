@@ -12,7 +12,7 @@ from headrace.api.registry.versions.types import CreateModelVersion, SearchModel
 from headrace.api.routes import EXPERIMENT_WITH_CONTENTS, FILE_OF_VERSION, ROUTES
 from headrace.auth.authority import Denied
 from headrace.auth.decide import Plan
-from headrace.auth.owners_sql import JobOwner, Owners
+from headrace.auth.owners_sql import JobOwner, Owners, Queue
 from headrace.auth.resolve import (
     DEFAULT,
     LONGEST_PLANNED_ID,
@@ -62,7 +62,7 @@ OWNERS = Owners(
 
 
 def of(rule: Rule, req: Any) -> list[Requirement]:
-    return [found for demand in rule.demands(req) for found in requirements(demand, OWNERS)]
+    return [found for demand in rule.demands(req) for found in requirements(demand, OWNERS, "ann")]
 
 
 def keys(found: list[Requirement]) -> list[str]:
@@ -230,7 +230,8 @@ def test_the_conditions_of_every_native_route_are_looked_up() -> None:
                 models={"r1": False}, datasets={"r1": ["1"]}, issues={"r1": "1"}, label_schemas={"r1": "1"},
                 jobs={"r1": JobOwner("ann", "1")},
                 endpoint_names={"r1": "e-1"}, guardrails={"r1": "1/s"},
-            )):  # fmt: skip
+                queues={"r1": Queue("1", "custom", "ann", ["bob"])}, online_scorers={"r1": ["1"]},
+            ), "bob"):  # fmt: skip
                 assert found
 
 
@@ -248,11 +249,11 @@ def test_a_job_belongs_to_the_user_who_started_it_and_perhaps_to_an_experiment()
     for nobodys in ("j-2", "j-none"):
         with pytest.raises(Denied):
             creators([own.demand(nobodys)], owners)
-    (found,) = requirements(of_experiment.demand("j-1"), owners)
+    (found,) = requirements(of_experiment.demand("j-1"), owners, "ann")
     assert keys([found]) == ["experiment/1.read"]
     for without in ("j-3", "j-none"):
         with pytest.raises(Denied):
-            list(requirements(of_experiment.demand(without), owners))
+            list(requirements(of_experiment.demand(without), owners, "ann"))
 
 
 class Tracking:
@@ -272,7 +273,7 @@ async def plan_of(resolver: Resolver, rule: Rule, req: Any) -> Plan:
     """The plan of a request, as the authority finds it."""
     ids = rule.ids(req)
     known = None if ids is None else resolver.known(rule, ids)
-    return known or await resolver.plan(tuple(rule.demands(req)), rule, ids)
+    return known or await resolver.plan(tuple(rule.demands(req)), "ann", rule, ids)
 
 
 async def test_what_never_changes_is_looked_up_once() -> None:

@@ -22,7 +22,7 @@ OWNERS = Owners({}, {}, {"tr-1": "1"}, {}, {})
 def search(**fields: Any) -> list[str]:
     rule = ReadsTraces()
     req = SearchTracesV2(experiment_ids=["1", "02"], **fields)
-    found = [steps for demand in rule.demands(req) for steps in requirements(demand, OWNERS)]
+    found = [steps for demand in rule.demands(req) for steps in requirements(demand, OWNERS, "ann")]
     return [" or ".join(f"{s.resource_type}/{s.id}.{s.action}" for s in steps) for steps in found]
 
 
@@ -69,7 +69,7 @@ def test_a_search_without_experiments_is_denied() -> None:
 )
 def test_an_assessment_needs_the_experiment_or_the_traces(grants: str, met: bool) -> None:
     """A grant for traces that is too low does not take away what the experiment allows."""
-    (read, either) = requirements(ADDS_TO_TRACE.demand("tr-1"), OWNERS)
+    (read, either) = requirements(ADDS_TO_TRACE.demand("tr-1"), OWNERS, "ann")
     assert read == (Step("experiment", "1", "read"),)
     assert isinstance(either, Either)
     found = levels([Grant(*one.split()) for one in grants.split(",")])

@@ -112,7 +112,21 @@ OPTIONAL: Final[Tables] = tables(
         "model_id metric_name metric_timestamp_ms metric_step metric_value experiment_id run_id"
         " dataset_uuid dataset_name dataset_digest"
     ),
-    review_queue_items="item_type item_id",
+    online_scoring_configs=(
+        "online_scoring_config_id scorer_id sample_rate experiment_id filter_string"
+    ),
+    review_queue_items=(
+        "queue_id item_type item_id status completed_by completed_time_ms creation_time_ms"
+        " last_update_time_ms"
+    ),
+    review_queue_label_schemas="queue_id schema_id",
+    review_queue_users="queue_id user_id",
+    review_queues=(
+        "queue_id experiment_id name name_key queue_type created_by creation_time_ms"
+        " last_update_time_ms"
+    ),
+    scorer_versions="scorer_id scorer_version serialized_scorer creation_time",
+    scorers="experiment_id scorer_name scorer_id",
     spans=(
         "trace_id span_id experiment_id parent_span_id name type status start_time_unix_nano"
         " end_time_unix_nano content input_cost output_cost total_cost model_name model_provider"
@@ -136,8 +150,6 @@ OPTIONAL: Final[Tables] = tables(
         " deleted_timestamp workspace"
     ),
     webhook_events="webhook_id entity action",
-    scorers="scorer_id experiment_id scorer_name",
-    scorer_versions="scorer_id scorer_version serialized_scorer creation_time",
     secrets=(
         "secret_id secret_name encrypted_value wrapped_dek kek_version masked_value provider auth_config"
         " created_by created_at last_updated_by last_updated_at workspace"
@@ -166,9 +178,6 @@ NEVER_FILLED: Final = frozenset(
         "alembic_version",
         "jobs",
         "mcp_servers",
-        "review_queue_items",
-        "scorer_versions",
-        "scorers",
     }
 )
 

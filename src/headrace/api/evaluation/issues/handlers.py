@@ -25,7 +25,6 @@ from headrace.api.evaluation.issues.types import (
 from headrace.api.pieces import Listing, pieces
 from headrace.api.results import Chunks
 from headrace.contract.clock import now_ms
-from headrace.contract.errors import invalid
 from headrace.contract.experiment_ids import parse_id
 from headrace.db.base import Row
 from headrace.db.errors import UniqueViolation

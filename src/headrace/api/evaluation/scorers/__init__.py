@@ -1,0 +1,1 @@
+"""Scorers: judges of the traces of an experiment, in versions."""
