@@ -118,7 +118,7 @@ def test_the_source_distribution_has_tests_and_documents(released: Path) -> None
     (found,) = (released / "dist").glob("*.tar.gz")
     with tarfile.open(found) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    tracked = ran("git", "ls-files", directory=released).split()
+    tracked = ran("git", "ls-files", "-z", directory=released).rstrip("\0").split("\0")
     left_out = {name for name in tracked if name not in names}
     assert left_out == {".gitignore"}
 
