@@ -129,6 +129,13 @@ def protobuf() -> Iterator[tuple[str, bytes]]:
         request(span(one), resource=attribute(message(5, message(1, b"") * (BODY // 2)), b"k", 1)),
     )
     yield "a name", request(span(one, message(5, b"n" * SPAN)))
+    smile = b"a" * (SPAN - 64) + "😀".encode()
+    two = [span(f"{number:032x}", attribute(text(smile))) for number in (0x97, 0x98)]
+    yield "two texts with a smile", request(*two)
+    yield "a name with a smile", request(span(one, message(5, smile)))
+    yield "an event with a smile", request(span(one, message(11, attribute(text(smile), number=3))))
+    yield "a link with a smile", request(span(one, message(13, attribute(text(smile), number=4))))
+    yield "a status with a smile", request(span(one, message(15, message(2, smile) + b"\x18\2")))
     yield "a key", request(span(one, attribute(text(b"v"), b"k" * (SPAN - 64))))
     quotes = [attribute(text(b'"' * 1500), f"k{n}".encode()) for n in range(9_990)]
     yield "many texts of quotes", request(span(one, *quotes))
