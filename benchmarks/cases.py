@@ -67,10 +67,13 @@ class Case:
     quick: bool = False
     on: On = On.OPEN
     needs_traces: bool = False
+    uses_indexes: bool = False
 
-    def runs_on(self, *, has_users: bool, has_traces: bool) -> bool:
-        """Whether a server with or without users, with or without traces, is measured."""
+    def runs_on(self, *, has_users: bool, has_traces: bool, has_indexes: bool = False) -> bool:
+        """Whether a server with or without users, traces, and optional indexes is measured."""
         if self.needs_traces and not has_traces:
+            return False
+        if has_indexes and not self.uses_indexes:
             return False
         return self.on in (On.BOTH, On.USERS if has_users else On.OPEN)
 
@@ -101,10 +104,22 @@ def _search(
     return Case(name, title, script, seeds=frozenset({seed}), env=env, quick=quick)
 
 
-def _search_traces(name: str, title: str, query: str, found: int = 100) -> Case:
-    env = {"EXPERIMENT_ID": str(trace_seeds.EXPERIMENT), "FILTER": query, "FOUND": str(found)}
-    script = "k6SearchTracesPerfScript.js"
-    return Case(name, title, script, seeds=frozenset({Seed.TRACES}), env=env, needs_traces=True)
+def _search_traces(
+    name: str, title: str, query: str, found: int = 100, seed: Seed = Seed.TRACES
+) -> Case:
+    experiment = {
+        Seed.TRACES: trace_seeds.EXPERIMENT,
+        Seed.MANY_TRACES: trace_seeds.MANY_EXPERIMENT,
+    }[seed]
+    return Case(
+        name,
+        title,
+        "k6SearchTracesPerfScript.js",
+        seeds=frozenset({seed}),
+        env={"EXPERIMENT_ID": str(experiment), "FILTER": query, "FOUND": str(found)},
+        needs_traces=True,
+        uses_indexes=bool(query),
+    )
 
 
 # Reads come first, because a fast server writes more rows, which would slow down its reads.
@@ -176,6 +191,20 @@ CASES: Final = (
         "search one text in 100,000 spans",
         f"trace.text LIKE '%{trace_seeds.RARE_WORD}%'",
         1,
+    ),
+    _search_traces(
+        "search-many-traces-span",
+        "search 100 of 50,000 traces by the name and the type of a span",
+        f"span.name = '{trace_seeds.SELDOM}' AND span.type = 'TOOL'",
+        trace_seeds.MANY_TRACES // trace_seeds.SELDOM_EVERY,
+        Seed.MANY_TRACES,
+    ),
+    _search_traces(
+        "search-many-traces-text",
+        "search one text in 500,000 spans",
+        f"trace.text LIKE '%{trace_seeds.RARE_WORD}%'",
+        1,
+        Seed.MANY_TRACES,
     ),
     Case(
         "trace-metrics",

@@ -45,6 +45,8 @@ GOALS: Final = (
     Goal("search-traces-session", 20),
     Goal("search-traces-span", 20),
     Goal("search-traces-text", 3),
+    Goal("search-many-traces-span", 10),
+    Goal("search-many-traces-text", 3),
     Goal("trace-metrics", 5),
     Goal("otlp-100x10", 10),
     Goal("start-trace", 15),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from dataclasses import asdict, dataclass, replace
@@ -145,7 +147,11 @@ def cases_on(server: Server, cases: list[Case]) -> list[Case]:
     return [
         case
         for case in cases
-        if case.runs_on(has_users=server.has_users, has_traces=server.has_traces)
+        if case.runs_on(
+            has_users=server.has_users,
+            has_traces=server.has_traces,
+            has_indexes=server.has_indexes,
+        )
     ]
 
 
@@ -169,7 +175,7 @@ class Benchmark:
         return START_S.get(server.name, 4)
 
     def _seed_s(self) -> float:
-        heavy = {Seed.LARGE_RUNS: 60, Seed.LONG_HISTORY: 15, Seed.POOL: 3}
+        heavy = {Seed.LARGE_RUNS: 60, Seed.LONG_HISTORY: 15, Seed.POOL: 3, Seed.MANY_TRACES: 60}
         return 1 + sum(heavy.get(seed, 1) for seed in self.seeds)
 
     def _weight(self) -> float:
@@ -243,6 +249,10 @@ class Benchmark:
         self.results.starts.append(start)
         self.progress.step(f"{databases.kind}: seed rows for {server.name}", self._seed_s())
         databases.seed(uri, self.seeds, fasttrackml=server.fasttrackml_tables)
+        if server.tune is not None:
+            command = server.tune(uri, 0, self.work)
+            environment = os.environ | server.environment
+            subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
         return True
 
     def _server_turn(self, server: Server, databases: Databases, number: int) -> None:

@@ -53,6 +53,7 @@ class Seed(Enum):
     LONG_HISTORY = "a metric of 1,000,000 points"
     POOL = "empty runs"
     TRACES = "10,000 traces of 10 spans"
+    MANY_TRACES = "50,000 traces of 10 spans"
 
 
 def run_id(run_set: str, index: int) -> str:
@@ -228,6 +229,9 @@ def statements(seeds: frozenset[Seed], d: Dialect) -> list[str]:
     if Seed.TRACES in seeds and not d.fasttrackml:
         made.append(_experiment(d, str(trace_seeds.EXPERIMENT), "'traces'"))
         made += trace_seeds.statements(d)
+    if Seed.MANY_TRACES in seeds and not d.fasttrackml:
+        made.append(_experiment(d, str(trace_seeds.MANY_EXPERIMENT), "'many traces'"))
+        made += trace_seeds.many_statements(d)
     return made
 
 

@@ -42,6 +42,11 @@ class Server:
     health: str = "/health"
     has_users: bool = False
     has_traces: bool = False
+    tune: Command | None = None  # creates optional indexes after the data
+
+    @property
+    def has_indexes(self) -> bool:
+        return self.tune is not None
 
     def version(self) -> str:
         return self.peer.version() if self.peer else ""
@@ -56,6 +61,10 @@ def _headrace(uri: str, port: int, work: Path) -> list[str]:
     address = ["--host", "127.0.0.1", "--port", str(port)]
     serve = [sys.executable, "-m", "headrace", "server", "--backend-store-uri", uri]
     return [*serve, *address, *artifacts]
+
+
+def _tune(uri: str, port: int, work: Path) -> list[str]:
+    return [sys.executable, "-m", "headrace", "db", "tune", "--traces", "--trace-text", uri]
 
 
 def _mlflow(program: str, peer: peers.Peer) -> Command:
@@ -139,6 +148,13 @@ MLFLOW: Final = Server(
 SERVERS: Final = (
     headrace(),
     with_users(headrace(), "headrace-users", "headrace, users"),
+    replace(
+        headrace(),
+        name="headrace-indexes",
+        title="headrace, optional indexes",
+        tune=_tune,
+        databases=frozenset({"postgresql"}),
+    ),
     MLFLOW,
     with_users(MLFLOW, "mlflow-users", "MLflow, users", remembers=False),
     with_users(MLFLOW, "mlflow-users-cache", "MLflow, users, cache"),

@@ -186,6 +186,16 @@ def test_the_seeded_traces_are_those_that_the_searches_expect(tmp_path: Path) ->
     assert _count(path, session) == trace_seeds.TRACES_PER_SESSION
     named = "SELECT count(DISTINCT trace_id) FROM spans WHERE name = 'step 3'"
     assert _count(path, named) == trace_seeds.TRACES
+    many = trace_seeds.many_statements(Dialect(postgres=False))
+    names = f"SELECT count(*) FROM spans WHERE name = '{trace_seeds.SELDOM}' AND type = 'TOOL'"
+    with closing(sqlite3.connect(path)) as connection:
+        for text in many:
+            connection.execute(text.replace(f"i < {trace_seeds.MANY_TRACES - 1}", "i < 4321"))
+        connection.commit()
+    assert _count(path, names) == 4321 // trace_seeds.SELDOM_EVERY + 1
+    assert int(BY_NAME["search-many-traces-span"].env["FOUND"]) == 100
+    rare = f"SELECT count(*) FROM spans WHERE content LIKE '%{trace_seeds.RARE_WORD}%'"
+    assert _count(path, rare) == 2, "one span of each set of traces"
 
 
 def prepare(path: Path) -> None:
