@@ -66,18 +66,22 @@ compat-postgres: install
 
 .venv-mlflow310/.installed:
 	$(FIND_PYTHON) && "$$python" -m venv .venv-mlflow310
-	.venv-mlflow310/bin/python -m pip install --quiet 'mlflow==3.10.*' 'sqlalchemy<2.1'
+	.venv-mlflow310/bin/python -m pip install --quiet 'mlflow==3.10.*' 'sqlalchemy<2.1' openai
 	touch $@
 
 .venv-mlflow318/.installed:
 	$(FIND_PYTHON) && "$$python" -m venv .venv-mlflow318
-	.venv-mlflow318/bin/python -m pip install --quiet 'mlflow==3.17.2' psycopg2-binary scikit-learn flask-wtf
+	.venv-mlflow318/bin/python -m pip install --quiet 'mlflow==3.17.2' psycopg2-binary scikit-learn flask-wtf openai
 	.venv-mlflow318/bin/python -m pip install --quiet --no-deps 'mlflow==3.18.*'
+	touch $@
+
+.venv/.clients: .venv/.installed
+	$(BIN)/python -m pip install --quiet --group clients
 	touch $@
 
 # Run real trainings with mlflow 2.22, 3.17 and 3.18, and send traces with 3.4, 3.10, 3.17 and
 # 3.18, each in an environment of its own.
-clients: install .venv-mlflow2/.installed .venv-mlflow304/.installed .venv-mlflow310/.installed .venv-mlflow318/.installed
+clients: .venv/.clients .venv-mlflow2/.installed .venv-mlflow304/.installed .venv-mlflow310/.installed .venv-mlflow318/.installed
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile -m 'clients and not soak' $(CLIENTS)
 
 # The same clients during outages of 30 s.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -56,6 +57,38 @@ def test_traces_read_back_as_stock_reads_them(
     ids = ", ".join(f"'{trace_id}'" for trace_id in made["trace_ids"])
     query = f"SELECT DISTINCT trace_id FROM spans WHERE trace_id IN ({ids})"
     assert len(rows(uri, query)) == len(made["trace_ids"])
+
+
+def test_a_library_is_traced_by_autolog(
+    tracing_client: Client, server: Server, uri: str, tmp_path: Path
+) -> None:
+    """The OpenAI library, whose service is imitated by the program."""
+    name = f"autolog of {tracing_client.name}"
+    made = tracing_client.run("autolog.py", name, uri=server.url, directory=tmp_path)
+    if "missing" in made:
+        pytest.skip(f"{tracing_client.name} has no {made['missing']}: `make clients` installs it")
+    args = (made["experiment_id"], "0" * 32, "")
+    shown = mlflow3().run("dump_traces.py", *args, uri=server.url, directory=tmp_path)
+    assert shown == mlflow3().run("dump_traces.py", *args, uri=uri, directory=tmp_path)
+    good, failed = (shown["traces"][trace_id] for trace_id in made["trace_ids"])
+    assert good["usage"] == {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10}
+    assert good["spans"][0]["type"] == "CHAT_MODEL"
+    assert good["previews"][1] and "Paris, é" in good["previews"][1]
+    assert "ERROR" in failed["state"]
+
+
+def test_a_dataset_is_made_of_traces(server: Server, uri: str, tmp_path: Path) -> None:
+    """Its records are the inputs and expectations of the traces, as stock reads them."""
+    client = mlflow3()
+    made = client.run("traces.py", "dataset", "dataset", uri=server.url, directory=tmp_path)
+    assert made["records"] == 2
+    query = "SELECT inputs, expectations, source_type FROM evaluation_dataset_records ORDER BY created_time"
+    found = rows(uri, query)
+    # SQLite gives the JSON as text.
+    values = [[json.loads(v) if isinstance(v, str) else v for v in row[:2]] for row in found]
+    assert sorted(inputs["question"] for inputs, _ in values) == ["question 0", "question 1"]
+    assert {"wanted": {"a": [1, 2]}} in [wanted for _, wanted in values]
+    assert {row[2] for row in found} == {"TRACE"}
 
 
 def check(shown: dict[str, Any], made: dict[str, Any], *, links_prompts: bool) -> None:
