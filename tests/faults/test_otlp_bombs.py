@@ -54,7 +54,7 @@ class WholeProcess(Probe):
 
 @dataclass(frozen=True)
 class Limits:
-    """What a request may take: CPU time while another one waits, and memory of the process."""
+    """Limits of a request: CPU time while another one waits, and memory of the process."""
 
     cpu_ns: int
     bytes: int
