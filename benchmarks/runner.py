@@ -23,12 +23,13 @@ from benchmarks.probe import prepare_statements, run_probe
 from benchmarks.progress import Progress
 from benchmarks.results import ProbeSample, Results, Sample, Start
 from benchmarks.seeds import Seed
-from benchmarks.servers import LOGIN, RunningServer, Server, StartError
+from benchmarks.servers import LOGIN, RunningServer, Server, StartError, tune_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROBE: Final = "probe"
+HAS_TRIGRAMS: Final = "SELECT 1 FROM pg_available_extensions WHERE name = 'pg_trgm'"
 # Expected seconds, only for the progress bar.
 START_S: Final = {"mlflow": 30, "mlflow-users": 30, "mlflow-users-cache": 30, "mlflow-go": 15}
 CASE_OVERHEAD_S: Final = 3
@@ -249,8 +250,9 @@ class Benchmark:
         self.results.starts.append(start)
         self.progress.step(f"{databases.kind}: seed rows for {server.name}", self._seed_s())
         databases.seed(uri, self.seeds, fasttrackml=server.fasttrackml_tables)
-        if server.tune is not None:
-            command = server.tune(uri, 0, self.work)
+        if server.has_indexes:
+            (found,) = databases.run(uri, HAS_TRIGRAMS)
+            command = tune_command(uri, has_trigrams=bool(found))
             environment = os.environ | server.environment
             subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
         return True

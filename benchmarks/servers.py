@@ -42,11 +42,7 @@ class Server:
     health: str = "/health"
     has_users: bool = False
     has_traces: bool = False
-    tune: Command | None = None  # creates optional indexes after the data
-
-    @property
-    def has_indexes(self) -> bool:
-        return self.tune is not None
+    has_indexes: bool = False  # optional ones of headrace
 
     def version(self) -> str:
         return self.peer.version() if self.peer else ""
@@ -63,8 +59,10 @@ def _headrace(uri: str, port: int, work: Path) -> list[str]:
     return [*serve, *address, *artifacts]
 
 
-def _tune(uri: str, port: int, work: Path) -> list[str]:
-    return [sys.executable, "-m", "headrace", "db", "tune", "--traces", "--trace-text", uri]
+def tune_command(uri: str, *, has_trigrams: bool) -> list[str]:
+    """Return the command that creates headrace's optional indexes, after the data."""
+    tune = [sys.executable, "-m", "headrace", "db", "tune", "--traces"]
+    return [*tune, "--trace-text", uri] if has_trigrams else [*tune, uri]
 
 
 def _mlflow(program: str, peer: peers.Peer) -> Command:
@@ -152,7 +150,7 @@ SERVERS: Final = (
         headrace(),
         name="headrace-indexes",
         title="headrace, optional indexes",
-        tune=_tune,
+        has_indexes=True,
         databases=frozenset({"postgresql"}),
     ),
     MLFLOW,
