@@ -176,6 +176,25 @@ def test_a_step_that_is_no_integer_is_refused(sqlite_uri: str, step: object) -> 
     assert tracking.metric_history(run_id, "loss") == []
 
 
+def test_texts_that_no_database_stores_are_refused(sqlite_uri: str) -> None:
+    tracking = headrace.connect(sqlite_uri)
+    run_id = tracking.create_run("0")
+    half = "\ud800"
+    for wrong in (
+        lambda: tracking.set_tag(run_id, "t", half),
+        lambda: tracking.log_metric(run_id, half, 1.0),
+        lambda: tracking.create_run("0", half),
+        lambda: tracking.search_runs(["0"], f"tags.t = '{half}'").page(),
+        lambda: tracking.search_runs(["0"], 5).page(),  # type: ignore[arg-type]
+        lambda: tracking.experiment_id(half),
+        lambda: tracking.metric_history(run_id, half),
+        lambda: tracking.run(half),
+    ):
+        with pytest.raises(ApiError) as refusal:
+            wrong()
+        assert refusal.value.code == ErrorCode.INVALID_PARAMETER_VALUE
+
+
 def test_values_that_are_no_numbers_are_refused(sqlite_uri: str) -> None:
     tracking = headrace.connect(sqlite_uri)
     run_id = tracking.create_run("0")

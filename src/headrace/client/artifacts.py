@@ -74,7 +74,10 @@ def upload(location: str, files: Iterator[Upload] | list[Upload]) -> int:
         )
     # A thread of its own: the caller's may run an event loop.
     with ThreadPoolExecutor(1, thread_name_prefix="headrace-artifacts") as thread:
-        return thread.submit(asyncio.run, _upload(location, destination, files)).result()
+        try:
+            return thread.submit(asyncio.run, _upload(location, destination, files)).result()
+        except OSError as error:
+            raise invalid(f"A file cannot be read: {error}") from error
 
 
 async def _upload(

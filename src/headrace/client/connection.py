@@ -135,7 +135,8 @@ class Connection:
         page_size: int = PAGE_SIZE,
     ) -> Search[Experiment]:
         """Search active experiments with MLflow's filters."""
-        read = partial(self._experiments, filter, values.texts("order_by", order_by))
+        clauses = values.texts("order_by", order_by)
+        read = partial(self._experiments, values.optional_text("filter", filter), clauses)
         return Search(read, experiment_record, page_size, max_results)
 
     def _experiments(
@@ -163,7 +164,7 @@ class Connection:
         """Start a run; return its id."""
         request = CreateRun(
             experiment_id=str(experiment_id),
-            run_name=None if name is None else str(name),
+            run_name=values.optional_text("name", name),
             start_time=now_ms(),
             tags=[Tag(key=key, value=value) for key, value in values.pairs("tags", tags)],
         )
@@ -203,7 +204,8 @@ class Connection:
         if not isinstance(experiment_ids, str):
             experiment_ids = [str(one) if isinstance(one, int) else one for one in experiment_ids]
         numbers = [parse_id(one) for one in values.texts("experiment_ids", experiment_ids)]
-        read = partial(self._runs, numbers, filter, values.texts("order_by", order_by))
+        clauses = values.texts("order_by", order_by)
+        read = partial(self._runs, numbers, values.optional_text("filter", filter), clauses)
         return Search(read, run_record, page_size, max_results)
 
     def _runs(
@@ -229,7 +231,8 @@ class Connection:
 
     def metric_history(self, run_id: str, key: str) -> list[Point]:
         """Return every point of a metric by time. NaN is a float."""
-        rows = self._engine().read(metrics_sql.page, run_id, key, INT64_MAX, 0)
+        of = (values.name("run_id", run_id), values.name("key", key))
+        rows = self._engine().read(metrics_sql.page, *of, INT64_MAX, 0)
         return [
             (integer(step), timestamp, float("nan") if is_nan else value)
             for value, timestamp, step, is_nan in rows

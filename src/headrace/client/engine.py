@@ -20,6 +20,7 @@ from headrace.api.tracking.runs import sql as runs_sql
 from headrace.commit.direct import DirectCommit
 from headrace.commit.group import GroupCommit
 from headrace.commit.reads import BatchedReads
+from headrace.contract.errors import unavailable
 from headrace.contract.texts import refuse_nul
 from headrace.db.coroutines import run_to_end
 from headrace.db.open import is_direct, open_database, open_direct
@@ -160,8 +161,14 @@ class LoopEngine:
         await self._db.close()
 
     def close(self) -> None:
-        self._call(asyncio.wait_for, self._close(), CLOSE_TIMEOUT_S)
-        self._stop()
+        try:
+            self._call(asyncio.wait_for, self._close(), CLOSE_TIMEOUT_S)
+        except TimeoutError as error:
+            raise unavailable(
+                f"Queued writes were not committed within {CLOSE_TIMEOUT_S:.0f} s."
+            ) from error
+        finally:
+            self._stop()
 
 
 class _LoopCall:

@@ -87,7 +87,7 @@ def _integer(value: Any) -> int | None:
 
 def pairs(what: str, found: Any) -> list[tuple[str, str]]:
     """Return params or tags as texts, as `str` writes their values."""
-    return [(name(what, key), str(value)) for key, value in mapping(what, found).items()]
+    return [(name(what, key), storable(str(value))) for key, value in mapping(what, found).items()]
 
 
 def mapping(what: str, found: Any) -> Mapping[Any, Any]:
@@ -105,7 +105,24 @@ def name(what: str, found: Any) -> str:
         raise invalid(f"A name in '{what}' must be a text, not {_kind(found)}.")
     if not found:
         raise missing_parameter(what)
-    return found
+    return storable(found)
+
+
+def optional_text(what: str, found: Any) -> str | None:
+    """Return a text or None."""
+    if found is not None and not isinstance(found, str):
+        raise invalid(f"'{what}' must be a text, not {_kind(found)}.")
+    return found if found is None else storable(found)
+
+
+def storable(text: str) -> str:
+    """Return a text that has a UTF-8 form; one with half of a surrogate pair has none."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise invalid(f"The text {text!r} is not valid Unicode.") from error
+    return text
 
 
 def texts(what: str, found: Any) -> list[str]:
@@ -118,7 +135,7 @@ def texts(what: str, found: Any) -> list[str]:
 def _text(what: str, one: Any) -> str:
     if not isinstance(one, str):
         raise invalid(f"'{what}' must be a list of texts; it holds {_kind(one)}.")
-    return one
+    return storable(one)
 
 
 def status(found: Any) -> RunStatus:

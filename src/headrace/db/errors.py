@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
+from headrace.error import Error
+
 raised: Final[Counter[str]] = Counter()  # errors of this process so far, by kind
 
 
-class DatabaseError(Exception):
+class DatabaseError(Error):
     """The database rejected a statement. `text` is the driver's message."""
 
     kind = "DatabaseError"  # the name under which it is counted

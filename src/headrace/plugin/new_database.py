@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
 from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
 from mlflow.utils.uri import resolve_uri_if_local
 
-from headrace.client import engine
+from headrace.db.upkeep import schema
 from headrace.error import Error
 from headrace.plugin.mlflow_versions import HAS_SAME_LIMITS
 
@@ -22,7 +23,10 @@ def create(uri: str, artifact_root: str | None = None) -> None:
     if not HAS_SAME_LIMITS:
         return
     root = resolve_uri_if_local(artifact_root or DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH)
+    # A thread of its own: the caller's may run an event loop.
+    with ThreadPoolExecutor(1, thread_name_prefix="headrace-create") as thread:
+        created = thread.submit(schema.init, uri, f"{root.rstrip('/')}/0")
     try:
-        engine.create(uri, root)
+        created.result()
     except (Error, OSError) as error:
         log.info("MLflow's own store opens the database: %s", error)
