@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
-from headrace.contract.scalars import DemandedStr, Message, UncheckedStr
+from headrace.contract.scalars import DEMANDED, Message, Text, UncheckedStr
 
 
 class ListModels(Message):
@@ -18,7 +19,9 @@ class ListModels(Message):
 class ProviderConfig(Message):
     """GET gateway/provider-config"""
 
-    provider: DemandedStr = None
+    provider: Annotated[Text | None, Meta(extra=DEMANDED, extra_json_schema={"minLength": 1})] = (
+        None
+    )
 
 
 class Providers(msgspec.Struct):
