@@ -76,15 +76,14 @@ async def build_file(request: Request, ctx: Context) -> Response:
 async def query_without_body(request: Request, ctx: Context) -> Response:
     """GET /graphql
 
-    Without a body, stock's answer, which is an error. Stock also answers queries in a body.
+    Without a body 400, where stock answers 500. Stock answers queries in a body.
     """
     if await request.body(MAX_GRAPHQL_BYTES):
         raise NotNative
     return html(
-        500,
-        "Internal Server Error",
-        "The server encountered an internal error and was unable to complete your request. Either "
-        "the server is overloaded or there is an error in the application.",
+        400,
+        "Bad Request",
+        "The browser (or proxy) sent a request that this server could not understand.",
     )
 
 
