@@ -25,10 +25,10 @@ def test_no_kind_of_database_error_carries_the_drivers_text_to_clients(
 ) -> None:
     error = kind(SECRETS)
     error.__cause__ = pg.UniqueViolationError(SECRETS)
-    told = api_error(error)
-    assert told.message == f"{sentence(kind(SECRETS))} (UniqueViolationError 23505)"
+    shown = api_error(error)
+    assert shown.message == f"{sentence(kind(SECRETS))} (UniqueViolationError 23505)"
     for word in ("db.internal", "5432", "alice", "hunter2"):
-        assert word not in str(told.body())
+        assert word not in str(shown.body())
 
 
 @pytest.mark.parametrize(
@@ -50,8 +50,8 @@ def test_a_message_names_only_the_class_of_the_drivers_exception(
     translate = sqlite.translate if isinstance(cause, sqlite3.Error) else postgres_errors.translate
     error = translate(cause)  # type: ignore[arg-type]
     error.__cause__ = cause
-    told = api_error(error)
-    assert told.status == status
-    assert type(cause).__name__ in told.message
+    shown = api_error(error)
+    assert shown.status == status
+    assert type(cause).__name__ in shown.message
     for word in ("alice", "db.internal", "10.0.0.7", "5432", "Process"):
-        assert word not in told.message
+        assert word not in shown.message
