@@ -20,18 +20,22 @@ EXTRAS: Final = {
     "parquet": ("pyarrow>=15",),
     "webhooks": ("cryptography>=42",),
 }
-SERVE_ENVIRONMENT: Final = ".venv-serve"  # of `make serve`
+SERVE_ENVIRONMENT: Final = ".venv-serve"  # of `make serve`, which removes pip
+# It installs the extras `mlflow` and `oidc`; the packages of the others are requirements of mlflow.
+SERVE_COMMAND: Final = "make serve FULL=1"
 
 
 def install_command(extra: str) -> str:
     """The command for the environment of the server, without paths: clients may see it."""
+    if Path(sys.prefix).name == SERVE_ENVIRONMENT:
+        return SERVE_COMMAND
     return f"pip install {_quoted(extra)}"
 
 
 def own_install_command(extra: str) -> str:
     """The command for the environment of this process, ready to be copied from its terminal."""
-    if Path(sys.prefix).name == SERVE_ENVIRONMENT and extra == "mlflow":
-        return "make serve FULL=1"
+    if Path(sys.prefix).name == SERVE_ENVIRONMENT:
+        return SERVE_COMMAND
     pip = f"{sys.executable} -m pip install"
     if find_spec("pip") is None:  # an environment of uv
         pip = f"uv pip install --python {sys.executable}"

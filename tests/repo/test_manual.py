@@ -53,6 +53,19 @@ def test_every_page_can_be_found(root: Path) -> None:
     assert len(set(listed)) == len(listed)
 
 
+def test_items_of_lists_are_indented_for_the_renderer(root: Path) -> None:
+    """It takes what is indented by fewer than 4 spaces for the end of the list."""
+    wrong = []
+    for page in sorted((root / "docs").rglob("*.md")):
+        is_numbered = False
+        for number, line in enumerate(page.read_text().splitlines(), 1):
+            if re.match(r"\S", line):
+                is_numbered = re.match(r"\d+\. ", line) is not None
+            elif re.match(r" {1,3}\S" if is_numbered else r" {1,3}([-*]|\d+\.) ", line):
+                wrong.append(f"{page.relative_to(root)}:{number}")
+    assert not wrong
+
+
 def keys(function: ast.AST) -> Iterator[str]:
     """The constant keys of the dicts of a function."""
     for node in ast.walk(function):

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import urllib.request
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,24 @@ def run(*words: str, cwd: Path) -> str:
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return done.stdout
+
+
+def refused(*words: str, cwd: Path) -> str:
+    """Return the output of a command whose exit code is 1."""
+    done = subprocess.run(
+        [sys.executable, "-m", "headrace.commands.cli", *words],
+        env=ENVIRONMENT, cwd=cwd, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def post(url: str, path: str, **fields: str) -> None:
+    body = json.dumps(fields).encode()
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{url}/api/2.0/mlflow/{path}", body, headers)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert answer.status == 200
 
 
 def command(*words: str, cwd: Path) -> str:
@@ -189,7 +208,12 @@ def test_a_server_is_imported_completely(mlruns: Path, tmp_path: Path, kind: str
     command("import", str(mlruns), "--backend-store-uri", one, cwd=here)
     with {"headrace": headrace, "stock": stock}[kind](one, here) as server:
         words = ("import", server.url, "--backend-store-uri", two)
+        post(server.url, "registered-models/create", name="detector")
+        for name in ("first", "second"):
+            post(server.url, "logged-models", experiment_id="0", name=name)
         first = command(*words, cwd=there)
+        assert "Not imported: 1 registered model, 2 logged models." in first
+        assert "Not imported: 1 registered model" in command(*words, "--dry-run", cwd=there)
         assert first.startswith("Imported 3 experiments, 5 runs, 13,004 points, 2 files"), first
         assert "; 4 runs were there already" in command(*words, cwd=there)
     before, after = exported(one, here / "export"), exported(two, there / "export")
@@ -211,7 +235,7 @@ def test_a_run_of_an_old_mlflow_without_name_and_tags_is_imported(
     )
     (run / "metrics/loss").write_text("7 0.5\n")
     (run / "artifacts/a.txt").write_text("a")
-    for expected in ("1 runs, 1 points, 1 files", "0 runs, 0 points, 0 files"):
+    for expected in ("1 run, 1 point, 1 file (", "0 runs, 0 points, 0 files"):
         words = ("import", str(tmp_path / "mlruns"), "--backend-store-uri", empty_uri)
         assert expected in command(*words, cwd=tmp_path)
     files = exported(empty_uri, tmp_path / "export", "--experiment", "old")
@@ -256,3 +280,13 @@ def test_what_cannot_be_imported_is_reported_and_the_rest_goes_on(
         env=ENVIRONMENT, cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (nothing.returncode, "does not exist" in nothing.stderr) == (1, True)
+
+
+def test_what_does_not_exist_is_neither_exported_nor_imported(mlruns: Path, tmp_path: Path) -> None:
+    missing = ("--backend-store-uri", f"sqlite:///{tmp_path}/missing.db")
+    assert "does not exist" in refused("export", str(tmp_path / "out"), *missing, cwd=tmp_path)
+    assert not list(tmp_path.iterdir())
+    words = ("import", str(mlruns), "--dry-run", *missing)
+    assert "'nope': the source has none" in refused(*words, "--experiment", "nope", cwd=tmp_path)
+    words = ("import", str(tmp_path), "--from", "tensorboard", *missing)
+    assert "has no event files of TensorBoard" in refused(*words, cwd=tmp_path)

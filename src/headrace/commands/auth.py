@@ -35,8 +35,8 @@ URI = click.option(
 def auth() -> None:
     """Manage the users of `headrace server --app-name basic-auth`, and their permissions.
 
-    The commands work on the database of users, so they need no server and no password. A change counts from
-    the next request of every server. A new password is asked for, or read from stdin.
+    The commands work on the database of users, so they need no server and no password. A change takes
+    effect from the next request of every server. A new password is asked for, or read from stdin.
     """
 
 
@@ -47,7 +47,7 @@ def user() -> None:
 
 @user.command(name="add")
 @click.argument("name")
-@click.option("--admin", is_flag=True, help="The user may do everything.")
+@click.option("--admin", is_flag=True, help="The user can do anything.")
 @URI
 def add_user(name: str, admin: bool, database_uri: str | None) -> None:
     """Add a user, whose password is asked for or read from stdin."""
@@ -152,7 +152,7 @@ def grant(
 @click.argument("resource_id")
 @URI
 def revoke(name: str, resource_type: str, resource_id: str, database_uri: str | None) -> None:
-    """Delete the own grant of the user NAME on a resource. Those of roles stay."""
+    """Delete NAME's own grant on a resource. Those of roles stay."""
 
     async def take(accounts: Accounts) -> list[str]:
         from headrace.auth import grants

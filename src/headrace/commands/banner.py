@@ -15,7 +15,7 @@ from headrace.bridge.package import absence, installed, obstacle
 from headrace.bridge.routes import listing
 from headrace.db.schema import indexes
 from headrace.extras import own_install_command
-from headrace.settings.defaults import PROXY_ROOT, dialect_of, scheme_of
+from headrace.settings.defaults import PROXY_ROOT, dialect_of, same_database, scheme_of
 from headrace.settings.masking import masked
 from headrace.web.bundle import has_page
 
@@ -54,8 +54,9 @@ def describe(
         lines.append(("web page", page(url)))
         lines.append(("routes", routes(settings, facts)))
         lines.append(("database", masked(settings.backend_store_uri)))
-        if settings.read_replica_backend_store_uri is not None:
-            lines.append(("replicas", masked(settings.read_replica_backend_store_uri)))
+        replica = settings.read_replica_backend_store_uri
+        if replica is not None and not same_database(settings.backend_store_uri, replica):
+            lines.append(("replicas", masked(replica)))
         lines.append(("schema", f"{facts.head} ({release}){made}"))
         offer = indexes.offer(
             facts, dialect_of(settings.backend_store_uri), masked(settings.backend_store_uri)

@@ -14,7 +14,19 @@ from headrace.commands.upkeep import backup, doctor, gc, restore
 from headrace.commands.whoami import whoami
 
 
-@click.group(context_settings={"max_content_width": 100})
+class _Commands(click.Group):
+    """The subcommands; `ui`, which mlflow has, gets the hint of a misspelled one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """See click."""
+        if args and args[0] == "ui":
+            ctx.fail("No such command 'ui'. Did you mean 'server'?")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"max_content_width": 100})
 @click.version_option(__version__, prog_name="headrace", message="%(prog)s %(version)s")
 def cli() -> None:
     """A fast tracking server for MLflow's clients, on MLflow's own database tables."""

@@ -46,8 +46,8 @@ def rotate_kek(
 ) -> None:
     """Protect the secrets in a database with a new passphrase, as `mlflow crypto rotate-kek` is meant to.
 
-    First stop all servers. MLFLOW_CRYPTO_KEK_PASSPHRASE and MLFLOW_CRYPTO_KEK_VERSION are those of the
-    servers until now. Afterwards give the servers the new passphrase and the next version. All secrets of
+    First stop all servers. MLFLOW_CRYPTO_KEK_PASSPHRASE and MLFLOW_CRYPTO_KEK_VERSION have the
+    servers' current values. Afterwards give the servers the new passphrase and the next version. All secrets of
     the old version change in one transaction; if one cannot be read, none does.
     """
     settings = resolve({}).settings

@@ -64,9 +64,10 @@ def _settings(options: dict[str, Any]) -> Settings:
 def import_(source: str, kind: str | None, names: tuple[str, ...], **options: Any) -> None:
     """Import experiments with their runs, histories, datasets and artifacts.
 
-    SOURCE is an `mlruns` directory, the address of a tracking server, or a directory that `headrace export`
-    wrote. Runs keep their ids, times, users and tags, so nested runs stay nested. Experiments keep their
-    names, and their ids unless the database uses them.
+    SOURCE is an `mlruns` directory, the address of a tracking server, a directory that `headrace export`
+    wrote, or one with event files of TensorBoard or runs of W&B. Runs keep their ids, times, users and tags,
+    so nested runs stay nested. Experiments keep their names, and their ids unless the database uses them.
+    Logged models, registered models and traces are not imported.
 
     Stop the command at any time: when it runs again, it skips the runs that are complete. Servers may use the
     database meanwhile. A server as SOURCE gets the credentials that MLflow's client would send.
@@ -120,14 +121,25 @@ def export(directory: Path, names: tuple[str, ...], **options: Any) -> None:
 
     def run(progress: Callable[[Report], None]) -> Report:
         artifacts = not options["no_artifacts"]
-        exporter = Exporter(_settings(options), options["kind"], artifacts, progress)
+        settings = _settings(options)
+        _check_tables(settings.backend_store_uri)
+        exporter = Exporter(settings, options["kind"], artifacts, progress)
         return exporter.run(directory, names)
 
     report = _explained(run)
-    click.echo(
-        f"Exported {report.experiments} experiments, {report.runs} runs, {report.points:,} points, "
-        f"{report.files} files ({report.file_bytes:,} bytes)."
-    )
+    click.echo(f"Exported {report.counts()}.")
+
+
+def _check_tables(uri: str) -> None:
+    from headrace.db.schema.facts import UnusableDatabase
+    from headrace.db.upkeep import schema
+
+    try:
+        report = schema.check(uri)
+    except UnusableDatabase as error:
+        raise click.ClickException(str(error)) from error
+    if not report.head:
+        raise click.ClickException(f"{report.uri} has none of MLflow's tables.")
 
 
 def _has_tables(uri: str) -> bool:

@@ -62,5 +62,5 @@ def _refusal(status: int, authorization: str | None) -> str:
     if status == 401:
         return "The server does not accept the user, password or token."
     if status == 404:
-        return "The server has no users: everyone may do everything."
+        return "The server has no users: anyone can do anything."
     return f"The server answers with status {status}."

@@ -106,7 +106,9 @@ def parse(uri: str) -> Target:
     if not uri.strip():
         raise UriError(f"The URI of the database is empty. {FORMS}.")
     if ":" not in uri and (Path(uri).suffix in FILE_SUFFIXES or Path(uri).is_file()):
-        raise UriError(f"'{shown}' is a file. The URI of a SQLite file is sqlite:///{shown}")
+        raise UriError(
+            f"'{shown}' looks like the name of a file. The URI of a SQLite file is sqlite:///{shown}"
+        )
     if dialect in FILE_STORES or len(dialect) == 1:  # one letter is a Windows drive
         raise UriError(
             f"'{shown}' is a directory (a file store), not a database. {FORMS}. To move a file "

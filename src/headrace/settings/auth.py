@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import configparser
 import dataclasses
+import difflib
 import re
 from typing import TYPE_CHECKING, Any, Final
 
@@ -63,7 +64,9 @@ def read_auth(path: str | None, environ: Mapping[str, str]) -> AuthSettings:
     notes: list[str] = []
     for key, text in found.items():
         if key not in _KEYS:
-            notes.append(f"{key} in {origin} is not a setting of users, so it has no effect.")
+            notes.append(
+                f"{key} in {origin} is not a setting of users, so it has no effect.{_meant(key)}"
+            )
             continue
         try:
             values[key] = _KEYS[key](text)
@@ -71,7 +74,9 @@ def read_auth(path: str | None, environ: Mapping[str, str]) -> AuthSettings:
             raise SettingError(f"Invalid value for {key} in {origin}: {error}.") from None
     for key in ("default_permission", "database_uri"):
         if not values.get(key):
-            raise SettingError(f"{origin} has no {key}, which the users need; add it.")
+            unknown = [f"unknown key '{one}'.{_meant(one)}" for one in found if one not in _KEYS]
+            hint = f" It has the {', the '.join(unknown)}" if unknown else ""
+            raise SettingError(f"{origin} has no {key}, which the users need; add it.{hint}")
     if values.get("read_database_uri"):
         notes.append(
             "read_database_uri has no effect: reads use database_uri too, so a change counts at once."
@@ -81,6 +86,11 @@ def read_auth(path: str | None, environ: Mapping[str, str]) -> AuthSettings:
     if ADMIN_PASSWORD in environ:
         values["admin_password"] = Secret(environ[ADMIN_PASSWORD])
     return AuthSettings(**values, source=path or "", notes=tuple(notes))
+
+
+def _meant(key: str) -> str:
+    close = difflib.get_close_matches(key, _KEYS, n=1)
+    return f" Did you mean {close[0]}?" if close else ""
 
 
 def _read_file(path: str) -> Mapping[str, str]:

@@ -49,7 +49,7 @@ def default_uri() -> str:
         return DEFAULT_URI
     raise SettingError(
         "./mlruns holds experiments in a file store, which headrace does not serve. To keep them, "
-        "copy them into a database with\n  mlflow migrate-filestore --source ./mlruns --target "
+        "copy them into a database with\n  headrace import ./mlruns --backend-store-uri "
         "sqlite:///mlflow.db\nThen, or to start without them, set the database: "
         "--backend-store-uri sqlite:///mlflow.db."
     )

@@ -72,7 +72,7 @@ class Settings(RuleSettings):
         env="MLFLOW_READ_REPLICA_BACKEND_STORE_URI",
         help="Standbys of a PostgreSQL database that answer searches and histories, as freshly as the "
         "primary: postgresql://USER:PASSWORD@HOST:PORT,HOST:PORT/NAME. Each host is one replica, at most "
-        "8. One that is away or too far behind is left out (docs/howto/scale.md).",
+        "8. One that is away or too far behind is left out (see Scale in the manual).",
         handed_over="_MLFLOW_SERVER_READ_REPLICA_BACKEND_STORE",
     )
     registry_store_uri: str = row(

@@ -23,7 +23,7 @@ class UserSettings(UnsupportedSettings):
         env="HEADRACE_APP_NAME",
         help="basic-auth: users with passwords and permissions, as in MLflow. The variable is for "
         "`mlflow server --app-name headrace`.",
-        default_text="none: everyone may do everything",
+        default_text="none: anyone can do anything",
     )
     auth_config_path: str | None = row(
         USERS,

@@ -166,7 +166,7 @@ def _user_warnings(settings: Settings) -> Iterator[str]:
         yield from settings.auth.notes
     elif settings.auth_config_path is not None:
         yield (
-            f"{CONFIG_PATH} has no effect without --app-name basic-auth: everyone may do everything."
+            f"{CONFIG_PATH} has no effect without --app-name basic-auth: anyone can do anything."
         )
 
 

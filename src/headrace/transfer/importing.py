@@ -10,8 +10,13 @@ from headrace.error import Error
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from headrace.transfer.records import Experiment, Run, Source
+    from headrace.transfer.records import Experiment, Left, Run, Source
     from headrace.transfer.target import Target
+
+
+def counted(count: int, noun: str) -> str:
+    """Format a number of things."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 @dataclass
@@ -26,14 +31,23 @@ class Report:
     file_bytes: int = 0
     total_runs: int | None = 0  # None: unknown
     renumbered: list[tuple[str, str, int]] = field(default_factory=list)  # name, old id, new id
+    left_out: list[Left] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     def line(self) -> str:
         """Format the counts for people."""
-        return (
-            f"{self.experiments} experiments, {self.runs} runs, {self.points:,} points, "
-            f"{self.files} files ({self.file_bytes:,} bytes); {self.present} runs were there already"
-        )
+        were = "was" if self.present == 1 else "were"
+        return f"{self.counts()}; {counted(self.present, 'run')} {were} there already"
+
+    def counts(self) -> str:
+        """Format what was written."""
+        numbers = [
+            counted(self.experiments, "experiment"),
+            counted(self.runs, "run"),
+            counted(self.points, "point"),
+            f"{counted(self.files, 'file')} ({counted(self.file_bytes, 'byte')})",
+        ]
+        return ", ".join(numbers)
 
     def lines(self, *, dry_run: bool) -> list[str]:
         """Format the report for people."""
@@ -42,6 +56,13 @@ class Report:
             f"The experiment '{name}' has the id {new} instead of {old}."
             for name, old, new in self.renumbered
         ]
+        left = [
+            f"{'' if one.is_all else 'at least '}{counted(one.number, one.noun)}"
+            for one in self.left_out
+            if one.number
+        ]
+        if left:
+            lines.append(f"Not imported: {', '.join(left)}.")
         return lines + [f"NOT IMPORTED: {text}" for text in self.failures]
 
 
@@ -74,14 +95,22 @@ class Import:
 
     def run(self) -> Report:
         """Import everything. A run or experiment that fails is reported, and the others are imported."""
+        missing = set(self._request.names)
+        ids = []
         for experiment in self._source.experiments():
             if self._request.names and experiment.name not in self._request.names:
                 continue
+            missing.discard(experiment.name)
+            ids.append(experiment.experiment_id)
             try:
                 self._experiment(experiment)
             except (Error, OSError) as error:
                 self.report.failures.append(f"experiment '{experiment.name}': {error}")
             self._progress(self.report)
+        self.report.failures += [
+            f"experiment '{name}': the source has none of this name" for name in sorted(missing)
+        ]
+        self.report.left_out = self._source.left_out(ids)
         return self.report
 
     def _experiment(self, experiment: Experiment) -> None:

@@ -16,10 +16,19 @@ from typing import TYPE_CHECKING, Any, Final
 from headrace.contract.file_names import from_native
 from headrace.extras import own_install_command
 from headrace.transfer import local_files
-from headrace.transfer.records import Dataset, Experiment, File, Point, Run, Source, unreadable
+from headrace.transfer.records import (
+    Dataset,
+    Experiment,
+    File,
+    Left,
+    Point,
+    Run,
+    Source,
+    unreadable,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 META: Final = "meta.yaml"
 TRASH: Final = ".trash"
@@ -133,6 +142,22 @@ class FileStore(Source):
         # A file store that was moved keeps its old artifact URIs.
         return local_files.below(named if named and named.is_dir() else moved)
 
+    def left_out(self, experiment_ids: Sequence[str]) -> list[Left]:
+        """See Source."""
+        chosen = [self._directories[id_] for id_ in experiment_ids]
+        return [
+            Left("registered model", _number_in(self._root / "models")),
+            Left("logged model", sum(_number_in(one / "models") for one in chosen)),
+            Left("trace", sum(_number_in(one / "traces") for one in chosen)),
+        ]
+
+
+def _number_in(root: Path) -> int:
+    """Return the number of directories in a directory that need not exist."""
+    if not root.is_dir():
+        return 0
+    return sum(entry.is_dir() and not entry.name.startswith(".") for entry in root.iterdir())
+
 
 def _point(key: str, parts: list[str], place: str) -> Point:
     try:
@@ -159,7 +184,9 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     try:
         import yaml
     except ImportError as error:
-        raise unreadable(file, f"install {own_install_command('import')}") from error
+        raise unreadable(
+            file, f"PyYAML is not installed. To add it: {own_install_command('import')}"
+        ) from error
     try:
         with file.open(encoding="utf-8") as opened:
             found = yaml.load(opened, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))

@@ -13,7 +13,7 @@ import msgspec
 from headrace.contract.errors import invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 
 class Experiment(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -76,6 +76,14 @@ class File(ABC):
         """The contents, in pieces of bounded size."""
 
 
+class Left(NamedTuple):
+    """Objects of a source that an import leaves out: how many, or at least how many."""
+
+    noun: str
+    number: int
+    is_all: bool = True
+
+
 class Source(ABC):
     """A place with experiments. Every method reads as the caller iterates, so memory is bounded.
 
@@ -101,6 +109,10 @@ class Source(ABC):
     def files(self, experiment: Experiment, run: Run) -> Iterator[File]:
         """Every artifact of a run."""
         return iter(())
+
+    def left_out(self, experiment_ids: Sequence[str]) -> list[Left]:
+        """Logged models and traces of these experiments, and registered models, which are not imported."""
+        return []
 
     def close(self) -> None:
         """Release connections and files."""

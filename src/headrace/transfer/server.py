@@ -15,10 +15,19 @@ from urllib.parse import urlencode, urlsplit
 
 from headrace.client.credentials import authorization_of
 from headrace.contract.errors import ApiError, ErrorCode
-from headrace.transfer.records import Dataset, Experiment, File, Point, Run, Source, unreadable
+from headrace.transfer.records import (
+    Dataset,
+    Experiment,
+    File,
+    Left,
+    Point,
+    Run,
+    Source,
+    unreadable,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 API: Final = "/api/2.0/mlflow/"
 ARTIFACTS: Final = "/get-artifact"
@@ -29,6 +38,9 @@ LONGEST_WAIT_S: Final = 30.0
 RETRIED: Final = (429, 500, 502, 503, 504)
 EXPERIMENTS: Final = 1000  # per page
 RUNS: Final = 50  # per page
+MODELS: Final = 1000  # per page
+LOGGED_MODELS: Final = 50  # per page
+TRACES: Final = 500  # per page
 POINTS: Final = 25_000  # per page; MLflow's maximum
 CHUNK_BYTES: Final = 1 << 20
 
@@ -67,8 +79,9 @@ class Api:
         return self._json("GET", f"{API}{path}?{urlencode(fields)}", None)
 
     def post(self, path: str, /, **fields: Any) -> dict[str, Any]:
-        """As `get`, with the fields in the body."""
-        return self._json("POST", API + path, json.dumps(fields).encode())
+        """As `get`, with the fields in the body. A path that begins with a slash is complete."""
+        target = path if path.startswith("/") else API + path
+        return self._json("POST", target, json.dumps(fields).encode())
 
     def _json(self, method: str, target: str, body: bytes | None) -> dict[str, Any]:
         text = self._answer(method, target, body).read()
@@ -101,7 +114,8 @@ class Api:
                 if attempt == ATTEMPTS:
                     raise ApiError(
                         ErrorCode.TEMPORARILY_UNAVAILABLE,
-                        f"{self._host} does not answer: {error!r}",
+                        f"The server {self._host}:{self._port or (443 if self._secure else 80)} does not "
+                        f"answer: {error}",
                     ) from error
             else:
                 if answer.status == 200:
@@ -253,6 +267,39 @@ class Server(Source):
             token = page.get("next_page_token", "")
             if not token:
                 return
+
+    def left_out(self, experiment_ids: Sequence[str]) -> list[Left]:
+        """See Source. One page of each kind is asked for; a server without a kind has none."""
+        locations = [
+            {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": id_}}
+            for id_ in experiment_ids
+        ]
+        api = self._api
+        asked: list[tuple[str, str, Callable[[], dict[str, Any]]]] = [
+            ("registered model", "registered_models", lambda: api.get(
+                "registered-models/search", max_results=MODELS
+            )),
+        ]  # fmt: skip
+        if experiment_ids:
+            asked += [
+                ("logged model", "models", lambda: api.post(
+                    "logged-models/search", experiment_ids=experiment_ids, max_results=LOGGED_MODELS
+                )),
+                ("trace", "traces", lambda: api.post(
+                    "/api/3.0/mlflow/traces/search", locations=locations, max_results=TRACES
+                )),
+            ]  # fmt: skip
+        found = []
+        for noun, field, ask in asked:
+            try:
+                page = ask()
+            except ApiError as error:
+                if error.code is not ErrorCode.ENDPOINT_NOT_FOUND:
+                    raise
+                continue
+            count = len(page.get(field, ()))
+            found.append(Left(noun, count, is_all=not page.get("next_page_token")))
+        return found
 
     def close(self) -> None:
         """See Source."""

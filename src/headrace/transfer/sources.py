@@ -75,6 +75,23 @@ def kind_of(place: str) -> str:
     )
 
 
+def _check_kind(place: str, kind: str) -> None:
+    from headrace.transfer import mlruns, tensorboard, wandb
+
+    path = Path(place)
+    if not path.exists():
+        raise invalid(f"{place} does not exist.")
+    found, contents = {
+        "mlruns": (mlruns.is_file_store, "experiments of a file store"),
+        "tensorboard": (tensorboard.is_log_directory, "event files of TensorBoard"),
+        "wandb": (wandb.is_run_directory, "runs of W&B"),
+    }[kind]
+    if not found(path):
+        raise invalid(f"{place} has no {contents}.")
+
+
 def open_source(place: str, kind: str | None = None) -> Source:
-    """Open a source. Raises `headrace.Error`."""
+    """Open a source. Raises `headrace.Error` if it is not of this kind."""
+    if kind in ("mlruns", "tensorboard", "wandb"):
+        _check_kind(place, kind)
     return KINDS[kind or kind_of(place)](place)

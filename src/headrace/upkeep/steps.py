@@ -42,4 +42,7 @@ async def repair(uri: str, progress: Callable[[int, int, str], None]) -> list[st
                 for n in range(0, len(ids), RUNS_AT_A_TIME):
                     await db.write(health.recompute_latest, ids[n : n + RUNS_AT_A_TIME])
                 progress(min(after + steps.PART, last), last, table.name)
-    return [f"{repaired} steps were no integers and were corrected."]
+    if not repaired:
+        return ["No steps had to be corrected."]
+    were = "step was no integer and was" if repaired == 1 else "steps were no integers and were"
+    return [f"{repaired:,} {were} corrected."]

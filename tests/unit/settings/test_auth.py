@@ -86,6 +86,7 @@ def test_a_variable_counts_even_if_it_is_empty(tmp_path: Path) -> None:
         ("default_permission = READ", "this is not an INI file"),
         ("[mlflow]\ndefault_permission = READ\n", "has no database_uri"),
         ("[mlflow]\ndatabase_uri = sqlite:///a.db\n", "has no default_permission"),
+        ("[mlflow]\ndefault_permision = READ\n", "'default_permision'. Did you mean default_perm"),
         (FILE.replace("NO_PERMISSIONS", "ALL"), "default_permission in"),
         (FILE + "admin_password = hunter22hunter22\n", "this is not an INI file"),
         (FILE + "auth_cache_max_size = many\n", "'many' is not a whole number"),

@@ -32,7 +32,7 @@ def test_hosts_patterns_and_ports_are_accepted() -> None:
 
 @pytest.mark.parametrize("name", ["foo.db", "/data/foo.sqlite", "./foo.sqlite3"])
 def test_a_file_as_store_uri_is_refused_with_the_right_spelling(name: str) -> None:
-    with pytest.raises(UriError, match=f"'{name}' is a file.*sqlite:///{name}"):
+    with pytest.raises(UriError, match=f"'{name}' looks like the name of a file.*sqlite:///{name}"):
         parse(name)
 
 

@@ -216,7 +216,7 @@ def test_a_file_store_in_the_working_directory_is_not_passed_over(tmp_path: Path
     (tmp_path / "mlruns" / "0" / "meta.yaml").touch()
     with pytest.raises(SettingError) as caught:
         resolve()
-    assert "mlflow migrate-filestore --source ./mlruns" in str(caught.value)
+    assert "headrace import ./mlruns" in str(caught.value)
     assert "--backend-store-uri sqlite:///mlflow.db" in str(caught.value)
     named = resolve(backend_store_uri="sqlite:///mlflow.db").settings
     assert named.backend_store_uri == "sqlite:///mlflow.db"

@@ -172,7 +172,7 @@ async def explained(uri: str) -> AsyncIterator[None]:
             f"{uri}: the server rejects the user or password ({error})."
         ) from error
     except pg.InvalidCatalogNameError as error:
-        raise UnusableDatabase(f"{uri}: {error}. Create it with: createdb") from error
+        raise UnusableDatabase(f"{uri}: {error}. Create it with: createdb NAME") from error
     except pg.InsufficientPrivilegeError as error:
         raise UnusableDatabase(
             f"{uri}: the role lacks a privilege ({error}). Grant it, or use another role."

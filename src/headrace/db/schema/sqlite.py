@@ -27,7 +27,7 @@ _REASONS: Final = {  # by the beginning of SQLite's error name
     "SQLITE_CANTOPEN": "the file cannot be opened; check its path and permissions",
     "SQLITE_READONLY": "the file or its directory cannot be written; check their permissions",
     "SQLITE_PERM": "no permission to open the file",
-    "SQLITE_BUSY": "another process holds the file; try again when it has finished",
+    "SQLITE_BUSY": "another process holds the file; stop its servers first, or try again when it has finished",
     "SQLITE_FULL": "the disk is full",
 }
 

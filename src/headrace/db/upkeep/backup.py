@@ -51,7 +51,7 @@ def backup(uri: str, copy: Path, progress: Progress = lambda done, total: None) 
         partial.rename(copy)
         _make_durable(copy.parent)
         _check(copy, "quick_check")
-    return [f"{masked(uri)} is copied to {copy} ({copy.stat().st_size:,} bytes)."]
+    return [f"{masked(uri)} was copied to {copy} ({copy.stat().st_size:,} bytes)."]
 
 
 def restore(
@@ -84,7 +84,7 @@ def restore(
             raise
     lines = [f"The previous file is now {aside}."] if aside.exists() else []
     lines += [f"A leftover log is now {log}." for log in _logs(aside) if log.exists()]
-    return [*lines, f"{masked(uri)} is restored from {copy} (schema {head})."]
+    return [*lines, f"{masked(uri)} was restored from {copy} (schema {head})."]
 
 
 def _logs(path: Path) -> list[Path]:

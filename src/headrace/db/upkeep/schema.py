@@ -69,8 +69,8 @@ class SchemaReport:
         found += [f"no        {text}" for text in self.lost]
         found += [f"backup    {self.backup}"] if self.backup else []
         found += list(self.warnings)
-        if self.current:
-            return [*found, "Nothing to do."]
+        if self.current and (self.created or not self.warnings):
+            return found if self.created else [*found, "Nothing to do."]
         if self.lost:
             return [
                 *found,
