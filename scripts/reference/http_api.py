@@ -31,9 +31,22 @@ fields in its [REST API](https://mlflow.org/docs/latest/rest-api.html).
   [users](../howto/users.md).
 - The answer has the request's `x-request-id`, or a new one if the server logs requests.
 """
+HEADINGS: Final = {
+    "artifacts": "Artifacts",
+    "evaluation": "Evaluation",
+    "gateway": "AI gateway",
+    "graphql": "GraphQL",
+    "ingest": "Spans from OpenTelemetry",
+    "monitor": "Health and metrics",
+    "registry": "Model registry",
+    "server": "Features of the server",
+    "traces": "Traces",
+    "tracking": "Experiments, runs and logged models",
+    "web": "Web page and logins",
+}
 USERS: Final = "Only with `--app-name basic-auth`; [users](../howto/users.md) explains them."
 BRIDGED: Final = """\
-## bridged
+## Routes that MLflow answers
 
 headrace passes these routes to MLflow, which it starts on the first request for one of them. They
 answer 501 if MLflow is not installed completely, and with `--no-bridge`.
@@ -48,8 +61,8 @@ def http_api_page() -> str:
         topics.setdefault(tag, []).append(row)
     parts = [INTRODUCTION]
     for topic in sorted(topics):
-        parts += [f"## {topic}\n", _table(topics[topic])]
-    parts += ["## users\n", USERS + "\n", _table([row for _, row in _rows(USER_ROUTES)])]
+        parts += [f"## {HEADINGS[topic]}\n", _table(topics[topic])]
+    parts += ["## Users\n", USERS + "\n", _table([row for _, row in _rows(USER_ROUTES)])]
     bridged = "\n".join(["| method | path |", "|---|---|", *_bridged()])
     return "\n".join([*parts, BRIDGED, bridged + "\n"])
 

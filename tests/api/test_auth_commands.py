@@ -230,3 +230,19 @@ def test_the_database_is_that_of_the_configuration(auth: Auth, tmp_path: Path) -
         check=True,
     )
     assert done.stdout.splitlines()[1:] == ["ann"]
+
+
+def test_a_grant_on_an_experiment_that_does_not_exist_is_noted(auth: Auth) -> None:
+    """If the tracking database is at hand."""
+    auth.ok("user", "add", "ann", stdin=PASSWORD)
+    tracking = "sqlite:///tracking.db"
+    made = subprocess.run(
+        [sys.executable, "-m", "headrace", "db", "init", tracking],
+        cwd=auth.directory, env=base_environment(), check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "just created" in made.stdout and "Nothing to do" not in made.stdout
+    for experiment_id, is_noted in (("12", True), ("0", False)):
+        words = ("grant", "ann", "experiment", experiment_id, "EDIT")
+        done = auth.run(*words, MLFLOW_BACKEND_STORE_URI=tracking)
+        assert done.returncode == 0
+        assert (f"has no experiment {experiment_id} (yet)" in done.stderr) == is_noted

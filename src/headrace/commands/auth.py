@@ -141,6 +141,8 @@ def grant(
         id_ = canonical_id(resource_type, resource_id)
         await accounts.db.write(grants.grant, name, resource_type, id_, permission)
         _audit("grant.add", target=name, type=resource_type, id=id_, level=permission)
+        if resource_type == "experiment":
+            await _note_absence(id_)
         return [f"granted {permission} on {resource_type} {id_} to {name}"]
 
     _run(database_uri, give)
@@ -240,6 +242,25 @@ def _run(database_uri: str | None, work: Callable[[Accounts], Awaitable[list[str
             raise click.ClickException(error.message) from error
 
     print_or_explain(lines)
+
+
+async def _note_absence(experiment_id: str) -> None:
+    """Say on stderr that the tracking database, if it is at hand, has no such experiment."""
+    from headrace.api.tracking.experiments import sql
+    from headrace.db.schema.facts import UnusableDatabase
+    from headrace.db.upkeep.access import opened
+    from headrace.db.uri import parse
+
+    uri = _settings().backend_store_uri
+    if not (experiment_id.isdecimal() and len(experiment_id) < 10):
+        return
+    try:
+        async with opened(uri) as db:
+            found = await db.read(sql.row_of, sql.BY_ID, int(experiment_id))
+    except UnusableDatabase:  # not at hand: the grant is stored anyway
+        return
+    if found is None:
+        click.echo(f"{parse(uri).shown} has no experiment {experiment_id} (yet).", err=True)
 
 
 def _audit(action: str, **objects: object) -> None:

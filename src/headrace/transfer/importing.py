@@ -19,6 +19,12 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def _left(one: Left) -> str:
+    if one.number is None:
+        return f"{one.noun}s, which the source does not let us count"
+    return f"{'' if one.is_all else 'at least '}{counted(one.number, one.noun)}"
+
+
 @dataclass
 class Report:
     """The results of an import so far; in a dry run, the results that it would have."""
@@ -56,11 +62,7 @@ class Report:
             f"The experiment '{name}' has the id {new} instead of {old}."
             for name, old, new in self.renumbered
         ]
-        left = [
-            f"{'' if one.is_all else 'at least '}{counted(one.number, one.noun)}"
-            for one in self.left_out
-            if one.number
-        ]
+        left = [_left(one) for one in self.left_out if one.number != 0]
         if left:
             lines.append(f"Not imported: {', '.join(left)}.")
         return lines + [f"NOT IMPORTED: {text}" for text in self.failures]

@@ -77,10 +77,10 @@ class File(ABC):
 
 
 class Left(NamedTuple):
-    """Objects of a source that an import leaves out: how many, or at least how many."""
+    """Objects of a source that an import leaves out: how many, at least how many, or None if unknown."""
 
     noun: str
-    number: int
+    number: int | None
     is_all: bool = True
 
 

@@ -294,8 +294,9 @@ class Server(Source):
             try:
                 page = ask()
             except ApiError as error:
+                # Reported and not raised: everything that can be imported has been.
                 if error.code is not ErrorCode.ENDPOINT_NOT_FOUND:
-                    raise
+                    found.append(Left(noun, None))
                 continue
             count = len(page.get(field, ()))
             found.append(Left(noun, count, is_all=not page.get("next_page_token")))

@@ -51,6 +51,7 @@ class SchemaReport:
     missing: tuple[str, ...] = ()  # tables, and columns as `table.column`
     lost: tuple[str, ...] = ()  # features that need the missing ones, for people
     warnings: tuple[str, ...] = ()
+    offer: str = ""  # the missing indexes of headrace, for people
     backup: str = ""  # path of the copy that `upgrade` made of a SQLite file
 
     def lines(self) -> list[str]:
@@ -68,9 +69,12 @@ class SchemaReport:
         found += [f"missing   {name}" for name in self.missing]
         found += [f"no        {text}" for text in self.lost]
         found += [f"backup    {self.backup}"] if self.backup else []
+        found += [f"indexes   {self.offer}"] if self.offer else []
         found += list(self.warnings)
-        if self.current and (self.created or not self.warnings):
-            return found if self.created else [*found, "Nothing to do."]
+        if self.created:
+            return found
+        if self.current and not (self.offer or self.warnings):
+            return [*found, "Nothing to do."]
         if self.lost:
             return [
                 *found,
@@ -148,6 +152,7 @@ def _report(target: Target, facts: Facts, *, backup: str = "") -> SchemaReport:
         missing=facts.missing,
         lost=facts.lost,
         warnings=facts.warnings,
+        offer=indexes.offer(facts, target.dialect, target.shown),
         backup=backup,
     )
 
