@@ -8,12 +8,34 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
+from headrace.contract.texts import as_unicode
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 _encoder: Final = msgspec.json.Encoder()
-encode: Final = _encoder.encode
-encode_into: Final = _encoder.encode_into
 HELD_BYTES: Final = 3 << 19  # measured: 1.6 MiB a client that does not read a search of 6 MiB
+REPLACEMENT: Final = "?"  # for a lone surrogate, as in stock's answers
+
+
+def encode(value: Any) -> bytes:
+    """The JSON of a value or Struct. Lone surrogates, which UTF-8 cannot have, are replaced."""
+    try:
+        return _encoder.encode(value)
+    except UnicodeEncodeError:
+        return _encoder.encode(_as_unicode(value))
+
+
+def encode_into(value: Any, buffer: bytearray, offset: int) -> None:
+    """As `encode`, into a buffer from `offset` on."""
+    try:
+        _encoder.encode_into(value, buffer, offset)
+    except UnicodeEncodeError:
+        _encoder.encode_into(_as_unicode(value), buffer, offset)
+
+
+def _as_unicode(value: Any) -> Any:
+    plain = msgspec.to_builtins(value, builtin_types=(msgspec.Raw,))
+    return as_unicode(plain, REPLACEMENT)
 
 
 class Encoded:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from headrace.contract.errors import invalid
 from headrace.contract.file_names import from_native
 from headrace.contract.paths import climbs
+from headrace.contract.texts import refuse_unstorable
 from headrace.settings.table import Settings
 from headrace.storage.base import READ_BYTES
 from headrace.storage.locations import PROXIED, Locations
@@ -58,6 +59,7 @@ def _checked(directory: str | None) -> str:
         return ""
     if not isinstance(directory, str) or directory.startswith("/") or climbs(directory):
         raise invalid(f"Invalid artifact path: {directory!r}")
+    refuse_unstorable(directory, "artifact_path")
     return posixpath.normpath(directory)
 
 

@@ -41,6 +41,7 @@ from headrace.contract.limits import (
 from headrace.contract.names import check_length
 from headrace.contract.scalars import INT64_MAX
 from headrace.contract.steps import integer
+from headrace.contract.texts import refuse_unstorable
 from headrace.db.errors import UniqueViolation
 from headrace.db.uri import parse
 from headrace.settings.defaults import FILE_STORE, absolute
@@ -109,6 +110,7 @@ class Connection:
     def experiment_id(self, name: str) -> str:
         """Return the id of the experiment with this name; create it if it does not exist."""
         check_length("name", MAX_EXPERIMENT_NAME, values.name("name", name))
+        refuse_unstorable(name, "name")
         number = self._number_of(name)
         if number is None:
             root = absolute(FILE_STORE)

@@ -21,7 +21,7 @@ from headrace.commit.direct import DirectCommit
 from headrace.commit.group import GroupCommit
 from headrace.commit.reads import BatchedReads
 from headrace.contract.errors import unavailable
-from headrace.contract.texts import refuse_nul
+from headrace.contract.texts import refuse_unstorable
 from headrace.db.coroutines import run_to_end
 from headrace.db.open import is_direct, open_database, open_direct
 from headrace.settings.defaults import FILE_STORE, absolute
@@ -95,7 +95,7 @@ class DirectEngine:
         return run_to_end(self._db.write(fn, *args))
 
     def handle(self, handler: Callable[..., Awaitable[T]], request: Any) -> T:
-        refuse_nul(request)
+        refuse_unstorable(request)
         return run_to_end(cast("Coroutine[Any, Any, T]", handler(request, self._context)))
 
     def close(self) -> None:
@@ -153,7 +153,7 @@ class LoopEngine:
         return cast("T", self._call(self._db.write, fn, *args))
 
     def handle(self, handler: Callable[..., Awaitable[T]], request: Any) -> T:
-        refuse_nul(request)
+        refuse_unstorable(request)
         return self._call(handler, request, self._context)
 
     async def _close(self) -> None:

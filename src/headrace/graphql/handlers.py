@@ -23,7 +23,7 @@ from headrace.auth.authority import Denied
 from headrace.auth.grantable import canonical
 from headrace.auth.rules import experiment, needs, run, scoped
 from headrace.contract.errors import ApiError, invalid
-from headrace.contract.texts import refuse_nul
+from headrace.contract.texts import refuse_unstorable
 from headrace.graphql.pick import pick
 from headrace.graphql.plan import Plan, arguments, plan
 
@@ -72,7 +72,7 @@ async def execute(req: Query, ctx: Context) -> Encoded:
         return Encoded(encode({"data": None, "errors": [excess]}))
     given = arguments(made, req.variables)
     try:
-        refuse_nul(given)
+        refuse_unstorable(given)
         found = await RESOLVERS[made.root](given, made, ctx)
     except Withheld:
         return Encoded(encode({"data": {made.key: None}, "errors": None}))

@@ -11,17 +11,17 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from headrace.api import results
 from headrace.api.results import NotNative
 from headrace.contract.errors import ApiError, invalid
 from headrace.contract.limits import MAX_EXPLAINED_BYTES, MAX_EXPLAINED_VALUES
-from headrace.contract.texts import refuse_nul
+from headrace.contract.texts import refuse_unstorable
 from headrace.contract.value_count import exceeds
 from headrace.http import proto
 from headrace.http.camel import CamelDecoder
 from headrace.http.typed_json import TYPED_BYTES, decode_untyped, decoder
 
-_encoder: Final = msgspec.json.Encoder()
-encode = _encoder.encode
+encode: Final = results.encode
 
 
 def _keep_encoded(error: UnicodeError) -> tuple[str, int]:
@@ -68,7 +68,7 @@ class Decoder:
         except _REFUSED as refusal:
             message = self._unusual(body, given, refusal)
         if b"\\" in body and b"\\u0000" in body:
-            refuse_nul(message)
+            refuse_unstorable(message)
         return message
 
     def _unusual(self, body: bytes, given: Any, refusal: Exception) -> Any:
@@ -98,7 +98,7 @@ class Decoder:
             raise invalid(str(error)) from error
         message = proto.read_query(self.cls, query)
         if "%00" in query_string:
-            refuse_nul(message)
+            refuse_unstorable(message)
         return message
 
 

@@ -22,7 +22,7 @@ def disabled(why: Disabled, route_path: str, path: str, prefix: str) -> Response
     if shown.startswith("/api/") and path.startswith("/ajax-api/"):
         shown = "/ajax-api/" + shown.removeprefix("/api/")
     return Response(
-        f"Endpoint: {prefix}{shown} {why.reason}".encode(),
+        f"Endpoint: {prefix}{shown} {why.reason}".encode(errors="replace"),
         status=503,
         content_type="text/html; charset=utf-8",
     )

@@ -134,7 +134,7 @@ async def native(request: Request, file: StoredFile, path: str) -> Response:
         spans = conditions.several(wanted, file.size)
     except conditions.Malformed as error:
         await file.close()
-        return Response(str(error).encode(), status=400, content_type=TEXT)
+        return Response(str(error).encode(errors="replace"), status=400, content_type=TEXT)
     except conditions.Unsatisfiable:
         await file.close()
         return Response(

@@ -13,7 +13,7 @@ from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from headrace.contract.texts import refuse_nul
+from headrace.contract.texts import refuse_unstorable
 from headrace.http.loose import has_json
 from headrace.http.typed_json import decode_untyped
 
@@ -54,7 +54,7 @@ class Decoder:
         message = msgspec.convert(given, self.cls)
         for value in given.values():
             if isinstance(value, str):
-                refuse_nul(value)
+                refuse_unstorable(value)
         return message
 
 

@@ -199,9 +199,13 @@ def html(status: int, title: str, sentence: str) -> Response:
         f"<!doctype html>\n<html lang=en>\n<title>{status} {title}</title>\n"
         f"<h1>{title}</h1>\n<p>{sentence}</p>\n"
     )
-    return Response(text.encode(), status=status, content_type="text/html; charset=utf-8")
+    return Response(
+        text.encode(errors="replace"), status=status, content_type="text/html; charset=utf-8"
+    )
 
 
 def text(body: str, status: int = 200) -> Response:
     """A plain-text answer."""
-    return Response(body.encode(), status=status, content_type="text/plain; charset=utf-8")
+    return Response(
+        body.encode(errors="replace"), status=status, content_type="text/plain; charset=utf-8"
+    )

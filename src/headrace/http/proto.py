@@ -18,6 +18,7 @@ import msgspec.inspect as mi
 
 from headrace.contract.errors import invalid, missing_parameter, too_long
 from headrace.contract.scalars import INT64_MAX
+from headrace.contract.texts import is_all_unicode, is_unicode
 from headrace.http.camel import camel
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ def _parse_value(kind: Any, value: Any, path: str, depth: int) -> Any:
     if isinstance(kind, mi.StructType):
         return parse_message(spec_of(kind.cls), value, path, depth + 1)
     if isinstance(kind, mi.StrType):
-        if isinstance(value, str) and _is_storable(value):
+        if isinstance(value, str) and is_unicode(value):
             if kind.max_length is not None and len(value) > kind.max_length:
                 raise too_long(path, kind.max_length)
             return value
@@ -239,19 +240,11 @@ def _parse_value(kind: Any, value: Any, path: str, depth: int) -> Any:
         return _parse_double(value, path)
     elif isinstance(kind, mi.EnumType):
         return _parse_enum(kind.cls, value, path)
-    elif isinstance(kind, mi.AnyType):
+    elif isinstance(kind, mi.AnyType) and is_all_unicode(value):
         return value
-    elif isinstance(kind, mi.DictType) and isinstance(value, dict):
+    elif isinstance(kind, mi.DictType) and isinstance(value, dict) and all(map(is_unicode, value)):
         return {k: _parse_value(kind.value_type, v, f"{path}.{k}", depth) for k, v in value.items()}
     raise ParseFailure(path, value)
-
-
-def _is_storable(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # a lone surrogate
-        return False
-    return True
 
 
 def _parse_int(kind: mi.IntType, value: Any, path: str) -> int:

@@ -43,4 +43,4 @@ def denied(content_type: str = PAGE) -> Response:
 
 def text_refusal(text: str) -> Response:
     """400."""
-    return Response(text.encode(), status=400, content_type=PAGE)
+    return Response(text.encode(errors="replace"), status=400, content_type=PAGE)

@@ -60,10 +60,10 @@ class RequestLog:
         context.shared = cast("SharedReads", TimedReads(context.shared))
         context.runs = cast("BatchedReads[Any, Any]", TimedReads(context.runs))
 
-    def encode(self, result: Any) -> bytes:  # any Struct
+    def encode(self, value: Any) -> bytes:  # any Struct
         """As `codec.encode`, with its time measured."""
         began_s = perf_counter()
-        body = codec.encode(result)
+        body = codec.encode(value)
         times().encoding_s += perf_counter() - began_s
         return body
 

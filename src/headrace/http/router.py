@@ -12,7 +12,7 @@ from headrace.auth.rules import ADMIN, METRICS, OPEN, UNRULED, Needs, Undecoded
 from headrace.contract.errors import ApiError
 from headrace.contract.limits import MAX_ACCOUNT_BYTES
 from headrace.contract.scalars import Loose, PathOnly
-from headrace.contract.texts import refuse_nul
+from headrace.contract.texts import refuse_unstorable
 from headrace.contract.value_count import UNCOUNTED_BYTES, check_value_count
 from headrace.http import codec, fastapi, loose
 from headrace.http.messages import MAX_BODY_BYTES, TooLong
@@ -223,5 +223,5 @@ def with_path_args(message: Any, arguments: dict[str, str]) -> Any:
     """The message with the fields that the path names (`/logged-models/{model_id}`)."""
     known = {k: v for k, v in arguments.items() if k in message.__struct_fields__}
     for name, value in known.items():
-        refuse_nul(value, name)
+        refuse_unstorable(value, name)
     return msgspec.structs.replace(message, **known) if known else message

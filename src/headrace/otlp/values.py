@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from headrace.contract.limits import MAX_INTERPRETED, MAX_SPAN_CONTENT, MAX_SPAN_VALUES
+from headrace.contract.texts import REPLACEMENT, as_unicode
 from headrace.otlp.span import TooLongText
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ def load(text: str) -> Any:
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         pass
     try:
-        return json.loads(text)
+        # An escape of a lone surrogate, as in a text that was cut within an emoji, cannot be stored.
+        return as_unicode(json.loads(text), REPLACEMENT)
     except (ValueError, RecursionError):
         return NOT_JSON
 

@@ -12,7 +12,7 @@ from headrace.api.results import TextRefusal
 from headrace.auth import users
 from headrace.contract.errors import ApiError, ErrorCode
 from headrace.contract.limits import MAX_ACCOUNT_BYTES
-from headrace.contract.texts import refuse_nul
+from headrace.contract.texts import refuse_unstorable
 from headrace.http.messages import Request, Response, html
 from headrace.web import csrf
 
@@ -60,7 +60,7 @@ async def create_user(request: Request, ctx: Context) -> Response:
     username, password = fields.get("username", ""), fields.get("password", "")
     if not username or not password:
         raise TextRefusal("Username and password cannot be empty.")
-    refuse_nul(username, "username")
+    refuse_unstorable(username, "username")
     users.check_name(username)
     db = ctx.accounts.db
     is_taken = await db.read_point(users.find, username) is not None

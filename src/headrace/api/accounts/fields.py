@@ -9,7 +9,7 @@ from msgspec import UNSET
 from headrace.auth.grantable import canonical_id
 from headrace.contract.errors import invalid, missing_parameter, too_long
 from headrace.contract.names import invalid_value
-from headrace.contract.texts import refuse_nul
+from headrace.contract.texts import refuse_unstorable
 
 # Lengths of the columns, in characters. SQLite does not enforce them.
 MAX_ROLE_NAME: Final = 255
@@ -35,7 +35,7 @@ def storable(value: Any, name: str) -> str:
     """The text, which every database can store. Raises INVALID_PARAMETER_VALUE."""
     if not isinstance(value, str):
         raise invalid(invalid_value(name, value, f"Value was of type {type(value).__name__!r}."))
-    refuse_nul(value, name)
+    refuse_unstorable(value, name)
     return value
 
 

@@ -34,7 +34,7 @@ from headrace.contract.limits import (
     SEARCH_MAX_RESULTS_DEFAULT,
 )
 from headrace.contract.scalars import Empty
-from headrace.contract.texts import refuse_nul
+from headrace.contract.texts import refuse_unstorable
 from headrace.contract.value_count import check_text_values
 from headrace.db.base import Tx
 from headrace.db.errors import UniqueViolation
@@ -108,7 +108,7 @@ def _object(text: str) -> dict[str, Any]:
         raise invalid(
             "Invalid value for parameter 'tags' supplied: it must be the JSON text of an object."
         )
-    refuse_nul(list(found), "tags")
+    refuse_unstorable(list(found), "tags")
     return found
 
 
@@ -139,7 +139,7 @@ async def set_tags(req: DatasetTags, ctx: Context) -> Empty:
     """
     sql.check_served(ctx.db.schema)
     tags = {key: str(value) for key, value in _object(req.tags).items() if value is not None}
-    refuse_nul(tags, "tags")
+    refuse_unstorable(tags, "tags")
     await ctx.db.write(transactions.set_tags, req.dataset_id or "", tags)
     return Empty()
 

@@ -14,7 +14,7 @@ import msgspec
 
 from headrace.contract.errors import ApiError, invalid
 from headrace.contract.limits import MAX_EXPLAINED_BYTES
-from headrace.contract.texts import refuse_nul
+from headrace.contract.texts import refuse_unstorable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -207,7 +207,7 @@ def as_text(value: Any, name: str) -> str:
     if isinstance(value, list | dict):
         raise _wrong(name, "a text")
     text = value if isinstance(value, str) else str(value)
-    refuse_nul(text, name)
+    refuse_unstorable(text, name)
     return text
 
 

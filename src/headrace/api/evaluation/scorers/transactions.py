@@ -10,6 +10,7 @@ from headrace.api.results import NotNative
 from headrace.auth.grantable import scorer_id as granted_id
 from headrace.contract.clock import now_ms
 from headrace.contract.errors import invalid, not_found
+from headrace.contract.texts import refuse_unstorable
 from headrace.db.errors import Retryable
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ async def register(tx: Tx, access: Access, new: New) -> sql.ScorerRow:
     """
     await reads.check_active(tx, new.experiment_id)
     endpoint = serialized.endpoint_of(serialized.model_of(new.scorer))
+    refuse_unstorable(endpoint, "model")
     text, endpoint_id = new.text, None
     if endpoint is not None:
         row = await tx.fetchrow(sql.ENDPOINT_ID, endpoint)

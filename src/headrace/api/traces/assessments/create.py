@@ -18,6 +18,7 @@ from headrace.api.traces.assessments.write_types import (
 )
 from headrace.api.traces.request_times import time_ms
 from headrace.contract.errors import invalid
+from headrace.contract.texts import is_all_unicode
 
 Kind = Literal["feedback", "expectation", "issue"]
 SOURCE_TYPES: Final = frozenset({"HUMAN", "LLM_JUDGE", "CODE"})
@@ -71,9 +72,12 @@ def _deserialized(given: SerializedIn) -> Any:
             f"Only {JSON_FORMAT} is supported."
         )
     try:
-        return json.loads(given.value or "")
+        value = json.loads(given.value or "")
     except (ValueError, RecursionError) as error:
         raise invalid("The value of a serialized expectation must be JSON text.") from error
+    if not is_all_unicode(value):
+        raise invalid("The value of a serialized expectation must be valid Unicode.")
+    return value
 
 
 def doubles(value: Any, depth: int = 0) -> Any:

@@ -11,7 +11,7 @@ from headrace.contract import errors
 from headrace.contract.errors import invalid
 from headrace.contract.limits import MAX_ENTITY_KEY, MAX_TAG_VALUE
 from headrace.contract.names import check_length, check_name
-from headrace.contract.texts import refuse_nul
+from headrace.contract.texts import refuse_unstorable
 
 if TYPE_CHECKING:
     from headrace.api.traces.state import Needs
@@ -44,7 +44,7 @@ class SetTag(Write):
         check_length("key", MAX_ENTITY_KEY, key)
         self.key = key
         self.value = (value or "")[:MAX_TAG_VALUE]
-        refuse_nul(self.value, "value")
+        refuse_unstorable(self.value, "value")
         if key == NAME:
             check_length("Trace name", MAX_NAME, self.value)
 

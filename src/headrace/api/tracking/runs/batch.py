@@ -30,7 +30,7 @@ from headrace.contract.limits import (
     MAX_TAGS_PER_BATCH,
 )
 from headrace.contract.names import check_length, check_name, invalid_value, is_known
-from headrace.contract.texts import refuse_nul
+from headrace.contract.texts import refuse_unstorable
 from headrace.db.base import COPY_ROWS, Tx
 
 RUN_NAME: Final = "mlflow.runName"
@@ -132,7 +132,7 @@ def fitted(what: str, limit: int, value: str | None) -> str:
     """Return the value, truncated to `limit` characters. Raises if truncation is disabled."""
     if value is None:
         return ""
-    refuse_nul(value, what)
+    refuse_unstorable(value, what)
     if len(value) > limit:
         if os.environ.get(TRUNCATE_VARIABLE, "true").lower() not in ("true", "1"):
             raise errors.too_long(what, limit)

@@ -18,7 +18,7 @@ from headrace.contract import errors
 from headrace.contract.artifact_uri import append_path
 from headrace.contract.errors import ApiError, ErrorCode, invalid
 from headrace.contract.experiment_ids import not_active, parse_id
-from headrace.contract.texts import NUL, refuse_nul
+from headrace.contract.texts import NUL, refuse_unstorable
 from headrace.db.base import Tx
 
 
@@ -45,7 +45,7 @@ class NewRun:
         self.tags = [(tag.key or "", tag.value or "") for tag in req.tags]
         # The Python API has no decoder that checks this.
         if NUL in "".join([req.run_name or "", self.user_id, *chain.from_iterable(self.tags)]):
-            refuse_nul(req)
+            refuse_unstorable(req)
         tagged = next((value for key, value in self.tags if key == RUN_NAME), "")
         self.two_names: ApiError | None = None
         if req.run_name and tagged and req.run_name != tagged:

@@ -13,7 +13,7 @@ from headrace.api.tracking.runs.types import RunStatus
 from headrace.commit.kinds import Kind
 from headrace.contract import errors
 from headrace.contract.errors import ApiError
-from headrace.contract.texts import refuse_nul
+from headrace.contract.texts import refuse_unstorable
 from headrace.db.base import Row, Tx
 
 
@@ -38,7 +38,7 @@ class Change:
     def __init__(
         self, run_id: str, status: RunStatus | None, end_time: int | None, name: str | None
     ) -> None:
-        refuse_nul(name, "run_name")  # the Python API has no decoder that checks this
+        refuse_unstorable(name, "run_name")  # the Python API has no decoder that checks this
         self.run_id = run_id
         self.columns = Columns(status.value if status else None, end_time, name or None)
 
