@@ -24,14 +24,10 @@ _REASONS: Final = (
         "/gateway/budgets/windows",
         "computes what calls of models cost, by rules that releases change",
     ),
-    ("/gateway/", "settings of the AI gateway, which MLflow serves"),
     ("/assistant/", "runs programs that write code on the server's machine"),
     ("/demo/", "makes examples, once"),
     ("/mcp-servers", _REGISTRY),
     ("/skills", f"{_REGISTRY}; since MLflow 3.18"),
-    ("/scorers/", "not native yet"),
-    ("/review-queues/", "not native yet"),
-    ("/graphql", "a query that MLflow's page does not send"),
 )
 
 
