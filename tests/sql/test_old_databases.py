@@ -180,7 +180,7 @@ def trace(wire: Wire, release: str) -> None:
             assert answer.status == 200, f"{method} {path}: {answer}"
         else:
             assert answer.status == 501, f"{method} {path}: {answer}"
-            assert "`mlflow db upgrade`" in answer.json()["message"]
+            assert "headrace db upgrade URI" in answer.json()["message"]
 
 
 def use(uri: str, directory: Path, release: str) -> None:

@@ -54,7 +54,7 @@ def test_an_unknown_head_with_everything_we_use_is_served_with_a_warning(newest:
     change(
         newest,
         "UPDATE alembic_version SET version_num = 'f00dfeedbeef';"
-        "ALTER TABLE runs ADD COLUMN colour TEXT; DROP TABLE budget_policies",
+        "ALTER TABLE runs ADD COLUMN colour TEXT; DROP TABLE mcp_access_endpoints",
     )
     facts = prepare(newest)
     assert facts.head == "f00dfeedbeef" and facts.release is None
