@@ -43,6 +43,7 @@ NO_FAULT_OF_THE_REQUEST = (
     "already exists",
     "holds a row with this key already",
     "is not a JSON object",
+    "that this server could not understand",  # GET /graphql: the format knows no body of a GET
     "must not contain NUL",  # as a pattern of every text, generating requests takes 18 times as long
     # of scorers and review queues
     "serialized_scorer must be",

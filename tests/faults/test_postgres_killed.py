@@ -114,7 +114,9 @@ def test_a_commit_in_doubt_is_written_once(tmp_path: Path, postgres_uri: str) ->
     """The connection breaks after COMMIT: headrace asks again on a new one, and the client gets 200."""
     with behind_proxy(postgres_uri, tmp_path) as (proxy, server), Once(server.url) as wire:
         for number in range(5):
-            name = f"doubtful-{number}"  # a run is created by one statement, which commits by itself
+            name = (
+                f"doubtful-{number}"  # a run is created by one statement, which commits by itself
+            )
             proxy.lose_answer_to(name.encode(), then=proxy.reset)
             run_id = wire.new_run(name=name)
             assert proxy.lost_answers == 2 * number + 1
