@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from headrace.error import Error
+from headrace.transfer.records import Broken, Run
+from headrace.transfer.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from headrace.transfer.records import Experiment, Left, Run, Source
-    from headrace.transfer.target import Target
+    from headrace.transfer.records import Experiment, Left, Source
 
 
 def counted(count: int, noun: str) -> str:
@@ -100,6 +101,9 @@ class Import:
         missing = set(self._request.names)
         ids = []
         for experiment in self._source.experiments():
+            if isinstance(experiment, Broken):
+                self.report.failures.append(f"{experiment.name}: {experiment.reason}")
+                continue
             if self._request.names and experiment.name not in self._request.names:
                 continue
             missing.discard(experiment.name)
@@ -125,7 +129,7 @@ class Import:
             found = self._target.find(experiment.name)
             if found and "deleted" == found.lifecycle_stage == experiment.lifecycle_stage:
                 # It was deleted when all of its runs were there.
-                report.present += sum(1 for _ in self._source.runs(experiment))
+                report.present += sum(isinstance(run, Run) for run in self._source.runs(experiment))
                 return
             keep = self._request.artifacts == "keep"
             number = self._target.experiment(experiment, keep_location=keep).experiment_id
@@ -133,26 +137,39 @@ class Import:
                 report.renumbered.append((experiment.name, experiment.experiment_id, number))
         failed = len(report.failures)
         for run in self._source.runs(experiment):
+            if isinstance(run, Broken):
+                report.failures.append(f"{run.name}: {run.reason}")
+                continue
+            before = report.points, report.files, report.file_bytes
             try:
                 self._run(number, experiment, run)
             except (Error, OSError) as error:
+                report.points, report.files, report.file_bytes = before
                 report.failures.append(f"run {run.run_id}: {error}")
             self._progress(report)
         report.experiments += 1
         if self._target is not None and not dry_run and failed == len(report.failures):
             self._target.finish(number, experiment)
 
+    def _read(self, experiment: Experiment, run: Run) -> None:
+        """Count what an import of the run would write. Raises the errors of its values."""
+        report = self.report
+        for points in Target.points(run.run_id, self._source.points(experiment, run)):
+            report.points += len(points.points)
+        if self._request.artifacts == "copy":
+            for file in self._source.files(experiment, run):
+                Target.check_file(file)
+                report.files += 1
+                report.file_bytes += file.size or 0
+
     def _run(self, number: int, experiment: Experiment, run: Run) -> None:
         target, request, report = self._target, self._request, self.report
+        Target.check(run)
         if target is not None and not request.again and target.is_complete(run):
             report.present += 1
             return
         if target is None or request.dry_run:
-            report.points += sum(1 for _ in self._source.points(experiment, run))
-            files = self._source.files(experiment, run) if request.artifacts == "copy" else ()
-            for file in files:
-                report.files += 1
-                report.file_bytes += file.size or 0
+            self._read(experiment, run)
             report.runs += 1
             return
         target.begin(number, run, keep_location=request.artifacts == "keep")

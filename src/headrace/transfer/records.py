@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from headrace.contract.errors import invalid
+from headrace.contract.errors import ApiError, ErrorCode, invalid
+from headrace.contract.scalars import Int64  # noqa: TC001 - msgspec reads it
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,8 +24,8 @@ class Experiment(msgspec.Struct, kw_only=True, omit_defaults=True):
     name: str
     artifact_location: str = ""
     lifecycle_stage: str = "active"
-    creation_time: int | None = None
-    last_update_time: int | None = None
+    creation_time: Int64 | None = None
+    last_update_time: Int64 | None = None
     tags: dict[str, str] = {}
 
 
@@ -47,8 +48,8 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     name: str = ""
     user_id: str = ""
     status: str = "FINISHED"
-    start_time: int | None = None
-    end_time: int | None = None
+    start_time: Int64 | None = None
+    end_time: Int64 | None = None
     lifecycle_stage: str = "active"
     artifact_uri: str = ""
     params: dict[str, str] = {}
@@ -76,6 +77,22 @@ class File(ABC):
         """The contents, in pieces of bounded size."""
 
 
+class Broken(NamedTuple):
+    """An experiment or run that cannot be read: its name for people, and why."""
+
+    name: str
+    reason: Exception
+
+
+class CutOff(ApiError):
+    """The contents of a file ended too early. Reading them again may succeed."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            ErrorCode.TEMPORARILY_UNAVAILABLE, f"The artifact '{path}' is not complete: {reason}"
+        )
+
+
 class Left(NamedTuple):
     """Objects of a source that an import leaves out: how many, at least how many, or None if unknown."""
 
@@ -91,7 +108,7 @@ class Source(ABC):
     """
 
     @abstractmethod
-    def experiments(self) -> Iterator[Experiment]:
+    def experiments(self) -> Iterator[Experiment | Broken]:
         """Every experiment, deleted ones too."""
 
     @abstractmethod
@@ -99,7 +116,7 @@ class Source(ABC):
         """The number of its runs; None if counting them means reading them."""
 
     @abstractmethod
-    def runs(self, experiment: Experiment) -> Iterator[Run]:
+    def runs(self, experiment: Experiment) -> Iterator[Run | Broken]:
         """Every run of an experiment, deleted ones too."""
 
     @abstractmethod

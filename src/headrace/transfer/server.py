@@ -10,13 +10,16 @@ import json
 import os
 import ssl
 import time
-from typing import TYPE_CHECKING, Any, Final
+from email.utils import parsedate_to_datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from headrace.client.credentials import authorization_of
-from headrace.contract.errors import ApiError, ErrorCode
+from headrace.contract.errors import ApiError, ErrorCode, invalid
 from headrace.transfer.records import (
-    Dataset,
+    Broken,
+    CutOff,
     Experiment,
     File,
     Left,
@@ -25,16 +28,19 @@ from headrace.transfer.records import (
     Source,
     unreadable,
 )
+from headrace.transfer.server_types import Page, converted, experiment, named, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+T = TypeVar("T")
 API: Final = "/api/2.0/mlflow/"
 ARTIFACTS: Final = "/get-artifact"
 ARTIFACTS_OF_FASTTRACKML: Final = API + "artifacts/get"
 TIMEOUT_S: Final = 120.0
 ATTEMPTS: Final = 6
 LONGEST_WAIT_S: Final = 30.0
+DEPTH: Final = 100  # of directories of artifacts
 RETRIED: Final = (429, 500, 502, 503, 504)
 EXPERIMENTS: Final = 1000  # per page
 RUNS: Final = 50  # per page
@@ -49,9 +55,14 @@ class Api:
     """Requests over one connection. An overloaded or absent server is asked again."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        self._host = parts.hostname or ""
-        self._port = parts.port
+        try:
+            parts = urlsplit(url)
+            self._host = (parts.hostname or "").encode("idna").decode()
+            self._port = parts.port
+        except ValueError as error:
+            raise invalid(f"{url} is not the address of a server: {error}.") from error
+        if not self._host:
+            raise invalid(f"{url} is not the address of a server: it names no host.")
         self._path = parts.path.rstrip("/")
         self._secure = parts.scheme == "https"
         self._headers = {"Accept-Encoding": "identity", "User-Agent": "headrace"}
@@ -74,56 +85,89 @@ class Api:
             self._host, self._port, timeout=TIMEOUT_S, context=context
         )
 
-    def get(self, path: str, /, **fields: str | int) -> dict[str, Any]:
+    def get(self, path: str, /, **fields: str | int) -> Page:
         """Return the JSON object of an answer. Raises `ApiError`."""
-        return self._json("GET", f"{API}{path}?{urlencode(fields)}", None)
+        return self._page("GET", f"{API}{path}?{urlencode(fields)}", None)
 
-    def post(self, path: str, /, **fields: Any) -> dict[str, Any]:
+    def post(self, path: str, /, **fields: Any) -> Page:
         """As `get`, with the fields in the body. A path that begins with a slash is complete."""
         target = path if path.startswith("/") else API + path
-        return self._json("POST", target, json.dumps(fields).encode())
+        return self._page("POST", target, json.dumps(fields).encode())
 
-    def _json(self, method: str, target: str, body: bytes | None) -> dict[str, Any]:
-        text = self._answer(method, target, body).read()
+    def pages(self, ask: Callable[[str], Page]) -> Iterator[Page]:
+        """Yield the pages that `ask` returns for their tokens; the token of the first is ""."""
+        token = ""
+        while True:
+            page = ask(token)
+            yield page
+            if not page.next_page_token:
+                return
+            if page.next_page_token == token:
+                raise unreadable(self._host, "the server's next page is the same page again")
+            token = page.next_page_token
+
+    def _page(self, method: str, target: str, body: bytes | None) -> Page:
+        return self._retried(target, lambda: self._decoded(method, target, body))
+
+    def _decoded(self, method: str, target: str, body: bytes | None) -> Page:
+        answer = self._ask(method, target, body)
+        text = answer.read()
         try:
             found = json.loads(text)
-        except ValueError as error:
-            raise unreadable(target, "the server's answer is not JSON") from error
-        return found if isinstance(found, dict) else {}
+        except (ValueError, RecursionError) as error:
+            if not _has_length(answer):  # its end is the end of the connection: it can be cut off
+                raise http.client.IncompleteRead(text) from error
+            raise unreadable(_shown(target), "the server's answer is not JSON") from error
+        return converted(_shown(target), found, Page)
 
-    def artifact(self, run_id: str, path: str) -> Iterator[bytes]:
-        """Yield the contents of an artifact."""
+    def artifact(self, run_id: str, path: str, size: int | None) -> Iterator[bytes]:
+        """Yield the contents of an artifact. Raises `CutOff` if they are not complete.
+
+        `size`: the bytes that the listing names, if it does.
+        """
         fields = urlencode({"path": path, "run_id": run_id, "run_uuid": run_id})
         try:
-            answer = self._answer("GET", f"{self._artifacts}?{fields}", None)
+            answer = self._open(fields)
         except ApiError as error:
             if error.code is not ErrorCode.ENDPOINT_NOT_FOUND or self._artifacts != ARTIFACTS:
                 raise
             self._artifacts = ARTIFACTS_OF_FASTTRACKML
-            answer = self._answer("GET", f"{self._artifacts}?{fields}", None)
-        while chunk := answer.read(CHUNK_BYTES):
-            yield chunk
+            answer = self._open(fields)
+        expected, received = answer.length if answer.length is not None else size, 0
+        try:
+            while chunk := answer.read(CHUNK_BYTES):
+                received += len(chunk)
+                yield chunk
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise CutOff(path, f"the answer broke off after {received:,} bytes: {error}") from error
+        for bytes_ in (expected, size):
+            if bytes_ is not None and received != bytes_:
+                self.close()
+                raise CutOff(path, f"the server sent {received:,} of {bytes_:,} bytes")
 
-    def _answer(self, method: str, target: str, body: bytes | None) -> http.client.HTTPResponse:
+    def _open(self, fields: str) -> http.client.HTTPResponse:
+        target = f"{self._artifacts}?{fields}"
+        return self._retried(target, lambda: self._ask("GET", target, None))
+
+    def _retried(self, target: str, ask: Callable[[], T]) -> T:
+        """Call `ask` until the server answers; at most `ATTEMPTS` times."""
         for attempt in range(1, ATTEMPTS + 1):
             wait_s = min(LONGEST_WAIT_S, 2.0**attempt / 4)
             try:
-                answer = self._ask(method, target, body)
+                return ask()
+            except _Overloaded as error:
+                if attempt == ATTEMPTS:
+                    raise error.refusal from None
+                wait_s = _wait_s(error.retry_after, wait_s)
             except (OSError, http.client.HTTPException) as error:
                 self.close()
                 if attempt == ATTEMPTS:
+                    port = self._port or (443 if self._secure else 80)
                     raise ApiError(
                         ErrorCode.TEMPORARILY_UNAVAILABLE,
-                        f"The server {self._host}:{self._port or (443 if self._secure else 80)} does not "
-                        f"answer: {error}",
+                        f"The server {self._host}:{port} does not answer: {error}",
                     ) from error
-            else:
-                if answer.status == 200:
-                    return answer
-                wait_s = min(LONGEST_WAIT_S, float(answer.getheader("Retry-After") or wait_s))
-                text = answer.read()
-                if answer.status not in RETRIED or attempt == ATTEMPTS:
-                    raise _refusal(target, answer.status, text)
             time.sleep(wait_s)
         raise AssertionError("the last attempt returns or raises")
 
@@ -132,7 +176,13 @@ class Api:
             self._connection = self._connect()
         headers = self._headers if body is None else {**self._headers, **JSON}
         self._connection.request(method, self._path + target, body, headers)
-        return self._connection.getresponse()
+        answer = self._connection.getresponse()
+        if answer.status == 200:
+            return answer
+        refusal = _refusal(target, answer.status, answer.read())
+        if answer.status in RETRIED:
+            raise _Overloaded(refusal, answer.getheader("Retry-After"))
+        raise refusal
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""
@@ -144,6 +194,35 @@ class Api:
 JSON: Final = {"Content-Type": "application/json"}
 
 
+class _Overloaded(Exception):
+    """An answer with a status in `RETRIED`."""
+
+    def __init__(self, refusal: ApiError, retry_after: str | None) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
+        self.retry_after = retry_after
+
+
+def _wait_s(retry_after: str | None, otherwise: float) -> float:
+    """Return the seconds of a Retry-After header (RFC 9110, 10.2.3): a number or a date."""
+    text = (retry_after or "").strip()
+    if text.isascii() and text.isdecimal():
+        return min(LONGEST_WAIT_S, float(text))
+    try:
+        left_s = parsedate_to_datetime(text).timestamp() - time.time()
+    except (ValueError, OverflowError):  # no date either: the header says nothing
+        return otherwise
+    return min(LONGEST_WAIT_S, max(0.0, left_s))
+
+
+def _has_length(answer: http.client.HTTPResponse) -> bool:
+    return answer.chunked or answer.getheader("Content-Length") is not None
+
+
+def _shown(target: str) -> str:
+    return target.partition("?")[0]
+
+
 def _refusal(target: str, status: int, text: bytes) -> ApiError:
     try:
         found = json.loads(text)
@@ -151,7 +230,7 @@ def _refusal(target: str, status: int, text: bytes) -> ApiError:
     except (ValueError, KeyError, TypeError):
         code = ErrorCode.ENDPOINT_NOT_FOUND if status == 404 else ErrorCode.BAD_REQUEST
         message = f"the answer has the status {status}"
-    return ApiError(code, f"{target.partition('?')[0]}: {message}")
+    return ApiError(code, f"{_shown(target)}: {message}")
 
 
 class ServerFile(File):
@@ -165,7 +244,7 @@ class ServerFile(File):
 
     def chunks(self) -> Iterator[bytes]:
         """See File."""
-        return self._api.artifact(self._run_id, self.path)
+        return self._api.artifact(self._run_id, self.path, self.size)
 
 
 class Server(Source):
@@ -176,37 +255,28 @@ class Server(Source):
         self._downloads = Api(url)
         self._keys: dict[str, list[str]] = {}  # of the metrics of the runs of a page
 
-    def experiments(self) -> Iterator[Experiment]:
+    def experiments(self) -> Iterator[Experiment | Broken]:
         """See Source."""
-        token = ""
-        while True:
-            page = self._api.post(
+        for page in self._api.pages(
+            lambda token: self._api.post(
                 "experiments/search", view_type="ALL", max_results=EXPERIMENTS, page_token=token,
                 order_by=["creation_time ASC"],
-            )  # fmt: skip
-            for one in page.get("experiments", ()):
-                yield Experiment(
-                    experiment_id=str(one["experiment_id"]),
-                    name=one["name"],
-                    artifact_location=one.get("artifact_location", ""),
-                    lifecycle_stage=one.get("lifecycle_stage", "active"),
-                    creation_time=_integer(one.get("creation_time")),
-                    last_update_time=_integer(one.get("last_update_time")),
-                    tags=_pairs(one.get("tags", ())),
-                )
-            token = page.get("next_page_token", "")
-            if not token:
-                return
+            )
+        ):  # fmt: skip
+            for one in page.experiments or ():
+                try:
+                    yield experiment(one)
+                except ApiError as error:
+                    yield Broken(f"experiment '{named(one, 'name')}'", error)
 
     def count(self, experiment: Experiment) -> int | None:
         """See Source. MLflow's API does not count runs."""
         return None
 
-    def runs(self, experiment: Experiment) -> Iterator[Run]:
+    def runs(self, experiment: Experiment) -> Iterator[Run | Broken]:
         """See Source."""
-        token = ""
-        while True:
-            page = self._api.post(
+        for page in self._api.pages(
+            lambda token: self._api.post(
                 "runs/search",
                 experiment_ids=[experiment.experiment_id],
                 run_view_type="ALL",
@@ -214,59 +284,56 @@ class Server(Source):
                 order_by=["attributes.start_time ASC"],  # new runs come last
                 page_token=token,
             )
-            found = page.get("runs", [])
-            self._keys = {
-                one["info"]["run_id"]: [m["key"] for m in one["data"].get("metrics", ())]
-                for one in found
-            }
-            yield from map(_run, found)
-            token = page.get("next_page_token", "")
-            if not token:
-                return
+        ):
+            self._keys = {}
+            for one in page.runs or ():
+                try:
+                    found, keys = run(one)
+                except ApiError as error:
+                    yield Broken(f"run {named(one, 'info', 'run_id')}", error)
+                    continue
+                self._keys[found.run_id] = keys
+                yield found
 
     def points(self, experiment: Experiment, run: Run) -> Iterator[Point]:
         """See Source."""
         for key in self._keys.get(run.run_id, ()):
-            token = ""
-            while True:
-                asked: dict[str, str | int] = {"run_id": run.run_id, "metric_key": key}
-                page = self._api.get(
-                    "metrics/get-history", **asked, run_uuid=run.run_id, max_results=POINTS,
-                    **({"page_token": token} if token else {}),
-                )  # fmt: skip
-                for one in page.get("metrics", ()):
-                    yield Point(
-                        key,
-                        int(one.get("step", 0)),
-                        int(one.get("timestamp", 0)),
-                        float(one.get("value", 0.0)),
-                    )
-                token = page.get("next_page_token", "")
-                if not token:
-                    break
+            for page in self._api.pages(partial(self._history, run.run_id, key)):
+                for one in page.metrics or ():
+                    yield Point(key, one.step, one.timestamp, one.value)
+
+    def _history(self, run_id: str, key: str, token: str) -> Page:
+        asked: dict[str, str | int] = {"run_id": run_id, "metric_key": key, "run_uuid": run_id}
+        if token:
+            asked["page_token"] = token
+        return self._api.get("metrics/get-history", **asked, max_results=POINTS)
 
     def files(self, experiment: Experiment, run: Run) -> Iterator[File]:
         """See Source."""
         return self._files(run.run_id, "")
 
     def _files(self, run_id: str, directory: str) -> Iterator[File]:
-        token = ""
-        while True:
-            asked = {"run_id": run_id, "run_uuid": run_id}
-            if directory:
-                asked["path"] = directory
-            if token:
-                asked["page_token"] = token
-            page = self._api.get("artifacts/list", **asked)
-            for one in page.get("files", ()):
-                if one.get("is_dir"):
-                    yield from self._files(run_id, one["path"])
+        if directory.count("/") >= DEPTH:
+            raise unreadable(f"The directory {directory}", f"it is deeper than {DEPTH} directories")
+        for page in self._api.pages(partial(self._listing, run_id, directory)):
+            for one in page.files or ():
+                # An entry outside of its directory would be listed again and again.
+                if not one.path or (directory and not one.path.startswith(f"{directory}/")):
+                    raise unreadable(
+                        f"The entry '{one.path}'", f"the listing of '{directory}' contains it"
+                    )
+                if one.is_dir:
+                    yield from self._files(run_id, one.path)
                 else:
-                    size = _integer(one.get("file_size"))
-                    yield ServerFile(self._downloads, run_id, one["path"], size)
-            token = page.get("next_page_token", "")
-            if not token:
-                return
+                    yield ServerFile(self._downloads, run_id, one.path, one.file_size)
+
+    def _listing(self, run_id: str, directory: str, token: str) -> Page:
+        asked = {"run_id": run_id, "run_uuid": run_id}
+        if directory:
+            asked["path"] = directory
+        if token:
+            asked["page_token"] = token
+        return self._api.get("artifacts/list", **asked)
 
     def left_out(self, experiment_ids: Sequence[str]) -> list[Left]:
         """See Source. One page of each kind is asked for; a server without a kind has none."""
@@ -275,7 +342,7 @@ class Server(Source):
             for id_ in experiment_ids
         ]
         api = self._api
-        asked: list[tuple[str, str, Callable[[], dict[str, Any]]]] = [
+        asked: list[tuple[str, str, Callable[[], Page]]] = [
             ("registered model", "registered_models", lambda: api.get(
                 "registered-models/search", max_results=MODELS
             )),
@@ -298,50 +365,11 @@ class Server(Source):
                 if error.code is not ErrorCode.ENDPOINT_NOT_FOUND:
                     found.append(Left(noun, None))
                 continue
-            count = len(page.get(field, ()))
-            found.append(Left(noun, count, is_all=not page.get("next_page_token")))
+            count = len(getattr(page, field) or ())
+            found.append(Left(noun, count, is_all=not page.next_page_token))
         return found
 
     def close(self) -> None:
         """See Source."""
         self._api.close()
         self._downloads.close()
-
-
-def _run(found: dict[str, Any]) -> Run:
-    info, data = found["info"], found.get("data", {})
-    tags = _pairs(data.get("tags", ()))
-    return Run(
-        run_id=info["run_id"],
-        name=info.get("run_name") or tags.get("mlflow.runName", ""),
-        user_id=info.get("user_id", ""),
-        status=info.get("status", "RUNNING"),
-        start_time=_integer(info.get("start_time")),
-        end_time=_integer(info.get("end_time")),
-        lifecycle_stage=info.get("lifecycle_stage", "active"),
-        artifact_uri=info.get("artifact_uri", ""),
-        params=_pairs(data.get("params", ())),
-        tags=tags,
-        datasets=[_dataset(one) for one in found.get("inputs", {}).get("dataset_inputs", ())],
-    )
-
-
-def _dataset(found: dict[str, Any]) -> Dataset:
-    dataset = found["dataset"]
-    return Dataset(
-        name=dataset["name"],
-        digest=dataset["digest"],
-        source_type=dataset.get("source_type", ""),
-        source=dataset.get("source", ""),
-        schema=dataset.get("schema"),
-        profile=dataset.get("profile"),
-        tags=_pairs(found.get("tags", ())),
-    )
-
-
-def _pairs(found: Any) -> dict[str, str]:
-    return {pair["key"]: pair.get("value", "") for pair in found}
-
-
-def _integer(found: Any) -> int | None:
-    return None if found is None else int(found)

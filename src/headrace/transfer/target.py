@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from headrace.api.nouns import Tag
 from headrace.api.tracking.artifacts import sql as artifacts_sql
@@ -25,11 +28,16 @@ from headrace.api.tracking.runs.types import (
 from headrace.api.tracking.runs.types import Dataset as DatasetIn
 from headrace.client import engine
 from headrace.contract.clock import now_ms
+from headrace.contract.errors import invalid
 from headrace.contract.limits import MAX_METRICS_PER_BATCH, MAX_PARAMS_PER_BATCH, MAX_TAGS_PER_BATCH
-from headrace.contract.scalars import INT32_MAX
+from headrace.contract.names import invalid_value
+from headrace.contract.paths import climbs
+from headrace.contract.scalars import INT32_MAX, INT64_MAX, INT64_MIN
+from headrace.contract.texts import refuse_unstorable
 from headrace.db.upkeep import transfer as sql
+from headrace.storage import paths
 from headrace.storage.locations import Locations
-from headrace.transfer.records import unreadable
+from headrace.transfer.records import CutOff, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
@@ -41,6 +49,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 POINTS: Final = 5 * MAX_METRICS_PER_BATCH  # of a transaction
+ATTEMPTS: Final = 4  # to read a file whose contents are cut off
 ENDED: Final = ("FINISHED", "FAILED", "KILLED")
 
 
@@ -167,10 +176,32 @@ class Target:
                 LogInputs(run_id=run.run_id, datasets=[DatasetInput(dataset=dataset, tags=tagged)]),
             )
 
-    def log_points(self, run_id: str, points: Iterable[Point]) -> Iterator[int]:
-        """Write points; yield the number of each part that is committed."""
+    @staticmethod
+    def check(run: Run) -> None:
+        """Raise the error that `begin` would raise for the values of a run. Writes nothing."""
+        if batch.RUN_ID.fullmatch(run.run_id) is None:
+            raise invalid(invalid_value("run_id", run.run_id))
+        try:
+            msgspec.convert(msgspec.to_builtins(run), type(run))
+        except msgspec.ValidationError as error:
+            raise unreadable(f"The run {run.run_id}", error) from error
+        refuse_unstorable([run.name, run.user_id])
+        for key, value in run.params.items():
+            batch.from_parts(run.run_id, [], [ParamIn(key=key, value=value)], [])
+        for key, value in run.tags.items():
+            batch.from_parts(run.run_id, [], [], [TagIn(key=key, value=value)])
+
+    @staticmethod
+    def points(run_id: str, points: Iterable[Point]) -> Iterator[batch.Batch]:
+        """Yield checked batches of points. Raises INVALID_PARAMETER_VALUE for the first that MLflow refuses."""
         for some in _parts(points, POINTS):
             new = batch.Batch(run_id)
+            for p in some:
+                if not (INT64_MIN <= p.step <= INT64_MAX and p.timestamp <= INT64_MAX):
+                    raise unreadable(
+                        f"A point of the metric '{p.key}'",
+                        f"the step {p.step} or the time {p.timestamp} has more than 64 bits",
+                    )
             new.add_points(
                 [
                     MetricIn(key=p.key, value=p.value, timestamp=p.timestamp, step=p.step)
@@ -178,8 +209,13 @@ class Target:
                 ],
                 "metrics[{}].",
             )
+            yield new
+
+    def log_points(self, run_id: str, points: Iterable[Point]) -> Iterator[int]:
+        """Write points; yield the number of each part that is committed."""
+        for new in self.points(run_id, points):
             self._submit(new)
-            yield len(some)
+            yield len(new.points)
 
     def _submit(self, new: batch.Batch) -> None:
         self._engine.submit(batch.KIND, new, new.cost_bytes())
@@ -199,11 +235,27 @@ class Target:
 
     # Artifacts
 
+    @staticmethod
+    def check_file(file: File) -> None:
+        """Raise INVALID_PARAMETER_VALUE for a file whose path leaves the run's artifacts, or is none."""
+        if climbs(file.path) or file.path.startswith("/"):
+            raise paths.refused()
+        paths.upload_target(file.path)
+
     def put(self, run_id: str, file: File) -> None:
         """Copy one artifact of a run, replacing an existing one."""
+        self.check_file(file)
         root = self._engine.read(artifacts_sql.run_root, run_id)
         place = self._locations.resolve(root or "", file.path)
-        self._wait(place.store.put(place.path, _pieces(file), file.size))
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                self._wait(place.store.put(place.path, _pieces(file), file.size))
+            except CutOff:
+                if attempt == ATTEMPTS:
+                    raise
+                time.sleep(2.0**attempt / 4)
+            else:
+                return
 
 
 async def _pieces(file: File) -> AsyncIterator[bytes]:
