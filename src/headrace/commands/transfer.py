@@ -59,6 +59,14 @@ def _settings(options: dict[str, Any]) -> Settings:
     show_default=True,
     help="copy: into the artifact store. keep: runs name the location that they have in SOURCE. none: neither.",
 )
+@click.option(
+    "--artifact-root",
+    "artifact_roots",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Also read artifacts of an mlruns directory below DIR; repeat it.",
+)
 @click.option("--again", is_flag=True, help="Also write runs that the database has already.")
 @click.option("--dry-run", is_flag=True, help="Read everything and count it; write nothing.")
 def import_(source: str, kind: str | None, names: tuple[str, ...], **options: Any) -> None:
@@ -76,7 +84,7 @@ def import_(source: str, kind: str | None, names: tuple[str, ...], **options: An
     from headrace.transfer.target import Target
 
     def run(progress: Callable[[Report], None]) -> Report:
-        opened = sources.open_source(source, kind)
+        opened = sources.open_source(source, kind, options["artifact_roots"])
         request = importing.Request(
             names, options["artifacts"], again=options["again"], dry_run=options["dry_run"]
         )

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from headrace.contract.errors import ApiError
+from headrace.contract.scalars import Int64  # noqa: TC001 - msgspec reads it
 from headrace.transfer import local_files, tables
-from headrace.transfer.records import Dataset, Experiment, File, Point, Run, Source, unreadable
+from headrace.transfer.records import (
+    Broken,
+    Experiment,
+    File,
+    Outside,
+    Point,
+    Run,
+    Source,
+    checked,
+    unreadable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +37,13 @@ class Manifest(msgspec.Struct, kw_only=True):
     format: str
     experiments: list[Experiment]
     runs: dict[str, int]  # number of runs, by experiment id
+
+
+class _Metric(msgspec.Struct):
+    key: str
+    step: Int64
+    timestamp: Int64
+    value: float
 
 
 class _Grouped:
@@ -47,6 +66,7 @@ class Export(Source):
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._roots = local_files.Roots([root])
         try:
             self._manifest = msgspec.json.decode((root / MANIFEST).read_bytes(), type=Manifest)
         except msgspec.DecodeError as error:
@@ -63,7 +83,7 @@ class Export(Source):
         """See Source."""
         return self._manifest.runs.get(experiment.experiment_id)
 
-    def runs(self, experiment: Experiment) -> Iterator[Run]:
+    def runs(self, experiment: Experiment) -> Iterator[Run | Broken]:
         """See Source."""
         directory, kind = self._root / experiment.experiment_id, self._manifest.format
         params, tags, datasets, self._metrics = (
@@ -71,12 +91,16 @@ class Export(Source):
         )
         for row in tables.rows(directory, "runs", kind):
             run_id = row["run_id"]
-            yield Run(
+            fields = {
                 **row,
-                params={one["key"]: one["value"] for one in params.of(run_id)},
-                tags={one["key"]: one["value"] for one in tags.of(run_id)},
-                datasets=[_dataset(one) for one in datasets.of(run_id)],
-            )
+                "params": {one["key"]: one["value"] for one in params.of(run_id)},
+                "tags": {one["key"]: one["value"] for one in tags.of(run_id)},
+                "datasets": [_dataset(one) for one in datasets.of(run_id)],
+            }
+            try:
+                yield checked(Run, f"The run {run_id}", fields)
+            except ApiError as error:
+                yield Broken(f"run {run_id}", error)
             for _ in self._metrics.of(run_id):  # of a run that was not imported
                 pass
 
@@ -84,13 +108,20 @@ class Export(Source):
         """See Source. Call it for the run that `runs` has just returned."""
         assert self._metrics is not None, "runs() opens the metrics"
         for row in self._metrics.of(run.run_id):
-            yield Point(row["key"], row["step"], row["timestamp"], float(row["value"]))
+            try:
+                point = msgspec.convert(row, _Metric, strict=False)
+            except msgspec.ValidationError as error:
+                raise unreadable(f"A point of the run {run.run_id}", error) from error
+            yield Point(point.key, point.step, point.timestamp, point.value)
 
-    def files(self, experiment: Experiment, run: Run) -> Iterator[File]:
+    def files(self, experiment: Experiment, run: Run) -> Iterator[File | Outside]:
         """See Source."""
-        return local_files.below(self._root / experiment.experiment_id / "artifacts" / run.run_id)
+        return self._roots.below(self._root / experiment.experiment_id / "artifacts" / run.run_id)
 
 
-def _dataset(row: tables.Row) -> Dataset:
-    given = {name: value for name, value in row.items() if name not in ("run_id", "tags")}
-    return Dataset(**given, tags=json.loads(row["tags"]))
+def _dataset(row: tables.Row) -> dict[str, Any]:
+    given = {name: value for name, value in row.items() if name != "run_id"}
+    try:
+        return {**given, "tags": json.loads(row["tags"])}
+    except (ValueError, TypeError, KeyError) as error:
+        raise unreadable(f"A dataset of the run {row['run_id']}", error) from error

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from headrace.error import Error
-from headrace.transfer.records import Broken, Run
+from headrace.transfer.records import Broken, Outside, Run
 from headrace.transfer.target import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
 
-    from headrace.transfer.records import Experiment, Left, Source
+    from headrace.transfer.records import Experiment, File, Left, Source
 
 
 def counted(count: int, noun: str) -> str:
@@ -135,10 +135,11 @@ class Import:
             number = self._target.experiment(experiment, keep_location=keep).experiment_id
             if experiment.experiment_id and str(number) != experiment.experiment_id:
                 report.renumbered.append((experiment.name, experiment.experiment_id, number))
-        failed = len(report.failures)
+        whole = True
         for run in self._source.runs(experiment):
             if isinstance(run, Broken):
                 report.failures.append(f"{run.name}: {run.reason}")
+                whole = False
                 continue
             before = report.points, report.files, report.file_bytes
             try:
@@ -146,9 +147,10 @@ class Import:
             except (Error, OSError) as error:
                 report.points, report.files, report.file_bytes = before
                 report.failures.append(f"run {run.run_id}: {error}")
+                whole = False
             self._progress(report)
         report.experiments += 1
-        if self._target is not None and not dry_run and failed == len(report.failures):
+        if self._target is not None and not dry_run and whole:
             self._target.finish(number, experiment)
 
     def _read(self, experiment: Experiment, run: Run) -> None:
@@ -157,10 +159,18 @@ class Import:
         for points in Target.points(run.run_id, self._source.points(experiment, run)):
             report.points += len(points.points)
         if self._request.artifacts == "copy":
-            for file in self._source.files(experiment, run):
+            for file in self._files(experiment, run):
                 Target.check_file(file)
                 report.files += 1
                 report.file_bytes += file.size or 0
+
+    def _files(self, experiment: Experiment, run: Run) -> Iterator[File]:
+        for file in self._source.files(experiment, run):
+            if isinstance(file, Outside):
+                text = f"artifacts of run {run.run_id} lie in {file.reason}"
+                self.report.failures.append(text)
+            else:
+                yield file
 
     def _run(self, number: int, experiment: Experiment, run: Run) -> None:
         target, request, report = self._target, self._request, self.report
@@ -177,7 +187,7 @@ class Import:
             report.points += count
             self._progress(report)
         if request.artifacts == "copy":
-            for file in self._source.files(experiment, run):
+            for file in self._files(experiment, run):
                 target.put(run.run_id, file)
                 report.files += 1
                 report.file_bytes += file.size or 0

@@ -6,7 +6,7 @@ Times are milliseconds since the epoch. The Structs are also the lines of an exp
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -15,6 +15,9 @@ from headrace.contract.scalars import Int64  # noqa: TC001 - msgspec reads it
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+
+R = TypeVar("R")
 
 
 class Experiment(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -101,6 +104,12 @@ class Left(NamedTuple):
     is_all: bool = True
 
 
+class Outside(NamedTuple):
+    """Artifacts of a run that are not read, because they lie outside of the directories that may be read."""
+
+    reason: str
+
+
 class Source(ABC):
     """A place with experiments. Every method reads as the caller iterates, so memory is bounded.
 
@@ -123,7 +132,7 @@ class Source(ABC):
     def points(self, experiment: Experiment, run: Run) -> Iterator[Point]:
         """Every point of a run's metrics, in the order of logging if it is known."""
 
-    def files(self, experiment: Experiment, run: Run) -> Iterator[File]:
+    def files(self, experiment: Experiment, run: Run) -> Iterator[File | Outside]:
         """Every artifact of a run."""
         return iter(())
 
@@ -134,6 +143,14 @@ class Source(ABC):
     def close(self) -> None:
         """Release connections and files."""
         self.is_closed = True
+
+
+def checked(kind: type[R], place: object, fields: dict[str, Any]) -> R:
+    """Return a record of fields that a source names. Raises INVALID_PARAMETER_VALUE for one of a wrong type."""
+    try:
+        return msgspec.convert(fields, kind)
+    except msgspec.ValidationError as error:
+        raise unreadable(place, error) from error
 
 
 def unreadable(place: object, reason: object) -> Exception:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Final
 from headrace.contract.errors import invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from headrace.transfer.records import Source
 
 
-def _mlruns(place: str) -> Source:
+def _mlruns(place: str, artifact_roots: Sequence[Path] = ()) -> Source:
     from headrace.transfer.mlruns import FileStore
 
-    return FileStore(Path(place))
+    return FileStore(Path(place), artifact_roots)
 
 
 def _server(place: str) -> Source:
@@ -90,8 +90,12 @@ def _check_kind(place: str, kind: str) -> None:
         raise invalid(f"{place} has no {contents}.")
 
 
-def open_source(place: str, kind: str | None = None) -> Source:
-    """Open a source. Raises `headrace.Error` if it is not of this kind."""
+def open_source(place: str, kind: str | None = None, artifact_roots: Sequence[Path] = ()) -> Source:
+    """Open a source. Raises `headrace.Error` if it is not of this kind.
+
+    `artifact_roots`: directories besides `place` where artifacts of an `mlruns` directory may be read.
+    """
     if kind in ("mlruns", "tensorboard", "wandb"):
         _check_kind(place, kind)
-    return KINDS[kind or kind_of(place)](place)
+    kind = kind or kind_of(place)
+    return _mlruns(place, artifact_roots) if kind == "mlruns" else KINDS[kind](place)

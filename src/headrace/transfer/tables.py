@@ -9,6 +9,7 @@ import msgspec
 
 from headrace.contract.errors import ApiError, ErrorCode
 from headrace.extras import own_install_command
+from headrace.transfer.records import unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -128,7 +129,8 @@ def rows(directory: Path, table: str, kind: str) -> Iterator[Row]:
     file = directory / f"{table}.{kind}"
     if kind == "jsonl":
         with file.open("rb") as lines:
-            yield from map(json.loads, lines)
+            for number, line in enumerate(lines, 1):
+                yield _row(line, table, f"{file}:{number}")
         return
     _pyarrow()
     from pyarrow import parquet
@@ -136,6 +138,17 @@ def rows(directory: Path, table: str, kind: str) -> Iterator[Row]:
     with parquet.ParquetFile(file) as opened:
         for batch in opened.iter_batches(ROWS):
             yield from batch.to_pylist()
+
+
+def _row(line: bytes, table: str, place: str) -> Row:
+    """Return the row in a line. Raises INVALID_PARAMETER_VALUE if it lacks a column."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise unreadable(place, "it is not JSON") from error
+    if not isinstance(found, dict) or TABLES[table].keys() - found.keys():
+        raise unreadable(place, f"it is not a row of the table {table}")
+    return found
 
 
 def _pyarrow() -> Any:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from headrace.transfer import local_files
 from headrace.transfer.names import Keys
 from headrace.transfer.protobuf import Malformed, double, fields, message, signed, text
-from headrace.transfer.records import Experiment, File, Point, Run, Source, unreadable
+from headrace.transfer.records import Experiment, File, Outside, Point, Run, Source, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +43,7 @@ class RunDirectory(Source):
     """A directory `wandb`, or one above it."""
 
     def __init__(self, root: Path) -> None:
+        self._roots = local_files.Roots([root])
         self._files: dict[tuple[str, str], list[Path]] = {}  # by project and run
         for file in sorted(root.rglob("*.wandb")):
             if not file.parent.is_symlink():  # latest-run
@@ -88,10 +89,10 @@ class RunDirectory(Source):
         for key in sorted(summary.keys() - seen):
             yield Point(keys.permitted(key), last, time, summary[key])
 
-    def files(self, experiment: Experiment, run: Run) -> Iterator[File]:
+    def files(self, experiment: Experiment, run: Run) -> Iterator[File | Outside]:
         """See Source."""
         for file in self._by_id[run.run_id]:
-            yield from local_files.below(file.parent / "files")
+            yield from self._roots.below(file.parent / "files")
 
 
 def _run(project: str, run_id: str, files: list[Path]) -> Run:
