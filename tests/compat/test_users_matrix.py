@@ -251,6 +251,7 @@ DIFFERENT: dict[tuple[str, str], str] = {
     ("PATCH", "/api/2.0/mlflow/traces/{request_id}"): "stock fails without a status",
     ("PATCH", "/api/2.0/mlflow/traces/{request_id}/tags"): "stock's error is that of its driver",
     ("PATCH", "/api/3.0/mlflow/traces/{trace_id}/tags"): "stock's error is that of its driver",
+    ("GET", "/graphql"): "stock answers 500 to a request without a query",
     ("GET", "/model-versions/get-artifact"): "other errors for a bucket that cannot be reached",
 }
 # Stock's rule is keyed by the template of the path, so it refuses everyone but admins.
