@@ -165,3 +165,34 @@ def test_the_endpoint_of_a_scorer_is_refused(api: Api, model: str) -> None:
     answer = ask(api, "POST", "/api/3.0/mlflow/scorers/register", body)
     assert (answer.status, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE"), answer
     assert "must" in answer.json()["message"], "headrace's words, not those of a driver"
+
+
+MODEL = {"artifact_path": LONE, "flavors": {LONE: LONE}, "utc_time_created": LONE, "run_id": LONE}
+
+
+def test_json_inside_a_text_leaves_a_run_readable(api: Api) -> None:
+    """MLflow stores these texts as they are."""
+    run = api.run().id
+    dataset = {"name": "a", "digest": "b", "source_type": "x"}
+    dataset |= dict.fromkeys(("source", "profile", "schema"), OBJECT)
+    api.ok("runs/log-model", run_id=run, model_json=json.dumps(MODEL))
+    api.ok("runs/log-inputs", run_id=run, datasets=[{"dataset": dataset}])
+    api.get(run)
+
+
+QUERY = "%ED%A0%80"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "experiments/get-by-name?experiment_name=",
+        "registered-models/search?filter=",
+        "/api/2.0/mlflow-artifacts/artifacts/",
+        "/api/3.0/mlflow/traces/",
+        "/api/3.0/mlflow/datasets/",
+        "/graphql/",
+    ],
+)
+def test_a_query_or_path_is_answered(api: Api, path: str) -> None:
+    assert ask(api, "GET", path + QUERY).status in (400, 404)

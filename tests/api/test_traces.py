@@ -284,3 +284,13 @@ def test_traces_are_linked_to_the_run_of_the_header(api: Api) -> None:
         api.uri, f"SELECT source_id FROM entity_associations WHERE destination_id = '{run.id}'"
     )
     assert found == [(f"tr-{trace}",)]
+
+
+@pytest.mark.parametrize("pattern", ["(", "*a", "a{2,1}", "(.|b?){0,90}" * 16, "a?" * 400])
+def test_a_wrong_or_expensive_regular_expression_is_refused(api: Api, pattern: str) -> None:
+    experiment = api.experiment().id
+    assert export(api.wire, experiment, span(new_id(), 1)).status == 200
+    place = [{"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}}]
+    body = json.dumps({"locations": place, "filter": f"span.name RLIKE '{pattern}'"}).encode()
+    answer = api.wire.ask("POST", f"{A3}/search", body, JSON)
+    assert answer.status == 400, answer

@@ -145,6 +145,7 @@ def test_text_with_nul_is_refused_on_every_database(uri: str) -> None:
         lambda: tracking.log_batch(run_id, params={"a": "x\0"}),
         lambda: tracking.create_run("0", "x\0"),
         lambda: tracking.create_run("0", "run", {"a": "x\0"}),
+        lambda: tracking.experiment_id("a\0b"),
     ):
         with pytest.raises(ApiError, match="must not contain NUL"):
             written()
@@ -269,6 +270,15 @@ def test_artifacts_are_copied_to_the_run(sqlite_uri: str, tmp_path: Path) -> Non
     assert (root / "top.txt").read_text() == (root / "copy/top.txt").read_text() == "top"
     with pytest.raises(ApiError, match="Invalid artifact path"):
         tracking.log_artifact(run_id, source / "top.txt", "../out")
+    for odd, said in (("a\0b", "must not contain NUL"), ("\ud800", "must be valid Unicode")):
+        for log, what in (
+            (tracking.log_artifact, source / "top.txt"),
+            (tracking.log_artifacts, source),
+        ):
+            with pytest.raises(ApiError, match=said):
+                log(run_id, what, odd)
+        with pytest.raises(ApiError, match="is not a file"):
+            tracking.log_artifact(run_id, odd)
 
 
 def test_a_closed_connection_leaves_no_file_open(sqlite_uri: str) -> None:

@@ -7,10 +7,10 @@ import math
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final
 
-from headrace.contract.errors import ApiError, ErrorCode, invalid
-from headrace.contract.limits import MAX_PATTERN
+from headrace.contract.errors import ApiError, ErrorCode
 from headrace.search.compile import MAX_BIGINT, Page, Parameters, storable
 from headrace.search.pages import offset_of
+from headrace.search.patterns import check_pattern
 from headrace.search.trace_filter import (
     ASSESSMENTS,
     COLUMNS_OF,
@@ -197,8 +197,7 @@ class _Conditions:
         return self._parameters.compares(column, operator, value)
 
     def _matches(self, column: str, pattern: str) -> str:
-        if len(pattern) > MAX_PATTERN:
-            raise invalid(f"A regular expression has at most {MAX_PATTERN} characters.")
+        check_pattern(pattern, as_python=self._parameters.dialect == "sqlite")
         sign = "REGEXP" if self._parameters.dialect == "sqlite" else "~"
         return f"{column} {sign} {self._parameters.add(pattern)}"
 
