@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import struct
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -151,3 +152,29 @@ def test_a_broken_line_of_an_export_is_reported(
         code, output = imported(str(place.parent), *words)
         assert (code, message in output) == (1, True), output
         assert f"{runs} run{'' if runs == 1 else 's'}, 0 points" in output
+
+
+def test_a_parquet_file_that_is_none_is_reported(tmp_path: Path) -> None:
+    place = tmp_path / "export/1"
+    place.mkdir(parents=True)
+    for name in ("runs", "params", "tags", "metrics", "datasets"):
+        (place / f"{name}.parquet").write_text("this is no table")
+    (place.parent / "headrace-export.json").write_text(
+        json.dumps(
+            {"version": 1, "format": "parquet", "runs": {"1": 2},
+             "experiments": [{"experiment_id": "1", "name": "one"}]}
+        )
+    )  # fmt: skip
+    code, output = imported(str(place.parent))
+    assert (code, "NOT IMPORTED: experiment 'one': " in output) == (1, True), output
+
+
+@pytest.mark.parametrize("time", [float("nan"), float("inf"), 1e300])
+def test_an_event_at_no_time_is_reported(tmp_path: Path, time: float) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    event = b"\x09" + struct.pack("<d", time)
+    record = struct.pack("<Q4x", len(event)) + event + bytes(4)
+    (logs / "events.out.tfevents.1.host").write_bytes(record)
+    code, output = imported(str(logs))
+    assert (code, f"the time {time} is none" in output) == (1, True), output

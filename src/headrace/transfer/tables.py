@@ -132,12 +132,17 @@ def rows(directory: Path, table: str, kind: str) -> Iterator[Row]:
             for number, line in enumerate(lines, 1):
                 yield _row(line, table, f"{file}:{number}")
         return
-    _pyarrow()
+    arrow = _pyarrow()
     from pyarrow import parquet
 
-    with parquet.ParquetFile(file) as opened:
-        for batch in opened.iter_batches(ROWS):
-            yield from batch.to_pylist()
+    try:
+        with parquet.ParquetFile(file) as opened:
+            for batch in opened.iter_batches(ROWS):
+                if TABLES[table].keys() - set(batch.schema.names):
+                    raise unreadable(file, f"it is not the table {table}")
+                yield from batch.to_pylist()
+    except arrow.ArrowInvalid as error:
+        raise unreadable(file, error) from error
 
 
 def _row(line: bytes, table: str, place: str) -> Row:

@@ -17,6 +17,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
 from headrace.contract.file_names import from_native
+from headrace.contract.scalars import INT64_MAX
 from headrace.transfer.local_files import LocalFile
 from headrace.transfer.names import Keys
 from headrace.transfer.protobuf import (
@@ -150,12 +151,12 @@ def _events(directory: Path) -> Iterator[tuple[float, bytes]]:
                     break  # the writer was killed
                 opened.seek(4, os.SEEK_CUR)
                 try:
-                    yield (
-                        next(double(value) for number, value in fields(event) if number == 1),
-                        event,
-                    )
+                    time = next(double(value) for number, value in fields(event) if number == 1)
                 except (Malformed, StopIteration) as error:
                     raise unreadable(file, "it is damaged") from error
+                if not abs(time) <= INT64_MAX / 1000:  # NaN, too
+                    raise unreadable(file, f"the time {time} is none")
+                yield time, event
 
 
 def _values(event: bytes) -> Iterator[dict[int, Any]]:
