@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.fill import fill
 
 if TYPE_CHECKING:
     from tests.fix_api import Api
@@ -196,3 +197,20 @@ QUERY = "%ED%A0%80"
 )
 def test_a_query_or_path_is_answered(api: Api, path: str) -> None:
     assert ask(api, "GET", path + QUERY).status in (400, 404)
+
+
+def test_a_stored_assessment_can_be_read(api: Api) -> None:
+    """MLflow may have written it."""
+    experiment, trace = trace_of(api)
+    columns = (
+        "assessment_id, trace_id, name, assessment_type, value, created_timestamp,"
+        " last_updated_timestamp, source_type, valid"
+    )
+    written = [
+        (f"a-{kind}-{trace}", trace, "a", kind, QUOTED, 1, 1, "HUMAN", True)
+        for kind in ("feedback", "expectation")
+    ]
+    fill(api.uri, "assessments", columns, written)
+    first, second = read(api, experiment, trace)[0]["assessments"]
+    shown = {**first, **second}
+    assert shown["feedback"]["value"] == shown["expectation"]["value"] == "?"
