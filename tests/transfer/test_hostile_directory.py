@@ -178,3 +178,13 @@ def test_an_event_at_no_time_is_reported(tmp_path: Path, time: float) -> None:
     (logs / "events.out.tfevents.1.host").write_bytes(record)
     code, output = imported(str(logs))
     assert (code, f"the time {time} is none" in output) == (1, True), output
+
+
+def test_an_event_whose_summary_is_a_number_is_reported(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    event = b"\x09" + struct.pack("<d", 1.0) + b"\x28\x01"
+    record = struct.pack("<Q4x", len(event)) + event + bytes(4)
+    (logs / "events.out.tfevents.1.host").write_bytes(record)
+    code, output = imported(str(logs))
+    assert (code, "'logs': a number instead of a message" in output) == (1, True), output

@@ -209,3 +209,13 @@ def test_a_malformed_answer_concerns_one_experiment(
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     code, text = imported(url)
     assert (code, "is not the address of a server" in text) == (1, True), text
+
+
+def test_a_malformed_page_of_experiments_does_not_lose_the_report(hostile: Hostile) -> None:
+    first = {"experiments": [{"experiment_id": "7", "name": "one"}], "next_page_token": "x"}
+    hostile.answers["experiments/search"] = lambda fields, _n: Answer(
+        {"experiments": 5} if fields["page_token"] else first
+    )
+    code, text = imported(hostile.url)
+    assert (code, "2 runs, 2 points, 2 files (200,000 bytes)" in text) == (1, True), text
+    assert "NOT IMPORTED: all further experiments: " in text

@@ -100,10 +100,7 @@ class Import:
         """Import everything. A run or experiment that fails is reported, and the others are imported."""
         missing = set(self._request.names)
         ids = []
-        for experiment in self._source.experiments():
-            if isinstance(experiment, Broken):
-                self.report.failures.append(f"{experiment.name}: {experiment.reason}")
-                continue
+        for experiment in self._experiments():
             if self._request.names and experiment.name not in self._request.names:
                 continue
             missing.discard(experiment.name)
@@ -118,6 +115,26 @@ class Import:
         ]
         self.report.left_out = self._source.left_out(ids)
         return self.report
+
+    def _experiments(self) -> Iterator[Experiment]:
+        """Yield the experiments that can be read. An error before the first is raised, others are reported."""
+        failures, seen = self.report.failures, False
+        found = self._source.experiments()
+        while True:
+            try:
+                experiment = next(found, None)
+            except (Error, OSError) as error:
+                if not seen:
+                    raise
+                failures.append(f"all further experiments: {error}")
+                return
+            if experiment is None:
+                return
+            seen = True
+            if isinstance(experiment, Broken):
+                failures.append(f"{experiment.name}: {experiment.reason}")
+            else:
+                yield experiment
 
     def _experiment(self, experiment: Experiment) -> None:
         report, dry_run = self.report, self._request.dry_run

@@ -5,6 +5,8 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
+from headrace.error import Error
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -13,7 +15,7 @@ DOUBLE: Final = Struct("<d")
 FLOAT: Final = Struct("<f")
 
 
-class Malformed(ValueError):
+class Malformed(Error, ValueError):
     """The bytes are no protobuf message."""
 
 

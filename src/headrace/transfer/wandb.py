@@ -201,7 +201,7 @@ def _items(record: bytes) -> Iterator[tuple[str, Any]]:
                 if kind in (1, 2):
                     names.append(text(part))
                 elif kind in (8, 16):
-                    value = json.loads(text(part) or "null")
+                    value = _json(text(part) or "null")
                 elif kind == 4:
                     value = bool(part)
                 elif kind == 5:  # zigzag
@@ -211,6 +211,13 @@ def _items(record: bytes) -> Iterator[tuple[str, Any]]:
                 elif kind == 7:
                     value = text(part)
             yield ".".join(names), value
+
+
+def _json(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise Malformed(f"the value {value[:50]!r} is not JSON") from error
 
 
 def _number(value: Any) -> float | None:
