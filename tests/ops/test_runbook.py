@@ -88,7 +88,7 @@ def test_commands_run_as_written(tmp_path: Path) -> None:
 def test_the_queries_for_postgresql_run(postgres_uri: str) -> None:
     """The query for headrace's sessions finds a connection that has its name."""
     page = (ROOT / "docs/howto/operate.md").read_text()
-    statements = re.findall(r"^ {7}(SELECT pid.*?);$", page, re.MULTILINE | re.DOTALL)
+    statements = re.findall(r"^ {8}(SELECT pid.*?);$", page, re.MULTILINE | re.DOTALL)
     assert len(statements) == page.count("SELECT pid") == 2
     with psycopg.connect(postgres_uri, application_name="headrace") as connection:
         found = {s: connection.execute(s.encode()).fetchall() for s in statements}
