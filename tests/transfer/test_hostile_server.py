@@ -211,6 +211,17 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
     assert (code, "is not the address of a server" in text) == (1, True), text
 
 
+def test_an_answer_beyond_the_limit_is_not_held_in_memory(
+    hostile: Hostile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MAX_ANSWER_BYTES", 100_000)
+    hostile.of(
+        "metrics/get-history", lambda _fields, _n: Answer({"metrics": [], "x": "y" * 200_000})
+    )
+    code, text = imported(hostile.url)
+    assert (code, "the server's answer has more than 100,000 bytes" in text) == (1, True), text
+
+
 def test_a_malformed_page_of_experiments_does_not_lose_the_report(hostile: Hostile) -> None:
     first = {"experiments": [{"experiment_id": "7", "name": "one"}], "next_page_token": "x"}
     hostile.answers["experiments/search"] = lambda fields, _n: Answer(

@@ -49,6 +49,7 @@ LOGGED_MODELS: Final = 50  # per page
 TRACES: Final = 500  # per page
 POINTS: Final = 25_000  # per page; MLflow's maximum
 CHUNK_BYTES: Final = 1 << 20
+MAX_ANSWER_BYTES: Final = 256 << 20  # of JSON, which is held in memory
 
 
 class Api:
@@ -111,7 +112,7 @@ class Api:
 
     def _decoded(self, method: str, target: str, body: bytes | None) -> Page:
         answer = self._ask(method, target, body)
-        text = answer.read()
+        text = self._content(answer, target)
         try:
             found = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -179,10 +180,23 @@ class Api:
         answer = self._connection.getresponse()
         if answer.status == 200:
             return answer
-        refusal = _refusal(target, answer.status, answer.read())
+        refusal = _refusal(target, answer.status, self._content(answer, target))
         if answer.status in RETRIED:
             raise _Overloaded(refusal, answer.getheader("Retry-After"))
         raise refusal
+
+    def _content(self, answer: http.client.HTTPResponse, target: str) -> bytes:
+        """Read an answer. Raises `IncompleteRead` if it is cut off, ApiError if it is too large."""
+        found = bytearray()
+        while piece := answer.read(CHUNK_BYTES):
+            found += piece
+            if len(found) > MAX_ANSWER_BYTES:
+                self.close()  # with the rest of the answer
+                reason = f"the server's answer has more than {MAX_ANSWER_BYTES:,} bytes"
+                raise unreadable(_shown(target), reason)
+        if answer.length:
+            raise http.client.IncompleteRead(bytes(found), answer.length)
+        return bytes(found)
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""
