@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 import pytest
+from tests import waiting
 from tests.faults.load import Once, eventually, start
 from tests.faults.stored import rows
 from tests.fix_pgbouncer import needs_pgbouncer, pgbouncer
@@ -89,6 +90,13 @@ def found(wire: Once, text: str) -> int:
     return len(wire.made("runs/search", body).get("runs", []))
 
 
+def shows(uri: str, text: str, expected: object) -> None:
+    """Wait until a standby shows a value. Its database and tables are missing until it has replayed them."""
+    unknown = (psycopg.errors.UndefinedTable, psycopg.OperationalError)
+    what = f"{text} is {expected}"
+    waiting.eventually(lambda: rows(uri, text) == [(expected,)], 10, what=what, ignored=unknown)
+
+
 @contextmanager
 def ready(pair: Pair, directory: Path, *options: str) -> Iterator[tuple[Server, Once]]:
     """A server whose replica is in use."""
@@ -131,7 +139,7 @@ def test_a_replica_that_is_behind_is_left_out(pair: Pair, tmp_path: Path) -> Non
         state = "SELECT pg_get_wal_replay_pause_state()"
         try:
             wire.new_run(name="wakes the replay")
-            eventually(lambda: rows(pair.uri(1), state) == [("paused",)], 10)
+            shows(pair.uri(1), state, "paused")
             wire.new_run(name="not replayed")
             assert named(wire, "not replayed") == 1
             eventually(lambda: is_left_out(wire), 5)
@@ -208,16 +216,16 @@ def test_a_write_that_the_primary_does_not_show_yet_is_not_shown(
         try:
             names = "SHOW synchronous_standby_names"
             eventually(lambda: rows(pair.uri(0), names) == [("nobody",)], 10)
-            waiting = in_background(update)
-            eventually(lambda: rows(pair.uri(1), shown) == [(1,)], 10)
+            committing = in_background(update)
+            shows(pair.uri(1), shown, 1)
             assert rows(pair.uri(0), shown) == [(0,)]
             for _ in range(5):
                 eventually(lambda: uses(wire), USED_WITHIN_S)
                 assert found(wire, killed) == 0, "the next read could miss it again"
-            assert not waiting.done()
+            assert not committing.done()
         finally:
             pair.primary.run(everybody, "SELECT pg_reload_conf()")
-        waiting.result(10)
+        committing.result(10)
         assert found(wire, killed) == 1
         assert figures(wire)["primary"] >= 5
 
@@ -228,7 +236,7 @@ def test_a_server_that_is_no_replica_is_not_used(pair: Pair, tmp_path: Path) -> 
     elsewhere = with_database(pair.replica.uri, "elsewhere")
     itself = pair.uri(0).replace("127.0.0.1", "localhost")
     exists = "SELECT 1 FROM pg_database WHERE datname = 'elsewhere'"
-    eventually(lambda: rows(pair.uri(1), exists) == [(1,)], 10)
+    shows(pair.uri(1), exists, 1)
     for uri, reason in (
         (itself, "it is not a standby that tells its position"),
         (elsewhere, "it is a replica of another database"),
@@ -273,11 +281,11 @@ def test_a_replica_that_is_ahead_of_a_new_primary_is_not_used(
             wire.new_run(name="kept")
             received = "SELECT count(*) FROM runs WHERE name = '{}'".format
             heirs = with_database(heir.uri, "tracking")
-            eventually(lambda: rows(heirs, received("kept")) == [(1,)], 10)
+            shows(heirs, received("kept"), 1)
             heir.kill()
             for _ in range(20):
                 wire.new_run(name="lost")
-            eventually(lambda: rows(pair.uri(1), received("lost")) == [(20,)], 10)
+            shows(pair.uri(1), received("lost"), 20)
             assert named(wire, "lost") == 20
             own_postgres.kill()
             heir.start()
