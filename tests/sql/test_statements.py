@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # Some statements have a second text for older databases, or for newer ones.
 NEWEST, OLD, NEXT = "3.17.2", "2.22.5", "3.18.0"
-AT_CREATION = {"workspaces"}  # written when the tables are created, never read later
+AT_CREATION = {"workspaces"}  # of which an older head has no row
 _INSERT = re.compile(r"INSERT\s+INTO\s+(\w+)\s*\(([^)]*)\)", re.IGNORECASE)
 
 

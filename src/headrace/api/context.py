@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from headrace.api.nouns import Event
 from headrace.api.threads import Threads
 from headrace.auth.access import UNRESTRICTED, Access
 from headrace.commit.group import GroupCommit
-from headrace.commit.reads import BatchedReads, SharedReads
+from headrace.commit.reads import BatchedReads, ReadsIn, SharedReads
 from headrace.contract.errors import unavailable
+from headrace.contract.workspaces import DEFAULT
 from headrace.db.base import Database
 from headrace.db.errors import DatabaseError
+from headrace.db.workspace import DatabaseIn
+from headrace.db.workspaces_sql import Root
 from headrace.monitor.readiness import Readiness
 from headrace.settings.table import Settings
 from headrace.storage.locations import Locations
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
+MAX_WORKSPACES: Final = 256  # whose contexts are kept; making one takes 3 us
 MAX_LOOKUPS: Final = 4  # of addresses of hosts at a time
 
 
@@ -35,11 +39,17 @@ class Webhooks(Protocol):
     """Delivers events to webhooks."""
 
     def announce(
-        self, event: Event | None, data: Mapping[str, Any], prompt_event: Event | None = None
+        self,
+        event: Event | None,
+        data: Mapping[str, Any],
+        prompt_event: Event | None = None,
+        *,
+        workspace: str | None = None,
     ) -> None:
         """Deliver a committed event in the background.
 
-        `prompt_event` replaces `event` when the model `data["name"]` is a prompt.
+        `prompt_event` replaces `event` when the model `data["name"]` is a prompt. `workspace`: in
+        which it happened, on a server with workspaces.
         """
 
     async def close(self) -> None:
@@ -49,9 +59,9 @@ class Webhooks(Protocol):
 class Context:
     """The process's database, its read and write queues, artifact stores, settings and counters.
 
-    A server with users passes each handler a copy with the `access` of the caller. `runs` reads
-    runs by id in batches. Only a server has counters, webhooks and routes; the Python API runs the
-    same handlers without them.
+    A server with users passes each handler a copy with the `access` of the caller, and a server
+    with workspaces one of the request's workspace. `runs` reads runs by id in batches. Only a server
+    has counters, webhooks and routes; the Python API runs the same handlers without them.
     """
 
     def __init__(
@@ -83,7 +93,32 @@ class Context:
         self._authority = authority
         self._head: Head | None = None
         self.access: Access = UNRESTRICTED
+        self.workspace = DEFAULT
+        self._workspaces: dict[str, Context] = {}
         self.oidc: Oidc | None = None  # set by the authority of a server with an OpenID provider
+
+    def in_workspace(self, name: str) -> Context:
+        """This context for requests of a workspace: its `db` finds and writes the rows of this one.
+
+        Only for a server with workspaces, where `default` is a workspace like the others. The
+        writer is shared: its operations name runs, traces and experiments by id, not by name.
+        """
+        context = self._workspaces.get(name)
+        if context is None:
+            if len(self._workspaces) >= MAX_WORKSPACES:
+                del self._workspaces[next(iter(self._workspaces))]
+            context = self._workspaces[name] = Context.__new__(Context)
+            context.__dict__ |= self.__dict__
+            context.workspace = name
+            context.db = DatabaseIn(self.db, name)
+            context.shared = cast("SharedReads", ReadsIn(self.shared, name))
+        return context
+
+    @property
+    def new_experiments(self) -> Root:
+        """Where the artifacts of new experiments are."""
+        root = self.settings.default_artifact_root
+        return Root(root, self.workspace if self.settings.enable_workspaces else None)
 
     def on_behalf_of(self, access: Access, head: Head) -> Context:
         """A copy of this context for one request of a caller."""
@@ -161,7 +196,8 @@ class Context:
     ) -> None:
         """See `Webhooks.announce`."""
         if self.webhooks is not None:
-            self.webhooks.announce(event, data, prompt_event)
+            workspace = self.workspace if self.settings.enable_workspaces else None
+            self.webhooks.announce(event, data, prompt_event, workspace=workspace)
 
     async def close(self) -> None:
         """Finish the background work, then commit the queued writes and close the database."""

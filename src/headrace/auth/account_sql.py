@@ -36,7 +36,7 @@ WHOLE = Sql(
         columns="g.resource_type, g.resource_pattern, g.permission",
         grants="LEFT JOIN LATERAL (SELECT p.* FROM user_role_assignments a"
         " CROSS JOIN LATERAL (SELECT id FROM roles"
-        " WHERE id = a.role_id AND workspace = 'default' OFFSET 0) r"
+        " WHERE id = a.role_id AND workspace = {workspace} OFFSET 0) r"
         f" CROSS JOIN LATERAL ({_GRANT} WHERE role_id = r.id"
         f" ORDER BY resource_type, resource_pattern LIMIT {MAX_WHOLE + 1}) p"
         f" WHERE a.user_id = u.id LIMIT {MAX_WHOLE + 1}) g ON true",
@@ -44,7 +44,7 @@ WHOLE = Sql(
     sqlite=_WHOLE.format(
         columns="p.resource_type, p.resource_pattern, p.permission",
         grants="LEFT JOIN role_permissions p ON p.id IN (SELECT q.id FROM user_role_assignments a"
-        " CROSS JOIN roles r ON r.id = a.role_id AND r.workspace = 'default'"
+        " CROSS JOIN roles r ON r.id = a.role_id AND r.workspace = {workspace}"
         " CROSS JOIN role_permissions q ON q.role_id = r.id"
         f" WHERE a.user_id = u.id LIMIT {MAX_WHOLE + 1})",
     ),
@@ -62,20 +62,20 @@ USERS = Sql(
     + " FROM unnest($2::varchar[], $3::varchar[], $4::varchar[]) k (name, type, pattern)"
     " CROSS JOIN LATERAL (SELECT id, username FROM users WHERE username = k.name OFFSET 0) u"
     " JOIN user_role_assignments a ON a.user_id = u.id"
-    " JOIN roles r ON r.id = a.role_id AND r.workspace = 'default'"
+    " JOIN roles r ON r.id = a.role_id AND r.workspace = {workspace}"
     f" CROSS JOIN LATERAL ({_GRANT} WHERE role_id = r.id AND resource_type = k.type"
     " AND resource_pattern = k.pattern OFFSET 0) p",
     sqlite=_USERS + " FROM json_each($2) k"
     " CROSS JOIN users u ON u.username = json_extract(k.value, '$[0]')"
     " CROSS JOIN user_role_assignments a ON a.user_id = u.id"
-    " CROSS JOIN roles r ON r.id = a.role_id AND r.workspace = 'default'"
+    " CROSS JOIN roles r ON r.id = a.role_id AND r.workspace = {workspace}"
     " CROSS JOIN role_permissions p ON p.role_id = r.id"
     " AND p.resource_type = json_extract(k.value, '$[1]')"
     " AND p.resource_pattern = json_extract(k.value, '$[2]')",
 )
 _OF_TYPES: Final = (
     " FROM users u JOIN user_role_assignments a ON a.user_id = u.id"
-    " JOIN roles r ON r.id = a.role_id AND r.workspace = 'default'"
+    " JOIN roles r ON r.id = a.role_id AND r.workspace = {workspace}"
     " JOIN role_permissions p ON p.role_id = r.id AND p.resource_type {in $2 text}"
     " WHERE u.username = $1 GROUP BY p.resource_type, p.permission"
 )

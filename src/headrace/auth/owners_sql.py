@@ -33,7 +33,7 @@ OF_LABEL_SCHEMAS = Sql(
 OF_JOBS = Sql("SELECT id, creator, params FROM jobs WHERE id {in $1 text}")
 # Names of endpoints are unique in a workspace; without workspaces there is only this one.
 OF_ENDPOINT_NAMES = Sql(
-    "SELECT name, endpoint_id FROM endpoints WHERE workspace = 'default' AND name {in $1 text}"
+    "SELECT name, endpoint_id FROM endpoints WHERE workspace = {workspace} AND name {in $1 text}"
 )
 OF_GUARDRAILS = Sql(
     "SELECT g.guardrail_id, s.experiment_id, s.scorer_name FROM guardrails g"
@@ -53,7 +53,9 @@ _KINDS: Final = (
 )
 # The name of each registered model, and the value of the tag that says whether it is a prompt.
 # Every key of the registry begins with the workspace; older heads have none.
-KINDS = Sql(_KINDS.format(tag="t.workspace = 'default' AND", model="m.workspace = 'default' AND"))
+KINDS = Sql(
+    _KINDS.format(tag="t.workspace = {workspace} AND", model="m.workspace = {workspace} AND")
+)
 KINDS_WITHOUT_WORKSPACES = Sql(_KINDS.format(tag="", model=""))
 
 

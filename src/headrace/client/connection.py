@@ -44,6 +44,7 @@ from headrace.contract.steps import integer
 from headrace.contract.texts import refuse_unstorable
 from headrace.db.errors import UniqueViolation
 from headrace.db.uri import parse
+from headrace.db.workspaces_sql import Root
 from headrace.settings.defaults import FILE_STORE, absolute
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class Connection:
             root = absolute(FILE_STORE)
             try:
                 number = self._engine().write(
-                    experiments_sql.create, name, None, root, now_ms(), ()
+                    experiments_sql.create, name, None, Root(root), now_ms(), ()
                 )
             except UniqueViolation:  # another process has just created it
                 number = self._number_of(name)

@@ -72,6 +72,18 @@ class SharedReads:
             self._ended(key, read)
 
 
+class ReadsIn:
+    """The `SharedReads` of one workspace: requests of others do not share its reads."""
+
+    def __init__(self, reads: SharedReads, workspace: str) -> None:
+        self._reads = reads
+        self._workspace = workspace
+
+    async def get(self, key: Hashable, read: Callable[[], Awaitable[V]]) -> V:
+        """See `SharedReads.get`."""
+        return await self._reads.get((self._workspace, key), read)
+
+
 def _settle(
     waiting: list[asyncio.Future[Any]],
     *,

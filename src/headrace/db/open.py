@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from headrace.contract.workspaces import DEFAULT, location_in
 from headrace.db import uri
 from headrace.db.schema import indexes
 from headrace.db.schema import sqlite as sqlite_schema
@@ -32,6 +33,8 @@ USERS_CONNECTIONS: Final = 2  # for lists, to a PostgreSQL database of users onl
 def default_location(settings: Settings) -> str:
     """The artifact location of experiment 0 in a new database."""
     root = settings.default_artifact_root
+    if settings.enable_workspaces:
+        return location_in(root, DEFAULT, 0)
     return root + "0" if root.endswith("/") else f"{root}/0"
 
 
@@ -135,7 +138,12 @@ def _prepare_sqlite(settings: Settings, target: uri.Target) -> Schema:
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)  # as stock MLflow does
         with closing(connect(path, read_only=False, synchronous=synchronous)) as connection:
-            facts = sqlite_schema.prepare(connection, target.shown, default_location(settings))
+            facts = sqlite_schema.prepare(
+                connection,
+                target.shown,
+                default_location(settings),
+                workspaces=settings.enable_workspaces,
+            )
             if settings.tune and indexes.missing(facts, "sqlite"):
                 facts = _tune_file(connection, target, facts)
             journal.start_wal(connection, path)
@@ -162,7 +170,12 @@ async def _open_postgres(settings: Settings, target: uri.Target) -> Database:
         first_connection(target, settings.postgres_pooler, postgres.STATEMENT_TIMEOUT_S) as first,
     ):
         connector, connection = first
-        facts = await schema.prepare(connection, target.shown, default_location(settings))
+        facts = await schema.prepare(
+            connection,
+            target.shown,
+            default_location(settings),
+            workspaces=settings.enable_workspaces,
+        )
         if settings.tune and indexes.missing(facts, "postgres"):
             from headrace.db.upkeep import tune_postgres
 

@@ -6,6 +6,8 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal
 
+from headrace.contract.workspaces import is_workspace_name
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -52,8 +54,34 @@ _ARRAYS: Final[dict[ColumnType, str]] = {
     "bool": "bool[]",
     "json": "json[]",
 }
+MAX_SCOPED: Final = 8192  # statements for certain workspaces that are kept
 _TOKEN: Final = re.compile(r"\{([^{}]*)\}")
+_OF_WORKSPACE: Final = re.compile(r"\{(?:in )?workspace\b")
 _PLACEHOLDER: Final = re.compile(r"\$(\d+)")
+
+
+def workspace_words(name: str | None) -> dict[str, str]:
+    """The expansion of the tokens that depend on the workspace of a statement.
+
+    None: the server has no workspaces. Every row then belongs to `default`, and a table may lack the
+    column, which only `{workspace}` names. `name` must be a valid name: it becomes part of the text.
+    """
+    if name is None:
+        return {
+            "workspace": "'default'",
+            "in workspace": "",
+            "in workspace {}": "",
+            "workspace column": "",
+            "workspace value": "",
+        }
+    assert is_workspace_name(name), "a name that was checked"
+    return {
+        "workspace": f"'{name}'",
+        "in workspace": f"workspace = '{name}' AND ",
+        "in workspace {}": f"{{}}.workspace = '{name}' AND ",
+        "workspace column": ", workspace",  # of an INSERT
+        "workspace value": f", '{name}'",
+    }
 
 
 def expand(text: str, words: Mapping[str, str]) -> str:
@@ -74,23 +102,43 @@ class Sql:
 
     Use `Sql(text)` if the databases differ only in tokens, and `Sql(postgres=…, sqlite=…)`
     otherwise. The attribute of a database without the statement is not set: reading it raises
-    AttributeError.
+    AttributeError. `workspace`: see `workspace_words`.
     """
 
-    __slots__ = ("postgres", "sqlite")
+    __slots__ = ("_texts", "postgres", "sqlite")
     postgres: str
     sqlite: str
 
     def __init__(
-        self, text: str | None = None, *, postgres: str | None = None, sqlite: str | None = None
+        self,
+        text: str | None = None,
+        *,
+        postgres: str | None = None,
+        sqlite: str | None = None,
+        workspace: str | None = None,
     ) -> None:
         postgres = text if postgres is None else postgres
         sqlite = text if sqlite is None else sqlite
         assert postgres or sqlite, "a statement needs a text"
+        words = workspace_words(workspace)
         if postgres:
-            self.postgres = expand(postgres, POSTGRES)
+            self.postgres = expand(postgres, POSTGRES | words)
         if sqlite:
-            self.sqlite = _PLACEHOLDER.sub(r"?\1", expand(sqlite, SQLITE))
+            self.sqlite = _PLACEHOLDER.sub(r"?\1", expand(sqlite, SQLITE | words))
+        # With their tokens, if the workspace changes them.
+        of_workspace = _OF_WORKSPACE.search(f"{postgres} {sqlite}")
+        self._texts = (postgres, sqlite) if of_workspace else None
+
+    def scoped(self, workspace: str) -> Sql:
+        """The same statement for the rows of a workspace of a server with workspaces."""
+        return self if self._texts is None else _scoped(self, workspace)
+
+
+@lru_cache(maxsize=MAX_SCOPED)
+def _scoped(sql: Sql, workspace: str) -> Sql:
+    assert sql._texts is not None, "a text with tokens of a workspace"
+    postgres, sqlite = sql._texts
+    return Sql(postgres=postgres, sqlite=sqlite, workspace=workspace)
 
 
 @lru_cache(maxsize=512)
@@ -130,7 +178,7 @@ class Bulk(Sql):
 
     `columns` are in the order of a row's values. `on_conflict` handles a row whose key exists;
     without it, such a row raises `UniqueViolation`. `fixed` has the columns with the same value in
-    every row, an SQL literal.
+    every row, an SQL literal. `in_workspace`: the table has the column `workspace`.
     """
 
     __slots__ = ("clause", "columns", "table")
@@ -141,12 +189,14 @@ class Bulk(Sql):
         *,
         on_conflict: Literal["ignore"] | Replace | None = None,
         fixed: Mapping[str, str] | None = None,
+        in_workspace: bool = False,
         **columns: ColumnType,
     ) -> None:
         self.table = table
         self.columns = tuple(columns)
         fixed = fixed or {}
-        insert = f"INSERT INTO {table} ({', '.join([*columns, *fixed])})"
+        column, value = ("{workspace column}", "{workspace value}") if in_workspace else ("", "")
+        insert = f"INSERT INTO {table} ({', '.join([*columns, *fixed])}{column})"
         self.clause = ""  # ON CONFLICT …, for statements that contain the INSERT
         if isinstance(on_conflict, Replace):
             self.clause = on_conflict.clause(table, columns)
@@ -158,6 +208,6 @@ class Bulk(Sql):
             for parameter, kind in zip(numbered, columns.values(), strict=True)
         )
         super().__init__(
-            postgres=f"{insert} SELECT {', '.join(['*', *fixed.values()])} FROM unnest({arrays}){self.clause}",
-            sqlite=f"{insert} VALUES ({', '.join([*numbered, *fixed.values()])}){self.clause}",
+            postgres=f"{insert} SELECT {', '.join(['*', *fixed.values()])}{value} FROM unnest({arrays}){self.clause}",
+            sqlite=f"{insert} VALUES ({', '.join([*numbered, *fixed.values()])}{value}){self.clause}",
         )

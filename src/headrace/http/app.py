@@ -37,7 +37,7 @@ from headrace.http.outage import Outage
 from headrace.http.refusals import PAGE, PLAIN, denied, login_needed, text_refusal, unauthenticated
 from headrace.http.router import Router
 from headrace.http.security import Security
-from headrace.http.workspaces import WORKSPACE, check_workspace
+from headrace.http.workspaces import HEADER, Workspaces, check_none_named
 from headrace.monitor.layout import REFUSED_CELL
 from headrace.monitor.monitor import Monitor, counter_table_for, layout_of
 from headrace.monitor.redacted import redacted
@@ -100,6 +100,7 @@ class App:
         self._bridge_state = bridge_state
         self._bridge: Bridge | None = None
         self._prefix = settings.static_prefix or ""
+        self._workspaces: Workspaces | None = None  # of a server with workspaces, set by `start`
 
     async def start(self, *, bootstrap: bool = True) -> None:
         """Open the database, unless only artifacts are served, and that of users.
@@ -138,6 +139,8 @@ class App:
             self._authority.start(self.context)
         if request_log is not None:
             request_log.time_reads(self.context)
+        if self.settings.enable_workspaces:
+            self._workspaces = Workspaces(self.context)
         self.monitor.start(db, writer)
 
     async def stop(self) -> None:
@@ -196,15 +199,17 @@ class App:
             return refusal
         endpoint = request.endpoint
         try:
-            if WORKSPACE in headers:
-                check_workspace(request)
+            context = self.context
+            if self._workspaces is not None:
+                context = await self._workspaces.enter(request)
+            elif HEADER in headers:
+                check_none_named(request)
             if endpoint is None:
                 response = await self._unmatched(request)
             else:
                 request.cell = endpoint.cell
                 try:
                     message = await endpoint.read(request)
-                    context = self.context
                     if request.access is not None:
                         context = context.on_behalf_of(request.access, request)
                     response = self._to_response(await endpoint.handler(message, context))

@@ -38,7 +38,8 @@ class Request:
     `path` is percent-decoded once and has no static prefix; `target` is the raw request target
     (path and query, still encoded, with the prefix). `App.route` sets `endpoint` and `path_args`,
     the `{name}` parts of its path; without a route `endpoint` is None. A body that is collected
-    here is counted on `account`. A server with users sets `caller` and `access`.
+    here is counted on `account`. A server with users sets `caller` and `access`, and a
+    server with workspaces `workspace`, before anything else is done.
     """
 
     __slots__ = (
@@ -57,6 +58,7 @@ class Request:
         "receive",
         "scheme",
         "target",
+        "workspace",
     )
 
     def __init__(
@@ -86,6 +88,7 @@ class Request:
         self.account = account
         self.caller: Caller | None = None
         self.access: Access | None = None
+        self.workspace: str | None = None
         self._body: bytes | None = None
 
     def give_body(self, body: bytes) -> None:

@@ -36,6 +36,7 @@ from headrace.contract.limits import MAX_EXPERIMENT_NAME
 from headrace.contract.names import check_length
 from headrace.contract.scalars import INT64_MAX
 from headrace.db.errors import UniqueViolation
+from headrace.db.workspaces_sql import Root
 from headrace.plugin import arguments, entities, new_database
 from headrace.plugin.fallback import Unsupported, with_fallback
 from headrace.plugin.fork_safety import reset_after_fork
@@ -232,7 +233,7 @@ class TrackingStore(SqlAlchemyStore):
             raise Unsupported
         try:
             number = self._headrace.write(
-                experiments_sql.create, name, where, root, now_ms(), pairs
+                experiments_sql.create, name, where, Root(root), now_ms(), pairs
             )
         except UniqueViolation as error:
             raise experiments.not_created(name, error) from error

@@ -44,7 +44,7 @@ def datasets_page(
         _check_operator(condition)
     order = _order(order_by)
     parameters = Parameters(dialect)
-    where = ["d.workspace = 'default'"]
+    where = ["d.workspace = {workspace}"]
     if experiment_ids:
         where.append(
             parameters.exists(

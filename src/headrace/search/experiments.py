@@ -66,7 +66,7 @@ def experiments_page(
     order = ", ".join(f"e.{key.key}{'' if key.ascending else ' DESC'}" for key in keys)
     text = (
         f"SELECT {', '.join(f'e.{column}' for column in columns)} FROM experiments e"
-        f" WHERE {' AND '.join(where)} ORDER BY {order}"
+        f" WHERE {{in workspace e}}{' AND '.join(where)} ORDER BY {order}"
     )
     return parameters.page(text, offset, max_results)
 

@@ -48,7 +48,7 @@ def gateway_rows(
     the caller may read (None: all).
     """
     parameters = Parameters(dialect)
-    where = ["workspace = 'default'"]
+    where = ["workspace = {workspace}"]
     where += [f"{column} = {parameters.add(text)}" for column, text in equal.items() if text]
     if readable is not None:
         where.append(parameters.readable(key, readable))

@@ -90,7 +90,7 @@ def registered_models_page(
     order = _model_order(order_by)
     offset = offset_of(page_token)
     parameters = Parameters(dialect)
-    where = ["m.workspace = 'default'"] if has_workspaces else []
+    where = ["m.workspace = {workspace}"] if has_workspaces else []
     tags = _TagTable("registered_model_tags", ("workspace", "name"), has_workspaces)
     where += tags.searched(terms, _model_condition, parameters)
     where += _readable(readable, has_workspaces, parameters)
@@ -119,7 +119,7 @@ def model_versions_page(
     """
     terms = parse_versions_filter(filter)
     parameters = Parameters(dialect)
-    where = ["m.workspace = 'default'"] if has_workspaces else []
+    where = ["m.workspace = {workspace}"] if has_workspaces else []
     where.append("m.current_stage <> 'Deleted_Internal'")
     tags = _TagTable("model_version_tags", ("workspace", "name", "version"), has_workspaces)
     where += tags.searched(terms, _version_condition, parameters)

@@ -96,6 +96,23 @@ class Settings(RuleSettings):
         default_text="mlflow-artifacts:/ with --serve-artifacts, else ./mlruns as an absolute path",
         handed_over="_MLFLOW_SERVER_ARTIFACT_ROOT",
     )
+    enable_workspaces: bool = row(
+        STORAGE,
+        False,
+        SWITCH,
+        flags="--enable-workspaces/--disable-workspaces",
+        env="MLFLOW_ENABLE_WORKSPACES",
+        help="Separate tenants: each request belongs to one workspace, whose experiments, models and "
+        "settings no other one sees (see Workspaces in the manual).",
+    )
+    workspace_store_uri: str | None = row(
+        STORAGE,
+        None,
+        URI,
+        flags="--workspace-store-uri",
+        env="MLFLOW_WORKSPACE_STORE_URI",
+        help="The database of workspaces, which must be that of --backend-store-uri.",
+    )
     serve_artifacts: bool = row(
         STORAGE,
         True,

@@ -11,7 +11,6 @@ from typing import Final
 from headrace.settings.kinds import (
     SWITCH,
     TEXT,
-    URI,
     Kind,
     existing_file,
     integer,
@@ -129,23 +128,6 @@ class UnsupportedSettings:
         env="MLFLOW_WEBHOOK_CACHE_TTL",
         help="Time for which stock MLflow caches the list of webhooks.",
         note="headrace reads the webhooks for every event, so a change takes effect immediately",
-    )
-    workspace_store_uri: str | None = row(
-        UNSUPPORTED,
-        None,
-        URI,
-        flags="--workspace-store-uri",
-        env="MLFLOW_WORKSPACE_STORE_URI",
-        help="The database of workspaces.",
-        note="headrace does not support workspaces",
-    )
-    enable_workspaces: bool = row(
-        UNSUPPORTED,
-        False,
-        SWITCH,
-        flags="--enable-workspaces/--disable-workspaces",
-        env="MLFLOW_ENABLE_WORKSPACES",
-        help="Separate tenants by workspace. Refused, because headrace would show all data to all users.",
     )
     sql_trace_rollups_enabled: bool = row(
         UNSUPPORTED,

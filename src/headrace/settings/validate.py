@@ -6,11 +6,14 @@ people or store data in the wrong place. Otherwise it prints a warning.
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from headrace.auth.origins import parse_networks
+from headrace.contract.workspaces import DIRECTORY
 from headrace.db.base import MAX_REPLICAS
-from headrace.db.uri import parse
+from headrace.db.uri import UriError, parse
 from headrace.settings.auth import CONFIG_PATH
 from headrace.settings.defaults import DEFAULT_URI, FILE_STORE, dialect_of, same_database
 from headrace.settings.kinds import SettingError
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 TLS_OPTIONS: Final = ("--ssl", "--certfile", "--keyfile")  # of uvicorn and gunicorn
 TEST_VARIABLES: Final = "HEADRACE_TEST_"  # read by the test suite, not by the server
 
+# Until every route keeps to its workspace, only tests may switch workspaces on.
+WORKSPACES_UNDER_TEST: Final = f"{TEST_VARIABLES}WORKSPACES"
+
 BASIC_AUTH_APP: Final = "basic-auth"
 ANY_PAGE: Final = "any web page that a user opens can read and change this server's data"
 
@@ -36,11 +42,13 @@ def validate(settings: Settings, environ: Mapping[str, str]) -> None:
             "MLFLOW_WORKSPACE is a setting of clients. Unset it before starting the server."
         )
     if settings.enable_workspaces:
-        raise SettingError(
-            "headrace does not support workspaces: every tenant would see the data of all tenants. "
-            "Use `mlflow server` for this database, or start without --enable-workspaces "
-            "(MLFLOW_ENABLE_WORKSPACES)."
-        )
+        if not environ.get(WORKSPACES_UNDER_TEST):
+            raise SettingError(
+                "Workspaces are not finished: other tenants could see runs by their ids. Use `mlflow "
+                "server` for this database, or start without --enable-workspaces "
+                "(MLFLOW_ENABLE_WORKSPACES)."
+            )
+        _check_workspaces(settings)
     if settings.sql_trace_rollups_enabled:
         raise SettingError(
             "headrace does not support daily sums of trace metrics: MLflow would show old sums. Unset "
@@ -61,6 +69,39 @@ def validate(settings: Settings, environ: Mapping[str, str]) -> None:
         raise SettingError(
             "--artifacts-only opens no database, so it excludes --backend-store-uri."
         )
+
+
+def _check_workspaces(settings: Settings) -> None:
+    if settings.artifacts_only:
+        raise SettingError(
+            "--artifacts-only opens no database, so it excludes --enable-workspaces "
+            "(MLFLOW_ENABLE_WORKSPACES)."
+        )
+    store = settings.workspace_store_uri
+    if store is not None and not _is_tracking(store, settings):
+        raise SettingError(
+            "--workspace-store-uri (MLFLOW_WORKSPACE_STORE_URI) names another store than "
+            "--backend-store-uri. headrace reads workspaces from the tracking database only; for other "
+            "stores use `mlflow server`."
+        )
+    if not same_database(settings.backend_store_uri, settings.registry_store_uri):
+        raise SettingError(
+            "A server with workspaces has one database: --registry-store-uri must be that of "
+            "--backend-store-uri."
+        )
+    last = PurePosixPath(urlsplit(settings.default_artifact_root).path).parts[-2:]
+    if DIRECTORY in last:
+        raise SettingError(
+            "--default-artifact-root ends in 'workspaces' or 'workspaces/NAME'. Below it, the server "
+            "makes a directory of this name for the artifacts of each workspace: choose another root."
+        )
+
+
+def _is_tracking(uri: str, settings: Settings) -> bool:
+    try:
+        return same_database(settings.backend_store_uri, uri)
+    except UriError:
+        return False
 
 
 def _check_replicas(settings: Settings) -> None:

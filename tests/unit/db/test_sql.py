@@ -32,6 +32,31 @@ def test_tokens_are_expanded() -> None:
     )
 
 
+def test_a_statement_is_that_of_a_workspace() -> None:
+    """Without workspaces, only `{workspace}` names the column: older tables lack it."""
+    sql = Sql("SELECT 1 FROM t WHERE {in workspace}a = {workspace} AND {in workspace t}b = $1")
+    assert sql.sqlite == "SELECT 1 FROM t WHERE a = 'default' AND b = ?1"
+    assert sql.scoped("team-a").sqlite == (
+        "SELECT 1 FROM t WHERE workspace = 'team-a' AND a = 'team-a' AND t.workspace = 'team-a' AND b = ?1"
+    )
+    assert sql.scoped("team-a") is sql.scoped("team-a")
+    bulk = Bulk("t", in_workspace=True, a="text")
+    assert bulk.sqlite == "INSERT INTO t (a) VALUES (?1)"
+    scoped = bulk.scoped("default")
+    assert scoped.sqlite == "INSERT INTO t (a, workspace) VALUES (?1, 'default')"
+    assert scoped.postgres == (
+        "INSERT INTO t (a, workspace) SELECT *, 'default' FROM unnest($1::varchar[])"
+    )
+    plain = Sql("SELECT 1")
+    assert plain.scoped("team-a") is plain
+
+
+@pytest.mark.parametrize("name", ["a'b", "", "A", "a", "x" * 64, "-a", "a-", "api", "a\n"])
+def test_a_text_takes_no_name_that_is_none(name: str) -> None:
+    with pytest.raises(AssertionError):
+        Sql("SELECT {workspace}").scoped(name)
+
+
 def test_an_unknown_token_is_an_error() -> None:
     with pytest.raises(LookupError, match="for upset"):
         Sql("SELECT 1 {for upset}")

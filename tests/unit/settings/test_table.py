@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 PARSED = [setting for setting in SETTINGS if not setting.kind.is_switch]
 # enable_workspaces is refused wherever it comes from: see test_what_is_refused.
+WITH_WORKSPACES: dict[str, Any] = {"enable_workspaces": True}
+UNDER_TEST = {"HEADRACE_TEST_WORKSPACES": "1"}
 PREFIXES = ("/a", "/b")
 # Settings that need others.
 OF_PROVIDERS = {
@@ -182,9 +184,14 @@ def test_the_registry_is_in_the_same_database_unless_named() -> None:
 @pytest.mark.parametrize(
     ("flags", "environ", "says"),
     [
-        ({"enable_workspaces": True}, {}, "does not support workspaces"),
+        ({"enable_workspaces": True}, {}, "Workspaces are not finished"),
         ({}, {"MLFLOW_SQL_TRACE_ROLLUPS_ENABLED": "true"}, "does not support daily sums"),
-        ({}, {"MLFLOW_ENABLE_WORKSPACES": "true"}, "does not support workspaces"),
+        ({}, {"MLFLOW_ENABLE_WORKSPACES": "true"}, "Workspaces are not finished"),
+        (WITH_WORKSPACES | {"artifacts_only": True}, UNDER_TEST, "excludes --enable-workspaces"),
+        (WITH_WORKSPACES | {"workspace_store_uri": "k8s://x"}, UNDER_TEST, "names another store"),
+        (WITH_WORKSPACES | {"registry_store_uri": "sqlite:///r.db"}, UNDER_TEST, "one database"),
+        (WITH_WORKSPACES | {"default_artifact_root": "s3://b/workspaces"}, UNDER_TEST, "ends in"),
+        (WITH_WORKSPACES | {"default_artifact_root": "s3://b/workspaces/a"}, UNDER_TEST, "ends in"),
         ({}, {"MLFLOW_WORKSPACE": "team"}, "MLFLOW_WORKSPACE is a setting of clients"),
         ({"uvicorn_opts": "--ssl-keyfile k.pem --ssl-certfile c.pem"}, {}, "TLS"),
         ({}, {"MLFLOW_GUNICORN_OPTS": "--certfile=c.pem"}, "TLS"),
@@ -248,7 +255,6 @@ def test_databases_are_recognised_in_sqlalchemys_spellings(uri: str, dialect: st
         ({"waitress_opts": "--threads=8"}, {}, "--waitress-opts has no effect: "),
         ({"dev": True}, {}, "--dev has no effect: "),
         ({"backend_store_uri": "sqlite:///a.db?timeout=9"}, {}, "without effect: timeout"),
-        ({"workspace_store_uri": "x"}, {}, "--workspace-store-uri has no effect: "),
         ({"read_replica_backend_store_uri": "x"}, {}, "--read-replica-backend-store-uri has no "),
         ({}, {"MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": "9"}, "_MAX_OVERFLOW has no effect: "),
         ({"workers": "4"}, {}, "--workers 4 has no effect: one process serves a SQLite"),

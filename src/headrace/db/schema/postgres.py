@@ -49,18 +49,20 @@ _IDENTITY: Final = """
            current_schemas(false)::text, current_user::text FROM pg_control_system()"""
 
 
-async def prepare(connection: Connection, uri: str, default_location: str) -> Facts:
+async def prepare(
+    connection: Connection, uri: str, default_location: str, *, workspaces: bool = False
+) -> Facts:
     """The facts of a database that can be served; creates MLflow's tables in one without them.
 
-    `uri`: for messages. `default_location`: artifact location of experiment 0. Raises
-    UnusableDatabase. Many processes may run it at once.
+    `uri`: for messages. `default_location`: artifact location of experiment 0.
+    `workspaces`: the server has them. Raises UnusableDatabase. Many processes may run it at once.
     """
     async with explained(uri):
         revisions, columns = await read_tables(connection)
         if can_create(revisions, columns):
-            return await _create(connection, uri, default_location)
+            return await _create(connection, uri, default_location, workspaces=workspaces)
         facts = check_schema(revisions, columns, uri)
-        await _adopt(connection, facts, uri, default_location)
+        await _adopt(connection, facts, uri, default_location, workspaces=workspaces)
         return facts
 
 
@@ -132,7 +134,9 @@ async def read_tables(connection: Connection, stamp: str = STAMP) -> tuple[list[
     return revisions, columns
 
 
-async def _create(connection: Connection, uri: str, default_location: str) -> Facts:
+async def _create(
+    connection: Connection, uri: str, default_location: str, *, workspaces: bool
+) -> Facts:
     async with connection.transaction():
         # A second process waits here, and then finds the tables of the first.
         await connection.execute("SELECT pg_advisory_xact_lock($1)", CREATION_LOCK)
@@ -148,15 +152,19 @@ async def _create(connection: Connection, uri: str, default_location: str) -> Fa
             _, columns = await read_tables(connection)
             return Facts(heads.CURRENT, columns, created=True)
         facts = check_schema(revisions, columns, uri)
-    await _adopt(connection, facts, uri, default_location)
+    await _adopt(connection, facts, uri, default_location, workspaces=workspaces)
     return facts
 
 
-async def _adopt(connection: Connection, facts: Facts, uri: str, default_location: str) -> None:
-    if seed.asks_workspace(facts):
-        other = await connection.fetchval(seed.OTHER_WORKSPACE.postgres)
-        if other:
-            raise UnusableDatabase(seed.other_workspace_text(uri, other))
+async def _adopt(
+    connection: Connection, facts: Facts, uri: str, default_location: str, *, workspaces: bool
+) -> None:
+    if workspaces:
+        seed.check_workspaces(facts, uri)
+    else:
+        for table, sql in seed.of_other_workspaces(facts):
+            if other := await connection.fetchval(sql.postgres):
+                raise UnusableDatabase(seed.other_workspace_text(uri, table, other))
     if await connection.fetchval(seed.HAS_DEFAULT_EXPERIMENT.postgres) is None:
         sql, args = seed.default_experiment(default_location)
         await connection.execute(sql.postgres, *args)

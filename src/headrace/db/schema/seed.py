@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from headrace.db.schema import heads
+from headrace.db.schema.facts import Facts, UnusableDatabase
 from headrace.db.sql import Sql
 
 if TYPE_CHECKING:
@@ -24,9 +25,10 @@ _DEFAULT_EXPERIMENT: Final = Sql("""
     VALUES (0, 'Default', $1, 'active', $2, $2) ON CONFLICT DO NOTHING""")
 
 HAS_DEFAULT_EXPERIMENT: Final = Sql("SELECT 1 FROM experiments WHERE experiment_id = 0")
-OTHER_WORKSPACE: Final = Sql(
-    "SELECT workspace FROM experiments WHERE workspace <> 'default' LIMIT 1"
-)
+_OTHER_WORKSPACE: Final = {  # as stock MLflow checks
+    table: Sql(f"SELECT workspace FROM {table} WHERE workspace <> 'default' LIMIT 1")
+    for table in ("experiments", "registered_models", "webhooks")
+}
 
 Statement = tuple[Sql, tuple[Any, ...]]
 
@@ -44,15 +46,27 @@ def default_experiment(location: str) -> Statement:
     return _DEFAULT_EXPERIMENT, (location, time.time_ns() // 1_000_000)
 
 
-def other_workspace_text(uri: str, workspace: str) -> str:
-    """The reason for not serving experiments outside the default workspace, as stock MLflow."""
+def other_workspace_text(uri: str, table: str, workspace: str) -> str:
+    """The reason for not serving rows outside the default workspace without workspaces."""
+    what = table.replace("_", " ")
     return (
-        f"{uri} has experiments in the workspace '{workspace}'. headrace does not serve workspaces "
-        "yet, and without them everyone would see those experiments. Serve it with: mlflow server "
-        f"--enable-workspaces --backend-store-uri {uri}"
+        f"{uri} has {what} in the workspace '{workspace}', and without workspaces everyone would see "
+        "them or lose them. Start with --enable-workspaces (MLFLOW_ENABLE_WORKSPACES=true), or delete "
+        "the workspace with the mode SET_DEFAULT, which moves its contents to the workspace 'default'."
     )
 
 
-def asks_workspace(schema: Schema) -> bool:
-    """Whether experiments of this database can belong to another workspace."""
-    return schema.has("experiments", "workspace")
+def of_other_workspaces(schema: Schema) -> list[tuple[str, Sql]]:
+    """For each table, the statement that finds a row outside the default workspace, if any can be."""
+    return [
+        (table, sql) for table, sql in _OTHER_WORKSPACE.items() if schema.has(table, "workspace")
+    ]
+
+
+def check_workspaces(facts: Facts, uri: str) -> None:
+    """Raise UnusableDatabase unless a server with workspaces can serve the database."""
+    if facts.missing:
+        raise UnusableDatabase(
+            f"{uri} is at schema revision {facts.head} ({facts.release}), and workspaces need all tables "
+            f"of MLflow 3.17. Make a backup, then run: headrace db upgrade {uri}"
+        )

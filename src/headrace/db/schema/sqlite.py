@@ -34,19 +34,21 @@ _REASONS: Final = {  # by the beginning of SQLite's error name
 _OWN_INDEXES: Final = r"SELECT name, sql FROM sqlite_master WHERE type = 'index' AND name LIKE 'headrace\_%' ESCAPE '\'"
 
 
-def prepare(connection: sqlite3.Connection, uri: str, default_location: str) -> Facts:
+def prepare(
+    connection: sqlite3.Connection, uri: str, default_location: str, *, workspaces: bool = False
+) -> Facts:
     """The facts of a database that can be served; creates MLflow's tables in one without them.
 
     `uri`: for messages. `default_location`: artifact location of experiment 0. `connection`:
-    isolation_level None, no transaction. Raises UnusableDatabase. Many processes may run it at
-    once.
+    isolation_level None, no transaction. `workspaces`: the server has them. Raises
+    UnusableDatabase. Many processes may run it at once.
     """
     with _explained(uri):
         revisions, columns = read_tables(connection)
         if can_create(revisions, columns):
-            return _create(connection, uri, default_location)
+            return _create(connection, uri, default_location, workspaces=workspaces)
         facts = check_schema(revisions, columns, uri)
-        _adopt(connection, facts, uri, default_location)
+        _adopt(connection, facts, uri, default_location, workspaces=workspaces)
         return facts
 
 
@@ -127,7 +129,9 @@ def read_tables(connection: sqlite3.Connection, stamp: str = STAMP) -> tuple[lis
     return revisions, columns
 
 
-def _create(connection: sqlite3.Connection, uri: str, default_location: str) -> Facts:
+def _create(
+    connection: sqlite3.Connection, uri: str, default_location: str, *, workspaces: bool
+) -> Facts:
     # A second process waits here, and then finds the tables of the first.
     with _transaction(connection):
         revisions, columns = read_tables(connection)
@@ -141,15 +145,24 @@ def _create(connection: sqlite3.Connection, uri: str, default_location: str) -> 
             for sql, args in seed.new_database(default_location):
                 connection.execute(sql.sqlite, args)
             return Facts(heads.CURRENT, read_tables(connection)[1], created=True)
-    _adopt(connection, facts, uri, default_location)
+    _adopt(connection, facts, uri, default_location, workspaces=workspaces)
     return facts
 
 
-def _adopt(connection: sqlite3.Connection, facts: Facts, uri: str, default_location: str) -> None:
-    if seed.asks_workspace(facts):
-        other = connection.execute(seed.OTHER_WORKSPACE.sqlite).fetchone()
-        if other:
-            raise UnusableDatabase(seed.other_workspace_text(uri, other[0]))
+def _adopt(
+    connection: sqlite3.Connection,
+    facts: Facts,
+    uri: str,
+    default_location: str,
+    *,
+    workspaces: bool,
+) -> None:
+    if workspaces:
+        seed.check_workspaces(facts, uri)
+    else:
+        for table, sql in seed.of_other_workspaces(facts):
+            if other := connection.execute(sql.sqlite).fetchone():
+                raise UnusableDatabase(seed.other_workspace_text(uri, table, other[0]))
     if connection.execute(seed.HAS_DEFAULT_EXPERIMENT.sqlite).fetchone() is None:
         sql, args = seed.default_experiment(default_location)
         connection.execute(sql.sqlite, args)

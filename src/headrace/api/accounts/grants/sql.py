@@ -9,7 +9,7 @@ from headrace.db.base import Tx
 from headrace.db.sql import Sql
 
 EXPERIMENT: Final = Sql("SELECT 1 FROM experiments WHERE experiment_id = $1")
-MODEL: Final = Sql("SELECT 1 FROM registered_models WHERE workspace = 'default' AND name = $1")
+MODEL: Final = Sql("SELECT 1 FROM registered_models WHERE workspace = {workspace} AND name = $1")
 MODEL_WITHOUT_WORKSPACES: Final = Sql("SELECT 1 FROM registered_models WHERE name = $1")
 # Table and statement of each other type. Older heads lack some of the tables.
 OTHERS: Final = {
@@ -21,7 +21,7 @@ OTHERS: Final = {
     ),
     "mcp_server": (
         "mcp_servers",
-        Sql("SELECT 1 FROM mcp_servers WHERE workspace = 'default' AND name = $1"),
+        Sql("SELECT 1 FROM mcp_servers WHERE workspace = {workspace} AND name = $1"),
     ),
 }
 

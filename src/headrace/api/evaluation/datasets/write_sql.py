@@ -27,10 +27,10 @@ DELETE_TAG = Sql("DELETE FROM evaluation_dataset_tags WHERE dataset_id = $1 AND 
 # (name, schema, profile); no other transaction writes the records or tags of the dataset meanwhile
 LOCK = Sql(
     "SELECT name, schema, profile FROM evaluation_datasets"
-    " WHERE workspace = 'default' AND dataset_id = $1 {for update}"
+    " WHERE workspace = {workspace} AND dataset_id = $1 {for update}"
 )
 LOCK_TO_DELETE = Sql(
-    "SELECT 1 FROM evaluation_datasets WHERE workspace = 'default' AND dataset_id = $1 {for delete}"
+    "SELECT 1 FROM evaluation_datasets WHERE workspace = {workspace} AND dataset_id = $1 {for delete}"
 )
 TOUCH = Sql("UPDATE evaluation_datasets SET last_update_time = $2 WHERE dataset_id = $1")
 SET_PROFILE = Sql("UPDATE evaluation_datasets SET profile = $2 WHERE dataset_id = $1")

@@ -92,10 +92,10 @@ DELETE_VERSIONS = Sql("DELETE FROM scorer_versions WHERE scorer_id = $1")
 DELETE = Sql("DELETE FROM scorers WHERE scorer_id = $1")
 # The gateway's endpoint that a scorer uses.
 ENDPOINT_ID = Sql(
-    "SELECT endpoint_id FROM endpoints WHERE workspace = 'default' AND name = $1 {for share}"
+    "SELECT endpoint_id FROM endpoints WHERE workspace = {workspace} AND name = $1 {for share}"
 )
 ENDPOINT_NAMES = Sql(
-    "SELECT endpoint_id, name FROM endpoints WHERE workspace = 'default'"
+    "SELECT endpoint_id, name FROM endpoints WHERE workspace = {workspace}"
     " AND endpoint_id {in $1 text}"
 )
 UNBIND = Sql("DELETE FROM endpoint_bindings WHERE resource_type = 'scorer' AND resource_id = $1")

@@ -36,24 +36,24 @@ class BudgetRow(NamedTuple):
 _COLUMNS: Final = ", ".join(BudgetRow._fields)
 _NUMBERED: Final = ", ".join(f"${n}" for n in range(1, len(BudgetRow._fields) + 1))
 BY_ID = Sql(
-    f"SELECT {_COLUMNS} FROM budget_policies WHERE workspace = 'default' AND budget_policy_id = $1"
+    f"SELECT {_COLUMNS} FROM budget_policies WHERE workspace = {{workspace}} AND budget_policy_id = $1"
 )
 BY_IDS = Sql(
-    f"SELECT {_COLUMNS} FROM budget_policies WHERE workspace = 'default' AND budget_policy_id {{in $1 text}}"
+    f"SELECT {_COLUMNS} FROM budget_policies WHERE workspace = {{workspace}} AND budget_policy_id {{in $1 text}}"
 )
 LOCKED = Sql(
-    f"SELECT {_COLUMNS} FROM budget_policies WHERE workspace = 'default' AND budget_policy_id = $1 {{for update}}"
+    f"SELECT {_COLUMNS} FROM budget_policies WHERE workspace = {{workspace}} AND budget_policy_id = $1 {{for update}}"
 )
 INSERT = Sql(f"INSERT INTO budget_policies ({_COLUMNS}) VALUES ({_NUMBERED})")
 UPDATE = Sql(
     "UPDATE budget_policies SET budget_unit = $2, budget_amount = $3, duration_unit = $4,"
     " duration_value = $5, target_scope = $6, budget_action = $7, last_updated_by = $8,"
     " last_updated_at = $9, target_value = $10"
-    " WHERE workspace = 'default' AND budget_policy_id = $1"
+    " WHERE workspace = {workspace} AND budget_policy_id = $1"
 )
-DELETE = Sql("DELETE FROM budget_policies WHERE workspace = 'default' AND budget_policy_id = $1")
+DELETE = Sql("DELETE FROM budget_policies WHERE workspace = {workspace} AND budget_policy_id = $1")
 _PAGE: Final = (
-    "SELECT budget_policy_id FROM budget_policies WHERE workspace = 'default' ORDER BY budget_policy_id {bytewise}"
+    "SELECT budget_policy_id FROM budget_policies WHERE workspace = {workspace} ORDER BY budget_policy_id {bytewise}"
     " LIMIT $1 OFFSET $2"
 )
 

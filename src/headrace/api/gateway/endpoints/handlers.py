@@ -35,7 +35,7 @@ TABLE = "endpoints"
 
 
 def _making(ctx: Context, *, may_create: bool = True) -> Making:
-    return Making(ctx.settings.default_artifact_root.rstrip("/") or "/", may_create)
+    return Making(ctx.new_experiments, may_create)
 
 
 async def _answer(ctx: Context, found: sql.Found) -> EndpointAnswer:

@@ -60,28 +60,32 @@ class Found(NamedTuple):
 
 
 _COLUMNS: Final = ", ".join(EndpointRow._fields)
-BY_ID = Sql(f"SELECT {_COLUMNS} FROM endpoints WHERE workspace = 'default' AND endpoint_id = $1")
+BY_ID = Sql(
+    f"SELECT {_COLUMNS} FROM endpoints WHERE workspace = {{workspace}} AND endpoint_id = $1"
+)
 BY_IDS = Sql(
-    f"SELECT {_COLUMNS} FROM endpoints WHERE workspace = 'default' AND endpoint_id {{in $1 text}}"
+    f"SELECT {_COLUMNS} FROM endpoints WHERE workspace = {{workspace}} AND endpoint_id {{in $1 text}}"
 )
 # Names are unique in a workspace; without workspaces there is only this one.
-ID_OF = Sql("SELECT endpoint_id FROM endpoints WHERE workspace = 'default' AND name = $1")
+ID_OF = Sql("SELECT endpoint_id FROM endpoints WHERE workspace = {workspace} AND name = $1")
 LOCKED = Sql(
-    f"SELECT {_COLUMNS} FROM endpoints WHERE workspace = 'default' AND endpoint_id = $1 {{for update}}"
+    f"SELECT {_COLUMNS} FROM endpoints WHERE workspace = {{workspace}} AND endpoint_id = $1 {{for update}}"
 )
 LOCKED_TO_DELETE = Sql(
-    "SELECT 1 FROM endpoints WHERE workspace = 'default' AND endpoint_id = $1 {for delete}"
+    "SELECT 1 FROM endpoints WHERE workspace = {workspace} AND endpoint_id = $1 {for delete}"
 )
-SHARED = Sql("SELECT 1 FROM endpoints WHERE workspace = 'default' AND endpoint_id = $1 {for share}")
+SHARED = Sql(
+    "SELECT 1 FROM endpoints WHERE workspace = {workspace} AND endpoint_id = $1 {for share}"
+)
 INSERT = Sql(f"INSERT INTO endpoints ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)")
 UPDATE = Sql(
     "UPDATE endpoints SET name = $2, last_updated_by = $3, last_updated_at = $4, routing_strategy = $5,"
     " fallback_config_json = $6, experiment_id = $7, usage_tracking = $8"
-    " WHERE workspace = 'default' AND endpoint_id = $1"
+    " WHERE workspace = {workspace} AND endpoint_id = $1"
 )
 TOUCH = Sql(
     "UPDATE endpoints SET last_updated_at = $2, last_updated_by = coalesce($3, last_updated_by)"
-    " WHERE workspace = 'default' AND endpoint_id = $1"
+    " WHERE workspace = {workspace} AND endpoint_id = $1"
 )
 # The rows that refer to an endpoint, in the order in which a deletion changes the tables.
 FORGET: Final = {
@@ -93,7 +97,7 @@ FORGET: Final = {
     "endpoint_model_mappings": Sql("DELETE FROM endpoint_model_mappings WHERE endpoint_id = $1"),
     "endpoint_tags": Sql("DELETE FROM endpoint_tags WHERE endpoint_id = $1"),
 }
-DELETE = Sql("DELETE FROM endpoints WHERE workspace = 'default' AND endpoint_id = $1")
+DELETE = Sql("DELETE FROM endpoints WHERE workspace = {workspace} AND endpoint_id = $1")
 
 # In the order in which they were attached.
 MODELS = Sql(
@@ -122,7 +126,7 @@ FIRST_LINKAGE = Sql(
 DETACH = Sql("DELETE FROM endpoint_model_mappings WHERE mapping_id = $1")
 DETACH_ALL = FORGET["endpoint_model_mappings"]
 KNOWN_DEFINITIONS = Sql(
-    "SELECT model_definition_id FROM model_definitions WHERE workspace = 'default'"
+    "SELECT model_definition_id FROM model_definitions WHERE workspace = {workspace}"
     " AND model_definition_id {in $1 text} {for share}"
 )
 
@@ -142,12 +146,15 @@ WEIGHTS = Sql(  # bytes of each endpoint's models (about 600 each) and tags
 )
 
 # The experiment that receives an endpoint's traces.
-EXPERIMENT_NAMED = Sql("SELECT experiment_id FROM experiments WHERE name = $1")
+EXPERIMENT_NAMED = Sql("SELECT experiment_id FROM experiments WHERE {in workspace}name = $1")
 INSERT_EXPERIMENT = Sql(  # no row if the name is taken
-    "INSERT INTO experiments (name, artifact_location, lifecycle_stage, creation_time, last_update_time)"
-    " VALUES ($1, '', 'active', $2, $2) ON CONFLICT DO NOTHING RETURNING experiment_id"
+    "INSERT INTO experiments (name, artifact_location, lifecycle_stage, creation_time,"
+    " last_update_time{workspace column}) VALUES ($1, '', 'active', $2, $2{workspace value})"
+    " ON CONFLICT DO NOTHING RETURNING experiment_id"
 )
-SET_LOCATION = Sql("UPDATE experiments SET artifact_location = $2 WHERE experiment_id = $1")
+SET_LOCATION = Sql(
+    "UPDATE experiments SET artifact_location = $2 WHERE {in workspace}experiment_id = $1"
+)
 INSERT_EXPERIMENT_TAG = Bulk("experiment_tags", experiment_id="int", key="text", value="text")
 
 
@@ -199,7 +206,7 @@ async def places(
             " ON d.model_definition_id = m.model_definition_id"
             f" WHERE m.endpoint_id = e.endpoint_id AND d.provider = {parameters.add(provider)}"
         )
-    where = ["e.workspace = 'default'", f"EXISTS ({models})"]
+    where = ["e.workspace = {workspace}", f"EXISTS ({models})"]
     if readable is not None:
         where.append(parameters.readable("e.endpoint_id", readable))
     if after is not None:

@@ -22,6 +22,7 @@ from headrace.contract.errors import (
 from headrace.contract.experiment_ids import parse_id
 from headrace.contract.limits import MAX_EXPERIMENT_NAME
 from headrace.contract.names import check_length
+from headrace.db.workspaces_sql import Root
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +42,7 @@ KIND: Final = "GatewayEndpoint"
 class Making(NamedTuple):
     """How to make the experiment of an endpoint's traces."""
 
-    root: str  # of the artifacts of experiments
+    root: Root  # of the artifacts of experiments
     may_create: bool = True  # no grant denies experiments to the caller
 
 
@@ -147,7 +148,7 @@ async def _own_experiment(
             raise overloaded("The experiment of the endpoint is being changed. Please try again.")
         return int(row[0])
     number = int(row[0])
-    await tx.execute(sql.SET_LOCATION, number, f"{making.root}/{number}")
+    await tx.execute(sql.SET_LOCATION, number, await making.root.location(tx, number))
     tags = {
         "mlflow.experiment.sourceType": "GATEWAY",
         "mlflow.experiment.sourceId": endpoint_id,

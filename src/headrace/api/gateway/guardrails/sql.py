@@ -59,10 +59,10 @@ _GUARDRAIL: Final = (
     " JOIN scorers s ON s.scorer_id = g.scorer_id"
     " LEFT JOIN endpoints e ON e.endpoint_id = g.action_endpoint_id"
 )
-BY_ID = Sql(f"{_GUARDRAIL} WHERE g.workspace = 'default' AND g.guardrail_id = $1")
-BY_IDS = Sql(f"{_GUARDRAIL} WHERE g.workspace = 'default' AND g.guardrail_id {{in $1 text}}")
+BY_ID = Sql(f"{_GUARDRAIL} WHERE g.workspace = {{workspace}} AND g.guardrail_id = $1")
+BY_IDS = Sql(f"{_GUARDRAIL} WHERE g.workspace = {{workspace}} AND g.guardrail_id {{in $1 text}}")
 SHARED = Sql(
-    "SELECT 1 FROM guardrails WHERE workspace = 'default' AND guardrail_id = $1 {for share}"
+    "SELECT 1 FROM guardrails WHERE workspace = {workspace} AND guardrail_id = $1 {for share}"
 )
 INSERT = Sql(
     "INSERT INTO guardrails (guardrail_id, name, scorer_id, scorer_version, stage, action,"
@@ -70,12 +70,12 @@ INSERT = Sql(
     " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8, $9)"
 )
 LOCKED_TO_DELETE = Sql(
-    "SELECT 1 FROM guardrails WHERE workspace = 'default' AND guardrail_id = $1 {for delete}"
+    "SELECT 1 FROM guardrails WHERE workspace = {workspace} AND guardrail_id = $1 {for delete}"
 )
 DELETE_CONFIGS = Sql("DELETE FROM guardrail_configs WHERE guardrail_id = $1")
-DELETE = Sql("DELETE FROM guardrails WHERE workspace = 'default' AND guardrail_id = $1")
+DELETE = Sql("DELETE FROM guardrails WHERE workspace = {workspace} AND guardrail_id = $1")
 _PAGE: Final = (
-    "SELECT guardrail_id FROM guardrails WHERE workspace = 'default'"
+    "SELECT guardrail_id FROM guardrails WHERE workspace = {workspace}"
     " ORDER BY guardrail_id {bytewise} LIMIT $1 OFFSET $2"
 )
 WEIGHTS = Sql(

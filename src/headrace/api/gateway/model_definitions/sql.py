@@ -38,26 +38,26 @@ _NUMBERED: Final = ", ".join(f"${n}" for n in range(1, len(DefinitionRow._fields
 _SELECT: Final = (
     f"SELECT {', '.join(f'd.{name}' for name in DefinitionRow._fields)}, s.secret_name"
     " FROM model_definitions d LEFT JOIN secrets s ON s.secret_id = d.secret_id"
-    " WHERE d.workspace = 'default'"
+    " WHERE d.workspace = {workspace}"
 )
 BY_ID = Sql(f"{_SELECT} AND d.model_definition_id = $1")
 BY_IDS = Sql(f"{_SELECT} AND d.model_definition_id {{in $1 text}}")
 INSERT = Sql(
-    f"INSERT INTO model_definitions ({_COLUMNS}, workspace) VALUES ({_NUMBERED}, 'default')"
+    f"INSERT INTO model_definitions ({_COLUMNS}, workspace) VALUES ({_NUMBERED}, {{workspace}})"
 )
 UPDATE = Sql(  # null keeps the value of a column
     "UPDATE model_definitions SET name = coalesce($2, name), secret_id = coalesce($3, secret_id),"
     " model_name = coalesce($4, model_name), provider = coalesce($5, provider),"
     " last_updated_by = coalesce($6, last_updated_by), last_updated_at = $7"
-    " WHERE workspace = 'default' AND model_definition_id = $1"
+    " WHERE workspace = {workspace} AND model_definition_id = $1"
 )
 LOCK = Sql(
-    "SELECT 1 FROM model_definitions WHERE workspace = 'default' AND model_definition_id = $1"
+    "SELECT 1 FROM model_definitions WHERE workspace = {workspace} AND model_definition_id = $1"
     " {for delete}"
 )
 IS_USED = Sql("SELECT 1 FROM endpoint_model_mappings WHERE model_definition_id = $1 LIMIT 1")
 DELETE = Sql(
-    "DELETE FROM model_definitions WHERE workspace = 'default' AND model_definition_id = $1"
+    "DELETE FROM model_definitions WHERE workspace = {workspace} AND model_definition_id = $1"
 )
 
 

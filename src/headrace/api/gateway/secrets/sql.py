@@ -30,12 +30,12 @@ _COLUMNS: Final = ", ".join(SecretRow._fields)
 _ENCRYPTED: Final = "encrypted_value, wrapped_dek, kek_version"
 _NUMBERED: Final = ", ".join(f"${n}" for n in range(1, len(SecretRow._fields) + 4))
 LENGTHY: Final = ("masked_value", "auth_config")  # columns of any length
-BY_ID = Sql(f"SELECT {_COLUMNS} FROM secrets WHERE workspace = 'default' AND secret_id = $1")
+BY_ID = Sql(f"SELECT {_COLUMNS} FROM secrets WHERE workspace = {{workspace}} AND secret_id = $1")
 BY_IDS = Sql(
-    f"SELECT {_COLUMNS} FROM secrets WHERE workspace = 'default' AND secret_id {{in $1 text}}"
+    f"SELECT {_COLUMNS} FROM secrets WHERE workspace = {{workspace}} AND secret_id {{in $1 text}}"
 )
 INSERT = Sql(
-    f"INSERT INTO secrets ({_COLUMNS}, {_ENCRYPTED}, workspace) VALUES ({_NUMBERED}, 'default')"
+    f"INSERT INTO secrets ({_COLUMNS}, {_ENCRYPTED}, workspace) VALUES ({_NUMBERED}, {{workspace}})"
 )
 # Null keeps the encrypted value; `auth_config` is replaced if $6 is true.
 UPDATE = Sql(
@@ -43,14 +43,14 @@ UPDATE = Sql(
     " wrapped_dek = coalesce($3, wrapped_dek), kek_version = coalesce($4, kek_version),"
     " masked_value = coalesce($5, masked_value),"
     " auth_config = CASE WHEN $6 THEN $7 ELSE auth_config END,"
-    " last_updated_by = $8, last_updated_at = $9 WHERE workspace = 'default' AND secret_id = $1"
+    " last_updated_by = $8, last_updated_at = $9 WHERE workspace = {workspace} AND secret_id = $1"
 )
-DELETE = Sql("DELETE FROM secrets WHERE workspace = 'default' AND secret_id = $1")
+DELETE = Sql("DELETE FROM secrets WHERE workspace = {workspace} AND secret_id = $1")
 IS_USED = Sql("SELECT 1 FROM model_definitions WHERE secret_id = $1 LIMIT 1")
 LOCK = Sql("SELECT 1 FROM secrets WHERE secret_id = $1 {for delete}")
 # A model definition that is made at the same time waits for the deletion of its secret, or prevents it.
 EXISTING = Sql(
-    "SELECT secret_name FROM secrets WHERE workspace = 'default' AND secret_id = $1 {for share}"
+    "SELECT secret_name FROM secrets WHERE workspace = {workspace} AND secret_id = $1 {for share}"
 )
 
 

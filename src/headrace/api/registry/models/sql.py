@@ -16,7 +16,7 @@ from headrace.db import keyed
 from headrace.db.base import Row, Schema, Tx
 from headrace.db.sql import Bulk, Sql
 
-_WORKSPACE: Final = re.compile(r"(?:\w+\.)?workspace(?: = 'default' AND|,) ")
+_WORKSPACE: Final = re.compile(r"(?:\w+\.)?workspace(?: = \{workspace\} AND|,) ")
 
 
 def _unscoped(text: str | None) -> str | None:
@@ -55,77 +55,78 @@ COLUMNS: Final = ("name", "creation_time", "last_updated_time", "description")
 _COLUMNS: Final = ", ".join(COLUMNS)
 
 MODEL = Scoped(
-    f"SELECT {_COLUMNS} FROM registered_models WHERE workspace = 'default' AND name = $1"
+    f"SELECT {_COLUMNS} FROM registered_models WHERE workspace = {{workspace}} AND name = $1"
 )
 INSERT = Sql(
-    "INSERT INTO registered_models (name, creation_time, last_updated_time, description)"
-    " VALUES ($1, $2, $2, $3)"
+    "INSERT INTO registered_models"
+    " (name, creation_time, last_updated_time, description{workspace column})"
+    " VALUES ($1, $2, $2, $3{workspace value})"
 )
-INSERT_TAG = Bulk("registered_model_tags", name="text", key="text", value="text")
+INSERT_TAG = Bulk("registered_model_tags", in_workspace=True, name="text", key="text", value="text")
 UPSERT_TAG = Scoped(
-    "INSERT INTO registered_model_tags (name, key, value) VALUES ($1, $2, $3)"
+    "INSERT INTO registered_model_tags (name, key, value{workspace column}) VALUES ($1, $2, $3{workspace value})"
     " ON CONFLICT (workspace, key, name) DO UPDATE SET value = EXCLUDED.value"
 )
 DELETE_TAG = Scoped(
-    "DELETE FROM registered_model_tags WHERE workspace = 'default' AND name = $1 AND key = $2"
+    "DELETE FROM registered_model_tags WHERE workspace = {workspace} AND name = $1 AND key = $2"
 )
 DESCRIBE = Scoped(
     "UPDATE registered_models SET description = $2, last_updated_time = $3"
-    " WHERE workspace = 'default' AND name = $1"
+    " WHERE workspace = {workspace} AND name = $1"
 )
 # Until this transaction ends, no other one changes the model or creates or deletes its versions.
 LOCK = Scoped(
-    "SELECT 1 FROM registered_models WHERE workspace = 'default' AND name = $1 {for update}"
+    "SELECT 1 FROM registered_models WHERE workspace = {workspace} AND name = $1 {for update}"
 )
 TOUCH = Scoped(
-    "UPDATE registered_models SET last_updated_time = $2 WHERE workspace = 'default' AND name = $1"
+    "UPDATE registered_models SET last_updated_time = $2 WHERE workspace = {workspace} AND name = $1"
 )
 RENAME = Scoped(  # foreign keys cascade the name to versions, tags and aliases
     "UPDATE registered_models SET name = $2, last_updated_time = $3"
-    " WHERE workspace = 'default' AND name = $1"
+    " WHERE workspace = {workspace} AND name = $1"
 )
 RENAME_VERSIONS = Scoped(
-    "UPDATE model_versions SET last_updated_time = $2 WHERE workspace = 'default' AND name = $1"
+    "UPDATE model_versions SET last_updated_time = $2 WHERE workspace = {workspace} AND name = $1"
 )
 DELETE_ALL = (  # children first: only the foreign key of aliases cascades
-    Scoped("DELETE FROM model_version_tags WHERE workspace = 'default' AND name = $1"),
-    Scoped("DELETE FROM model_versions WHERE workspace = 'default' AND name = $1"),
-    Scoped("DELETE FROM registered_model_aliases WHERE workspace = 'default' AND name = $1"),
-    Scoped("DELETE FROM registered_model_tags WHERE workspace = 'default' AND name = $1"),
-    Scoped("DELETE FROM registered_models WHERE workspace = 'default' AND name = $1"),
+    Scoped("DELETE FROM model_version_tags WHERE workspace = {workspace} AND name = $1"),
+    Scoped("DELETE FROM model_versions WHERE workspace = {workspace} AND name = $1"),
+    Scoped("DELETE FROM registered_model_aliases WHERE workspace = {workspace} AND name = $1"),
+    Scoped("DELETE FROM registered_model_tags WHERE workspace = {workspace} AND name = $1"),
+    Scoped("DELETE FROM registered_models WHERE workspace = {workspace} AND name = $1"),
 )
 UPSERT_ALIAS = Scoped(
-    "INSERT INTO registered_model_aliases (name, alias, version) VALUES ($1, $2, $3)"
+    "INSERT INTO registered_model_aliases (name, alias, version{workspace column}) VALUES ($1, $2, $3{workspace value})"
     " ON CONFLICT (workspace, name, alias) DO UPDATE SET version = EXCLUDED.version"
 )
 DELETE_ALIAS = Scoped(
-    "DELETE FROM registered_model_aliases WHERE workspace = 'default' AND name = $1 AND alias = $2"
+    "DELETE FROM registered_model_aliases WHERE workspace = {workspace} AND name = $1 AND alias = $2"
 )
 DELETE_ALIASES_OF_VERSION = Scoped(
-    "DELETE FROM registered_model_aliases WHERE workspace = 'default' AND name = $1 AND version = $2"
+    "DELETE FROM registered_model_aliases WHERE workspace = {workspace} AND name = $1 AND version = $2"
 )
 ALIAS = Scoped(
     "SELECT version FROM registered_model_aliases"
-    " WHERE workspace = 'default' AND name = $1 AND alias = $2"
+    " WHERE workspace = {workspace} AND name = $1 AND alias = $2"
 )
 
 
 MODELS = Scoped(
-    f"SELECT {_COLUMNS} FROM registered_models WHERE workspace = 'default' AND name {{in $1 text}}"
+    f"SELECT {_COLUMNS} FROM registered_models WHERE workspace = {{workspace}} AND name {{in $1 text}}"
 )
 # Tags in the physical order of the table, as stock returns them: see `api.tracking.runs.sql`.
 TAGS = Scoped(
     "SELECT name, key, value FROM registered_model_tags"
-    " WHERE workspace = 'default' AND name {in $1 text} ORDER BY {stored by name} LIMIT $2"
+    " WHERE workspace = {workspace} AND name {in $1 text} ORDER BY {stored by name} LIMIT $2"
 )
 ALIASES = Scoped(
     "SELECT name, alias, version FROM registered_model_aliases"
-    " WHERE workspace = 'default' AND name {in $1 text}"
+    " WHERE workspace = {workspace} AND name {in $1 text}"
     " ORDER BY name {bytewise}, alias {bytewise} LIMIT $2"
 )
 
 
-_OWNER: Final = "workspace = 'default' AND name = $1"
+_OWNER: Final = "workspace = {workspace} AND name = $1"
 _TAGS_OF_ONE: Final = ("registered_model_tags", _OWNER, "key", "value", 1)
 _ALIASES_OF_ONE: Final = ("registered_model_aliases", _OWNER, "alias", "version", 1)
 TAG_SIZES = Scoped(keyed.sizes(*_TAGS_OF_ONE))

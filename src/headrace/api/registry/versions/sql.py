@@ -47,12 +47,12 @@ _V_COLUMNS: Final = ", ".join(f"v.{column}" for column in COLUMNS)
 
 VERSION = Scoped(
     f"SELECT {_COLUMNS} FROM model_versions"
-    f" WHERE workspace = 'default' AND name = $1 AND version = $2 AND current_stage <> '{STAGE_DELETED}'"
+    f" WHERE workspace = {{workspace}} AND name = $1 AND version = $2 AND current_stage <> '{STAGE_DELETED}'"
 )
 # Tags in the physical order of the table, as stock returns them: see `api.tracking.runs.sql`.
 TAGS = Scoped(
     "SELECT name, version, key, value FROM model_version_tags"
-    " WHERE workspace = 'default' AND name = $1 AND version = $2 ORDER BY {stored} LIMIT $3"
+    " WHERE workspace = {workspace} AND name = $1 AND version = $2 ORDER BY {stored} LIMIT $3"
 )
 
 
@@ -65,10 +65,10 @@ def _of_versions(
     """
     return Scoped(
         postgres=f"{select} FROM unnest($1::varchar[], $2::int[]) AS u(name, version)"
-        f" JOIN {table} t ON t.workspace = 'default' AND t.name = u.name AND t.version = u.version"
+        f" JOIN {table} t ON t.workspace = {{workspace}} AND t.name = u.name AND t.version = u.version"
         f"{rest}{limit[0]}",
         sqlite=f"{select} FROM json_each($1) AS u CROSS JOIN {table} t"
-        " WHERE t.workspace = 'default' AND t.name = u.value ->> 0 AND t.version = u.value ->> 1"
+        " WHERE t.workspace = {workspace} AND t.name = u.value ->> 0 AND t.version = u.value ->> 1"
         f"{rest}{limit[1]}",
     )
 
@@ -90,63 +90,66 @@ WEIGHTS = _of_versions(  # bytes of the tags of each version
 )
 ALIASES = Scoped(
     "SELECT alias FROM registered_model_aliases"
-    " WHERE workspace = 'default' AND name = $1 AND version = $2 ORDER BY alias {bytewise} LIMIT $3"
+    " WHERE workspace = {workspace} AND name = $1 AND version = $2 ORDER BY alias {bytewise} LIMIT $3"
 )
 # The newest version of each stage of some models; `first` is the oldest version of the stage.
 # Without `join in order` SQLite starts with all rows of the workspace: 200 ms for a model with
 # 50,000 versions.
 LATEST = Scoped(
     f"SELECT {_V_COLUMNS}, s.first FROM (SELECT name, max(version) AS last, min(version) AS first"
-    " FROM model_versions WHERE workspace = 'default' AND name {in $1 text}"
+    " FROM model_versions WHERE workspace = {workspace} AND name {in $1 text}"
     f" AND current_stage <> '{STAGE_DELETED}' GROUP BY name, current_stage) s"
     " {join in order} model_versions v"
-    " ON v.workspace = 'default' AND v.name = s.name AND v.version = s.last"
+    " ON v.workspace = {workspace} AND v.name = s.name AND v.version = s.last"
 )
 # The bytes of the tags of some models and of their newest versions.
 WEIGHTS_OF_MODELS = Scoped(
     f"SELECT name, sum(bytes) FROM (SELECT t.name, {_TAG_BYTES} AS bytes FROM registered_model_tags t"
-    " WHERE t.workspace = 'default' AND t.name {in $1 text} UNION ALL"
+    " WHERE t.workspace = {workspace} AND t.name {in $1 text} UNION ALL"
     f" SELECT t.name, {_TAG_BYTES} AS bytes FROM (SELECT name, max(version) AS last FROM model_versions"
-    f" WHERE workspace = 'default' AND name {{in $1 text}} AND current_stage <> '{STAGE_DELETED}'"
+    f" WHERE workspace = {{workspace}} AND name {{in $1 text}} AND current_stage <> '{STAGE_DELETED}'"
     " GROUP BY name, current_stage) s {join in order} model_version_tags t"
-    " ON t.workspace = 'default' AND t.name = s.name AND t.version = s.last) AS found GROUP BY name"
+    " ON t.workspace = {workspace} AND t.name = s.name AND t.version = s.last) AS found GROUP BY name"
 )
 # Numbers are never reused, not even those of deleted versions. The caller has locked the model's
 # row.
 INSERT = Scoped(
     "INSERT INTO model_versions (name, version, creation_time, last_updated_time, current_stage, status,"
-    " source, storage_location, run_id, run_link, description)"
+    " source, storage_location, run_id, run_link, description{workspace column})"
     " SELECT CAST($1 AS VARCHAR), COALESCE(MAX(version), 0) + 1, CAST($2 AS BIGINT),"
     " CAST($2 AS BIGINT), 'None', 'READY', CAST($3 AS VARCHAR), CAST($4 AS VARCHAR), CAST($5 AS VARCHAR),"
-    " CAST($6 AS VARCHAR), CAST($7 AS VARCHAR)"
-    " FROM model_versions WHERE workspace = 'default' AND name = $1 RETURNING version"
+    " CAST($6 AS VARCHAR), CAST($7 AS VARCHAR){workspace value}"
+    " FROM model_versions WHERE workspace = {workspace} AND name = $1 RETURNING version"
 )
-INSERT_TAG = Bulk("model_version_tags", name="text", version="int", key="text", value="text")
+INSERT_TAG = Bulk(
+    "model_version_tags", in_workspace=True, name="text", version="int", key="text", value="text"
+)
 UPSERT_TAG = Scoped(
-    "INSERT INTO model_version_tags (name, version, key, value) VALUES ($1, $2, $3, $4)"
+    "INSERT INTO model_version_tags (name, version, key, value{workspace column})"
+    " VALUES ($1, $2, $3, $4{workspace value})"
     " ON CONFLICT (workspace, key, name, version) DO UPDATE SET value = EXCLUDED.value"
 )
 DELETE_TAG = Scoped(
     "DELETE FROM model_version_tags"
-    " WHERE workspace = 'default' AND name = $1 AND version = $2 AND key = $3"
+    " WHERE workspace = {workspace} AND name = $1 AND version = $2 AND key = $3"
 )
 DESCRIBE = Scoped(
     "UPDATE model_versions SET description = $3, last_updated_time = $4"
-    " WHERE workspace = 'default' AND name = $1 AND version = $2"
+    " WHERE workspace = {workspace} AND name = $1 AND version = $2"
 )
 SET_STAGE = Scoped(
     "UPDATE model_versions SET current_stage = $3, last_updated_time = $4"
-    " WHERE workspace = 'default' AND name = $1 AND version = $2"
+    " WHERE workspace = {workspace} AND name = $1 AND version = $2"
 )
 ARCHIVE_OTHERS = Scoped(
     "UPDATE model_versions SET current_stage = 'Archived', last_updated_time = $4"
-    " WHERE workspace = 'default' AND name = $1 AND version <> $2 AND current_stage = $3"
+    " WHERE workspace = {workspace} AND name = $1 AND version <> $2 AND current_stage = $3"
 )
 DELETE = Scoped(  # keeps the row, so that its number is not reused, and its tags
     f"UPDATE model_versions SET current_stage = '{STAGE_DELETED}', last_updated_time = $3,"
     " description = NULL, user_id = NULL, source = 'REDACTED-SOURCE-PATH', run_id = 'REDACTED-RUN-ID',"
     " run_link = 'REDACTED-RUN-LINK', status_message = NULL"
-    " WHERE workspace = 'default' AND name = $1 AND version = $2"
+    " WHERE workspace = {workspace} AND name = $1 AND version = $2"
 )
 
 
@@ -161,7 +164,7 @@ class Whole:
         self.aliases = aliases
 
 
-_OWNER: Final = "workspace = 'default' AND name = $1 AND version = $2"
+_OWNER: Final = "workspace = {workspace} AND name = $1 AND version = $2"
 _TAGS_OF_ONE: Final = ("model_version_tags", _OWNER, "key", "value", 2)
 _ALIASES_OF_ONE: Final = ("registered_model_aliases", _OWNER, "alias", "alias", 2)
 TAG_SIZES = Scoped(keyed.sizes(*_TAGS_OF_ONE))

@@ -29,6 +29,7 @@ from headrace.api.threads import FAILURES, Threads
 from headrace.contract import secret_text
 from headrace.contract.errors import ApiError
 from headrace.db.errors import DatabaseError
+from headrace.db.workspace import DatabaseIn
 
 if TYPE_CHECKING:
     from headrace.api.registry.webhooks.sending import Answer
@@ -64,15 +65,24 @@ class Deliveries:
         )
 
     def announce(
-        self, event: Event | None, data: Mapping[str, Any], prompt_event: Event | None = None
+        self,
+        event: Event | None,
+        data: Mapping[str, Any],
+        prompt_event: Event | None = None,
+        *,
+        workspace: str | None = None,
     ) -> None:
         """Queue a committed event for its subscribers. Never raises, never waits.
 
-        `prompt_event` replaces `event` if the model `data["name"]` is a prompt.
+        `prompt_event` replaces `event` if the model `data["name"]` is a prompt. `workspace`: of a
+        server with workspaces; only its webhooks receive the event.
         """
         if self._db.schema.has("webhooks"):
+            db = self._db if workspace is None else DatabaseIn(self._db, workspace)
             self._start(
-                self._notify_subscribers(event, data, prompt_event), event or prompt_event, data
+                self._notify_subscribers(db, event, data, prompt_event),
+                event or prompt_event,
+                data,
             )
 
     def _start(self, work: Any, event: Event | None, data: Mapping[str, Any]) -> None:
@@ -94,10 +104,14 @@ class Deliveries:
         task.add_done_callback(ended)
 
     async def _notify_subscribers(
-        self, event: Event | None, data: Mapping[str, Any], prompt_event: Event | None
+        self,
+        db: Database,
+        event: Event | None,
+        data: Mapping[str, Any],
+        prompt_event: Event | None,
     ) -> None:
         try:
-            found = await self._db.read(sql.subscribers, event, prompt_event, data["name"])
+            found = await db.read(sql.subscribers, event, prompt_event, data["name"])
         except (ApiError, DatabaseError) as error:
             log.error("webhook event %s is not delivered: %s", _shown(event or prompt_event), error)
             return

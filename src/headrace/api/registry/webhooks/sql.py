@@ -27,7 +27,7 @@ class WebhookRow(NamedTuple):
 
 
 _COLUMNS: Final = ", ".join(WebhookRow._fields)
-_LIVE: Final = "workspace = 'default' AND deleted_timestamp IS NULL"
+_LIVE: Final = "workspace = {workspace} AND deleted_timestamp IS NULL"
 
 WEBHOOK = Scoped(f"SELECT {_COLUMNS} FROM webhooks WHERE {_LIVE} AND webhook_id = $1")
 WEBHOOKS = Scoped(
@@ -36,7 +36,7 @@ WEBHOOKS = Scoped(
 )
 INSERT = Sql(
     "INSERT INTO webhooks (webhook_id, name, description, url, status, secret, creation_timestamp,"
-    " last_updated_timestamp) VALUES ($1, $2, $3, $4, $5, $6, $7, $7)"
+    " last_updated_timestamp{workspace column}) VALUES ($1, $2, $3, $4, $5, $6, $7, $7{workspace value})"
 )
 UPDATE = Scoped(  # None keeps the value of a column
     "UPDATE webhooks SET name = COALESCE($2, name), description = COALESCE($3, description),"
@@ -55,7 +55,7 @@ INSERT_EVENT = Bulk("webhook_events", webhook_id="text", entity="text", action="
 DELETE_EVENTS = Sql("DELETE FROM webhook_events WHERE webhook_id = $1")
 SUBSCRIBERS = Scoped(
     "SELECT webhook_id, url, secret FROM webhooks"
-    " WHERE workspace = 'default' AND deleted_timestamp IS NULL AND status = 'ACTIVE'"
+    " WHERE workspace = {workspace} AND deleted_timestamp IS NULL AND status = 'ACTIVE'"
     " AND webhook_id IN (SELECT webhook_id FROM webhook_events WHERE entity = $1 AND action = $2)"
     " ORDER BY creation_timestamp DESC, webhook_id"
 )

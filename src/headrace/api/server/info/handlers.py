@@ -39,6 +39,7 @@ async def server_info(req: PathOnly, ctx: Context) -> ServerInfo:
     """GET /3.0/mlflow/server-info: the features that the web page may use."""
     uploads, downloads = ctx.artifacts.capabilities
     return ServerInfo(
+        workspaces_enabled=ctx.settings.enable_workspaces,
         multipart_uploads_enabled=uploads,
         multipart_downloads_enabled=downloads,
         features_enabled=Features(gateway=ctx.settings.enable_ai_gateway),

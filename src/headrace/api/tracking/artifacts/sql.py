@@ -13,11 +13,11 @@ MODEL_ROOT = Sql(
 # meaning.
 VERSION_ROOT = Sql(
     "SELECT COALESCE(storage_location, source) FROM model_versions"
-    " WHERE name = $1 AND version = $2 AND current_stage <> 'Deleted_Internal'"
+    " WHERE {in workspace}name = $1 AND version = $2 AND current_stage <> 'Deleted_Internal'"
 )
 VERSION_SOURCE = Sql(
     "SELECT source FROM model_versions"
-    " WHERE name = $1 AND version = $2 AND current_stage <> 'Deleted_Internal'"
+    " WHERE {in workspace}name = $1 AND version = $2 AND current_stage <> 'Deleted_Internal'"
 )
 
 

@@ -27,6 +27,7 @@ from headrace.api.tracking.runs import assessments_sql
 from headrace.auth.locations import check_location
 from headrace.contract import errors
 from headrace.contract.clock import now_ms
+from headrace.contract.errors import invalid
 from headrace.contract.experiment_ids import parse_id
 from headrace.contract.limits import MAX_EXPERIMENT_NAME
 from headrace.contract.names import check_length
@@ -39,11 +40,14 @@ async def create(req: CreateExperiment, ctx: Context) -> CreatedExperiment:
     """POST /2.0/mlflow/experiments/create
 
     Errors: RESOURCE_ALREADY_EXISTS (an experiment, active or deleted, has the name), BAD_REQUEST (a
-    duplicate tag; stock reports that the name is taken).
+    duplicate tag; stock reports that the name is taken), INVALID_PARAMETER_VALUE (a location, on a
+    server with workspaces, which chooses it).
     """
     tags = [(tag.key or "", tag.value or "") for tag in req.tags]
     tag_rules.check_views(key for key, _ in tags)
     roots = (ctx.settings.default_artifact_root, ctx.settings.artifacts_destination)
+    if req.artifact_location and ctx.settings.enable_workspaces:
+        raise invalid("artifact_location cannot be specified when workspaces are enabled")
     where = location.check(req.artifact_location, *roots) if req.artifact_location else None
     if where is not None:
         await check_location(ctx.access, where, "update", ctx.settings)
@@ -56,7 +60,7 @@ async def create(req: CreateExperiment, ctx: Context) -> CreatedExperiment:
             ctx.access,
             req.name,
             where,
-            ctx.settings.default_artifact_root.rstrip("/") or "/",
+            ctx.new_experiments,
             now_ms(),
             tags,
         )
@@ -93,8 +97,9 @@ async def _find(ctx: Context, statement: Sql, key: object) -> ExperimentAnswer |
     try:
         found = await ctx.db.read_point(sql.find, statement, key, MOST_OF_ONE)
     except TooLong:
-        return Chunks(answer_in_pieces(b"experiment", pieces.parts_by(ctx.db, statement, key)))
-    return ExperimentAnswer(experiment=experiment(*found)) if found else None
+        parts = pieces.parts_by(ctx.db, statement, key, ctx.workspace)
+        return Chunks(answer_in_pieces(b"experiment", parts))
+    return ExperimentAnswer(experiment=experiment(*found, ctx.workspace)) if found else None
 
 
 async def search_experiments(req: SearchExperiments, ctx: Context) -> Encoded | Chunks:
@@ -117,12 +122,15 @@ async def search_experiments(req: SearchExperiments, ctx: Context) -> Encoded | 
     try:
         return await ctx.shared.get(key, partial(_small_page, ctx, page_of()))
     except TooLong:
-        return await long_page(ctx.db, pieces.EXPERIMENTS, page_of(columns=("experiment_id",)))
+        listing = pieces.listing(ctx.workspace)
+        return await long_page(ctx.db, listing, page_of(columns=("experiment_id",)))
 
 
 async def _small_page(ctx: Context, page: search.Page) -> Encoded:
     rows, tags, token = await ctx.db.read(sql.small_page, page)
-    shown = ExperimentPage(experiments=experiments(rows, tags), next_page_token=token)
+    shown = ExperimentPage(
+        experiments=experiments(rows, tags, ctx.workspace), next_page_token=token
+    )
     return Encoded(encode(shown))
 
 

@@ -12,6 +12,7 @@ from headrace.api.pieces import ALL_ROWS, PAIR_BYTES, at_most, at_once, first_ro
 from headrace.db import keyed
 from headrace.db.base import Row, Tx
 from headrace.db.sql import Bulk, Sql, statement
+from headrace.db.workspaces_sql import Root
 
 if TYPE_CHECKING:
     from headrace.search import Page
@@ -31,13 +32,15 @@ class ExperimentRow(NamedTuple):
 
 
 _COLUMNS = ", ".join(ExperimentRow._fields)
-BY_ID = Sql(f"SELECT {_COLUMNS} FROM experiments WHERE experiment_id = $1")
+BY_ID = Sql(f"SELECT {_COLUMNS} FROM experiments WHERE {{in workspace}}experiment_id = $1")
 # Other transactions cannot change the experiment until this one ends; they can create runs in it.
-LOCK = Sql("SELECT 1 FROM experiments WHERE experiment_id = $1 {for update}")
-BY_NAME = Sql(f"SELECT {_COLUMNS} FROM experiments WHERE name = $1")
+LOCK = Sql("SELECT 1 FROM experiments WHERE {in workspace}experiment_id = $1 {for update}")
+BY_NAME = Sql(f"SELECT {_COLUMNS} FROM experiments WHERE {{in workspace}}name = $1")
 
 
-BY_IDS = Sql(f"SELECT {_COLUMNS} FROM experiments WHERE experiment_id {{in $1 int}}")
+BY_IDS = Sql(
+    f"SELECT {_COLUMNS} FROM experiments WHERE {{in workspace}}experiment_id {{in $1 int}}"
+)
 # In the order of the table, as stock returns them: see `api.tracking.runs.sql`.
 TAGS = Sql(
     "SELECT experiment_id, key, value FROM experiment_tags WHERE experiment_id {in $1 int}"
@@ -48,29 +51,35 @@ WEIGHTS = Sql(  # total bytes of each experiment's tags
     " FROM experiment_tags WHERE experiment_id {in $1 int} GROUP BY experiment_id"
 )
 INSERT = Sql(  # returns the new id
-    "INSERT INTO experiments (name, artifact_location, lifecycle_stage, creation_time, last_update_time)"
-    " VALUES ($1, $2, 'active', $3, $3) RETURNING experiment_id"
+    "INSERT INTO experiments (name, artifact_location, lifecycle_stage, creation_time,"
+    " last_update_time{workspace column}) VALUES ($1, $2, 'active', $3, $3{workspace value}) RETURNING experiment_id"
 )
-SET_LOCATION = Sql("UPDATE experiments SET artifact_location = $2 WHERE experiment_id = $1")
+SET_LOCATION = Sql(
+    "UPDATE experiments SET artifact_location = $2 WHERE {in workspace}experiment_id = $1"
+)
 INSERT_TAG = Bulk("experiment_tags", experiment_id="int", key="text", value="text")
 UPSERT_TAG = Sql(
     "INSERT INTO experiment_tags (experiment_id, key, value) VALUES ($1, $2, $3)"
     " ON CONFLICT (key, experiment_id) DO UPDATE SET value = EXCLUDED.value"
 )
 DELETE_TAG = Sql("DELETE FROM experiment_tags WHERE experiment_id = $1 AND key = $2")
-RENAME = Sql("UPDATE experiments SET name = $2, last_update_time = $3 WHERE experiment_id = $1")
+RENAME = Sql(
+    "UPDATE experiments SET name = $2, last_update_time = $3 WHERE {in workspace}experiment_id = $1"
+)
 SET_STAGE = Sql(
     "UPDATE experiments SET lifecycle_stage = $2, last_update_time = $3"
-    " WHERE experiment_id = $1 AND lifecycle_stage <> $2"
+    " WHERE {in workspace}experiment_id = $1 AND lifecycle_stage <> $2"
 )
-LOCK_TO_DELETE = Sql("SELECT 1 FROM experiments WHERE experiment_id = $1 {for delete}")
+LOCK_TO_DELETE = Sql(
+    "SELECT 1 FROM experiments WHERE {in workspace}experiment_id = $1 {for delete}"
+)
 # One statement per table whose rows would be deleted together with their experiment, or prevent it.
 HAS_CONTENTS = {
     table: Sql(f"SELECT 1 FROM {table} WHERE experiment_id = $1 LIMIT 1")
     for table in ("runs", "logged_models", "trace_info", "datasets")
 }
 DELETE_TAGS = Sql("DELETE FROM experiment_tags WHERE experiment_id = $1")
-DELETE = Sql("DELETE FROM experiments WHERE experiment_id = $1")
+DELETE = Sql("DELETE FROM experiments WHERE {in workspace}experiment_id = $1")
 DELETE_RUNS = Sql(
     "UPDATE runs SET lifecycle_stage = 'deleted', deleted_time = $2"
     " WHERE experiment_id = $1 AND lifecycle_stage = 'active'"
@@ -141,16 +150,16 @@ async def create(
     tx: Tx,
     name: str,
     location: str | None,
-    default_root: str,
+    root: Root,
     now_ms: int,
     tags: Sequence[tuple[str, str]],
 ) -> int:
-    """Insert an experiment and its tags; the default location is `<default_root>/<id>`."""
+    """Insert an experiment and its tags; without a location, it is below `root`."""
     row = await tx.fetchrow(INSERT, name, location or "", now_ms)
     assert row is not None, "INSERT must return the new id"
     experiment_id: int = row[0]
     if not location:
-        await tx.execute(SET_LOCATION, experiment_id, f"{default_root}/{experiment_id}")
+        await tx.execute(SET_LOCATION, experiment_id, await root.location(tx, experiment_id))
     if tags:
         await tx.executemany(INSERT_TAG, [(experiment_id, key, value) for key, value in tags])
     return experiment_id

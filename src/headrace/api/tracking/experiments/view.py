@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 from headrace.api.nouns import Tag
 from headrace.api.tracking.experiments.types import Experiment
+from headrace.contract.workspaces import DEFAULT
 from headrace.db.base import Row
 
-WORKSPACE = "default"  # workspaces are disabled: every row has this value
 
-
-def experiment(row: Row, tags: Sequence[Row]) -> Experiment:
+def experiment(row: Row, tags: Sequence[Row], workspace: str = DEFAULT) -> Experiment:
     """Return an experiment from its row of `experiments` and its rows of `experiment_tags`."""
     number, name, artifact_location, stage, created, updated = row
     return Experiment(
@@ -22,13 +21,15 @@ def experiment(row: Row, tags: Sequence[Row]) -> Experiment:
         last_update_time=updated,
         creation_time=created,
         tags=[Tag(key=key, value=value or "") for _, key, value in tags],
-        workspace=WORKSPACE,
+        workspace=workspace,
     )
 
 
-def experiments(rows: Sequence[Row], tag_rows: Sequence[Row]) -> list[Experiment]:
+def experiments(
+    rows: Sequence[Row], tag_rows: Sequence[Row], workspace: str = DEFAULT
+) -> list[Experiment]:
     """Return the experiments in the order of `rows`, each with its tags."""
     tags: dict[int, list[Row]] = {}
     for tag in tag_rows:
         tags.setdefault(tag[0], []).append(tag)
-    return [experiment(row, tags.get(row[0], ())) for row in rows]
+    return [experiment(row, tags.get(row[0], ()), workspace) for row in rows]
