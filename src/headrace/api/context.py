@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from headrace.api.nouns import Event
 from headrace.api.threads import Threads
 from headrace.auth.access import UNRESTRICTED, Access
+from headrace.auth.foreign import ForeignIds, RequestIds
 from headrace.commit.group import GroupCommit
 from headrace.commit.reads import BatchedReads, ReadsIn, SharedReads
 from headrace.contract.errors import unavailable
@@ -94,6 +95,7 @@ class Context:
         self._head: Head | None = None
         self.access: Access = UNRESTRICTED
         self.workspace = DEFAULT
+        self._foreign = ForeignIds(db) if settings.enable_workspaces else None
         self._workspaces: dict[str, Context] = {}
         self.oidc: Oidc | None = None  # set by the authority of a server with an OpenID provider
 
@@ -113,6 +115,10 @@ class Context:
             context.db = DatabaseIn(self.db, name)
             context.shared = cast("SharedReads", ReadsIn(self.shared, name))
         return context
+
+    def request_ids(self) -> RequestIds:
+        """The ids of a new request in this workspace."""
+        return RequestIds(self._foreign, self.workspace)
 
     @property
     def new_experiments(self) -> Root:

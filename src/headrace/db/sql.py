@@ -56,7 +56,7 @@ _ARRAYS: Final[dict[ColumnType, str]] = {
 }
 MAX_SCOPED: Final = 8192  # statements for certain workspaces that are kept
 _TOKEN: Final = re.compile(r"\{([^{}]*)\}")
-_OF_WORKSPACE: Final = re.compile(r"\{(?:in )?workspace\b")
+_OF_WORKSPACE: Final = re.compile(r"\{(?:in |of )?workspace\b")
 _PLACEHOLDER: Final = re.compile(r"\$(\d+)")
 
 
@@ -71,6 +71,7 @@ def workspace_words(name: str | None) -> dict[str, str]:
             "workspace": "'default'",
             "in workspace": "",
             "in workspace {}": "",
+            "of workspace": "",
             "workspace column": "",
             "workspace value": "",
         }
@@ -79,6 +80,9 @@ def workspace_words(name: str | None) -> dict[str, str]:
         "workspace": f"'{name}'",
         "in workspace": f"workspace = '{name}' AND ",
         "in workspace {}": f"{{}}.workspace = '{name}' AND ",
+        # The experiment of a row.
+        "of workspace": "experiment_id IN"
+        f" (SELECT experiment_id FROM experiments WHERE workspace = '{name}') AND ",
         "workspace column": ", workspace",  # of an INSERT
         "workspace value": f", '{name}'",
     }

@@ -20,6 +20,7 @@ from headrace.api.tracking.metrics.types import GetHistoryInterval
 from headrace.api.tracking.runs import handlers as runs
 from headrace.api.tracking.runs.types import GetRun, SearchRuns
 from headrace.auth.authority import Denied
+from headrace.auth.foreign import RequestIds
 from headrace.auth.grantable import canonical
 from headrace.auth.rules import experiment, needs, run, scoped
 from headrace.contract.errors import ApiError, invalid
@@ -71,13 +72,15 @@ async def execute(req: Query, ctx: Context) -> Encoded:
     if excess:
         return Encoded(encode({"data": None, "errors": [excess]}))
     given = arguments(made, req.variables)
+    ids = ctx.request_ids()
     try:
         refuse_unstorable(given)
-        found = await RESOLVERS[made.root](given, made, ctx)
+        found = await RESOLVERS[made.root](given, made, ctx, ids)
     except Withheld:
         return Encoded(encode({"data": {made.key: None}, "errors": None}))
     except ApiError as error:
-        return Encoded(encode({"data": {made.key: None}, "errors": [error.message]}))
+        message = ids.restored(error.message)
+        return Encoded(encode({"data": {made.key: None}, "errors": [message]}))
     except msgspec.ValidationError as error:  # for the arguments
         raise NotNative from error
     if isinstance(found, Large):
@@ -115,8 +118,12 @@ def _excess(made: Plan, settings: Settings) -> str | None:
     return None
 
 
-async def _admitted(rule: Rule, req: Any, ctx: Context) -> Context:
-    """The context of the caller for a REST request of this rule. Raises `Withheld`."""
+async def _admitted(rule: Rule, req: Any, ctx: Context, ids: RequestIds) -> Context:
+    """The context of the caller for a REST request of this rule. Raises `Withheld`.
+
+    Replaces the ids of other workspaces in the request.
+    """
+    await ids.hide(req)
     try:
         access = await ctx.access.admit(rule, req)
     except (Denied, ApiError) as error:
@@ -124,24 +131,24 @@ async def _admitted(rule: Rule, req: Any, ctx: Context) -> Context:
     return ctx if access is ctx.access else ctx.with_access(access)
 
 
-async def _get_experiment(given: Answer, made: Plan, ctx: Context) -> Answer:
+async def _get_experiment(given: Answer, made: Plan, ctx: Context, ids: RequestIds) -> Answer:
     req = msgspec.convert(given, ExperimentId)
-    ctx = await _admitted(READS_EXPERIMENT, req, ctx)
+    ctx = await _admitted(READS_EXPERIMENT, req, ctx, ids)
     return await _plain(await experiments.get(req, ctx))
 
 
-async def _get_run(given: Answer, made: Plan, ctx: Context) -> Answer:
+async def _get_run(given: Answer, made: Plan, ctx: Context, ids: RequestIds) -> Answer:
     given.setdefault("run_id", given.get("run_uuid"))
     req = msgspec.convert(given, GetRun)
-    ctx = await _admitted(READS_RUN, req, ctx)
+    ctx = await _admitted(READS_RUN, req, ctx, ids)
     found = await _plain(await runs.get(req, ctx))
     await _extend([found["run"]], made, "run", ctx)
     return found
 
 
-async def _search_runs(given: Answer, made: Plan, ctx: Context) -> Answer:
+async def _search_runs(given: Answer, made: Plan, ctx: Context, ids: RequestIds) -> Answer:
     req = msgspec.convert(given, SearchRuns)
-    ctx = await _admitted(SEARCHES_RUNS, req, ctx)
+    ctx = await _admitted(SEARCHES_RUNS, req, ctx, ids)
     if req.experiment_ids and not _finds_runs(req, ctx.access):
         raise Withheld
     found = await _plain(await runs.search_runs(req, ctx))
@@ -157,13 +164,13 @@ def _finds_runs(req: SearchRuns, access: Access) -> bool:
     return scope is None or any(scope.admits(canonical(id_)) for id_ in req.experiment_ids)
 
 
-async def _get_history(given: Answer, made: Plan, ctx: Context) -> Answer:
+async def _get_history(given: Answer, made: Plan, ctx: Context, ids: RequestIds) -> Answer:
     req = msgspec.convert(given, GetHistoryInterval)
-    ctx = await _admitted(READS_RUNS, req, ctx)
+    ctx = await _admitted(READS_RUNS, req, ctx, ids)
     return await _plain(await metrics.get_history_interval(req, ctx))
 
 
-Resolver = Callable[[Answer, Plan, Context], Awaitable[Answer]]
+Resolver = Callable[[Answer, Plan, Context, RequestIds], Awaitable[Answer]]
 RESOLVERS: Final[dict[str, Resolver]] = {
     "mlflowGetExperiment": _get_experiment,
     "mlflowGetMetricHistoryBulkInterval": _get_history,
@@ -184,7 +191,7 @@ async def _extend(found: list[Answer], made: Plan, place: str, ctx: Context) -> 
                 of_id[experiment_id] = found_experiment["experiment"]
             one["experiment"] = of_id[experiment_id]
     if made.takes(place, "model_versions"):
-        ctx = await _admitted(SEARCHES_VERSIONS, SearchModelVersions(), ctx)
+        ctx = await _admitted(SEARCHES_VERSIONS, SearchModelVersions(), ctx, ctx.request_ids())
         for one in found:
             search = SearchModelVersions(filter=f"run_id='{one['info']['run_id']}'")
             versions = await _plain(await model_versions.search_versions(search, ctx))

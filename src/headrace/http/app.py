@@ -37,7 +37,7 @@ from headrace.http.outage import Outage
 from headrace.http.refusals import PAGE, PLAIN, denied, login_needed, text_refusal, unauthenticated
 from headrace.http.router import Router
 from headrace.http.security import Security
-from headrace.http.workspaces import HEADER, Workspaces, check_none_named
+from headrace.http.workspaces import HEADER, Workspaces, check_none_named, restored
 from headrace.monitor.layout import REFUSED_CELL
 from headrace.monitor.monitor import Monitor, counter_table_for, layout_of
 from headrace.monitor.redacted import redacted
@@ -86,7 +86,9 @@ class App:
         table = tuple(served(self._routes, settings))
         layout = layout_of(table)
         self.monitor = Monitor(layout, counters or counter_table_for(settings, layout, 1))
-        self.router = Router(table, layout.cells, authority)
+        self.router = Router(
+            table, layout.cells, authority, has_workspaces=settings.enable_workspaces
+        )
         self.dispatch: Callable[[Request], Awaitable[Response]] = self._handle
         self._encode = codec.encode
         self._outage = Outage()
@@ -218,7 +220,7 @@ class App:
         except ConnectionResetError:
             raise  # the client closed the connection while it sent the body
         except Exception as error:  # noqa: BLE001 logged without its text
-            response = self._error_response(request, error)
+            response = restored(self._error_response(request, error), request)
         self._add_headers(request, response)
         self.monitor.finish(request.cell, response.status, perf_counter_ns() - began_ns)
         return response

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from headrace.auth.access import Access
     from headrace.auth.authority import Caller
+    from headrace.auth.foreign import RequestIds
     from headrace.http.limits import Account
     from headrace.http.router import Endpoint
 
@@ -39,7 +40,7 @@ class Request:
     (path and query, still encoded, with the prefix). `App.route` sets `endpoint` and `path_args`,
     the `{name}` parts of its path; without a route `endpoint` is None. A body that is collected
     here is counted on `account`. A server with users sets `caller` and `access`, and a
-    server with workspaces `workspace`, before anything else is done.
+    server with workspaces `workspace` and `ids`, before anything else is done.
     """
 
     __slots__ = (
@@ -51,6 +52,7 @@ class Request:
         "client",
         "endpoint",
         "headers",
+        "ids",
         "method",
         "path",
         "path_args",
@@ -89,6 +91,7 @@ class Request:
         self.caller: Caller | None = None
         self.access: Access | None = None
         self.workspace: str | None = None
+        self.ids: RequestIds | None = None
         self._body: bytes | None = None
 
     def give_body(self, body: bytes) -> None:

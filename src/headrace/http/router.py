@@ -16,6 +16,7 @@ from headrace.contract.texts import refuse_unstorable
 from headrace.contract.value_count import UNCOUNTED_BYTES, check_value_count
 from headrace.http import codec, fastapi, loose
 from headrace.http.messages import MAX_BODY_BYTES, TooLong
+from headrace.http.workspaces import hide_foreign
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -100,7 +101,19 @@ class Endpoint:
         return message
 
 
-class CheckedEndpoint(Endpoint):
+class ScopedEndpoint(Endpoint):
+    """An endpoint of a server with workspaces. The handler gets no id of another workspace."""
+
+    __slots__ = ()
+
+    async def read(self, request: Request) -> Any:
+        """See `Endpoint.read`."""
+        message = await super().read(request)
+        await hide_foreign(message, request)
+        return message
+
+
+class CheckedEndpoint(ScopedEndpoint):
     """An endpoint of a server with users.
 
     Its rule is checked on the decoded request, before the handler runs.
@@ -161,12 +174,15 @@ class Router:
         routes: Iterable[Route],
         cells: Mapping[tuple[str, str], int],
         authority: Authority | None = None,
+        *,
+        has_workspaces: bool = False,
     ) -> None:
-        """Without an `authority`, rules are not checked and cost nothing."""
+        """Without an `authority`, rules are not checked and cost nothing; nor are ids without workspaces."""
+        plain = ScopedEndpoint if has_workspaces else Endpoint
         self._fixed: dict[tuple[str, str], Endpoint] = {}
         self._shaped: list[tuple[str, list[str], Endpoint]] = []
         for route in routes:
-            endpoint = Endpoint(route) if authority is None else CheckedEndpoint(route, authority)
+            endpoint = plain(route) if authority is None else CheckedEndpoint(route, authority)
             endpoint.cell = cells[route.method, route.path]
             for path in spellings(route.path):
                 if "{" in path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 
 from headrace.commit.reads import BatchedReads
 from headrace.contract.workspaces import (
@@ -17,9 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from headrace.api.context import Context
-    from headrace.http.messages import Request
+    from headrace.http.messages import Request, Response
 
 HEADER: Final = "x-mlflow-workspace"
+# Other headers that name something.
+FIELDS_OF_HEADERS: Final = {"x-mlflow-experiment-id": "experiment_id", "x-mlflow-run-id": "run_id"}
 EXEMPT: Final = "/mlflow/server-info"  # tells clients whether there are workspaces
 
 
@@ -60,4 +64,36 @@ class Workspaces:
             if await self._existing.get(name) is None:
                 raise workspace_not_found(name)
         request.workspace = name
-        return self._context.in_workspace(name)
+        context = self._context.in_workspace(name)
+        request.ids = context.request_ids()
+        return context
+
+
+async def hide_foreign(message: Any, request: Request) -> None:
+    """Replace the ids of other workspaces in a decoded request, or in the head of a raw one."""
+    if request.ids is None:
+        return
+    if message is not request:
+        await request.ids.hide(message)
+        return
+    query, named = (
+        request.query(),
+        {field: header for header, field in FIELDS_OF_HEADERS.items() if header in request.headers},
+    )
+    given = {name: [value] for name, value in request.path_args.items()}
+    given |= {field: [request.headers[header]] for field, header in named.items()}
+    if not given and not query:
+        return
+    found, found_in_query = await request.ids.hidden(given), await request.ids.hidden(query)
+    request.path_args = {name: found[name][0] for name in request.path_args}
+    for field, header in named.items():
+        request.headers[header] = found[field][0]
+    if found_in_query != query:
+        request.query_string = urlencode(found_in_query, doseq=True)
+
+
+def restored(response: Response, request: Request) -> Response:
+    """An error whose text names the ids that the client sent."""
+    if request.ids is not None and response.status >= HTTPStatus.BAD_REQUEST:
+        response.body = request.ids.restored(response.body.decode(errors="replace")).encode()
+    return response

@@ -73,7 +73,7 @@ async def export(request: Request, ctx: Context) -> Response:
 
     Stores spans and creates or extends their traces; all of them or none. Spans beyond a limit are
     rejected with OTLP's partial success. Errors: 400 (not OTLP), 413 (too long), 422 (no header
-    with the experiment; a span without ids), RESOURCE_DOES_NOT_EXIST (the experiment),
+    with the experiment; a span without ids), RESOURCE_DOES_NOT_EXIST (the experiment, with workspaces the run),
     INVALID_PARAMETER_VALUE (a trace of another experiment, a deleted experiment), INVALID_STATE (an
     archived trace).
     """
@@ -89,6 +89,8 @@ async def export(request: Request, ctx: Context) -> Response:
     batch = decoded.batch
     if batch.traces:
         run_id = request.headers.get(RUN)
+        if run_id:
+            await ctx.request_ids().check_runs([run_id])
         try:
             write = LogSpans(parse_id(experiment), batch.traces, run_id or None)
             with ARRIVING.committing(batch.traces):

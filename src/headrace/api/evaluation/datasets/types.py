@@ -49,6 +49,8 @@ class SearchDatasets(Message):
 class CreateDataset(Message):
     """POST datasets/create; `tags` is the JSON text of an object, the last five fields are ignored."""
 
+    __kept_ids__ = ("experiment_ids",)  # stored as they are
+
     name: RequiredStr
     experiment_ids: Ids = []
     tags: LongStr = None

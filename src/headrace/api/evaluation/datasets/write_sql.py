@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 INSERT = Sql(
     "INSERT INTO evaluation_datasets (dataset_id, name, digest, created_time, last_update_time,"
-    " created_by, last_updated_by) VALUES ($1, $2, $3, $4, $4, $5, $5)"
+    " created_by, last_updated_by{workspace column}) VALUES ($1, $2, $3, $4, $4, $5, $5{workspace value})"
 )
 INSERT_TAG = Bulk("evaluation_dataset_tags", dataset_id="text", key="text", value="text")
 UPSERT_TAG = Bulk(

@@ -30,6 +30,8 @@ Severity = Annotated[UncheckedStr, Meta(extra_json_schema={"enum": list(SEVERITI
 class CreateIssue(Message):
     """POST issues"""
 
+    __kept_ids__ = ("issue_id",)  # the client chooses it
+
     experiment_id: ExperimentNumber
     name: RequiredStr
     description: RequiredStr

@@ -44,7 +44,9 @@ BY_IDS = Sql(
 LOCKED = Sql(
     f"SELECT {_COLUMNS} FROM budget_policies WHERE workspace = {{workspace}} AND budget_policy_id = $1 {{for update}}"
 )
-INSERT = Sql(f"INSERT INTO budget_policies ({_COLUMNS}) VALUES ({_NUMBERED})")
+INSERT = Sql(
+    f"INSERT INTO budget_policies ({_COLUMNS}, workspace) VALUES ({_NUMBERED}, {{workspace}})"
+)
 UPDATE = Sql(
     "UPDATE budget_policies SET budget_unit = $2, budget_amount = $3, duration_unit = $4,"
     " duration_value = $5, target_scope = $6, budget_action = $7, last_updated_by = $8,"

@@ -77,7 +77,9 @@ LOCKED_TO_DELETE = Sql(
 SHARED = Sql(
     "SELECT 1 FROM endpoints WHERE workspace = {workspace} AND endpoint_id = $1 {for share}"
 )
-INSERT = Sql(f"INSERT INTO endpoints ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)")
+INSERT = Sql(
+    f"INSERT INTO endpoints ({_COLUMNS}, workspace) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, {{workspace}})"
+)
 UPDATE = Sql(
     "UPDATE endpoints SET name = $2, last_updated_by = $3, last_updated_at = $4, routing_strategy = $5,"
     " fallback_config_json = $6, experiment_id = $7, usage_tracking = $8"

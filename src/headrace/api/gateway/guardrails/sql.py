@@ -66,8 +66,8 @@ SHARED = Sql(
 )
 INSERT = Sql(
     "INSERT INTO guardrails (guardrail_id, name, scorer_id, scorer_version, stage, action,"
-    " action_endpoint_id, created_by, created_at, last_updated_by, last_updated_at)"
-    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8, $9)"
+    " action_endpoint_id, created_by, created_at, last_updated_by, last_updated_at, workspace)"
+    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8, $9, {workspace})"
 )
 LOCKED_TO_DELETE = Sql(
     "SELECT 1 FROM guardrails WHERE workspace = {workspace} AND guardrail_id = $1 {for delete}"
@@ -98,7 +98,9 @@ CONFIGS = Sql(
     f"SELECT {_COLUMNS} FROM guardrail_configs WHERE endpoint_id = $1"
     " AND guardrail_id {in $2 text}"
 )
-INSERT_CONFIG = Sql(f"INSERT INTO guardrail_configs ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5)")
+INSERT_CONFIG = Sql(
+    f"INSERT INTO guardrail_configs ({_COLUMNS}, workspace) VALUES ($1, $2, $3, $4, $5, {{workspace}})"
+)
 SET_ORDER = Sql(
     "UPDATE guardrail_configs SET execution_order = $3 WHERE endpoint_id = $1 AND guardrail_id = $2"
 )

@@ -10,15 +10,15 @@ from typing import NamedTuple
 from headrace.db.base import Tx
 from headrace.db.sql import Sql
 
-RUN_ROOT = Sql("SELECT artifact_uri FROM runs WHERE run_uuid = $1")
+RUN_ROOT = Sql("SELECT artifact_uri FROM runs WHERE {of workspace}run_uuid = $1")
 LOGGED_MODEL = Sql(
     "SELECT artifact_location, source_run_id FROM logged_models"
-    " WHERE model_id = $1 AND lifecycle_stage <> 'deleted'"
+    " WHERE {of workspace}model_id = $1 AND lifecycle_stage <> 'deleted'"
 )
 # The experiment of a model; no other transaction changes the model until this one ends.
 LOCK_LOGGED_MODEL = Sql(
     "SELECT experiment_id FROM logged_models"
-    " WHERE model_id = $1 AND lifecycle_stage <> 'deleted' {for update}"
+    " WHERE {of workspace}model_id = $1 AND lifecycle_stage <> 'deleted' {for update}"
 )
 # The value of a tag ($4 if it is new); no other transaction changes it until this one ends.
 CLAIM_TAG = Sql(

@@ -32,6 +32,8 @@ STAGE: Final = (
 class CreateModelVersion(Message):
     """POST model-versions/create"""
 
+    __kept_ids__ = ("run_id",)  # stored as it is; its files are looked up in the workspace only
+
     name: CheckedStr
     source: CheckedStr
     run_id: OptionalStr = None

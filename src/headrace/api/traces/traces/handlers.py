@@ -117,13 +117,17 @@ async def link_to_run(req: LinkToRunIn, ctx: Context) -> Empty:
     """POST /2.0/mlflow/traces/link-to-run
 
     At most 100 traces. Neither the traces nor the run need to exist; a repetition changes nothing.
+    On a server with workspaces, the run must exist (RESOURCE_DOES_NOT_EXIST), and traces that do not
+    are left out.
     """
     if len(req.trace_ids) > MAX_LINKS:
         raise invalid(
             f"Cannot link more than {MAX_LINKS} traces to a run in a single request. "
             f"Provided {len(req.trace_ids)} traces."
         )
-    await commit(ctx, LinkToRun(req.trace_ids, req.run_id))
+    ids = ctx.request_ids()
+    await ids.check_runs([req.run_id])
+    await commit(ctx, LinkToRun(await ids.own("trace", req.trace_ids), req.run_id))
     return Empty()
 
 

@@ -40,6 +40,7 @@ class TraceInfoIn(Message):
 
     # PostgreSQL cannot store NUL. In these texts, which hold values of programs, it is replaced.
     __replaced_nul__ = ("request_preview", "response_preview")
+    __kept_ids__ = ("trace_id",)  # the client chooses it for a new trace
 
     trace_id: OptionalStr = None
     client_request_id: OptionalStr = None

@@ -29,6 +29,8 @@ STATUSES = tuple(LoggedModelStatus)  # by number
 class CreateLoggedModel(Message):
     """POST logged-models"""
 
+    __kept_ids__ = ("source_run_id",)  # stored as it is
+
     experiment_id: CheckedStr
     name: OptionalStr = None
     model_type: OptionalStr = None

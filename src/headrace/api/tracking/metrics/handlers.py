@@ -52,7 +52,8 @@ async def get_history(req: GetHistory, ctx: Context) -> History | Encoded | Chun
     Points are sorted by timestamp, step and value; a NaN follows a 0. Without `max_results`, all
     points after the token's position are returned. A history of more than 25,000 points is read in
     parts while the client receives it: points acknowledged before the request are sent exactly
-    once, points logged in the meantime at most once.
+    once, points logged in the meantime at most once. As in stock, a run that does not exist has no
+    points; on a server with workspaces it is RESOURCE_DOES_NOT_EXIST.
     """
     limit = INT64_MAX if req.max_results is None else req.max_results
     if limit < 1:
@@ -61,6 +62,7 @@ async def get_history(req: GetHistory, ctx: Context) -> History | Encoded | Chun
             "It must be a positive integer."
         )
     offset = search.offset_of(req.page_token)
+    await ctx.request_ids().check_runs([req.run_id])
     most = limit if limit <= sql.PAGE_ROWS else sql.PART_ROWS
     if not offset and text_sql.is_possible(ctx.db):
         begin = '{"key":' + encode(req.metric_key).decode() + ',"value":'
@@ -221,6 +223,7 @@ async def get_history_interval(
     """
     limit = MAX_HISTORY_INTERVAL_ROWS if req.max_results is None else req.max_results
     start, end = _step_range(req)
+    await ctx.request_ids().check_runs(req.run_ids)
     key = ("metrics/get-history-bulk-interval", encode(req))
     try:
         return await ctx.shared.get(key, partial(_interval, req, ctx, limit, start, end))

@@ -185,11 +185,15 @@ class DatasetInput(Message):
 class ModelInput(Message):
     """A logged model that a run reads."""
 
+    __kept_ids__ = ("model_id",)  # stored as it is
+
     model_id: str | None = None
 
 
 class ModelOutput(Message):
     """A logged model that a run wrote, and the step at which it did."""
+
+    __kept_ids__ = ("model_id",)  # stored as it is
 
     model_id: str | None = None
     step: Int64 | None = None
