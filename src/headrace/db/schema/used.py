@@ -87,7 +87,7 @@ OPTIONAL: Final[Tables] = tables(
         "guardrail_id name scorer_id scorer_version stage action action_endpoint_id created_by"
         " created_at last_updated_by last_updated_at workspace"
     ),
-    guardrail_configs="endpoint_id guardrail_id execution_order created_by created_at",
+    guardrail_configs="endpoint_id guardrail_id execution_order created_by created_at workspace",
     inputs="step",
     issues=(
         "issue_id experiment_id name description status severity root_causes source_run_id categories"
@@ -96,7 +96,7 @@ OPTIONAL: Final[Tables] = tables(
     jobs=(
         "id creation_time job_name params timeout status result retry_count last_update_time"
         " status_details creator status_message progress progress_updated_at lease_expires_at"
-        " token_hash scoped_permissions next_attempt_at"
+        " token_hash scoped_permissions next_attempt_at workspace"
     ),
     label_schemas=(
         "schema_id experiment_id name type instruction enable_comment input_type input_config"
