@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from benchmarks import seeds, trace_seeds
-from benchmarks.seeds import Seed
+from benchmarks import catalog_seeds, seeds, trace_seeds
+from benchmarks.seeds import Needs, Seed
 
 USERS: Final = 20
 SELECTIVE: Final = "params.group = 'g3' and metrics.loss < 2"
@@ -66,12 +66,14 @@ class Case:
     pool_segment: int | None = None
     quick: bool = False
     on: On = On.OPEN
-    needs_traces: bool = False
+    needs: Needs | None = None
     uses_indexes: bool = False
 
-    def runs_on(self, *, has_users: bool, has_traces: bool, has_indexes: bool = False) -> bool:
-        """Whether a server with or without users, traces, and optional indexes is measured."""
-        if self.needs_traces and not has_traces:
+    def runs_on(
+        self, *, has_users: bool, offers: frozenset[Needs], has_indexes: bool = False
+    ) -> bool:
+        """Whether a server with or without users, these tables, and optional indexes is measured."""
+        if self.needs is not None and self.needs not in offers:
             return False
         if has_indexes and not self.uses_indexes:
             return False
@@ -104,6 +106,20 @@ def _search(
     return Case(name, title, script, seeds=frozenset({seed}), env=env, quick=quick)
 
 
+def search_catalog(name: str, title: str, kind: str, experiment: int | None = None) -> Case:
+    """A search of registered models, versions or logged models; `kind` is the first part of its path."""
+    needs = Needs.REGISTRY if experiment is None else Needs.MLFLOW_3
+    where = {} if experiment is None else {"EXPERIMENT_ID": str(experiment)}
+    return Case(
+        name,
+        title,
+        "k6SearchModelsPerfScript.js",
+        seeds=frozenset({Seed.MODELS if experiment is None else Seed.LOGGED_MODELS}),
+        env={"KIND": kind} | where,
+        needs=needs,
+    )
+
+
 def _search_traces(
     name: str, title: str, query: str, found: int = 100, seed: Seed = Seed.TRACES
 ) -> Case:
@@ -117,7 +133,7 @@ def _search_traces(
         "k6SearchTracesPerfScript.js",
         seeds=frozenset({seed}),
         env={"EXPERIMENT_ID": str(experiment), "FILTER": query, "FOUND": str(found)},
-        needs_traces=True,
+        needs=Needs.MLFLOW_3,
         uses_indexes=bool(query),
     )
 
@@ -149,8 +165,23 @@ CASES: Final = (
         BROAD,
         alike=True,
     ),
+    Case(
+        "search-runs-100k-newest",
+        "the newest 81 to 100 of 100,000 runs",
+        "k6SearchRunsPerfScript.js",
+        seeds=frozenset({Seed.LARGE_RUNS}),
+        env={"EXPERIMENT_ID": str(seeds.LARGE_EXPERIMENT), "NEWEST": "1"},
+    ),
     _search("search-runs-100k", "search 100 of 100,000, broad", Seed.LARGE_RUNS, BROAD),
     _search("search-runs-100k-few", "search 100 of 100,000, selective", Seed.LARGE_RUNS, SELECTIVE),
+    search_catalog("search-models", "search 100 of 1,000 registered models", "registered-models"),
+    search_catalog("search-versions", "search 100 of 1,000 model versions", "model-versions"),
+    search_catalog(
+        "search-logged-models",
+        "search 100 of 1,000 logged models",
+        "logged-models",
+        catalog_seeds.LOGGED_EXPERIMENT,
+    ),
     Case(
         "history-10k",
         "metric history, 10,000 points",
@@ -171,7 +202,7 @@ CASES: Final = (
         "k6GetTracePerfScript.js",
         seeds=frozenset({Seed.TRACES}),
         env={"TRACES": str(trace_seeds.TRACES), "SPANS": str(trace_seeds.SPANS_PER_TRACE)},
-        needs_traces=True,
+        needs=Needs.MLFLOW_3,
     ),
     _search_traces("search-traces", "search the newest 100 of 10,000 traces", ""),
     _search_traces(
@@ -212,7 +243,7 @@ CASES: Final = (
         "k6TraceMetricsPerfScript.js",
         seeds=frozenset({Seed.TRACES}),
         env={"EXPERIMENT_ID": str(trace_seeds.EXPERIMENT), "START_MS": str(trace_seeds.START_MS)},
-        needs_traces=True,
+        needs=Needs.MLFLOW_3,
     ),
     Case(
         "log-batch-10",

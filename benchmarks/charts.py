@@ -26,7 +26,7 @@ COLOURS: Final = {
     "null": "#999999",
     "probe": "#777777",
 }
-_STYLE: Final = (
+STYLE: Final = (
     "text{font:13px system-ui,sans-serif;fill:#1f2328}.t{font-size:16px;font-weight:600}"
     ".s{fill:#59636e;font-size:12px}.g{font-weight:600}"
     "@media(prefers-color-scheme:dark){text{fill:#e6edf3}.s{fill:#9198a1}}"
@@ -89,7 +89,7 @@ def bar_chart(title: str, subtitle: str, groups: Sequence[Group]) -> str:
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y}"'
             f' viewBox="0 0 {WIDTH} {y}" role="img">',
             f"<title>{escape(title)}</title>",
-            f"<style>{_STYLE}</style>",
+            f"<style>{STYLE}</style>",
             f'<text class="t" x="10" y="22">{escape(title)}</text>',
             f'<text class="s" x="10" y="42">{escape(note)}</text>',
             *parts,

@@ -37,6 +37,9 @@ class Databases(Protocol):
     def write(self, uri: str, texts: list[str]) -> None:
         """Run statements that change something."""
 
+    def fill(self, uri: str, texts: list[str]) -> None:
+        """Run statements that write many rows."""
+
     def seed(self, uri: str, seeds: frozenset[Seed], *, fasttrackml: bool) -> None: ...
 
 
@@ -77,11 +80,13 @@ class PostgresDatabases:
     def write(self, uri: str, texts: list[str]) -> None:
         postgres.run_sql(uri, *texts)
 
-    def seed(self, uri: str, seeds: frozenset[Seed], *, fasttrackml: bool) -> None:
-        """Write the seeds, then VACUUM ANALYZE, before autovacuum does so during a measurement."""
-        dialect = Dialect(postgres=True, fasttrackml=fasttrackml)
-        self.write(uri, [_NO_FOREIGN_KEYS, *statements(seeds, dialect)])
+    def fill(self, uri: str, texts: list[str]) -> None:
+        """Write, then VACUUM ANALYZE, before autovacuum does so during a measurement."""
+        self.write(uri, [_NO_FOREIGN_KEYS, *texts])
         postgres.run_sql(uri, "VACUUM ANALYZE", "CHECKPOINT")
+
+    def seed(self, uri: str, seeds: frozenset[Seed], *, fasttrackml: bool) -> None:
+        self.fill(uri, statements(seeds, Dialect(postgres=True, fasttrackml=fasttrackml)))
 
 
 class SqliteDatabases:
@@ -121,7 +126,9 @@ class SqliteDatabases:
             # Checkpoint, so that a copy of the file is a copy of the database.
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
+    def fill(self, uri: str, texts: list[str]) -> None:
+        """Write, without ANALYZE: no server runs it, and it would change their plans."""
+        self.write(uri, texts)
+
     def seed(self, uri: str, seeds: frozenset[Seed], *, fasttrackml: bool) -> None:
-        """Write the seeds, without ANALYZE: no server runs it, and it would change their plans."""
-        dialect = Dialect(postgres=False, fasttrackml=fasttrackml)
-        self.write(uri, statements(seeds, dialect))
+        self.fill(uri, statements(seeds, Dialect(postgres=False, fasttrackml=fasttrackml)))

@@ -37,7 +37,11 @@ GOALS: Final = (
     *_goals("log-params-10 log-params-100 create-run", 15, 3),
     *_goals("get-run search-experiments", 25, 2, 0.3),
     *_goals("search-runs-1k search-runs-1k-few search-runs-100k search-runs-100k-few", 20, 3),
+    Goal("search-runs-100k-newest", 50, 20),
+    *_goals("search-models search-versions", 20, 3),
+    Goal("search-logged-models", 20),  # no peer has them
     *_goals("history-10k", 20, 3),
+    Goal("history-10k", 20, 3, None, "sqlite"),
     Goal("log-batch-10", 20, 4, 0.7, "sqlite"),
     Goal("get-trace", 15),
     Goal("search-traces", 20),

@@ -22,7 +22,7 @@ from benchmarks.postgres import PostgresCluster
 from benchmarks.probe import prepare_statements, run_probe
 from benchmarks.progress import Progress
 from benchmarks.results import ProbeSample, Results, Sample, Start
-from benchmarks.seeds import Seed
+from benchmarks.seeds import Seed, offered
 from benchmarks.servers import LOGIN, RunningServer, Server, StartError, tune_command
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def cases_on(server: Server, cases: list[Case]) -> list[Case]:
         for case in cases
         if case.runs_on(
             has_users=server.has_users,
-            has_traces=server.has_traces,
+            offers=server.offers,
             has_indexes=server.has_indexes,
         )
     ]
@@ -249,7 +249,8 @@ class Benchmark:
             return False
         self.results.starts.append(start)
         self.progress.step(f"{databases.kind}: seed rows for {server.name}", self._seed_s())
-        databases.seed(uri, self.seeds, fasttrackml=server.fasttrackml_tables)
+        seeds = offered(self.seeds, server.offers)
+        databases.seed(uri, seeds, fasttrackml=server.fasttrackml_tables)
         if server.has_indexes:
             (found,) = databases.run(uri, HAS_TRIGRAMS)
             command = tune_command(uri, has_trigrams=bool(found))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from benchmarks import trace_seeds
+from benchmarks import catalog_seeds, trace_seeds
 
 METRICS_PER_RUN: Final = 10
 PARAMS_PER_RUN: Final = 10
@@ -54,6 +54,28 @@ class Seed(Enum):
     POOL = "empty runs"
     TRACES = "10,000 traces of 10 spans"
     MANY_TRACES = "50,000 traces of 10 spans"
+    MODELS = "1,000 registered models and 1,000 versions"
+    LOGGED_MODELS = "1,000 logged models"
+
+
+class Needs(Enum):
+    """Tables that not every server has."""
+
+    REGISTRY = "registered models"
+    MLFLOW_3 = "traces of spans, and logged models"
+
+
+NEEDS: Final = {
+    Seed.TRACES: Needs.MLFLOW_3,
+    Seed.MANY_TRACES: Needs.MLFLOW_3,
+    Seed.MODELS: Needs.REGISTRY,
+    Seed.LOGGED_MODELS: Needs.MLFLOW_3,
+}
+
+
+def offered(seeds: frozenset[Seed], offers: frozenset[Needs]) -> frozenset[Seed]:
+    """Return the seeds for which a server has the tables."""
+    return frozenset(seed for seed in seeds if NEEDS.get(seed) in (None, *offers))
 
 
 def run_id(run_set: str, index: int) -> str:
@@ -107,7 +129,7 @@ class Dialect:
         return f"INSERT INTO {table} ({names}) SELECT {', '.join(columns.values())} FROM {source}"
 
 
-def _experiment(d: Dialect, number: str, name: str, count: int = 1) -> str:
+def experiment_row(d: Dialect, number: str, name: str, count: int = 1) -> str:
     columns = {
         "experiment_id": number,
         "name": name,
@@ -159,7 +181,7 @@ def _param_values(count: int) -> dict[str, str]:
 
 def _searched_runs(d: Dialect, run_set: str, experiment: int, count: int) -> list[str]:
     statements = [
-        _experiment(d, str(experiment), f"'searched-{count}'"),
+        experiment_row(d, str(experiment), f"'searched-{count}'"),
         *_runs(d, run_set, experiment, count),
     ]
     # i * 104729 does not fit into 32 bits.
@@ -215,23 +237,28 @@ def statements(seeds: frozenset[Seed], d: Dialect) -> list[str]:
         made += _searched_runs(d, LARGE_SET, LARGE_EXPERIMENT, LARGE_RUNS)
     if Seed.EXPERIMENTS in seeds:
         listed = f"'{LISTED_PREFIX}' || i"
-        made.append(_experiment(d, f"{LISTED_EXPERIMENTS} + i", listed, EXPERIMENTS))
+        made.append(experiment_row(d, f"{LISTED_EXPERIMENTS} + i", listed, EXPERIMENTS))
     if seeds & {Seed.HISTORY, Seed.LONG_HISTORY}:
-        made.append(_experiment(d, str(HISTORY_EXPERIMENT), "'history'"))
+        made.append(experiment_row(d, str(HISTORY_EXPERIMENT), "'history'"))
         made += _runs(d, HISTORY_SET, HISTORY_EXPERIMENT, 2)
     if Seed.HISTORY in seeds:
         made += _history(d, HISTORY_RUN, HISTORY_POINTS)
     if Seed.LONG_HISTORY in seeds:
         made += _history(d, LONG_RUN, LONG_POINTS)
     if Seed.POOL in seeds:
-        made.append(_experiment(d, str(POOL_EXPERIMENT), "'pool'"))
+        made.append(experiment_row(d, str(POOL_EXPERIMENT), "'pool'"))
         made += _runs(d, POOL_SET, POOL_EXPERIMENT, POOL_RUNS)
-    if Seed.TRACES in seeds and not d.fasttrackml:
-        made.append(_experiment(d, str(trace_seeds.EXPERIMENT), "'traces'"))
+    if Seed.TRACES in seeds:
+        made.append(experiment_row(d, str(trace_seeds.EXPERIMENT), "'traces'"))
         made += trace_seeds.statements(d)
-    if Seed.MANY_TRACES in seeds and not d.fasttrackml:
-        made.append(_experiment(d, str(trace_seeds.MANY_EXPERIMENT), "'many traces'"))
+    if Seed.MANY_TRACES in seeds:
+        made.append(experiment_row(d, str(trace_seeds.MANY_EXPERIMENT), "'many traces'"))
         made += trace_seeds.many_statements(d)
+    if Seed.MODELS in seeds:
+        made += catalog_seeds.models(d, catalog_seeds.ROWS)
+    if Seed.LOGGED_MODELS in seeds:
+        made.append(experiment_row(d, str(catalog_seeds.LOGGED_EXPERIMENT), "'logged models'"))
+        made += catalog_seeds.logged_models(d, catalog_seeds.ROWS)
     return made
 
 
@@ -243,7 +270,7 @@ def pool_segment(segment: int) -> tuple[int, int]:
 def history_statements(d: Dialect, points: int) -> list[str]:
     """Return the SQL for LONG_RUN, a run with one metric of `points` points."""
     return [
-        _experiment(d, str(HISTORY_EXPERIMENT), "'history'"),
+        experiment_row(d, str(HISTORY_EXPERIMENT), "'history'"),
         *_runs(d, HISTORY_SET, HISTORY_EXPERIMENT, 2),
         *_history(d, LONG_RUN, points),
     ]
@@ -252,6 +279,6 @@ def history_statements(d: Dialect, points: int) -> list[str]:
 def probe_statements(d: Dialect, run_set: str, experiment: int) -> list[str]:
     """An experiment with empty runs for the raw-database probe to write to."""
     return [
-        _experiment(d, str(experiment), "'probe'"),
+        experiment_row(d, str(experiment), "'probe'"),
         *_runs(d, run_set, experiment, POOL_WARMUP_RUNS),
     ]

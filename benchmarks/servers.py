@@ -16,6 +16,7 @@ from typing import Final
 from benchmarks import null_server, peers
 from benchmarks.answers import write_answers
 from benchmarks.measure import die_with_parent, free_port, stop_tree
+from benchmarks.seeds import Needs
 
 READY_TIMEOUT_S: Final = 240
 USERS_FILE: Final = "users.ini"  # in the working directory of a server
@@ -41,7 +42,7 @@ class Server:
     needs_database: bool = True
     health: str = "/health"
     has_users: bool = False
-    has_traces: bool = False
+    offers: frozenset[Needs] = frozenset()
     has_indexes: bool = False  # optional ones of headrace
 
     def version(self) -> str:
@@ -89,7 +90,7 @@ def _null(uri: str, port: int, work: Path) -> list[str]:
 def headrace(source: Path = peers.ROOT, name: str = "headrace") -> Server:
     """Return headrace from a source tree."""
     environment = {"PYTHONPATH": os.fspath(source / "src")}
-    return Server(name, name, _headrace, environment, has_traces=True)
+    return Server(name, name, _headrace, environment, offers=frozenset(Needs))
 
 
 def _with_users(command: Command, *, remembers: bool = True) -> Command:
@@ -141,7 +142,7 @@ MLFLOW: Final = Server(
     _mlflow("mlflow", peers.MLFLOW),
     _mlflow_environment(peers.MLFLOW),
     peers.MLFLOW,
-    has_traces=True,
+    offers=frozenset(Needs),
 )
 SERVERS: Final = (
     headrace(),
@@ -162,6 +163,7 @@ SERVERS: Final = (
         _mlflow("mlflow-go", peers.MLFLOW_GO),
         _mlflow_environment(peers.MLFLOW_GO),
         peers.MLFLOW_GO,
+        offers=frozenset({Needs.REGISTRY}),
     ),
     Server(
         "fasttrackml",
