@@ -64,11 +64,16 @@ def _die_with_parent() -> None:
 class PostgresServer:
     """A PostgreSQL server in a directory of its own, on a loopback port that the OS chose.
 
-    With `primary` it is a standby of that server; with `port` it listens there.
+    With `primary` it is a standby of that server; with `port` it listens there; with `network` it
+    also accepts connections from there.
     """
 
     def __init__(
-        self, root: Path, primary: PostgresServer | None = None, port: int | None = None
+        self,
+        root: Path,
+        primary: PostgresServer | None = None,
+        port: int | None = None,
+        network: str | None = None,
     ) -> None:
         with warnings.catch_warnings():
             # platformdirs warns at import where XDG_RUNTIME_DIR is not set, as in containers.
@@ -84,6 +89,7 @@ class PostgresServer:
         self.root = root
         self.bin = POSTGRES_VERSIONS[version]
         self.data = root / "data"
+        self.network = network
         self.user: str | None = None
         if os.geteuid() == 0:
             # PostgreSQL refuses to run as root.
@@ -112,7 +118,8 @@ class PostgresServer:
         self._run("initdb", "-D", str(self.data), "-U", "postgres", "--auth=trust", "-E", "UTF8",
                   "--no-sync", *locale)  # fmt: skip
         access = self.data / "pg_hba.conf"
-        access.write_text(f"host all {PASSWORD_ROLE} all scram-sha-256\n{access.read_text()}")
+        more = f"host all all {self.network} trust\n" if self.network else ""
+        access.write_text(f"host all {PASSWORD_ROLE} all scram-sha-256\n{access.read_text()}{more}")
 
     def _run(self, program: str, *args: str) -> None:
         subprocess.run(
@@ -128,6 +135,7 @@ class PostgresServer:
         """Start it, also after `kill`, on the same port; returns when it accepts connections."""
         self.is_frozen = False
         options = [*SERVER_OPTIONS, f"port={self.port}", f"unix_socket_directories={self.root}"]
+        options += ["listen_addresses=*"] if self.network else []
         self.log = (self.root / "log").open("wb")
         self.process = subprocess.Popen(
             [str(self.bin / "postgres"), "-D", str(self.data)]
