@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 DEPLOY = ROOT / "deploy"
 LIMIT_S = 60
 # A server without replicas does not have these; tests/faults/test_replicas.py reads them.
-WITH_REPLICAS = {"headrace_replica_up"}
+WITH_REPLICAS = {f"headrace_replica_{name}" for name in ("up", "lag_seconds", "reads_total")}
 NAME = re.compile(r"\bheadrace_[a-z_]+")
 VARIABLE = re.compile(r"\b(?:MLFLOW|HEADRACE)_[A-Z_]+\b")
 CLIENTS = {"MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
