@@ -14,6 +14,7 @@ from headrace.api.results import Encoded, encode
 from headrace.api.tracking.metrics import sql, text_sql
 from headrace.api.tracking.metrics.handlers import get_history
 from headrace.api.tracking.metrics.types import GetHistory
+from headrace.contract.steps import integer
 from headrace.db.open import open_database
 from headrace.settings.table import Settings
 
@@ -27,7 +28,6 @@ RUN = "0" * 32
 LARGEST = text_sql.LARGEST
 DICE = random.Random(3)
 Points = list[tuple[Any, Any, Any, Any]]  # value, timestamp, step, is_nan
-# 3.40 writes these exactly too, so that the statement is tested with every library.
 ORDINARY: Points = [
     (DICE.choice((DICE.gauss(0, 1), DICE.gauss(0, 1) * 10.0 ** DICE.randint(-30, 30), float(n), 0.1)),
      DICE.randrange(500), DICE.randrange(-100, 100), 0)
@@ -39,12 +39,15 @@ WRITTEN: dict[str, Points] = {
     'a "key" of ünïcode, %s and \\': ORDINARY[:20],
     "one": [(1.0, 2, 3, 0)],
     "the extremes of integers": [(1.0, 2**63 - 1, -(2**63), 0), (2.0, 0, 2**63 - 1, 0)],
+    "very small and very large": [(5e-324, 1, 1, 0), (-1.7e-305, 2, 2, 0), (LARGEST, 3, 3, 0)],
+    "fractions as steps": [(1.0, 1, 1.5, 0), (2.0, 2, -2.75, 0), (3.0, 3, 1e300, 0)],
 }
 LEFT: dict[str, Points] = {
     "none": [],
     "too many": ORDINARY + [(1.0, n, n, 0) for n in range(200)],
     "an infinity": [*ORDINARY[:9], (float("inf"), 1, 1, 0)],
     "the other infinity": [*ORDINARY[:9], (float("-inf"), 1, 1, 0)],
+    "beyond what is exact": [*ORDINARY[:9], (1.0027405232642e242, 1, 1, 0)],
     "a text as value": [*ORDINARY[:9], ("abc", 1, 1, 0)],
     "a blob as value": [*ORDINARY[:9], (b"12", 1, 1, 0)],
     "a text as step": [*ORDINARY[:9], (1.0, 1, "abc", 0)],
@@ -83,7 +86,12 @@ async def test_the_text_has_the_points_of_the_rows(db: Database, key: str) -> No
     assert text is not None
     rows = await db.read(sql.page, RUN, key, 10_000, 0)
     expected = [
-        {"key": key, "value": "NaN" if is_nan else value, "timestamp": timestamp, "step": step}
+        {
+            "key": key,
+            "value": "NaN" if is_nan else value,
+            "timestamp": timestamp,
+            "step": integer(step),
+        }
         for value, timestamp, step, is_nan in rows
     ]
     assert json.loads(f"[{text}]") == expected
@@ -114,5 +122,5 @@ async def test_what_sqlite_does_not_write_as_json_is_left_to_the_rows(
 
 
 async def test_the_library_is_tried_before_it_writes() -> None:
-    """An inexact one, such as 3.40, is found out; the answer is the same in this process."""
+    """An inexact one is found out; the answer is the same in this process."""
     assert text_sql.writes_exactly() is text_sql.writes_exactly()
