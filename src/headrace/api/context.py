@@ -123,8 +123,12 @@ class Context:
     @property
     def new_experiments(self) -> Root:
         """Where the artifacts of new experiments are."""
-        root = self.settings.default_artifact_root
-        return Root(root, self.workspace if self.settings.enable_workspaces else None)
+        return Root(self.settings.default_artifact_root, self.workspace_or_none)
+
+    @property
+    def workspace_or_none(self) -> str | None:
+        """The workspace of the request; None on a server without workspaces."""
+        return self.workspace if self.settings.enable_workspaces else None
 
     def on_behalf_of(self, access: Access, head: Head) -> Context:
         """A copy of this context for one request of a caller."""
@@ -202,7 +206,7 @@ class Context:
     ) -> None:
         """See `Webhooks.announce`."""
         if self.webhooks is not None:
-            workspace = self.workspace if self.settings.enable_workspaces else None
+            workspace = self.workspace_or_none
             self.webhooks.announce(event, data, prompt_event, workspace=workspace)
 
     async def close(self) -> None:

@@ -46,7 +46,7 @@ _QUEUE: Final = "SELECT queue_id, experiment_id, queue_type, created_by FROM rev
 OF_QUEUES = Sql(_QUEUE + "queue_id {in $1 text}")
 OF_QUEUE_NAME = Sql(_QUEUE + "experiment_id = $1 AND name_key = $2")
 MEMBERS = Sql("SELECT queue_id, user_id FROM review_queue_users WHERE queue_id {in $1 text}")
-OF_NAMES = Sql("SELECT name, experiment_id FROM experiments WHERE name {in $1 text}")
+OF_NAMES = Sql("SELECT name, experiment_id FROM experiments WHERE {in workspace}name {in $1 text}")
 _KINDS: Final = (
     "SELECT m.name, t.value FROM registered_models m LEFT JOIN registered_model_tags t"
     " ON {tag} t.key = '" + IS_PROMPT + "' AND t.name = m.name WHERE {model} m.name {{in $1 text}}"

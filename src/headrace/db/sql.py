@@ -72,6 +72,7 @@ def workspace_words(name: str | None) -> dict[str, str]:
             "in workspace": "",
             "in workspace {}": "",
             "of workspace": "",
+            "in workspace {} {}": "",
             "workspace column": "",
             "workspace value": "",
         }
@@ -83,6 +84,8 @@ def workspace_words(name: str | None) -> dict[str, str]:
         # The experiment of a row.
         "of workspace": "experiment_id IN"
         f" (SELECT experiment_id FROM experiments WHERE workspace = '{name}') AND ",
+        # Of a row that refers to another: the column with its id, without an alias, and its table.
+        "in workspace {} {}": f"{{0}} IN (SELECT {{0}} FROM {{1}} WHERE workspace = '{name}') AND ",
         "workspace column": ", workspace",  # of an INSERT
         "workspace value": f", '{name}'",
     }

@@ -47,6 +47,9 @@ class Start(NamedTuple):
     after: Sequence[str | int] | None = None
 
 
+_IN_WORKSPACE: Final = "{of workspace}"
+
+
 def issues_page(
     criteria: Criteria,
     start: Start,
@@ -83,7 +86,7 @@ def issues_page(
     elif start.after is not None:
         raise invalid(WRONG_TOKEN)
     text = (
-        f"SELECT i.issue_id{columns} FROM issues i WHERE {' AND '.join(where)}"
+        f"SELECT i.issue_id{columns} FROM issues i WHERE {_IN_WORKSPACE}{' AND '.join(where)}"
         f" ORDER BY {', '.join(order)}"
     )
     return parameters.page(text, start.offset, max_results, token)
@@ -93,7 +96,7 @@ def issues_count(criteria: Criteria, dialect: Dialect) -> tuple[str, tuple[Any, 
     """The statement that counts the issues of a search, with its arguments."""
     parameters = Parameters(dialect)
     where = _conditions(criteria, parameters)
-    text = f"SELECT count(*) FROM issues i WHERE {' AND '.join(where)}"
+    text = f"SELECT count(*) FROM issues i WHERE {_IN_WORKSPACE}{' AND '.join(where)}"
     return text, tuple(parameters.values)
 
 

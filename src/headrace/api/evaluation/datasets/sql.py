@@ -34,7 +34,9 @@ class Found(NamedTuple):
 
 
 _COLUMNS: Final = ", ".join(DatasetRow._fields)
-BY_ID = Sql(f"SELECT {_COLUMNS} FROM evaluation_datasets WHERE dataset_id {{in $1 text}}")
+BY_ID = Sql(
+    f"SELECT {_COLUMNS} FROM evaluation_datasets WHERE workspace = {{workspace}} AND dataset_id {{in $1 text}}"
+)
 TAGS = Sql(
     "SELECT dataset_id, key, value FROM evaluation_dataset_tags WHERE dataset_id {in $1 text}"
     " ORDER BY dataset_id, {stored}"
@@ -42,7 +44,8 @@ TAGS = Sql(
 WEIGHTS = Sql(
     "SELECT d.dataset_id, coalesce({bytes d.schema}, 0) + coalesce({bytes d.profile}, 0)"
     " + coalesce((SELECT sum({bytes x.key} + coalesce({bytes x.value}, 0)) FROM evaluation_dataset_tags x"
-    " WHERE x.dataset_id = d.dataset_id), 0) FROM evaluation_datasets d WHERE d.dataset_id {in $1 text}"
+    " WHERE x.dataset_id = d.dataset_id), 0) FROM evaluation_datasets d"
+    " WHERE d.workspace = {workspace} AND d.dataset_id {in $1 text}"
 )
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 INSERT = Sql(
     "INSERT INTO evaluation_datasets (dataset_id, name, digest, created_time, last_update_time,"
-    " created_by, last_updated_by{workspace column}) VALUES ($1, $2, $3, $4, $4, $5, $5{workspace value})"
+    " created_by, last_updated_by, workspace) VALUES ($1, $2, $3, $4, $4, $5, $5, {workspace})"
 )
 INSERT_TAG = Bulk("evaluation_dataset_tags", dataset_id="text", key="text", value="text")
 UPSERT_TAG = Bulk(
@@ -32,11 +32,15 @@ LOCK = Sql(
 LOCK_TO_DELETE = Sql(
     "SELECT 1 FROM evaluation_datasets WHERE workspace = {workspace} AND dataset_id = $1 {for delete}"
 )
-TOUCH = Sql("UPDATE evaluation_datasets SET last_update_time = $2 WHERE dataset_id = $1")
-SET_PROFILE = Sql("UPDATE evaluation_datasets SET profile = $2 WHERE dataset_id = $1")
+TOUCH = Sql(
+    "UPDATE evaluation_datasets SET last_update_time = $2 WHERE workspace = {workspace} AND dataset_id = $1"
+)
+SET_PROFILE = Sql(
+    "UPDATE evaluation_datasets SET profile = $2 WHERE workspace = {workspace} AND dataset_id = $1"
+)
 UPDATE = Sql(  # after an upsert; a null profile keeps the old one
     "UPDATE evaluation_datasets SET schema = $2, profile = coalesce($3, profile), digest = $4,"
-    " last_update_time = $5, last_updated_by = $6 WHERE dataset_id = $1"
+    " last_update_time = $5, last_updated_by = $6 WHERE workspace = {workspace} AND dataset_id = $1"
 )
 _TYPES: Final = {"source_type": "'evaluation_dataset'", "destination_type": "'experiment'"}
 INSERT_LINK = Bulk(
@@ -68,10 +72,12 @@ LINKS = Sql(
     "SELECT destination_id FROM entity_associations WHERE source_type = 'evaluation_dataset'"
     " AND source_id = $1 AND destination_type = 'experiment' ORDER BY created_time, destination_id"
 )
-KNOWN_EXPERIMENTS = Sql("SELECT experiment_id FROM experiments WHERE experiment_id {in $1 int}")
+KNOWN_EXPERIMENTS = Sql(
+    "SELECT experiment_id FROM experiments WHERE {in workspace}experiment_id {in $1 int}"
+)
 DELETE_TAGS = Sql("DELETE FROM evaluation_dataset_tags WHERE dataset_id = $1")
 DELETE_RECORDS = Sql("DELETE FROM evaluation_dataset_records WHERE dataset_id = $1")
-DELETE = Sql("DELETE FROM evaluation_datasets WHERE dataset_id = $1")
+DELETE = Sql("DELETE FROM evaluation_datasets WHERE workspace = {workspace} AND dataset_id = $1")
 
 
 async def lock(tx: Tx, dataset_id: str) -> Row | None:

@@ -147,7 +147,7 @@ async def search_issues(req: SearchIssues, ctx: Context) -> Chunks:
     """
     is_newer = sql.shape_of(ctx.db.schema).is_newer
     limit = search.check_max_results(PAGE if req.max_results is None else req.max_results)
-    found = searches.newer(req) if is_newer else searches.older(req)
+    found = searches.newer(req, ctx.workspace_or_none) if is_newer else searches.older(req)
     page = search.issues_page(
         found.criteria,
         found.start,

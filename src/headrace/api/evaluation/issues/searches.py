@@ -49,15 +49,18 @@ def older(req: SearchIssues) -> Found:
     return Found(Criteria(experiment_id, req.filter_string), Start(offset_of(req.page_token)))
 
 
-def newer(req: SearchIssues) -> Found:
-    """The search as MLflow 3.18 reads it. Raises INVALID_PARAMETER_VALUE."""
+def newer(req: SearchIssues, workspace: str | None) -> Found:
+    """The search as MLflow 3.18 reads it. Raises INVALID_PARAMETER_VALUE.
+
+    `workspace`: of the request, on a server with workspaces; tokens are good for it only.
+    """
     _check(req)
     has_more = (req.name, req.view) != (None, None) or bool(
         req.statuses or req.severities or req.categories or req.order_by or req.include_total_count
     )
     hashes = sorted({rules.category_hash(category) for category in req.categories})
     query = fingerprint(
-        workspace=None,
+        workspace=workspace,
         experiment_id=req.experiment_id or None,
         filter_string=req.filter_string or None,
         name=req.name,

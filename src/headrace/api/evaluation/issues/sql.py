@@ -83,7 +83,7 @@ REPLACE = Sql(  # of MLflow 3.18
 INSERT_CATEGORIES = Bulk("issue_categories", issue_id="text", category_hash="text", category="text")
 DELETE_CATEGORIES = Sql("DELETE FROM issue_categories WHERE issue_id = $1")
 RUN_EXPERIMENT = Sql("SELECT experiment_id FROM runs WHERE run_uuid = $1")
-STAGE = Sql("SELECT lifecycle_stage FROM experiments WHERE experiment_id = $1")
+STAGE = Sql("SELECT lifecycle_stage FROM experiments WHERE {in workspace}experiment_id = $1")
 TRACE_COUNTS = Sql(
     "SELECT name, count(DISTINCT trace_id) FROM assessments"
     " WHERE assessment_type = 'issue' AND name {in $1 text} GROUP BY name"

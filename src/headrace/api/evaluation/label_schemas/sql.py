@@ -48,7 +48,7 @@ UPDATE = Sql(
     " last_update_time = $6 WHERE schema_id = $1"
 )
 DELETE = Sql("DELETE FROM label_schemas WHERE schema_id = $1")
-STAGE = Sql("SELECT lifecycle_stage FROM experiments WHERE experiment_id = $1")
+STAGE = Sql("SELECT lifecycle_stage FROM experiments WHERE {in workspace}experiment_id = $1")
 _PAGE: Final = (
     "SELECT {} FROM label_schemas WHERE experiment_id = $1 ORDER BY created_time DESC, schema_id"
     " LIMIT $2 OFFSET $3"

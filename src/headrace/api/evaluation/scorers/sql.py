@@ -34,7 +34,7 @@ class OnlineRow(NamedTuple):
     filter_string: str | None
 
 
-STAGE = Sql("SELECT lifecycle_stage FROM experiments WHERE experiment_id = $1")
+STAGE = Sql("SELECT lifecycle_stage FROM experiments WHERE {in workspace}experiment_id = $1")
 _VERSIONS: Final = (
     "SELECT s.experiment_id, s.scorer_name, v.scorer_version, v.serialized_scorer, v.creation_time,"
     " s.scorer_id FROM scorers s JOIN scorer_versions v ON v.scorer_id = s.scorer_id WHERE "
@@ -66,7 +66,7 @@ WEIGHTS_OF = Sql(
 _NEXT: Final = (
     "SELECT s.experiment_id, s.scorer_name, s.scorer_id FROM scorers s JOIN experiments e"
     " ON e.experiment_id = s.experiment_id AND e.lifecycle_stage = 'active'"
-    " WHERE {}(s.experiment_id > $1 OR (s.experiment_id = $1 AND s.scorer_name {{bytewise}} > $2))"
+    " WHERE {{in workspace e}}{}(s.experiment_id > $1 OR (s.experiment_id = $1 AND s.scorer_name {{bytewise}} > $2))"
     " ORDER BY s.experiment_id, s.scorer_name {{bytewise}} LIMIT $3"
 )
 NEXT = Sql(_NEXT.format(""))

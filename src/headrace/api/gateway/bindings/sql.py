@@ -29,7 +29,8 @@ KEY: Final = ("endpoint_id", "resource_type", "resource_id")
 _COLUMNS: Final = ", ".join(BindingRow._fields)
 INSERT = Sql(f"INSERT INTO endpoint_bindings ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)")
 DELETE = Sql(
-    "DELETE FROM endpoint_bindings WHERE endpoint_id = $1 AND resource_type = $2 AND resource_id = $3"
+    "DELETE FROM endpoint_bindings WHERE {in workspace endpoint_id endpoints}"
+    "endpoint_id = $1 AND resource_type = $2 AND resource_id = $3"
 )
 
 
@@ -50,7 +51,8 @@ async def following(
         place = ", ".join(map(parameters.add, after[:3]))
         where.append(f"({order}) > ({place})")
     text = (
-        f"SELECT {_COLUMNS} FROM endpoint_bindings WHERE {' AND '.join(where or ['1 = 1'])}"
+        f"SELECT {_COLUMNS} FROM endpoint_bindings"
+        f" WHERE {{in workspace endpoint_id endpoints}}{' AND '.join(where or ['1 = 1'])}"
         f" ORDER BY {order} LIMIT {parameters.add(limit)}"
     )
     return [BindingRow(*row) for row in await tx.fetch(statement(text), *parameters.values)]

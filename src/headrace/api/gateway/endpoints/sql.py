@@ -78,7 +78,8 @@ SHARED = Sql(
     "SELECT 1 FROM endpoints WHERE workspace = {workspace} AND endpoint_id = $1 {for share}"
 )
 INSERT = Sql(
-    f"INSERT INTO endpoints ({_COLUMNS}, workspace) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, {{workspace}})"
+    f"INSERT INTO endpoints ({_COLUMNS}, workspace)"
+    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, {workspace})"
 )
 UPDATE = Sql(
     "UPDATE endpoints SET name = $2, last_updated_by = $3, last_updated_at = $4, routing_strategy = $5,"
@@ -91,9 +92,12 @@ TOUCH = Sql(
 )
 # The rows that refer to an endpoint, in the order in which a deletion changes the tables.
 FORGET: Final = {
-    "guardrail_configs": Sql("DELETE FROM guardrail_configs WHERE endpoint_id = $1"),
+    "guardrail_configs": Sql(
+        "DELETE FROM guardrail_configs WHERE workspace = {workspace} AND endpoint_id = $1"
+    ),
     "guardrails": Sql(
-        "UPDATE guardrails SET action_endpoint_id = NULL WHERE action_endpoint_id = $1"
+        "UPDATE guardrails SET action_endpoint_id = NULL"
+        " WHERE workspace = {workspace} AND action_endpoint_id = $1"
     ),
     "endpoint_bindings": Sql("DELETE FROM endpoint_bindings WHERE endpoint_id = $1"),
     "endpoint_model_mappings": Sql("DELETE FROM endpoint_model_mappings WHERE endpoint_id = $1"),
@@ -107,7 +111,7 @@ MODELS = Sql(
     f" {', '.join(f'd.{name}' for name in DefinitionRow._fields)}, s.secret_name"
     " FROM endpoint_model_mappings m JOIN model_definitions d"
     " ON d.model_definition_id = m.model_definition_id LEFT JOIN secrets s ON s.secret_id = d.secret_id"
-    " WHERE m.endpoint_id {in $1 text} ORDER BY m.endpoint_id, m.{stored}"
+    " WHERE d.workspace = {workspace} AND m.endpoint_id {in $1 text} ORDER BY m.endpoint_id, m.{stored}"
 )
 INSERT_MAPPING = Bulk(
     "endpoint_model_mappings",
@@ -144,7 +148,8 @@ DELETE_TAG = Sql("DELETE FROM endpoint_tags WHERE endpoint_id = $1 AND key = $2"
 WEIGHTS = Sql(  # bytes of each endpoint's models (about 600 each) and tags
     "SELECT e.endpoint_id, 600 * (SELECT count(*) FROM endpoint_model_mappings m WHERE m.endpoint_id = e.endpoint_id)"
     " + coalesce((SELECT sum({bytes t.key} + coalesce({bytes t.value}, 0)) FROM endpoint_tags t"
-    " WHERE t.endpoint_id = e.endpoint_id), 0) FROM endpoints e WHERE e.endpoint_id {in $1 text}"
+    " WHERE t.endpoint_id = e.endpoint_id), 0) FROM endpoints e"
+    " WHERE e.workspace = {workspace} AND e.endpoint_id {in $1 text}"
 )
 
 # The experiment that receives an endpoint's traces.

@@ -72,7 +72,9 @@ INSERT = Sql(
 LOCKED_TO_DELETE = Sql(
     "SELECT 1 FROM guardrails WHERE workspace = {workspace} AND guardrail_id = $1 {for delete}"
 )
-DELETE_CONFIGS = Sql("DELETE FROM guardrail_configs WHERE guardrail_id = $1")
+DELETE_CONFIGS = Sql(
+    "DELETE FROM guardrail_configs WHERE workspace = {workspace} AND guardrail_id = $1"
+)
 DELETE = Sql("DELETE FROM guardrails WHERE workspace = {workspace} AND guardrail_id = $1")
 _PAGE: Final = (
     "SELECT guardrail_id FROM guardrails WHERE workspace = {workspace}"
@@ -81,7 +83,7 @@ _PAGE: Final = (
 WEIGHTS = Sql(
     "SELECT g.guardrail_id, {bytes v.serialized_scorer} FROM guardrails g JOIN scorer_versions v"
     " ON v.scorer_id = g.scorer_id AND v.scorer_version = g.scorer_version"
-    " WHERE g.guardrail_id {in $1 text}"
+    " WHERE g.workspace = {workspace} AND g.guardrail_id {in $1 text}"
 )
 # The version of a scorer that a guardrail will run: it stays until the transaction ends.
 SCORER = Sql("SELECT 1 FROM scorers WHERE scorer_id = $1")
@@ -92,22 +94,28 @@ VERSION = Sql(
 
 _COLUMNS: Final = ", ".join(ConfigRow._fields)
 CONFIG = Sql(
-    f"SELECT {_COLUMNS} FROM guardrail_configs WHERE endpoint_id = $1 AND guardrail_id = $2"
+    f"SELECT {_COLUMNS} FROM guardrail_configs"
+    " WHERE workspace = {workspace} AND endpoint_id = $1 AND guardrail_id = $2"
 )
 CONFIGS = Sql(
-    f"SELECT {_COLUMNS} FROM guardrail_configs WHERE endpoint_id = $1"
-    " AND guardrail_id {in $2 text}"
+    f"SELECT {_COLUMNS} FROM guardrail_configs"
+    " WHERE workspace = {workspace} AND endpoint_id = $1 AND guardrail_id {in $2 text}"
 )
 INSERT_CONFIG = Sql(
     f"INSERT INTO guardrail_configs ({_COLUMNS}, workspace) VALUES ($1, $2, $3, $4, $5, {{workspace}})"
 )
 SET_ORDER = Sql(
-    "UPDATE guardrail_configs SET execution_order = $3 WHERE endpoint_id = $1 AND guardrail_id = $2"
+    "UPDATE guardrail_configs SET execution_order = $3"
+    " WHERE workspace = {workspace} AND endpoint_id = $1 AND guardrail_id = $2"
 )
-DELETE_CONFIG = Sql("DELETE FROM guardrail_configs WHERE endpoint_id = $1 AND guardrail_id = $2")
+DELETE_CONFIG = Sql(
+    "DELETE FROM guardrail_configs"
+    " WHERE workspace = {workspace} AND endpoint_id = $1 AND guardrail_id = $2"
+)
 _PLACES: Final = (
     "SELECT is_last, place, guardrail_id FROM (SELECT CASE WHEN execution_order IS NULL THEN 1 ELSE 0 END AS is_last,"
-    " coalesce(execution_order, 0) AS place, guardrail_id FROM guardrail_configs WHERE endpoint_id = $1) c"
+    " coalesce(execution_order, 0) AS place, guardrail_id FROM guardrail_configs"
+    " WHERE workspace = {workspace} AND endpoint_id = $1) c"
 )
 _IN_ORDER: Final = " ORDER BY is_last, place, guardrail_id {bytewise} LIMIT "
 FIRST_PLACES = Sql(f"{_PLACES}{_IN_ORDER}$2")

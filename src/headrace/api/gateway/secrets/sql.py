@@ -46,8 +46,10 @@ UPDATE = Sql(
     " last_updated_by = $8, last_updated_at = $9 WHERE workspace = {workspace} AND secret_id = $1"
 )
 DELETE = Sql("DELETE FROM secrets WHERE workspace = {workspace} AND secret_id = $1")
-IS_USED = Sql("SELECT 1 FROM model_definitions WHERE secret_id = $1 LIMIT 1")
-LOCK = Sql("SELECT 1 FROM secrets WHERE secret_id = $1 {for delete}")
+IS_USED = Sql(
+    "SELECT 1 FROM model_definitions WHERE workspace = {workspace} AND secret_id = $1 LIMIT 1"
+)
+LOCK = Sql("SELECT 1 FROM secrets WHERE workspace = {workspace} AND secret_id = $1 {for delete}")
 # A model definition that is made at the same time waits for the deletion of its secret, or prevents it.
 EXISTING = Sql(
     "SELECT secret_name FROM secrets WHERE workspace = {workspace} AND secret_id = $1 {for share}"

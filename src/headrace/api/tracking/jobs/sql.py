@@ -62,15 +62,18 @@ class SearchPosition(NamedTuple):
 
 
 _COLUMNS: Final = ", ".join(JobRow._fields)
-BY_ID = Sql(f"SELECT {_COLUMNS} FROM jobs WHERE id = $1")
-BY_IDS = Sql(f"SELECT {_COLUMNS} FROM jobs WHERE id {{in $1 text}}")
+BY_ID = Sql(f"SELECT {_COLUMNS} FROM jobs WHERE workspace = {{workspace}} AND id = $1")
+BY_IDS = Sql(f"SELECT {_COLUMNS} FROM jobs WHERE workspace = {{workspace}} AND id {{in $1 text}}")
 _ENDED: Final = "(2, 3, 4, 5)"  # succeeded, failed, timed out, canceled
 CANCEL = Sql(
     "UPDATE jobs SET status = 5, result = NULL, last_update_time = $2, lease_expires_at = NULL,"
     " status_message = NULL, progress = NULL, progress_updated_at = NULL, token_hash = NULL,"
-    f" scoped_permissions = NULL, next_attempt_at = NULL WHERE id = $1 AND status NOT IN {_ENDED}"
+    f" scoped_permissions = NULL, next_attempt_at = NULL"
+    f" WHERE workspace = {{workspace}} AND id = $1 AND status NOT IN {_ENDED}"
 )
-DELETE_ENDED = Sql(f"DELETE FROM jobs WHERE id = $1 AND status IN {_ENDED}")
+DELETE_ENDED = Sql(
+    f"DELETE FROM jobs WHERE workspace = {{workspace}} AND id = $1 AND status IN {_ENDED}"
+)
 SCORES = Sql(
     "SELECT key, value, is_nan FROM latest_metrics WHERE run_uuid = $1 AND ("
     f"key IN ('{INITIAL}', '{FINAL}', '{CALLS}') OR key LIKE '{INITIAL}.%' OR key LIKE '{FINAL}.%'"
@@ -127,7 +130,7 @@ async def keys(
         args.append(value)
         return f"${len(args)}"
 
-    where = []
+    where = ["workspace = {workspace}"]
     if name is not None:
         where.append(f"job_name = {add(name)}")
     if statuses:
@@ -137,7 +140,7 @@ async def keys(
         where.append(f"(creation_time, id) > ({add(after.creation_time)}, {add(after.job_id)})")
     text = (
         "SELECT creation_time, id, {bytes params} + coalesce({bytes result}, 0) FROM jobs"
-        f" WHERE {' AND '.join(where or ['1 = 1'])} ORDER BY creation_time, id LIMIT {MOST_KEYS}"
+        f" WHERE {' AND '.join(where)} ORDER BY creation_time, id LIMIT {MOST_KEYS}"
     )
     rows = await tx.fetch(statement(text), *args)
     return [(SearchPosition(row[0], row[1]), int(row[2])) for row in rows]
