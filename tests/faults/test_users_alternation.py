@@ -6,6 +6,7 @@ on the next request.
 
 from __future__ import annotations
 
+import functools
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from tests.fix_users import PASSWORD, Person, auth_environment
 from headrace.auth import passwords
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SOAK = [pytest.mark.soak, pytest.mark.timeout(3600)]
@@ -26,6 +27,10 @@ SHORT = pytest.mark.timeout(900)  # starts of real servers, most of them stock M
 NEW = "another long password"
 CHANGED = 2  # turns until the password of a user is changed
 DELETED = 3  # turns until a user is deleted
+APP = ("--app-name", "basic-auth")
+QUICK = {
+    "auth_cache_ttl_seconds": "3600"
+}  # stock would hash each password up to six times a request
 A2, A3 = "2.0/mlflow/", "3.0/mlflow/"
 STATEMENTS = (
     "SELECT id, username, is_admin FROM users ORDER BY id",
@@ -95,19 +100,37 @@ def create(person: Person, name: str) -> None:
 @pytest.fixture
 def uris(
     kind: str, place: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[dict[str, tuple[str, str]]]:
-    """Empty databases for both servers in turn, and for stock alone: of experiments, and of users."""
+) -> Iterator[tuple[str, str]]:
+    """Empty databases for both servers in turn: of experiments, and of users."""
     with ExitStack() as stack:
-        found = {}
-        for name in ("turns", "stock"):
-            tracking = stack.enter_context(empty_database(kind, request, tmp_path, name))
-            users = tracking
-            if place == "own":
-                users = stack.enter_context(
-                    empty_database(kind, request, tmp_path, f"users_of_{name}")
-                )
-            found[name] = tracking, users
-        yield found
+        tracking = users = stack.enter_context(empty_database(kind, request, tmp_path, "turns"))
+        if place == "own":
+            users = stack.enter_context(empty_database(kind, request, tmp_path, "users"))
+        yield tracking, users
+
+
+def stored_rows(users: str) -> dict[str, Any]:
+    """The rows of each statement."""
+    return {statement: rows(users, statement) for statement in STATEMENTS}
+
+
+@pytest.fixture(scope="module")
+def rows_of_stock(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, int], dict[str, Any]]:
+    """The rows that stock alone leaves after a number of turns: the same in whichever database."""
+
+    @functools.cache
+    def left(kind: str, turns: int) -> dict[str, Any]:
+        directory = tmp_path_factory.mktemp("stock")
+        with empty_database(kind, request, directory) as uri:
+            environment = auth_environment(directory, uri, **QUICK)
+            with stock(uri, directory, *APP, environment=environment) as server:
+                for turn in range(turns):
+                    work(server, turn)
+            return stored_rows(uri)
+
+    return left
 
 
 def combinations() -> Iterator[Any]:
@@ -125,26 +148,25 @@ def combinations() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("kind", "place", "turns", "first"), list(combinations()))
 def test_users_after_turns_of_both_are_those_of_one(
-    uris: dict[str, tuple[str, str]], turns: int, first: str, tmp_path: Path
+    uris: tuple[str, str],
+    kind: str,
+    turns: int,
+    first: str,
+    tmp_path: Path,
+    rows_of_stock: Callable[[str, int], dict[str, Any]],
 ) -> None:
     """Users whom either made log in at the other; ids, grants and roles are those of stock alone.
 
     `place`: the users are in the same database as the experiments, or in one of their own.
     """
     order = (headrace, stock) if first == "headrace" else (stock, headrace)
-    app = ("--app-name", "basic-auth")
-    shared, alone = uris["turns"][1], uris["stock"][1]
+    tracking, users = uris
     for turn in range(turns):
-        environment = auth_environment(tmp_path, shared)
-        with order[turn % 2](uris["turns"][0], tmp_path, *app, environment=environment) as server:
+        environment = auth_environment(tmp_path, users, **QUICK)
+        with order[turn % 2](tracking, tmp_path, *APP, environment=environment) as server:
             work(server, turn)
-    environment = auth_environment(tmp_path, alone)
-    with stock(uris["stock"][0], tmp_path, *app, environment=environment) as server:
-        for turn in range(turns):
-            work(server, turn)
-    for statement in STATEMENTS:
-        assert rows(shared, statement) == rows(alone, statement), statement
-    for name, stored in rows(shared, "SELECT username, password_hash FROM users"):
+    assert stored_rows(users) == rows_of_stock(kind, turns)
+    for name, stored in rows(users, "SELECT username, password_hash FROM users"):
         known = passwords.parse(stored)
         assert known is not None
         is_changed = name != "root" and int(name.removeprefix("user-")) <= turns - 1 - CHANGED
@@ -157,10 +179,9 @@ def test_what_stock_changes_counts_on_the_next_request(
 ) -> None:
     """Also for a credential that headrace has verified before."""
     environment = auth_environment(tmp_path, uri, default_permission="NO_PERMISSIONS")
-    app = ("--app-name", "basic-auth")
     with (
-        headrace(uri, tmp_path, *app, environment=environment) as ours,
-        stock(uri, tmp_path, *app, environment=environment) as theirs,
+        headrace(uri, tmp_path, *APP, environment=environment) as ours,
+        stock(uri, tmp_path, *APP, environment=environment) as theirs,
         Person(theirs.url) as root,
         Person(ours.url, "ann") as ann,
         Person(ours.url, "ann", NEW) as new_ann,

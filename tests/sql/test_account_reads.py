@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import pytest
+from tests.faults.stored import execute
 from tests.fix_users import accounts_in
 from tests.sql.test_plans import explained, touched, work_of
 
@@ -86,6 +88,25 @@ async def test_equal_rows_are_not_evaluated_again(accounts: Accounts) -> None:
     assert changed is not first
     assert changed is not None
     assert changed.is_admin
+
+
+async def test_a_change_of_another_process_counts_in_the_next_read(
+    accounts: Accounts, uri: str
+) -> None:
+    """Without a read where the database tells that nothing was committed."""
+    reads = AccountReads()
+    reads.start(accounts.db)
+    version = accounts.db.version()
+    for is_admin in (True, False, True):
+        execute(uri, f"UPDATE users SET is_admin = {is_admin} WHERE username = 'ann'")
+        for _ in range(2):
+            await asyncio.sleep(0)  # the event loop receives the next request in a later turn
+            found = await reads.find("ann")
+            assert found is not None
+            assert found.is_admin is is_admin
+        last, version = version, accounts.db.version()
+        assert version == accounts.db.version()
+        assert (version == last) is (accounts.db.dialect == "postgres")
 
 
 SERIES = {

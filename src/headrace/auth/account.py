@@ -5,6 +5,7 @@ Only what follows from the rows is kept, and used as long as the next read finds
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -107,6 +108,10 @@ class AccountReads:
         self._keys: dict[tuple[Requirement, ...], frozenset[tuple[str, str]]] = {}
         # The last rows of each user, and the account that follows from them.
         self._known: dict[str, tuple[list[Row], Account]] = {}
+        # Accounts that were read since the database had this version; see `Database.version`.
+        self._version: int | None = None
+        self._current: dict[str, Account] = {}
+        self._is_current = False  # known in this turn of the event loop
         # The users who had more grants than are read at once. Only a guess, to save a read.
         self._large: dict[str, None] = {}
 
@@ -118,6 +123,9 @@ class AccountReads:
 
     async def find(self, name: str, requirements: Sequence[Requirement] = ()) -> Account | None:
         """A user, with the grants that may meet the requirements; None if there is no such user."""
+        account = self._current.get(name)
+        if account is not None and self._knows_current():
+            return account
         if name not in self._known and not _storable(name):
             return None
         if name not in self._large:
@@ -127,11 +135,29 @@ class AccountReads:
         found = await self._by_keys.get(Question(name, self._needed(tuple(requirements))))
         return None if found is None else Account(*found, is_whole=False)
 
+    def _knows_current(self) -> bool:
+        """Whether the database still has the version of the accounts in memory.
+
+        Requests that the event loop handles in one turn share the question: it is asked after all of
+        them have arrived.
+        """
+        if not self._is_current and self.db.version() == self._version:
+            self._is_current = True
+            asyncio.get_running_loop().call_soon(self._end_turn)
+        return self._is_current
+
+    def _end_turn(self) -> None:
+        self._is_current = False
+
     def is_large(self, name: str) -> bool:
         """Whether the user had more grants than are read at once, the last time."""
         return name in self._large
 
     async def _read(self, names: Iterable[str]) -> dict[str, Account]:
+        version = self.db.version()
+        if version is None or version != self._version:
+            self._current.clear()
+            self._version = version
         found: dict[str, list[Row]] = {}
         for row in await self.db.read_point(whole, names):
             rows = found.get(row[1])
@@ -139,7 +165,12 @@ class AccountReads:
                 found[row[1]] = [row]
             else:
                 rows.append(row)
-        return {name: self._account(name, rows) for name, rows in found.items()}
+        accounts = {name: self._account(name, rows) for name, rows in found.items()}
+        if version is not None:
+            for name, account in accounts.items():
+                if name in self._known and self._known[name][1] is account:
+                    _put(self._current, name, account)
+        return accounts
 
     def _account(self, name: str, rows: list[Row]) -> Account:
         """The account of rows of `WHOLE`: the last one if they are equal."""

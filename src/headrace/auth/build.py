@@ -8,6 +8,7 @@ from headrace.auth.account import AccountReads
 from headrace.auth.audit import Audit
 from headrace.auth.bearer import scrape_token
 from headrace.auth.external import ExternalUsers
+from headrace.auth.failures import Failures
 from headrace.auth.groups import groups_of
 from headrace.auth.guard import UserAuthority
 from headrace.auth.login import Authorization, Login, PasswordLogin
@@ -38,7 +39,8 @@ def user_authority(settings: Settings) -> UserAuthority:
     custom = _custom(settings)
     auth = settings.auth
     cache = Remembered(auth.auth_cache_max_size, auth.auth_cache_ttl_seconds)
-    by_password = PasswordLogin(accounts.find, Passwords(), origins, remembered=cache)
+    failures = Failures(max_paused=settings.max_requests_in_flight // 4)
+    by_password = PasswordLogin(accounts.find, Passwords(), origins, failures, cache)
     methods: Sequence[Method] = [custom] if custom else ()
     if custom is None:
         methods = _methods(settings, by_password, origins, external, oidc)

@@ -5,6 +5,7 @@ Every process counts by itself, so a server with n processes allows up to n time
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import math
 from collections import OrderedDict
@@ -14,10 +15,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from headrace.contract.errors import ApiError, ErrorCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 IPV6_PREFIX: Final = 64  # the addresses that one host can choose from
 MAX_KEYS: Final = 20_000  # of each limit, about 0.3 KiB each; the least recent are dropped
+PROMPT_ANSWERS: Final = 10  # failures of an address that are answered without a pause
+PAUSE_S: Final = 1.0  # before the answers to further ones
 LONGEST_NAME: Final = 255  # characters; longer names are counted together
 
 
@@ -61,6 +64,10 @@ class Limit:
         burst, interval_s = self._rate
         return max(0.0, self._due.get(key, 0.0) - self._now() - (burst - 1) * interval_s)
 
+    def is_above(self, key: str, count: int) -> bool:
+        """Whether more failures than `count` are not yet over."""
+        return self._due.get(key, 0.0) - self._now() > count * self._rate.interval_s
+
     def add(self, key: str) -> None:
         """Count a failure."""
         due = self._due
@@ -84,9 +91,18 @@ class Failures:
     whose credentials are remembered, or who comes from another address.
     """
 
-    def __init__(self, now: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        now: Callable[[], float] = monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        max_paused: int = 0,
+    ) -> None:
+        """At most `max_paused` answers are paused at a time; each is a request in progress."""
         self._users = Limit(PER_USER, now)
         self._addresses = Limit(PER_ADDRESS, now)
+        self._sleep = sleep
+        self._max_paused = max_paused
+        self._paused = 0
 
     def begin(self, name: str, address: str) -> None:
         """Count a guess, which is not yet known to be wrong. Raises TooManyFailures."""
@@ -103,6 +119,21 @@ class Failures:
         network = network_of(address)
         self._users.take_back(_key(name, network))
         self._addresses.take_back(network)
+
+    async def pause(self, address: str) -> None:
+        """Wait before the answer to a refused login, if the address has failed several times.
+
+        A client that guesses without a pause would take the processor from the others, even if each
+        guess is refused without a hash.
+        """
+        is_guessing = self._addresses.is_above(network_of(address), PROMPT_ANSWERS)
+        if not is_guessing or self._paused >= self._max_paused:
+            return
+        self._paused += 1
+        try:
+            await self._sleep(PAUSE_S)
+        finally:
+            self._paused -= 1
 
 
 def _key(name: str, network: str) -> str:

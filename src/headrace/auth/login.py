@@ -180,6 +180,14 @@ class PasswordLogin:
             task.exception()  # nobody may be left to receive it
 
     async def _check(self, key: bytes, name: str, password: str, address: str) -> str:
+        """As `_verified`; the answers to many refusals are slow."""
+        try:
+            return await self._verified(key, name, password, address)
+        except (Unauthenticated, TooManyFailures):
+            await self._failures.pause(address)
+            raise
+
+    async def _verified(self, key: bytes, name: str, password: str, address: str) -> str:
         """Verify credentials that are not remembered; returns the stored hash that they match."""
         if key in self._wrong:
             stored = await self._stored(name)

@@ -35,6 +35,10 @@ OF_JOBS = Sql("SELECT id, creator, params FROM jobs WHERE id {in $1 text}")
 OF_ENDPOINT_NAMES = Sql(
     "SELECT name, endpoint_id FROM endpoints WHERE workspace = {workspace} AND name {in $1 text}"
 )
+OF_ENDPOINTS = Sql(
+    "SELECT endpoint_id, experiment_id FROM endpoints"
+    " WHERE endpoint_id {in $1 text} AND experiment_id IS NOT NULL"
+)
 OF_GUARDRAILS = Sql(
     "SELECT g.guardrail_id, s.experiment_id, s.scorer_name FROM guardrails g"
     " JOIN scorers s ON s.scorer_id = g.scorer_id WHERE g.guardrail_id {in $1 text}"
@@ -83,6 +87,7 @@ class OwnerKeys(NamedTuple):
     online_scorers: Collection[str] = ()
     queues: Collection[str] = ()
     queue_names: Collection[str] = ()  # EXPERIMENT/NAME, in lower case
+    endpoints: Collection[str] = ()
 
 
 class Queue(NamedTuple):
@@ -109,6 +114,7 @@ class Owners(NamedTuple):
     `datasets` has those that are linked to experiments, whose ids are as the clients wrote them;
     `online_scorers` those that score traces, with the ids of experiments. `endpoint_names` has the
     ids of gateway endpoints, `guardrails` the scorers that they run, as grants name them.
+    `endpoint_experiments` has the experiments in which gateway endpoints record their calls.
     """
 
     runs: Mapping[str, str]
@@ -124,6 +130,7 @@ class Owners(NamedTuple):
     guardrails: Mapping[str, str] = MappingProxyType({})
     online_scorers: Mapping[str, Collection[str]] = MappingProxyType({})
     queues: Mapping[str, Queue] = MappingProxyType({})
+    endpoint_experiments: Mapping[str, str] = MappingProxyType({})
 
 
 async def find(tx: Tx, wanted: OwnerKeys) -> Owners:
@@ -142,6 +149,7 @@ async def find(tx: Tx, wanted: OwnerKeys) -> Owners:
         await _scorers(tx, wanted.guardrails),
         await _links(tx, OF_ONLINE_SCORERS, wanted.online_scorers, "online_scoring_configs"),
         await _queues(tx, wanted.queues, wanted.queue_names),
+        await _given_experiments(tx, wanted.endpoints),
     )
 
 
@@ -206,6 +214,12 @@ async def _experiments(
     if not ids or (table is not None and not tx.schema.has(table)):
         return {}
     return {row[0]: str(row[1]) for row in await tx.fetch(statement, tx.array(list(ids)))}
+
+
+async def _given_experiments(tx: Tx, endpoint_ids: Collection[str]) -> dict[str, str]:
+    if not tx.schema.has("endpoints", "experiment_id"):
+        return {}
+    return await _experiments(tx, OF_ENDPOINTS, endpoint_ids)
 
 
 async def _kinds(tx: Tx, names: Collection[str]) -> dict[str, bool]:

@@ -114,6 +114,7 @@ class Resolver:
             ids.get("online_scorer", ()),
             ids.get("review_queue", ()),
             ids.get("queue_name", ()),
+            [id_.partition("/")[0] for id_ in ids.get("endpoint_experiment", ())],
         )
         if not any(wanted):
             return Owners(runs, {}, {}, {}, {})
@@ -192,6 +193,12 @@ def _of_gateway(id_: str, demand: Demand, owners: Owners) -> Iterator[Requiremen
             if id_ not in owners.endpoint_names:
                 raise not_found(f"GatewayEndpoint not found (name='{id_}')")
             yield (Step("gateway_endpoint", owners.endpoint_names[id_], action),)
+        case "endpoint_experiment":
+            endpoint_id, _, named = id_.partition("/")
+            experiment_id = canonical(named)
+            if owners.endpoint_experiments.get(endpoint_id) == experiment_id:
+                action = "undenied"  # it stays the same
+            yield (Step("experiment", experiment_id, action),)
         case "guardrail":
             if id_ not in owners.guardrails:
                 raise Denied

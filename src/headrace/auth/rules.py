@@ -63,6 +63,7 @@ Named = (
         "endpoint_name",  # a gateway endpoint by its name; one that does not exist is a 404
         "guardrail",  # the scorer that it runs decides; one that does not exist is refused
         "artifact_tree",  # a path of the artifact store, with all that is below it
+        "endpoint_experiment",  # the experiment that an endpoint is given: `ENDPOINT/EXPERIMENT`
         "existing_model",  # a registered model or prompt; one that does not exist is refused
         "model_name",  # grants for `resource` decide, whether the model is a prompt or not
         "online_scorer",  # belongs to the experiments in which it scores traces

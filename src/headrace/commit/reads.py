@@ -156,15 +156,23 @@ class BatchedReads(Generic[K, V]):
 
 
 class GatheredReads(BatchedReads[K, V]):
-    """As `BatchedReads`, one read at a time, which begins when no caller joined in a turn of the
-    event loop, or after MAX_TURNS.
+    """As `BatchedReads`, but a read begins when no caller joined in a turn of the event loop, or
+    after `turns` turns.
 
     For a read that every request makes: 20 clients then cause few reads for all of them, not one
-    for the first and one for the others. A single request waits for two turns, about 20 us.
+    for the first and one for the others. A single request waits for two turns, about 20 us. One
+    turn is enough for requests that continue in the same turn, as after a gathered read.
     """
 
-    def __init__(self, read: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]]) -> None:
-        super().__init__(read, in_flight=1)
+    def __init__(
+        self,
+        read: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]],
+        *,
+        in_flight: int = 1,
+        turns: int = MAX_TURNS,
+    ) -> None:
+        super().__init__(read, in_flight=in_flight)
+        self._max_turns = turns
         self._gathers = False
         self._has_joined = False  # a caller, in this turn
         self._turns = 0
@@ -184,7 +192,7 @@ class GatheredReads(BatchedReads[K, V]):
 
     def _gather(self) -> None:
         self._turns += 1
-        if self._has_joined and self._turns < MAX_TURNS:
+        if self._has_joined and self._turns < self._max_turns:
             self._has_joined = False
             asyncio.get_running_loop().call_soon(self._gather)
         else:

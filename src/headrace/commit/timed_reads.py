@@ -34,6 +34,9 @@ class TimedDatabase:
         with times().in_database():
             return await self._db.read_point(fn, *args)
 
+    def version(self) -> int | None:
+        return self._db.version()
+
     async def read_by_keys(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         with times().in_database():
             return await self._db.read_by_keys(fn, *args)

@@ -134,6 +134,13 @@ class Database(Protocol):
         """As `read`, for a `fn` that reads a few rows by key (it may run in the event loop)."""
         ...
 
+    def version(self) -> int | None:
+        """Another number after every commit to the database; None if only a read would tell.
+
+        It takes 3 µs on SQLite. A read that begins after `version` finds at least the rows of that version.
+        """
+        ...
+
     async def read_by_keys(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         """As `read`, for a `fn` that reads many rows by keys: PostgreSQL plans its statements once."""
         ...

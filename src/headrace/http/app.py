@@ -20,7 +20,7 @@ from headrace.api.tracking.runs import sql as runs_sql
 from headrace.auth.authority import Answered, Denied, Unauthenticated
 from headrace.auth.rules import ANYONE, OPEN, UNRULED
 from headrace.commit.group import GroupCommit
-from headrace.commit.reads import BatchedReads
+from headrace.commit.reads import BatchedReads, GatheredReads
 from headrace.contract.errors import RETRY_AFTER_FROM_OUTAGE, ApiError, ErrorCode, overloaded
 from headrace.db import errors as db_errors
 from headrace.db.api_errors import api_error, cause_of
@@ -130,7 +130,7 @@ class App:
             db,
             writer,
             self.settings,
-            runs=BatchedReads(partial(db.read_point, runs_sql.get_many)),
+            runs=_reads_of_runs(db, accounts),
             monitor=self.monitor,
             webhooks=Deliveries(db, self.settings),
             routes=self._routes,
@@ -221,6 +221,8 @@ class App:
             raise  # the client closed the connection while it sent the body
         except Exception as error:  # noqa: BLE001 logged without its text
             response = restored(self._error_response(request, error), request)
+        # They refer to the request, and only the cycle collector would free all three.
+        request.caller = request.access = None
         self._add_headers(request, response)
         self.monitor.finish(request.cell, response.status, perf_counter_ns() - began_ns)
         return response
@@ -416,6 +418,15 @@ def create_app(
         counters=counters,
         authority=_authority_of(settings),
     )
+
+
+def _reads_of_runs(db: Database, accounts: Accounts | None) -> BatchedReads[str, Any]:
+    """Reads runs by id, in batches."""
+    read = partial(db.read_point, runs_sql.get_many)
+    if accounts is None or accounts.db.version() is not None:
+        return BatchedReads(read)
+    # Requests that have waited for a gathered read of their users arrive here together.
+    return GatheredReads(read, in_flight=2, turns=1)
 
 
 def _authority_of(settings: Settings) -> Authority | None:

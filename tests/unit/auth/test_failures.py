@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from headrace.auth.failures import MAX_KEYS, PER_ADDRESS, PER_USER, Failures, TooManyFailures
+from headrace.auth.failures import (
+    MAX_KEYS,
+    PAUSE_S,
+    PER_ADDRESS,
+    PER_USER,
+    PROMPT_ANSWERS,
+    Failures,
+    TooManyFailures,
+)
 
 
 class Clock:
@@ -91,3 +101,31 @@ def test_memory_is_bounded() -> None:
         failures.begin("x" * 10_000 + str(n % 7), f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}")
     assert len(failures._users) == len(failures._addresses) == MAX_KEYS
     assert max(map(len, failures._users._due)) < 300
+
+
+async def test_answers_to_an_address_that_guesses_are_slow() -> None:
+    """The others are not, nor are more than a number at a time."""
+    clock, slept, end = Clock(), list[float](), asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        await end.wait()
+
+    failures = Failures(clock, sleep, max_paused=2)
+    for n in range(PROMPT_ANSWERS):
+        failures.begin(f"user{n}", "10.0.0.1")
+        await failures.pause("10.0.0.1")
+    assert slept == []
+    failures.begin("ann", "10.0.0.1")
+    paused = [asyncio.create_task(failures.pause("10.0.0.1")) for _ in range(3)]
+    await asyncio.sleep(0.01)
+    assert slept == [PAUSE_S] * 2
+    assert [task.done() for task in paused] == [False, False, True]
+    await failures.pause("10.0.0.2")
+    end.set()
+    await asyncio.gather(*paused)
+    await failures.pause("10.0.0.1")
+    assert len(slept) == 3
+    clock.now_s += 2 * PER_ADDRESS.interval_s
+    await failures.pause("10.0.0.1")
+    assert len(slept) == 3

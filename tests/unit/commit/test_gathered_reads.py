@@ -53,6 +53,20 @@ async def test_clients_that_ask_again_at_once_cause_one_read_a_round(pause: bool
     assert len(source.batches) <= 22
 
 
+async def test_one_turn_is_enough_for_requests_that_continue_together() -> None:
+    """They resume in one turn after a read; a read of two can be in flight."""
+    source = Source(pause=True)
+    first = GatheredReads(source.read)
+    then = GatheredReads(source.read, in_flight=2, turns=1)
+
+    async def client(key: int) -> None:
+        await first.get(0)
+        await then.get(key)
+
+    await asyncio.gather(*(client(key) for key in (2, 4, 6)))
+    assert source.batches == [[0], [2, 4, 6]]
+
+
 async def test_a_request_during_a_read_gets_the_next_one() -> None:
     source = Source(pause=True)
     reads = GatheredReads(source.read)

@@ -220,6 +220,10 @@ class PostgresDatabase:
         """See `Database.read_point`."""
         return self._read_from(self._points, fn, args)
 
+    def version(self) -> None:
+        """See `Database.version`."""
+        return
+
     def read_by_keys(self, fn: Callable[..., Awaitable[T]], *args: Any) -> Coroutine[Any, Any, T]:
         """See `Database.read_by_keys`. Separate from `read_point`, which must not wait for large reads."""
         return self._read_from(self._by_keys, fn, args)

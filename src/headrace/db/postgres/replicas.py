@@ -215,6 +215,7 @@ class ReplicatedDatabase:
         self.write_lanes = primary.write_lanes
         self.row_count = primary.row_count
         self.read_point = primary.read_point
+        self.version = primary.version
         self.write = primary.write
         self.write_group = primary.write_group
         self.ping = primary.ping

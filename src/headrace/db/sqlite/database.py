@@ -32,6 +32,7 @@ T = TypeVar("T")
 # A stock search of 100 runs takes 5 to 15 ms, so the last read of a full queue waits about half a
 # second.
 MAX_WAITING: Final = 40  # reads queued for one reader thread; further ones get 429 immediately
+VERSION: Final = "PRAGMA data_version"
 PING: Final = "SELECT count(*) FROM sqlite_master"
 READ_LIMIT_S: Final = 60.0  # as for PostgreSQL: slow searches must not occupy all threads
 
@@ -141,6 +142,17 @@ class SqliteDatabase:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
                 return await self.read(fn, *args)  # a reader thread may wait for the lock
             raise translate(error) from error
+
+    def version(self) -> int | None:
+        """See `Database.version`. No row is written on the connection that is asked."""
+        self._file.check_sometimes()
+        try:
+            row = self._point.execute(VERSION).fetchone()
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+                return None  # a reader thread may wait for the lock
+            raise translate(error) from error
+        return cast("int", row[0])
 
     async def write(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         """See `Database.write`."""

@@ -117,6 +117,10 @@ class DirectSqlite:
 
     read_point = read
 
+    def version(self) -> None:
+        """See `Database.version`. Each read may have another connection, whose versions differ."""
+        return
+
     async def write(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         """See `Database.write`."""
         with self:

@@ -9,6 +9,7 @@ from typing import Final
 
 from headrace.api.context import Context
 from headrace.api.evaluation.scorers import reads, serialized, sql, transactions
+from headrace.api.evaluation.scorers.rules import USES_ENDPOINT
 from headrace.api.evaluation.scorers.types import (
     ListScorers,
     OnlineConfig,
@@ -33,6 +34,7 @@ from headrace.contract.errors import invalid
 from headrace.contract.experiment_ids import parse_id, parse_ids
 from headrace.contract.limits import MAX_BODY_VALUES
 from headrace.contract.scalars import Empty
+from headrace.contract.texts import refuse_unstorable
 from headrace.contract.value_count import check_text_values
 from headrace.db.base import Row, Tx
 from headrace.db.errors import UniqueViolation
@@ -53,7 +55,7 @@ async def register(req: RegisterScorer, ctx: Context) -> RegisteredScorer:
 
     Adds a version to a scorer, which the caller may then manage. Errors: INVALID_PARAMETER_VALUE
     (the JSON text, the name, code on a server that does not accept it), RESOURCE_DOES_NOT_EXIST
-    (the experiment, the gateway's endpoint).
+    (the experiment, the gateway's endpoint), `Denied` (the endpoint).
     """
     sql.check_served(ctx.db.schema)
     text = req.serialized_scorer
@@ -63,6 +65,10 @@ async def register(req: RegisterScorer, ctx: Context) -> RegisteredScorer:
     if not req.name.strip():
         raise invalid("Scorer name cannot be empty or contain only whitespace.")
     number = parse_id(req.experiment_id)
+    endpoint = serialized.endpoint_of(serialized.model_of(scorer))
+    if endpoint is not None:
+        refuse_unstorable(endpoint, "model")
+        await ctx.access.require(USES_ENDPOINT, {"name": endpoint})
     new = transactions.New(number, req.experiment_id, req.name, text, scorer)
     row = await _register(ctx, new)
     await ctx.finish()
@@ -191,8 +197,9 @@ async def set_online_config(req: SetOnlineConfig, ctx: Context) -> OnlineConfigA
     """PUT /3.0/mlflow/scorers/online-config
 
     Replaces the configuration of a scorer. Errors: INVALID_PARAMETER_VALUE (rate, filter, a scorer
-    that uses no gateway), RESOURCE_DOES_NOT_EXIST. Stock answers for a judge whose instructions may
-    refer to expectations: only MLflow's classes know whether it needs them.
+    that uses no gateway), RESOURCE_DOES_NOT_EXIST, `Denied` (the scorer's endpoint). Stock answers
+    for a judge whose instructions may refer to expectations: only MLflow's classes know whether it
+    needs them.
     """
     sql.check_served(ctx.db.schema)
     rate = req.sample_rate
@@ -200,7 +207,11 @@ async def set_online_config(req: SetOnlineConfig, ctx: Context) -> OnlineConfigA
         raise invalid(f"sample_rate must be between 0.0 and 1.0, got {rate}")
     if req.filter_string:
         parse_filter(req.filter_string)
-    about = (parse_id(req.experiment_id), req.name, rate, req.filter_string, req.experiment_id)
+    number = parse_id(req.experiment_id)
+    if rate > 0:
+        endpoint_id = await ctx.db.read(transactions.endpoint_of, number, req.name)
+        await ctx.access.require(USES_ENDPOINT, {"endpoint_id": endpoint_id})
+    about = (number, req.name, rate, req.filter_string, req.experiment_id)
     return OnlineConfigAnswer(config=_online(await ctx.db.write(transactions.set_online, *about)))
 
 

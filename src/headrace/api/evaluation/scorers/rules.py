@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+from headrace.auth.rules import Need, needs
+
+# Stock lets everyone name any endpoint. A scorer that scores new traces calls it with the login of
+# the server, not that of a user, so nobody would check whether its author may use the endpoint.
+USES_ENDPOINT: Final = needs(
+    Need("gateway_endpoint", "use", "name", named="endpoint_name"),
+    Need("gateway_endpoint", "use", "endpoint_id"),
+)
 
 
 def names_version(req: Any) -> bool:

@@ -94,6 +94,14 @@ async def delete(
     await access.deleted(tx, "scorer", granted_id(spelt, name))
 
 
+async def endpoint_of(tx: Tx, experiment_id: int, name: str) -> str | None:
+    """The id of the gateway's endpoint that the latest version of a scorer uses."""
+    latest = await sql.version(tx, experiment_id, name, None)
+    if latest is None:
+        return None
+    return serialized.endpoint_of(serialized.model_of(serialized.parse(latest.serialized_scorer)))
+
+
 async def set_online(
     tx: Tx, experiment_id: int, name: str, rate: float, filter_: str | None, spelt: str
 ) -> sql.OnlineRow:

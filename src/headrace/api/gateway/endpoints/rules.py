@@ -101,6 +101,6 @@ def by_name(req: GetEndpoint) -> bool:
     return not by_id(req)
 
 
-def names_other_experiment(req: UpdateEndpoint) -> bool:
-    """Whether a request gives an endpoint an experiment."""
-    return bool(req.experiment_id)
+def given_experiments(req: UpdateEndpoint) -> tuple[str, ...]:
+    """The experiment that a request gives an endpoint, with the endpoint: `endpoint_experiment`."""
+    return (f"{req.endpoint_id}/{req.experiment_id}",) if req.experiment_id else ()
