@@ -1,4 +1,4 @@
-"""What a request leaves in memory is freed at once, without the cycle collector."""
+"""The objects of a request are freed at once, without the cycle collector."""
 
 from __future__ import annotations
 

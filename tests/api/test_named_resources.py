@@ -34,7 +34,7 @@ class Team:
         return self.wire.ask(method, target, json.dumps(fields).encode(), JSON | credentials(user))
 
     def make(self, path: str, **fields: Any) -> Any:
-        """What a request of the admin makes."""
+        """The answer to a request of the admin, which must succeed."""
         answer = self.ask(ADMIN, "POST", path, **fields)
         assert answer.status == 200, answer
         return answer.json()
