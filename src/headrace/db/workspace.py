@@ -63,6 +63,9 @@ class DatabaseIn:
     async def read_point(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         return await self._db.read_point(_in_workspace, self._name, fn, *args)
 
+    def version(self) -> int | None:
+        return self._db.version()
+
     async def read_by_keys(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
         return await self._db.read_by_keys(_in_workspace, self._name, fn, *args)
 
