@@ -90,6 +90,8 @@ def test_users_are_added_listed_and_deleted(auth: Auth) -> None:
     assert "already exists" in auth.fails("user", "add", "ann", stdin=PASSWORD)
     assert "at least 12 characters" in auth.fails("user", "add", "bob", stdin="short\n")
     # It would have the hash of a shorter password.
+    two_lines = f"{PASSWORD}\n{PASSWORD}\n"  # as for the two questions of a terminal
+    assert "more than one line" in auth.fails("user", "add", "bob", stdin=two_lines)
     assert "NUL" in auth.fails("user", "add", "bob", stdin="a short one" + "\0" * 9)
 
     auth.ok("user", "set-password", "ann", stdin="another long password\n")

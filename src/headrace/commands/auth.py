@@ -298,6 +298,8 @@ def _new_password() -> str:
         password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     else:
         password = sys.stdin.read().removesuffix("\n").removesuffix("\r")
+        if "\n" in password:
+            raise click.ClickException("The password on stdin has more than one line.")
     try:
         check_password(password)
     except ApiError as error:
