@@ -52,7 +52,8 @@ URL_PLACES = {
     "src/headrace/api/enabled.py",  # the routes that an option omits
     "src/headrace/plugin/server_store.py",  # a client of a headrace server
     "src/headrace/commands/whoami.py",  # the same
-    "src/headrace/transfer/server.py",  # a client of any server with MLflow's API
+    "src/headrace/transfer/server_api.py",
+    "src/headrace/transfer/server_objects.py",  # a client of any server with MLflow's API
     "src/headrace/storage/locations.py",  # an artifact URI may refer to a headrace server
 }
 

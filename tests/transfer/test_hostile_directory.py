@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import struct
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from click.testing import CliRunner
-
-from headrace.client import engine
-from headrace.commands.transfer import import_
+from tests.faults.stored import rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.transfer.conftest import Imported
 
 RUN = "a" * 32
 GOOD_RUN = "b" * 32
-
-
-@pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.chdir(tmp_path)
-    yield
-    engine.close_all()
-
-
-def imported(*words: str) -> tuple[int, str]:
-    """Import into the database of this test; return the exit code and the output."""
-    words = (*words, "--backend-store-uri", "sqlite:///mlflow.db")
-    found = CliRunner().invoke(import_, words)
-    assert found.exception is None or isinstance(found.exception, SystemExit), found.exc_info
-    return found.exit_code, found.output
 
 
 @pytest.fixture
@@ -73,7 +54,7 @@ META = "run_id: {}\nstatus: {}\nstart_time: {}\n"
     ],
 )
 def test_a_broken_file_concerns_one_run_or_experiment(
-    mlruns: Path, file: str, text: str, message: str
+    imported: Imported, mlruns: Path, file: str, text: str, message: str
 ) -> None:
     (mlruns / "7" / file).write_text(text)
     number = "1 experiment" if file == "meta.yaml" else "2 experiments"
@@ -86,7 +67,7 @@ def test_a_broken_file_concerns_one_run_or_experiment(
 
 
 def test_artifacts_are_read_below_the_source_or_a_root_that_is_named(
-    mlruns: Path, tmp_path: Path
+    imported: Imported, uri: str, mlruns: Path, tmp_path: Path
 ) -> None:
     secret = tmp_path / "elsewhere"
     secret.mkdir()
@@ -105,13 +86,14 @@ def test_artifacts_are_read_below_the_source_or_a_root_that_is_named(
         assert f"lie in {artifacts}/leak (a link to {secret}/s.txt), outside of" in output
         assert f"lie in {artifacts}/leaks (a link to {secret}), outside of" in output
     assert not [file for file in (tmp_path / "mlartifacts").rglob("*") if file.name == "s.txt"]
-    with closing(sqlite3.connect("mlflow.db")) as opened:
-        assert opened.execute("SELECT DISTINCT status FROM runs").fetchall() == [("FINISHED",)]
+    assert rows(uri, "SELECT DISTINCT status FROM runs") == [("FINISHED",)]
     code, output = imported(str(mlruns), "--artifact-root", str(secret), "--again")
     assert (code, "2 runs, 2 points, 4 files (14 bytes)" in output) == (0, True), output
 
 
-def test_a_param_that_is_a_symbolic_link_is_not_read(mlruns: Path, tmp_path: Path) -> None:
+def test_a_param_that_is_a_symbolic_link_is_not_read(
+    imported: Imported, mlruns: Path, tmp_path: Path
+) -> None:
     (tmp_path / "secret").write_text("secret")
     (mlruns / "7" / RUN / "params/q").symlink_to(tmp_path / "secret")
     code, output = imported(str(mlruns))
@@ -135,7 +117,7 @@ GOOD_ROW = {
     ],
 )
 def test_a_broken_line_of_an_export_is_reported(
-    tmp_path: Path, line: str, message: str, runs: int
+    imported: Imported, tmp_path: Path, line: str, message: str, runs: int
 ) -> None:
     place = tmp_path / "export/1"
     place.mkdir(parents=True)
@@ -154,7 +136,7 @@ def test_a_broken_line_of_an_export_is_reported(
         assert f"{runs} run{'' if runs == 1 else 's'}, 0 points" in output
 
 
-def test_a_parquet_file_that_is_none_is_reported(tmp_path: Path) -> None:
+def test_a_parquet_file_that_is_none_is_reported(imported: Imported, tmp_path: Path) -> None:
     place = tmp_path / "export/1"
     place.mkdir(parents=True)
     for name in ("runs", "params", "tags", "metrics", "datasets"):
@@ -170,7 +152,7 @@ def test_a_parquet_file_that_is_none_is_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("time", [float("nan"), float("inf"), 1e300])
-def test_an_event_at_no_time_is_reported(tmp_path: Path, time: float) -> None:
+def test_an_event_at_no_time_is_reported(imported: Imported, tmp_path: Path, time: float) -> None:
     logs = tmp_path / "logs"
     logs.mkdir()
     event = b"\x09" + struct.pack("<d", time)
@@ -180,7 +162,7 @@ def test_an_event_at_no_time_is_reported(tmp_path: Path, time: float) -> None:
     assert (code, f"the time {time} is none" in output) == (1, True), output
 
 
-def test_an_event_whose_summary_is_a_number_is_reported(tmp_path: Path) -> None:
+def test_an_event_whose_summary_is_a_number_is_reported(imported: Imported, tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     logs.mkdir()
     event = b"\x09" + struct.pack("<d", 1.0) + b"\x28\x01"
@@ -188,3 +170,161 @@ def test_an_event_whose_summary_is_a_number_is_reported(tmp_path: Path) -> None:
     (logs / "events.out.tfevents.1.host").write_bytes(record)
     code, output = imported(str(logs))
     assert (code, "'logs': a number instead of a message" in output) == (1, True), output
+
+
+TRACE = "tr-" + "c" * 32
+SPAN = {
+    "name": "f",
+    "span_id": "AAAAAAAAAAE=",
+    "start_time_unix_nano": 10**18,
+    "end_time_unix_nano": 10**18 + 5_000_000,
+    "status": {"code": "STATUS_CODE_OK"},
+    "attributes": {"mlflow.spanInputs": '{"x": 1}'},
+}
+TRACE_INFO = "state: OK\nrequest_time: '2025-01-01T00:00:00Z'\nexecution_duration_ms: 5\n"
+MODEL = "name: m\ncreation_timestamp: 5\nlast_updated_timestamp: 6\nstatus: 2\n"
+VERSION = "version: 1\ncreation_timestamp: 5\nsource: s3://b/m\n"
+
+
+@pytest.fixture
+def objects(mlruns: Path) -> Path:
+    """`mlruns` with a logged model, a trace and a registered model with a version."""
+    files = {
+        "7/models/m-1/meta.yaml": MODEL,
+        "7/models/m-1/metrics/acc": f"5 0.5 1 {RUN}\n",
+        "7/models/m-1/params/p": "1",
+        "7/models/m-1/artifacts/MLmodel": "x",
+        f"7/traces/{TRACE}/trace_info.yaml": TRACE_INFO,
+        f"7/traces/{TRACE}/tags/t": "1",
+        f"7/traces/{TRACE}/artifacts/traces.json": json.dumps({"spans": [SPAN]}),
+        "models/reg/meta.yaml": "name: reg\ncreation_timestamp: 5\n",
+        "models/reg/aliases/prod": "1",
+        "models/reg/version-1/meta.yaml": VERSION,
+    }
+    for name, text in files.items():
+        (mlruns / name).parent.mkdir(parents=True, exist_ok=True)
+        (mlruns / name).write_text(text)
+    return mlruns
+
+
+ALL = "1 logged model, 1 trace, 1 registered model, 1 model version"
+NO_MODEL = "1 trace, 1 registered model, 1 model version"
+NO_TRACE = "1 logged model, 1 registered model, 1 model version"
+NO_VERSION = "1 logged model, 1 trace, 1 registered model; "
+NO_REGISTERED = "1 logged model, 1 trace; "
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message", "rest"),
+    [
+        ("7/models/m-1/meta.yaml", "status: 9", "there is no status 9", NO_MODEL),
+        ("7/models/m-1/meta.yaml", MODEL + "model_type: [1]", "model_type", NO_MODEL),
+        ("7/models/m-1/meta.yaml", "name: a/b", "Invalid model name", NO_MODEL),
+        ("7/models/m-1/meta.yaml", MODEL + f"creation_timestamp: {10**30}", "creation", NO_MODEL),
+        ("7/models/m-1/metrics/acc", "5 0.5\n", "it is not a line of a metric", NO_MODEL),
+        ("7/models/m-1/params/p", "a\0b", "must not contain NUL", NO_MODEL),
+        (f"7/traces/{TRACE}/trace_info.yaml", "request_time: soon", "RFC 3339", NO_TRACE),
+        (f"7/traces/{TRACE}/trace_info.yaml", "state: [1]", "state", NO_TRACE),
+        (f"7/traces/{TRACE}/tags/t", "a\0b", "must not contain NUL", NO_TRACE),
+        (f"7/traces/{TRACE}/artifacts/traces.json", "{", "it is not JSON", NO_TRACE),
+        (f"7/traces/{TRACE}/artifacts/traces.json", "[]", "no list of spans", NO_TRACE),
+        (f"7/traces/{TRACE}/artifacts/traces.json", '{"spans": [{}]}', "malformed", NO_TRACE),
+        (
+            f"7/traces/{TRACE}/artifacts/traces.json",
+            json.dumps({"spans": [SPAN, SPAN | {"span_id": "zzz", "attributes": [1]}]}),
+            "The span 1 of the trace",
+            NO_TRACE,
+        ),
+        (
+            f"7/traces/{TRACE}/artifacts/traces.json",
+            json.dumps({"spans": [SPAN | {"start_time_unix_nano": 2**80}]}),
+            "malformed",
+            NO_TRACE,
+        ),
+        ("models/reg/meta.yaml", "a: [", "registered model reg: ", NO_REGISTERED),
+        ("models/reg/aliases/prod", "soon", "aliases", NO_REGISTERED),
+        ("models/reg/version-1/meta.yaml", "version: 0", "There is no version 0", NO_VERSION),
+        ("models/reg/version-1/meta.yaml", f"version: {2**40}", "There is no version", NO_VERSION),
+        (
+            "models/reg/version-1/meta.yaml",
+            VERSION + "current_stage: x",
+            "no stage 'x'",
+            NO_VERSION,
+        ),
+        ("models/reg/version-1/meta.yaml", VERSION + "run_id: ../../x", "run_id", NO_VERSION),
+    ],
+)
+def test_a_broken_file_concerns_one_object(
+    imported: Imported, objects: Path, file: str, text: str, message: str, rest: str
+) -> None:
+    good = (objects / file).read_text()
+    (objects / file).write_text(text)
+    for words in (("--dry-run",), ()):
+        code, output = imported(str(objects), *words)
+        assert (code, rest in output) == (1, True), output
+        assert output.count("NOT IMPORTED: ") == 1, output
+        assert message in output
+    (objects / file).write_text(good)
+    code, output = imported(str(objects))
+    assert (code, "NOT IMPORTED" in output) == (0, False), output
+    code, output = imported(str(objects), "--again")
+    assert (code, "1 logged model, 1 trace; 0 runs and 1 model, version or trace" in output) == (
+        0,
+        True,
+    ), output
+
+
+def test_spans_are_read_below_the_source_only(
+    imported: Imported, objects: Path, tmp_path: Path
+) -> None:
+    file = objects / f"7/traces/{TRACE}/artifacts/traces.json"
+    file.rename(tmp_path / "secret.json")
+    file.symlink_to(tmp_path / "secret.json")
+    code, output = imported(str(objects))
+    assert (code, NO_TRACE in output) == (1, True), output
+    assert "it lies outside of the directories that may be read" in output
+
+
+def test_a_version_that_the_target_has_otherwise_is_reported(
+    imported: Imported, objects: Path
+) -> None:
+    assert imported(str(objects))[0] == 0
+    (objects / "models/reg/version-1/meta.yaml").write_text(VERSION.replace("5", "77"))
+    code, output = imported(str(objects))
+    assert code == 1
+    assert "the target has another version of this number" in output
+
+
+def test_a_run_id_of_a_version_reads_no_other_file(imported: Imported, objects: Path) -> None:
+    """It would name a file outside of the experiments."""
+    outside = objects.parent / "outside"
+    outside.mkdir()
+    (outside / "meta.yaml").write_text("artifact_uri: s3://b\n")
+    (objects / "models/reg/version-1/meta.yaml").write_text(VERSION + "run_id: ../../outside\n")
+    code, output = imported(str(objects))
+    assert (code, "run_id" in output) == (1, True), output
+
+
+def test_a_trace_of_mlflow_2_keeps_its_id_and_its_spans(
+    imported: Imported, uri: str, objects: Path, tmp_path: Path
+) -> None:
+    """Its id is not that of its spans, so they stay a file."""
+    id_ = "d" * 32
+    trace = objects / "7/traces" / id_
+    (trace / "artifacts").mkdir(parents=True)
+    (trace / "trace_info.yaml").write_text(
+        f"request_id: {id_}\nexperiment_id: '7'\ntimestamp_ms: 5\nexecution_time_ms: 7\nstatus: OK\n"
+    )
+    old = {"name": "f", "context": {"span_id": "0x1", "trace_id": "0x2"}, "start_time": 1}
+    (trace / "artifacts/traces.json").write_text(json.dumps({"spans": [old]}))
+    code, output = imported(str(objects))
+    assert (code, "2 traces" in output) == (0, True), output
+    found = rows(
+        uri,
+        f"SELECT timestamp_ms, execution_time_ms, status FROM trace_info WHERE request_id = '{id_}'",
+    )
+    assert found == [(5, 7, "OK")]
+    (file,) = (tmp_path / "mlartifacts").rglob("traces.json")
+    assert json.loads(file.read_text()) == {"spans": [old]}
+    code, output = imported(str(objects))
+    assert (code, "0 runs, 0 points, 0 files (0 bytes); " in output) == (0, True), output

@@ -7,38 +7,21 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from click.testing import CliRunner
 from tests.transfer.hostile import RUN, SIZE, Answer, Hostile, run, serving
 
-from headrace.client import engine
-from headrace.commands.transfer import import_
-from headrace.transfer import server
+from headrace.transfer import server_api
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.transfer.conftest import Imported
 
 
 @pytest.fixture
 def hostile() -> Iterator[Hostile]:
     with serving(Hostile()) as found:
         yield found
-
-
-@pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.chdir(tmp_path)
-    yield
-    engine.close_all()
-
-
-def imported(source: str, *words: str) -> tuple[int, str]:
-    """Import a source into the database of this test; return the exit code and the output."""
-    found = CliRunner().invoke(
-        import_, [source, "--backend-store-uri", "sqlite:///mlflow.db", *words]
-    )
-    assert found.exception is None or isinstance(found.exception, SystemExit), found.exc_info
-    return found.exit_code, found.output
 
 
 def cut(_fields: dict[str, Any], _number: int) -> Answer:
@@ -60,7 +43,12 @@ BAD_CHUNKS = Answer(b"400\r\nxx", Transfer_Encoding="chunked", Content_Length=""
     ids=["cut", "another-size", "chunks"],
 )
 def test_an_incomplete_artifact_is_not_imported_and_repaired_later(
-    hostile: Hostile, tmp_path: Path, listed: Answer | None, sent: Any, message: str
+    imported: Imported,
+    hostile: Hostile,
+    tmp_path: Path,
+    listed: Answer | None,
+    sent: Any,
+    message: str,
 ) -> None:
     before = dict(hostile.answers)
     if listed is not None:
@@ -106,7 +94,7 @@ DATE = formatdate(time.time() - 60, usegmt=True)
     ],
 )
 def test_what_succeeds_later_is_asked_again(
-    hostile: Hostile, prepare: Callable[[Hostile], None]
+    imported: Imported, hostile: Hostile, prepare: Callable[[Hostile], None]
 ) -> None:
     prepare(hostile)
     code, text = imported(hostile.url)
@@ -114,9 +102,9 @@ def test_what_succeeds_later_is_asked_again(
 
 
 def test_a_server_that_stalls_is_asked_again(
-    hostile: Hostile, monkeypatch: pytest.MonkeyPatch
+    imported: Imported, hostile: Hostile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(server_api, "TIMEOUT_S", 0.5)
 
     def slow(_fields: dict[str, Any], number: int) -> Answer:
         time.sleep(1.5 if number == 1 else 0)
@@ -168,7 +156,7 @@ DEEPER = "the listing of 'd' contains it"
     ],
 )
 def test_a_malformed_answer_concerns_one_run(
-    hostile: Hostile, path: str, answer: Any, message: str
+    imported: Imported, hostile: Hostile, path: str, answer: Any, message: str
 ) -> None:
     hostile.of(path, answer)
     for words in (("--dry-run",), ()):
@@ -192,7 +180,7 @@ def test_a_malformed_answer_concerns_one_run(
     ],
 )
 def test_a_malformed_answer_concerns_one_experiment(
-    hostile: Hostile, path: str, answer: Answer, message: str
+    imported: Imported, hostile: Hostile, path: str, answer: Answer, message: str
 ) -> None:
     hostile.of(path, answer)
     for words in (("--dry-run",), ()):
@@ -206,15 +194,15 @@ def test_a_malformed_answer_concerns_one_experiment(
     "url",
     ["http://127.0.0.1:abc", "http://[::1", "http://127.0.0.1:99999", "http://", "http://a..b"],
 )
-def test_an_address_that_is_none_is_refused(url: str) -> None:
+def test_an_address_that_is_none_is_refused(imported: Imported, url: str) -> None:
     code, text = imported(url)
     assert (code, "is not the address of a server" in text) == (1, True), text
 
 
 def test_an_answer_beyond_the_limit_is_not_held_in_memory(
-    hostile: Hostile, monkeypatch: pytest.MonkeyPatch
+    imported: Imported, hostile: Hostile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "MAX_ANSWER_BYTES", 100_000)
+    monkeypatch.setattr(server_api, "MAX_ANSWER_BYTES", 100_000)
     hostile.of(
         "metrics/get-history", lambda _fields, _n: Answer({"metrics": [], "x": "y" * 200_000})
     )
@@ -222,7 +210,9 @@ def test_an_answer_beyond_the_limit_is_not_held_in_memory(
     assert (code, "the server's answer has more than 100,000 bytes" in text) == (1, True), text
 
 
-def test_a_malformed_page_of_experiments_does_not_lose_the_report(hostile: Hostile) -> None:
+def test_a_malformed_page_of_experiments_does_not_lose_the_report(
+    imported: Imported, hostile: Hostile
+) -> None:
     first = {"experiments": [{"experiment_id": "7", "name": "one"}], "next_page_token": "x"}
     hostile.answers["experiments/search"] = lambda fields, _n: Answer(
         {"experiments": 5} if fields["page_token"] else first

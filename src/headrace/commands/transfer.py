@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from headrace.settings.table import Settings
-    from headrace.transfer.importing import Report
+    from headrace.transfer.report import Report
 
 _SHARED = ("backend_store_uri", "default_artifact_root", "artifacts_destination")
 
@@ -70,12 +70,13 @@ def _settings(options: dict[str, Any]) -> Settings:
 @click.option("--again", is_flag=True, help="Also write runs that the database has already.")
 @click.option("--dry-run", is_flag=True, help="Read everything and count it; write nothing.")
 def import_(source: str, kind: str | None, names: tuple[str, ...], **options: Any) -> None:
-    """Import experiments with their runs, histories, datasets and artifacts.
+    """Import experiments with their runs, artifacts, models and traces.
 
     SOURCE is an `mlruns` directory, the address of a tracking server, a directory that `headrace export`
     wrote, or one with event files of TensorBoard or runs of W&B. Runs keep their ids, times, users and tags,
     so nested runs stay nested. Experiments keep their names, and their ids unless the database uses them.
-    Logged models, registered models and traces are not imported.
+    Logged models, traces and registered models are those of an `mlruns` directory or a server;
+    with --experiment, registered models are left out.
 
     Stop the command at any time: when it runs again, it skips the runs that are complete. Servers may use the
     database meanwhile. A server as SOURCE gets the credentials that MLflow's client would send.

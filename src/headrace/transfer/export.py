@@ -31,8 +31,8 @@ from headrace.contract.steps import integer
 from headrace.storage.locations import Locations
 from headrace.transfer import tables
 from headrace.transfer.exported import MANIFEST, VERSION, Manifest
-from headrace.transfer.importing import Report
 from headrace.transfer.records import Dataset, Experiment, Run
+from headrace.transfer.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -1,72 +1,20 @@
-"""The import of a source into a target, experiment by experiment and run by run."""
+"""The import of a source into a target, experiment by experiment and run by run; then the model registry."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace.error import Error
-from headrace.transfer.records import Broken, Outside, Run
+from headrace.transfer import import_objects
+from headrace.transfer.records import Broken, Run
+from headrace.transfer.report import Report
 from headrace.transfer.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from headrace.transfer.records import Experiment, File, Left, Source
-
-
-def counted(count: int, noun: str) -> str:
-    """Format a number of things."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def _left(one: Left) -> str:
-    if one.number is None:
-        return f"{one.noun}s, which the source does not let us count"
-    return f"{'' if one.is_all else 'at least '}{counted(one.number, one.noun)}"
-
-
-@dataclass
-class Report:
-    """The results of an import so far; in a dry run, the results that it would have."""
-
-    experiments: int = 0
-    runs: int = 0
-    present: int = 0  # runs that the target had already
-    points: int = 0
-    files: int = 0
-    file_bytes: int = 0
-    total_runs: int | None = 0  # None: unknown
-    renumbered: list[tuple[str, str, int]] = field(default_factory=list)  # name, old id, new id
-    left_out: list[Left] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-
-    def line(self) -> str:
-        """Format the counts for people."""
-        were = "was" if self.present == 1 else "were"
-        return f"{self.counts()}; {counted(self.present, 'run')} {were} there already"
-
-    def counts(self) -> str:
-        """Format what was written."""
-        numbers = [
-            counted(self.experiments, "experiment"),
-            counted(self.runs, "run"),
-            counted(self.points, "point"),
-            f"{counted(self.files, 'file')} ({counted(self.file_bytes, 'byte')})",
-        ]
-        return ", ".join(numbers)
-
-    def lines(self, *, dry_run: bool) -> list[str]:
-        """Format the report for people."""
-        lines = [f"{'Would import' if dry_run else 'Imported'} {self.line()}."]
-        lines += [
-            f"The experiment '{name}' has the id {new} instead of {old}."
-            for name, old, new in self.renumbered
-        ]
-        left = [_left(one) for one in self.left_out if one.number != 0]
-        if left:
-            lines.append(f"Not imported: {', '.join(left)}.")
-        return lines + [f"NOT IMPORTED: {text}" for text in self.failures]
+    from headrace.transfer.records import Experiment, File, Source
 
 
 @dataclass(frozen=True)
@@ -99,12 +47,10 @@ class Import:
     def run(self) -> Report:
         """Import everything. A run or experiment that fails is reported, and the others are imported."""
         missing = set(self._request.names)
-        ids = []
         for experiment in self._experiments():
             if self._request.names and experiment.name not in self._request.names:
                 continue
             missing.discard(experiment.name)
-            ids.append(experiment.experiment_id)
             try:
                 self._experiment(experiment)
             except (Error, OSError) as error:
@@ -113,8 +59,14 @@ class Import:
         self.report.failures += [
             f"experiment '{name}': the source has none of this name" for name in sorted(missing)
         ]
-        self.report.left_out = self._source.left_out(ids)
+        if not self._request.names:
+            self._objects().registry()
         return self.report
+
+    def _objects(self) -> import_objects.Objects:
+        return import_objects.Objects(
+            self._source, self._target, self._request, self.report, self._progress
+        )
 
     def _experiments(self) -> Iterator[Experiment]:
         """Yield the experiments that can be read. An error before the first is raised, others are reported."""
@@ -167,6 +119,7 @@ class Import:
                 whole = False
             self._progress(report)
         report.experiments += 1
+        whole = self._objects().of_experiment(number, experiment) and whole
         if self._target is not None and not dry_run and whole:
             self._target.finish(number, experiment)
 
@@ -178,16 +131,12 @@ class Import:
         if self._request.artifacts == "copy":
             for file in self._files(experiment, run):
                 Target.check_file(file)
-                report.files += 1
-                report.file_bytes += file.size or 0
+                report.count_file(file.size)
 
     def _files(self, experiment: Experiment, run: Run) -> Iterator[File]:
-        for file in self._source.files(experiment, run):
-            if isinstance(file, Outside):
-                text = f"artifacts of run {run.run_id} lie in {file.reason}"
-                self.report.failures.append(text)
-            else:
-                yield file
+        return import_objects.inside(
+            self._source.files(experiment, run), f"run {run.run_id}", self.report
+        )
 
     def _run(self, number: int, experiment: Experiment, run: Run) -> None:
         target, request, report = self._target, self._request, self.report
@@ -206,8 +155,7 @@ class Import:
         if request.artifacts == "copy":
             for file in self._files(experiment, run):
                 target.put(run.run_id, file)
-                report.files += 1
-                report.file_bytes += file.size or 0
+                report.count_file(file.size)
                 self._progress(report)
         target.finish_run(run)
         report.runs += 1

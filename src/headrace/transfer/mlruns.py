@@ -14,19 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from headrace.contract.errors import ApiError
-from headrace.contract.file_names import from_native
-from headrace.extras import own_install_command
-from headrace.transfer import local_files
+from headrace.transfer import local_files, mlruns_objects
+from headrace.transfer.mlruns_files import META, keys, read_yaml, texts
 from headrace.transfer.records import (
     Broken,
     Dataset,
     Experiment,
     File,
-    Left,
+    LoggedModel,
+    ModelVersion,
     Outside,
     Point,
+    RegisteredModel,
     Run,
     Source,
+    Trace,
     checked,
     unreadable,
 )
@@ -34,7 +36,6 @@ from headrace.transfer.records import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-META: Final = "meta.yaml"
 TRASH: Final = ".trash"
 NO_RUNS: Final = {"tags", "datasets", "traces", "models", TRASH}
 STATUSES: Final = ("", "RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")  # by number
@@ -96,8 +97,8 @@ class FileStore(Source):
             yield run
 
     def _read_run(self, experiment: Experiment, directory: Path) -> Run:
-        meta = _read_yaml(directory / META)
-        tags = _texts(directory / "tags")
+        meta = read_yaml(directory / META)
+        tags = texts(directory / "tags")
         status = meta.get("status", 1)
         if isinstance(status, int):
             if not 0 < status < len(STATUSES):
@@ -116,9 +117,19 @@ class FileStore(Source):
                 "end_time": meta.get("end_time"),
                 "lifecycle_stage": str(meta.get("lifecycle_stage", "active")),
                 "artifact_uri": str(meta.get("artifact_uri") or ""),
-                "params": _texts(directory / "params"),
+                "params": texts(directory / "params"),
                 "tags": tags,
                 "datasets": list(self._datasets(experiment, directory)),
+                "model_inputs": [
+                    str(one.get("source_id"))
+                    for one in mlruns_objects.edges(directory / "inputs")
+                    if one.get("source_type") == "MODEL"
+                ],
+                "model_outputs": {
+                    str(one.get("destination_id")): one.get("step") or 0
+                    for one in mlruns_objects.edges(directory / "outputs")
+                    if one.get("destination_type") == "MODEL_OUTPUT"
+                },
             },
         )
 
@@ -128,10 +139,10 @@ class FileStore(Source):
             return
         datasets = self._directories[experiment.experiment_id] / "datasets"
         for directory in sorted(inputs.iterdir()):
-            use = _read_yaml(directory / META)
+            use = read_yaml(directory / META)
             meta = datasets / str(use.get("source_id")) / META
             if use.get("source_type") == "DATASET" and meta.is_file():
-                found = _read_yaml(meta)
+                found = read_yaml(meta)
                 wanted = (name for name in Dataset.__struct_fields__ if name != "tags")
                 yield {name: str(found[name]) for name in wanted if found.get(name) is not None} | {
                     "tags": _named(use.get("tags"))
@@ -140,7 +151,7 @@ class FileStore(Source):
     def points(self, experiment: Experiment, run: Run) -> Iterator[Point]:
         """See Source."""
         root = self._run / "metrics"
-        for file, key in _keys(root):
+        for file, key in keys(root):
             with file.open(encoding="utf-8") as lines:
                 for number, line in enumerate(lines, 1):
                     if line.strip():
@@ -148,22 +159,52 @@ class FileStore(Source):
 
     def files(self, experiment: Experiment, run: Run) -> Iterator[File | Outside]:
         """See Source."""
-        named = local_files.path_of(run.artifact_uri)
-        # A file store that was moved keeps its old artifact URIs.
-        return self._roots.below(named if named and named.is_dir() else self._run / "artifacts")
+        return self._roots.below(_moved(run.artifact_uri, self._run))
 
-    def left_out(self, experiment_ids: Sequence[str]) -> list[Left]:
+    def logged_models(self, experiment: Experiment) -> Iterator[LoggedModel | Broken]:
         """See Source."""
-        chosen = [self._directories[id_] for id_ in experiment_ids]
-        return [
-            Left("registered model", _number_in(self._root / "models")),
-            Left("logged model", sum(_number_in(one / "models") for one in chosen)),
-            Left("trace", sum(_number_in(one / "traces") for one in chosen)),
-        ]
+        return mlruns_objects.logged_models(self._directories[experiment.experiment_id])
+
+    def model_files(self, experiment: Experiment, model: LoggedModel) -> Iterator[File | Outside]:
+        """See Source."""
+        directory = self._directories[experiment.experiment_id] / "models" / model.model_id
+        return self._roots.below(_moved(model.artifact_uri, directory))
+
+    def traces(self, experiment: Experiment) -> Iterator[Trace | Broken]:
+        """See Source."""
+        return mlruns_objects.traces(self._directories[experiment.experiment_id])
+
+    def spans(self, experiment: Experiment, trace: Trace) -> list[dict[str, Any]]:
+        """See Source."""
+        directory = self._directories[experiment.experiment_id] / "traces" / trace.trace_id
+        named = (trace.info.tags or {}).get(mlruns_objects.LOCATION, "")
+        return mlruns_objects.spans(_moved(named, directory), self._roots)
+
+    def registered_models(self) -> Iterator[RegisteredModel | Broken]:
+        """See Source."""
+        return mlruns_objects.registered_models(self._root / "models")
+
+    def versions(self, model: RegisteredModel) -> Iterator[ModelVersion | Broken]:
+        """See Source."""
+        return mlruns_objects.versions(self._root / "models" / model.name)
+
+    def artifact_uri(self, run_id: str) -> str:
+        """See Source."""
+        for directory in self._directories.values():
+            meta = directory / run_id / META
+            if meta.is_file():
+                return str(read_yaml(meta).get("artifact_uri") or "")
+        return ""
+
+
+def _moved(uri: str, directory: Path) -> Path:
+    """Return a directory of artifacts. A file store that was moved keeps its old artifact URIs."""
+    named = local_files.path_of(uri)
+    return named if named and named.is_dir() else directory / "artifacts"
 
 
 def _experiment(directory: Path) -> Experiment:
-    meta = _read_yaml(directory / META)
+    meta = read_yaml(directory / META)
     deleted = directory.parent.name == TRASH
     stage = "deleted" if deleted else str(meta.get("lifecycle_stage", "active"))
     return checked(
@@ -176,7 +217,7 @@ def _experiment(directory: Path) -> Experiment:
             "lifecycle_stage": stage,
             "creation_time": meta.get("creation_time"),
             "last_update_time": meta.get("last_update_time"),
-            "tags": _texts(directory / "tags"),
+            "tags": texts(directory / "tags"),
         },
     )
 
@@ -187,48 +228,9 @@ def _named(found: Any) -> dict[str, str]:
     return {str(key): str(value) for key, value in items}
 
 
-def _number_in(root: Path) -> int:
-    """Return the number of directories in a directory that need not exist."""
-    if not root.is_dir():
-        return 0
-    return sum(entry.is_dir() and not entry.name.startswith(".") for entry in root.iterdir())
-
-
 def _point(key: str, parts: list[str], place: str) -> Point:
     try:
         step = int(parts[2]) if len(parts) > 2 else 0
         return Point(key, step, int(parts[0]), float(parts[1]))
     except (ValueError, IndexError) as error:
         raise unreadable(place, "it is not a line of a metric") from error
-
-
-def _keys(root: Path) -> Iterator[tuple[Path, str]]:
-    """Yield the files below a directory and the keys that their paths are."""
-    for parent, directories, names in os.walk(root):
-        directories.sort()
-        for name in sorted(names):
-            file = Path(parent) / name
-            if file.is_symlink():  # a source could name any file of this machine
-                raise unreadable(file, "it is a symbolic link")
-            yield file, from_native(file.relative_to(root).as_posix())
-
-
-def _texts(root: Path) -> dict[str, str]:
-    return {key: file.read_text(encoding="utf-8", errors="replace") for file, key in _keys(root)}
-
-
-def _read_yaml(file: Path) -> dict[str, Any]:
-    try:
-        import yaml
-    except ImportError as error:
-        raise unreadable(
-            file, f"PyYAML is not installed. To add it: {own_install_command('import')}"
-        ) from error
-    try:
-        with file.open(encoding="utf-8") as opened:
-            found = yaml.load(opened, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise unreadable(file, error) from error
-    if not isinstance(found, dict):
-        raise unreadable(file, "it is empty" if found is None else "it is not a mapping")
-    return found

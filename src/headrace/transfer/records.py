@@ -1,4 +1,4 @@
-"""The records that are moved: experiments, runs, the points of their metrics, their files.
+"""The records that are moved: experiments, runs, points of metrics, files, models, traces.
 
 Times are milliseconds since the epoch. The Structs are also the lines of an export.
 """
@@ -14,8 +14,9 @@ from headrace.contract.errors import ApiError, ErrorCode, invalid
 from headrace.contract.scalars import Int64  # noqa: TC001 - msgspec reads it
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
+    from headrace.api.traces.traces.write_types import TraceInfoIn
 
 R = TypeVar("R")
 
@@ -58,6 +59,73 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     params: dict[str, str] = {}
     tags: dict[str, str] = {}
     datasets: list[Dataset] = []
+    model_inputs: list[str] = []  # ids of the logged models that it read
+    model_outputs: dict[str, Int64] = {}  # ids of those that it wrote, with the step
+
+
+class ModelMetric(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A point of a metric of a logged model."""
+
+    key: str
+    value: float
+    timestamp: Int64
+    step: Int64 = 0
+    run_id: str
+    dataset_name: str | None = None
+    dataset_digest: str | None = None
+
+
+class LoggedModel(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A logged model. `status` is the end of a name of MLflow's enum: READY, PENDING, FAILED."""
+
+    model_id: str
+    name: str
+    creation_time: Int64
+    last_update_time: Int64
+    artifact_uri: str = ""
+    status: str = "READY"
+    status_message: str | None = None
+    model_type: str | None = None
+    source_run_id: str | None = None
+    params: dict[str, str] = {}
+    tags: dict[str, str] = {}
+    metrics: list[ModelMetric] = []
+
+
+class RegisteredModel(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A registered model without its versions. Its aliases name versions by number."""
+
+    name: str
+    creation_time: Int64
+    last_update_time: Int64
+    description: str | None = None
+    tags: dict[str, str] = {}
+    aliases: dict[str, Int64] = {}
+
+
+class ModelVersion(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A version of a registered model."""
+
+    version: Int64
+    creation_time: Int64
+    last_update_time: Int64
+    description: str | None = None
+    user_id: str | None = None
+    stage: str = "None"
+    source: str = ""
+    run_id: str | None = None
+    run_link: str | None = None
+    status: str = "READY"
+    status_message: str | None = None
+    tags: dict[str, str] = {}
+
+
+class Trace(NamedTuple):
+    """A trace without its spans. `ended`: the source does not say that it still runs."""
+
+    trace_id: str
+    info: TraceInfoIn
+    ended: bool
 
 
 class Point(NamedTuple):
@@ -96,14 +164,6 @@ class CutOff(ApiError):
         )
 
 
-class Left(NamedTuple):
-    """Objects of a source that an import leaves out: how many, at least how many, or None if unknown."""
-
-    noun: str
-    number: int | None
-    is_all: bool = True
-
-
 class Outside(NamedTuple):
     """Artifacts of a run that are not read, because they lie outside of the directories that may be read."""
 
@@ -136,9 +196,33 @@ class Source(ABC):
         """Every artifact of a run."""
         return iter(())
 
-    def left_out(self, experiment_ids: Sequence[str]) -> list[Left]:
-        """Logged models and traces of these experiments, and registered models, which are not imported."""
+    def logged_models(self, experiment: Experiment) -> Iterator[LoggedModel | Broken]:
+        """Every logged model of an experiment that is not deleted."""
+        return iter(())
+
+    def model_files(self, experiment: Experiment, model: LoggedModel) -> Iterator[File | Outside]:
+        """Every artifact of a logged model."""
+        return iter(())
+
+    def traces(self, experiment: Experiment) -> Iterator[Trace | Broken]:
+        """Every trace of an experiment."""
+        return iter(())
+
+    def spans(self, experiment: Experiment, trace: Trace) -> list[dict[str, Any]]:
+        """The spans of a trace, each as in MLflow's file `traces.json`."""
         return []
+
+    def registered_models(self) -> Iterator[RegisteredModel | Broken]:
+        """Every registered model, prompts too."""
+        return iter(())
+
+    def versions(self, model: RegisteredModel) -> Iterator[ModelVersion | Broken]:
+        """Every version of a registered model that is not deleted."""
+        return iter(())
+
+    def artifact_uri(self, run_id: str) -> str:
+        """The artifact location of a run in the source; "" if it is unknown."""
+        return ""
 
     def close(self) -> None:
         """Release connections and files."""

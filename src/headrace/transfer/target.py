@@ -21,7 +21,10 @@ from headrace.api.tracking.runs.types import (
     CreateRun,
     DatasetInput,
     LogInputs,
+    LogOutputs,
     MetricIn,
+    ModelInput,
+    ModelOutput,
     ParamIn,
     TagIn,
 )
@@ -38,6 +41,7 @@ from headrace.db.upkeep import transfer as sql
 from headrace.storage import paths
 from headrace.storage.locations import Locations
 from headrace.transfer.records import CutOff, unreadable
+from headrace.transfer.target_objects import ObjectTarget
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 POINTS: Final = 5 * MAX_METRICS_PER_BATCH  # of a transaction
+FIRST_PAUSE_S: Final = 0.5  # before the second attempt; each further one is twice as long
 ATTEMPTS: Final = 4  # to read a file whose contents are cut off
 ENDED: Final = ("FINISHED", "FAILED", "KILLED")
 
@@ -60,6 +65,7 @@ class Target:
         self._root = settings.default_artifact_root
         engine.create(settings.backend_store_uri, settings.default_artifact_root)
         self._engine = engine.engine_of(settings.backend_store_uri)
+        self.objects = ObjectTarget(self._engine, self.put_below)
         self._locations = Locations(settings, anywhere=True)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -175,6 +181,14 @@ class Target:
                 inputs.log_inputs,
                 LogInputs(run_id=run.run_id, datasets=[DatasetInput(dataset=dataset, tags=tagged)]),
             )
+        if run.model_inputs:
+            read = [ModelInput(model_id=one) for one in run.model_inputs]
+            self._engine.handle(inputs.log_inputs, LogInputs(run_id=run.run_id, models=read))
+        if run.model_outputs:
+            written = [
+                ModelOutput(model_id=one, step=step) for one, step in run.model_outputs.items()
+            ]
+            self._engine.handle(inputs.log_outputs, LogOutputs(run_id=run.run_id, models=written))
 
     @staticmethod
     def check(run: Run) -> None:
@@ -244,16 +258,19 @@ class Target:
 
     def put(self, run_id: str, file: File) -> None:
         """Copy one artifact of a run, replacing an existing one."""
+        self.put_below(self._engine.read(artifacts_sql.run_root, run_id) or "", file)
+
+    def put_below(self, root: str, file: File) -> None:
+        """Copy a file below an artifact URI, replacing an existing one."""
         self.check_file(file)
-        root = self._engine.read(artifacts_sql.run_root, run_id)
-        place = self._locations.resolve(root or "", file.path)
+        place = self._locations.resolve(root, file.path)
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 self._wait(place.store.put(place.path, _pieces(file), file.size))
             except CutOff:
                 if attempt == ATTEMPTS:
                     raise
-                time.sleep(2.0**attempt / 4)
+                time.sleep(FIRST_PAUSE_S * 2.0 ** (attempt - 1))
             else:
                 return
 
