@@ -371,7 +371,7 @@ def test_a_dry_run_counts_and_changes_nothing(
     done = ours(
         uri, "--dry-run", "--run-ids", ids["run old"], "--logged-model-ids", ids["model old"]
     )
-    assert "Would remove 3 runs, 1 logged models, 2 experiments" in done.stdout
+    assert "Would remove 3 runs, 1 logged model, 2 experiments" in done.stdout
     assert (dump(uri), files(tmp_path / "artifacts")) == (before, there)
 
 

@@ -130,8 +130,10 @@ def test_a_database_without_tables_is_refused(empty_uri: str) -> None:
 
 
 def test_the_start_says_what_is_missing_and_tune_makes_it(found: str, tmp_path: Path) -> None:
-    """A server makes them only with --tune; then it has nothing to say."""
-    offer = f"{len(names(found))} missing. With them, of 100,000 rows: an experiment's newest runs "
+    """A server makes them only with --tune; then it has nothing to say. `db check` has the gains."""
+    gain = "With them, of 100,000 rows: an experiment's newest runs 0.1 instead of"
+    assert gain in command("db", "check", found).stdout
+    offer = f"{len(names(found))} missing. To make them: headrace db tune "
     with headrace(found, tmp_path) as server:
         log = server.log()
         assert log.count("headrace db tune") == 1 and offer in log
@@ -224,21 +226,39 @@ def test_an_aborted_tune_is_continued(
     assert state(uri) == (True,)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_tune_is_continued(
-    stock_on_postgres: str, writer: psycopg.Connection[Any]
+    stock_on_postgres: str, writer: psycopg.Connection[Any], number: signal.Signals
 ) -> None:
-    """With Ctrl+C, PostgreSQL stops at once."""
+    """With Ctrl+C and SIGTERM, PostgreSQL stops at once."""
     uri = stock_on_postgres
     with tuning(uri) as process:
         eventually(lambda: state(uri) == (False,))
-        os.kill(process.pid, signal.SIGINT)
+        os.kill(process.pid, number)
         assert process.wait(LIMIT_S) == 1
+        assert process.stderr is not None and "Traceback" not in process.stderr.read()
     with psycopg.connect(uri) as connection:
         left = connection.execute("SELECT count(*) FROM pg_stat_progress_create_index").fetchone()
         assert left == (0,)
     writer.rollback()
     tune(uri)
     assert state(uri) == (True,)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_tune_drops_its_index(
+    stock_on_postgres: str, number: signal.Signals
+) -> None:
+    """If no transaction uses it. An old snapshot of another one keeps it from being completed."""
+    uri = stock_on_postgres
+    with psycopg.connect(uri) as old:
+        old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        old.execute("SELECT 1")
+        with tuning(uri) as process:
+            eventually(lambda: state(uri) == (False,))
+            os.kill(process.pid, number)
+            assert process.wait(LIMIT_S) == 1
+        assert state(uri) is None
 
 
 def test_two_tunes_at_once_make_one_index(

@@ -245,7 +245,7 @@ def _run(database_uri: str | None, work: Callable[[Accounts], Awaitable[list[str
 
 
 async def _note_absence(experiment_id: str) -> None:
-    """Say on stderr that the tracking database, if it is at hand, has no such experiment."""
+    """Say on stderr that the tracking database, if this machine reaches it, has no such experiment."""
     from headrace.api.tracking.experiments import sql
     from headrace.db.schema.facts import UnusableDatabase
     from headrace.db.upkeep.access import opened
@@ -257,7 +257,7 @@ async def _note_absence(experiment_id: str) -> None:
     try:
         async with opened(uri) as db:
             found = await db.read(sql.row_of, sql.BY_ID, int(experiment_id))
-    except UnusableDatabase:  # not at hand: the grant is stored anyway
+    except UnusableDatabase:  # not reached: the grant is stored anyway
         return
     if found is None:
         click.echo(f"{parse(uri).shown} has no experiment {experiment_id} (yet).", err=True)
@@ -266,7 +266,7 @@ async def _note_absence(experiment_id: str) -> None:
 def _audit(action: str, **objects: object) -> None:
     """Write a committed change to stderr as a line of the audit log, as the server does.
 
-    Not to a terminal: nobody keeps its lines, and the command says what it did anyway.
+    Not to a terminal, whose lines are not kept, and where the command says what it did anyway.
     """
     from headrace.auth.audit import command_changed
     from headrace.server import logs

@@ -16,6 +16,7 @@ from headrace.db.sqlite import journal
 from headrace.db.upkeep import garbage, health
 from headrace.db.upkeep.access import opened
 from headrace.db.uri import parse
+from headrace.plural import counted
 from headrace.upkeep import steps
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ async def recompute_latest(uri: str) -> list[str]:
         while ids := await db.read(health.run_ids, after, RUNS_AT_A_TIME):
             changed += await db.write(health.recompute_latest, ids)
             after = ids[-1]
-    return [f"{changed} latest metrics differed from their history and were corrected."]
+    were = "was" if changed == 1 else "were"
+    return [f"{counted(changed, 'latest metric')} differed from the history and {were} corrected."]
 
 
 def _head(db: Database, diagnosis: Diagnosis) -> None:
@@ -139,8 +141,8 @@ async def _steps(db: Database, diagnosis: Diagnosis) -> None:
     if wrong:
         diagnosis.problems.append(
             (
-                f"{wrong} points have a step or a time that is no integer, so charts and searches "
-                "overlook them",
+                f"{counted(wrong, 'point has', 'points have')} a step or a time that is no integer, "
+                "which charts and searches overlook",
                 f"headrace db repair-steps {diagnosis.uri}",
             )
         )
@@ -158,7 +160,10 @@ async def _clock(db: Database, diagnosis: Diagnosis) -> None:
     if theirs_ms:
         off_ms = theirs_ms - now_ms()
         diagnosis.facts.append(
-            ("clock", f"the database's clock is {off_ms / 1000:+.1f} s from this machine's")
+            (
+                "clock",
+                f"the database's clock is {round(off_ms / 1000, 1) + 0.0:+.1f} s from this machine's",
+            )
         )
         if abs(off_ms) > CLOCK_TOLERANCE_MS:
             diagnosis.problems.append(

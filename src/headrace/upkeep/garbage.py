@@ -18,6 +18,7 @@ from headrace.contract.errors import ApiError
 from headrace.contract.scalars import INT32_MAX
 from headrace.db.errors import ForeignKeyViolation
 from headrace.db.upkeep import garbage as sql
+from headrace.plural import counted
 from headrace.settings.kinds import SettingError
 from headrace.storage.local import LocalStore
 
@@ -106,11 +107,13 @@ class GcReport:
 
     def line(self) -> str:
         """Format the counts for people."""
-        jobs = f", {self.jobs} jobs" if self.jobs else ""
-        return (
-            f"{self.runs} runs, {self.logged_models} logged models, {self.experiments} experiments, "
-            f"{self.rows} rows of their contents{jobs}"
-        )
+        counts = [
+            counted(self.runs, "run"),
+            counted(self.logged_models, "logged model"),
+            counted(self.experiments, "experiment"),
+            counted(self.rows, "row") + " of their contents",
+        ]
+        return ", ".join([*counts, counted(self.jobs, "job")] if self.jobs else counts)
 
     def lines(self) -> list[str]:
         """Format the reasons for people."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
-from headrace.db.schema.facts import UnusableDatabase, missing_names
+from headrace.db.schema.facts import TableFacts, UnusableDatabase, missing_names
 from headrace.db.schema.used import tables
 from headrace.db.sql import Sql
 
@@ -50,23 +50,10 @@ _NAMES: Final = frozenset(USED) | frozenset(DEAD)
 UPGRADE: Final = "python -m mlflow.server.auth db upgrade --url"
 
 
-class AuthFacts:
-    """The tables of users in one database, read once at start."""
+class AuthFacts(TableFacts):
+    """Those of the tables of users."""
 
-    __slots__ = ("columns", "created", "head", "warnings")
-
-    def __init__(
-        self, head: str, columns: Columns, *, created: bool = False, warnings: tuple[str, ...] = ()
-    ) -> None:
-        self.head = head
-        self.columns = {table: frozenset(names) for table, names in columns.items()}
-        self.created = created
-        self.warnings = warnings
-
-    def has(self, table: str, column: str | None = None) -> bool:
-        """Whether the table, or its column, exists."""
-        names = self.columns.get(table)
-        return names is not None and (column is None or column in names)
+    __slots__ = ()
 
     @property
     def dead(self) -> tuple[str, ...]:

@@ -28,13 +28,10 @@ class UnusableDatabase(Error):
         self.transient = transient
 
 
-class Facts:
-    """The tables and columns of one database, read once at start.
+class TableFacts:
+    """The schema revision, tables and columns of one database, read once at start."""
 
-    Headrace's own indexes (`indexes.py`) count as tables here.
-    """
-
-    __slots__ = ("columns", "created", "head", "missing", "warnings")
+    __slots__ = ("columns", "created", "head", "warnings")
 
     def __init__(
         self, head: str, columns: Columns, *, created: bool = False, warnings: tuple[str, ...] = ()
@@ -43,12 +40,23 @@ class Facts:
         self.columns = {table: frozenset(names) for table, names in columns.items()}
         self.created = created
         self.warnings = warnings
-        self.missing = missing_names(self.columns, used.USED)
 
     def has(self, table: str, column: str | None = None) -> bool:
         """Whether the table, or its column, exists."""
         names = self.columns.get(table)
         return names is not None and (column is None or column in names)
+
+
+class Facts(TableFacts):
+    """Those of MLflow's tables. Headrace's own indexes (`indexes.py`) count as tables here."""
+
+    __slots__ = ("missing",)
+
+    def __init__(
+        self, head: str, columns: Columns, *, created: bool = False, warnings: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(head, columns, created=created, warnings=warnings)
+        self.missing = missing_names(self.columns, used.USED)
 
     @property
     def release(self) -> str | None:

@@ -52,6 +52,7 @@ class SchemaReport:
     lost: tuple[str, ...] = ()  # features that need the missing ones, for people
     warnings: tuple[str, ...] = ()
     offer: str = ""  # the missing indexes of headrace, for people
+    gains: str = ""  # of these indexes
     backup: str = ""  # path of the copy that `upgrade` made of a SQLite file
 
     def lines(self) -> list[str]:
@@ -69,7 +70,7 @@ class SchemaReport:
         found += [f"missing   {name}" for name in self.missing]
         found += [f"no        {text}" for text in self.lost]
         found += [f"backup    {self.backup}"] if self.backup else []
-        found += [f"indexes   {self.offer}"] if self.offer else []
+        found += [f"indexes   {self.offer}", self.gains] if self.offer else []
         found += list(self.warnings)
         if self.created:
             return found
@@ -153,6 +154,7 @@ def _report(target: Target, facts: Facts, *, backup: str = "") -> SchemaReport:
         lost=facts.lost,
         warnings=facts.warnings,
         offer=indexes.offer(facts, target.dialect, target.shown),
+        gains=indexes.gains(facts, target.dialect),
         backup=backup,
     )
 

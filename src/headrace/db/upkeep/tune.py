@@ -7,17 +7,18 @@ load asyncpg.
 from __future__ import annotations
 
 import asyncio
+import signal
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from headrace.db.schema import indexes
 from headrace.db.schema.facts import UnusableDatabase
 from headrace.db.uri import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from headrace.db.base import Dialect, Schema
     from headrace.db.schema.indexes import Index
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     # Done, total, and a text.
     Progress = Callable[[int, int, str], None]
 
+T = TypeVar("T")
 KNOWN: Final = "Restart the servers, so that searches for traces use it."
 
 
@@ -50,7 +52,26 @@ def tune(
                 f"{target.shown}: the indexes for traces are for PostgreSQL only"
             )
         return _tune_file(target, groups, progress)
-    return asyncio.run(_tune_server(target, groups, progress))
+    return _until_a_signal(_tune_server(target, groups, progress))
+
+
+def _until_a_signal(work: Coroutine[Any, Any, T]) -> T:
+    """Run work that SIGTERM cancels, as Ctrl+C does. Raises KeyboardInterrupt then.
+
+    Otherwise PostgreSQL would continue to make an index after the process has ended.
+    """
+
+    async def run() -> T:
+        task = asyncio.current_task()
+        assert task is not None, "a coroutine runs in a task"
+        with suppress(NotImplementedError, RuntimeError):  # Windows; not the main thread
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await work
+
+    try:
+        return asyncio.run(run())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 def release(uri: str, *, keep_indexes: bool = False) -> list[str]:

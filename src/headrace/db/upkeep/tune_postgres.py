@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 POLL_S: Final = 0.2
 START_LOCK_S: Final = 30  # for other sessions' transactions, at the start of a server
+DROP_S: Final = 2  # for the part of an index, after an error or a signal
 PARTS: Final = 1000  # of a progress bar
 # (is valid, a process is creating it)
 _STATE: Final = """
@@ -125,9 +126,11 @@ async def _create(connector: Connector, connection: Any, index: Index, progress:
     text = f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {index.name} ON {index.postgres}"
     try:
         await _watched(connector, connection, text, index.name, progress)
-    except asyncpg.PostgresError:
-        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-            await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index.name}")
+    except (asyncpg.PostgresError, asyncio.CancelledError):
+        # If another transaction keeps the index in use, the next run drops it.
+        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            drop = f"DROP INDEX CONCURRENTLY IF EXISTS {index.name}"
+            await connection.execute(drop, timeout=DROP_S)
         raise
     size = await connection.fetchval(_SIZE, index.name)
     return f"made: {index.name}, for {index.use} ({perf_counter() - started_s:.1f} s, {size})"
