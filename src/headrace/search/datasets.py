@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 from headrace.contract.errors import invalid
 from headrace.search import parser
 from headrace.search.compile import Page, Parameters
-from headrace.search.lexer import Kind, Node
 from headrace.search.pages import offset_of
 from headrace.search.tree import Condition, Value
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from headrace.db.base import Dialect
+    from headrace.search.lexer import Node
 
 _NUMERIC: Final = ("created_time", "last_update_time")
 _SEARCHABLE: Final = ("name", *_NUMERIC, "created_by", "last_updated_by")
@@ -86,7 +86,7 @@ def _parse_condition(comparison: Node) -> Condition:
     elif entity == "tag":
         value = parser.quoted_value(right, entity)
     else:
-        value = _attribute_value(key, right)
+        value = parser.attribute_value(key, right, numeric=_NUMERIC, listed=("name",))
     operator_text = operator.text.upper()
     if isinstance(value, tuple) and operator_text != "IN":
         raise invalid("List values for 'name' are only supported with the IN comparator.")
@@ -94,24 +94,6 @@ def _parse_condition(comparison: Node) -> Condition:
 
 
 parse_filter: Final = parser.filter_of(_parse_condition)  # operators are checked by `datasets_page`
-
-
-def _attribute_value(key: str, node: Node) -> Value:
-    if key in _NUMERIC:
-        if node.kind not in parser.NUMBERS:
-            raise invalid(
-                f"Expected numeric value type for numeric attribute: {key}. Found {node.text}"
-            )
-        return parser.number(node)
-    if node.kind is Kind.PARENTHESIS:
-        if key != "name":
-            raise invalid(
-                "Only ['name'] attributes support comparison with a list of quoted string values."
-            )
-        return parser.string_list(node)
-    if node.kind in parser.STRINGS:
-        return parser.unquoted(node)
-    raise invalid(f"Expected a quoted string value for attributes. Got value {node.text}")
 
 
 def _check_operator(condition: Condition) -> None:

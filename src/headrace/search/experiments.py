@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 from headrace.contract.errors import invalid
 from headrace.search import boolean, parser
 from headrace.search.compile import Page, Parameters, storable, term_sql
-from headrace.search.lexer import Kind, Node
 from headrace.search.pages import offset_of
 from headrace.search.tree import Condition, SortKey, Term, Value
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
     from headrace.auth.access import Scope
     from headrace.db.base import Dialect
+    from headrace.search.lexer import Node
 
 EXPERIMENT_COLUMNS: Final = (
     "experiment_id",
@@ -124,26 +124,12 @@ def _parse_condition(comparison: Node) -> Condition:
         return Condition(entity, key, operator.text.upper(), None)
     if entity == "tag":
         return Condition(entity, key, operator.text, parser.quoted_value(right, "tag"))
-    return Condition(entity, key, operator.text, _attribute_value(key, right))
-
-
-def _attribute_value(key: str, node: Node) -> Value:
-    if key in _NUMERIC:
-        if node.kind not in parser.NUMBERS:
-            raise invalid(
-                f"Expected numeric value type for numeric attribute: {key}. Found {node.text}"
-            )
-        return parser.number(node)
-    if node.kind is Kind.PARENTHESIS:
-        if key != "experiment_id":
-            raise invalid(
-                "Only ['experiment_id'] attributes support comparison with a list of quoted "
-                "string values."
-            )
-        return parser.string_list(node)
-    if node.kind in parser.STRINGS:
-        return parser.unquoted(node)
-    raise invalid(f"Expected a quoted string value for attributes. Got value {node.text}")
+    return Condition(
+        entity,
+        key,
+        operator.text,
+        parser.attribute_value(key, right, numeric=_NUMERIC, listed=("experiment_id",)),
+    )
 
 
 def _condition(condition: Condition, parameters: Parameters) -> str:

@@ -23,9 +23,9 @@ from headrace.search.grouping import Nodes, statements
 from headrace.search.lexer import PLAIN_LIST, Kind, Node, TooLong
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Container, Iterable, Sequence
 
-    from headrace.search.tree import Condition
+    from headrace.search.tree import Condition, Value
 
 T = TypeVar("T")
 MAX_REMEMBERED: Final = 2_000  # characters of a text whose parse result is cached
@@ -240,6 +240,32 @@ def remembered(parse: Callable[[str], T]) -> Callable[[str], T]:
     """`parse` with a cache for some hundred short texts: clients repeat their filters."""
     known = lru_cache(maxsize=512)(parse)
     return lambda text: known(text) if len(text) <= MAX_REMEMBERED else parse(text)
+
+
+def text_or_list(node: Node, what: str) -> str | tuple[str, ...]:
+    """The quoted string or list of quoted strings that `what` is compared with."""
+    if node.kind is Kind.PARENTHESIS:
+        return string_list(node)
+    if node.kind in STRINGS:
+        return unquoted(node)
+    raise invalid(f"Expected a quoted string value for {what}. Got value {node.text}")
+
+
+def attribute_value(
+    key: str, node: Node, *, numeric: Container[str], listed: Collection[str]
+) -> Value:
+    """The value that an attribute is compared with: a number for `numeric`, also a list for `listed`."""
+    if key in numeric:
+        if node.kind not in NUMBERS:
+            raise invalid(
+                f"Expected numeric value type for numeric attribute: {key}. Found {node.text}"
+            )
+        return number(node)
+    if node.kind is Kind.PARENTHESIS and key not in listed:
+        raise invalid(
+            f"Only {list(listed)} attributes support comparison with a list of quoted string values."
+        )
+    return text_or_list(node, "attributes")
 
 
 def filter_of(

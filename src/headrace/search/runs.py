@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 from headrace.contract.errors import invalid
 from headrace.search import boolean, parser
 from headrace.search.compile import Page, Parameters, storable, term_sql
-from headrace.search.lexer import Kind, Node
 from headrace.search.pages import offset_of
 from headrace.search.tree import Condition, SortKey, Term, Value, conditions_of
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from headrace.db.base import Dialect
+    from headrace.search.lexer import Node
 
 RUN_COLUMNS: Final = (
     "run_uuid",
@@ -199,35 +199,12 @@ def _parse_condition(comparison: Node) -> Condition:
             raise invalid(f"Expected numeric value type for metric. Found {right.text}")
         value = float(right.text)
     elif entity == "attribute":
-        value = _attribute_value(key, right)
+        value = parser.attribute_value(key, right, numeric=_NUMERIC, listed=_LISTED)
     elif entity == "dataset":
-        value = _listed_value(right, "dataset attributes")
+        value = parser.text_or_list(right, "dataset attributes")
     else:
         value = parser.quoted_value(right, entity)
     return Condition(entity, _KEY_ALIASES.get(key, key), operator.text.upper(), value)
-
-
-def _attribute_value(key: str, node: Node) -> Value:
-    if key in _NUMERIC:
-        if node.kind not in parser.NUMBERS:
-            raise invalid(
-                f"Expected numeric value type for numeric attribute: {key}. Found {node.text}"
-            )
-        return parser.number(node)
-    if node.kind is Kind.PARENTHESIS and key not in _LISTED:
-        raise invalid(
-            f"Only {list(_LISTED)} attributes support comparison with a list of quoted "
-            "string values."
-        )
-    return _listed_value(node, "attributes")
-
-
-def _listed_value(node: Node, what: str) -> Value:
-    if node.kind is Kind.PARENTHESIS:
-        return parser.string_list(node)
-    if node.kind in parser.STRINGS:
-        return parser.unquoted(node)
-    raise invalid(f"Expected a quoted string value for {what}. Got value {node.text}")
 
 
 def _lookup(condition: Condition) -> tuple[str, str] | None:
