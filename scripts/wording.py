@@ -47,6 +47,11 @@ RULES: Final = (
     (r"\b(?:to the letter|word for word)\b", "exactly"),
     (r"\b(?:in|at) one go\b", "in one step"),
     (r"\bwhose choice\b", "who chose"),
+    (r"(?<!to )\bspeaks?\b", "has, serves, supports (a protocol)"),
+    (r"\b(?:dies|believes?)\b", "ends, fails; accepts"),
+    (r"\bpays? (?:for|in)\b", "needs, takes, makes slower"),
+    (r"\b(?:at|on) hand\b", "available, reached"),
+    (r"\bnobody (?:waits|knows|keeps|can|uses)\b", "name the process, request or user"),
     (r"\bwhat (?:is|are|was) left\b", "the rest"),
     (r"\bheadrace\[(?:mlflow|oidc|webhooks)", "name the extra alone: nothing is published"),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A server that speaks S3: moto's, in a process of its own, with a bucket."""
+"""A server with S3's API: moto's, in a process of its own, with a bucket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""headrace: a tracking server that speaks MLflow's REST API on MLflow's own tables.
+"""headrace: a tracking server with MLflow's REST API on MLflow's own tables.
 
 `enable` and `disable` switch the mlflow client of this process. `connect` opens a database without
 mlflow. Every exception that they and their results raise is an `Error`.

@@ -235,7 +235,7 @@ def test_the_database_is_that_of_the_configuration(auth: Auth, tmp_path: Path) -
 
 
 def test_a_grant_on_an_experiment_that_does_not_exist_is_noted(auth: Auth) -> None:
-    """If the tracking database is at hand."""
+    """If the tracking database is reached."""
     auth.ok("user", "add", "ann", stdin=PASSWORD)
     tracking = "sqlite:///tracking.db"
     made = subprocess.run(

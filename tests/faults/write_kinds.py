@@ -666,7 +666,7 @@ class Attempt:
         return [tuple(filled(value, self.known) for value in row) for row in self.kind.rows]
 
     def check(self, answer: Answer) -> None:
-        """The write is there, once, and the answer speaks of it."""
+        """The write is there, once, and the answer contains it."""
         if self.kind.answer:
             self.known["answer"] = found_in(answer, self.kind.answer)
         stored, wanted = self.stored(), self.wanted()

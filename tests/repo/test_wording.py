@@ -32,6 +32,8 @@ def test_the_prose_has_no_banned_construction(root: Path) -> None:
         ("src/a.py", "# measured by\n# turns\nx = 1\n"),
         ("src/a.py", 'raise ValueError("the file is closed for good")\n'),
         ("src/a.py", "class Tally:\n    pass\n"),
+        ("docs/a.md", "It speaks HTTP.\n"),
+        ("docs/a.md", "Every insert pays for the index.\n"),
         ("deploy/a.yaml", "# in order to start\na: 1\n"),
     ],
 )

@@ -142,7 +142,7 @@ class Context:
         """Write the grants that follow from a committed change, see `Access.finish`.
 
         If that fails, `undo(tx, *args)` takes the change back and returns True, or leaves it if
-        somebody uses it already. Raises 503 for a change that stays without its grants.
+        another request has used it. Raises 503 for a change that stays without its grants.
         """
         try:
             await self.access.finish()

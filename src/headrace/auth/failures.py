@@ -87,7 +87,7 @@ class Limit:
 class Failures:
     """Counts failed logins, and refuses further guesses.
 
-    Only for credentials that this process has not verified yet. So nobody can lock out a user
+    Only for credentials that this process has not verified yet. So no one else can lock out a user
     whose credentials are remembered, or who comes from another address.
     """
 

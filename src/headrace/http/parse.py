@@ -234,7 +234,7 @@ class Parser:
             self.is_http_1_0 = True
             check_host(headers.get("host", ""))
         else:
-            raise RejectedRequest(505, "This server speaks HTTP/1.1.")
+            raise RejectedRequest(505, "This server supports HTTP/1.1 only.")
         self.keep_alive = llhttp.should_keep_alive()
         if llhttp.should_upgrade():
             if method == "CONNECT":

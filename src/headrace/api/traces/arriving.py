@@ -2,8 +2,8 @@
 
 A client sends the spans of a trace and its information at the same time, in two requests. If the
 answer to the second does not say that the spans are here, the client uploads them again, as an
-artifact. So that answer waits for spans that this process has received, and a moment for those that
-it has not.
+artifact. So that answer waits for spans that this process has received, and for a short time for those
+that it has not.
 """
 
 from __future__ import annotations

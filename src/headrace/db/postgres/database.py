@@ -108,7 +108,7 @@ class _Borrowed:
 
 
 class PostgresDatabase:
-    """One PostgreSQL database (or an engine that speaks its protocol)."""
+    """One PostgreSQL database (or an engine with its protocol)."""
 
     dialect: Dialect = "postgres"
     write_lanes = 2

@@ -1,7 +1,7 @@
 """SQL that writes traces: their rows, tags, metadata and links.
 
 Locks are taken in one order by every process: existing rows of `trace_info` by id, new ones by id,
-then spans, tags and metadata by key. Nobody writes a row of a trace without holding its lock.
+then spans, tags and metadata by key. A row of a trace is written only under its lock.
 """
 
 from __future__ import annotations
