@@ -11,7 +11,7 @@ from tests.fix_server import headrace
 from tests.wire import Answer, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -95,11 +95,12 @@ def with_users(
     start: Callable[..., AbstractContextManager[Server]] = headrace,
     users_uri: str | None = None,
     default_permission: str = "READ",
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
     """A server with users, by default in the tracking database."""
     users_uri = users_uri or uri
     if start is not headrace:
         users_uri = users_uri.replace("postgresql://", "postgresql+psycopg2://", 1)
-    environment = configuration(directory, users_uri, default_permission)
-    with start(uri, directory, *OPTIONS, *options, environment=environment) as server:
+    variables = configuration(directory, users_uri, default_permission) | dict(environment or {})
+    with start(uri, directory, *OPTIONS, *options, environment=variables) as server:
         yield server

@@ -78,7 +78,9 @@ class Written(Authority):
         """See `Authority.identify`."""
         return Caller(head.headers["x-user"])
 
-    async def admit(self, rule: Rule, caller: Caller, req: Any) -> Access:
+    async def admit(
+        self, rule: Rule, caller: Caller, req: Any, workspace: str | None = None
+    ) -> Access:
         """See `Authority.admit`; no rule is checked."""
         return self.users[caller.name or ""]
 

@@ -188,6 +188,15 @@ def test_grants(auth: Auth) -> None:
     )
 
 
+def test_a_grant_is_of_a_workspace(auth: Auth) -> None:
+    auth.ok("user", "add", "ann", stdin=PASSWORD)
+    auth.ok("grant", "ann", "experiment", "12", "EDIT", "--workspace", "team-a")
+    assert "not found" in auth.fails("revoke", "ann", "experiment", "12")
+    refused = auth.fails("grant", "ann", "experiment", "1", "READ", "--workspace", "Team A")
+    assert "not the name of a workspace" in refused
+    auth.ok("revoke", "ann", "experiment", "12", "--workspace", "team-a")
+
+
 def test_a_token_is_the_users_until_the_password_changes(auth: Auth) -> None:
     """It needs the key of the servers."""
     auth.ok("user", "add", "ann", stdin=PASSWORD)

@@ -187,7 +187,7 @@ async def test_both_gates_ask_for_the_secret(headers: dict[str, str], passes: bo
 
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     gate = AsgiGate(application, SECRET)
-    await gate({"type": "http", "headers": raw}, receive, send)
+    await gate({"type": "http", "path": "/", "headers": raw}, receive, send)
     assert sent[0]["status"] == (200 if passes else 403)
     sent.clear()
     await gate({"type": "websocket", "headers": raw}, receive, send)

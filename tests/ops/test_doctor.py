@@ -70,6 +70,15 @@ def test_rows_are_counted_without_statistics(uri: str) -> None:
     eventually(lambda: re.search(r"^  metrics +about 6 rows", command("doctor", uri).stdout, re.M))
 
 
+def test_workspaces_are_counted(uri: str) -> None:
+    """A server of such a database needs an option."""
+    assert "workspaces" not in command("doctor", uri).stdout
+    run_sql(uri, "INSERT INTO workspaces (name) VALUES ('team-a')")
+    assert re.search(
+        r"^workspaces +2, which need --enable-workspaces", command("doctor", uri).stdout, re.M
+    )
+
+
 def test_every_index_of_mlflow_is_expected(database: str) -> None:
     """The pattern finds all of them in the schema file."""
     from importlib import resources

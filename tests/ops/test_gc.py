@@ -359,6 +359,68 @@ def test_gc_leaves_the_rows_and_files_that_stock_leaves(
         assert files(tmp_path / f"mine{n}") == files(tmp_path / f"stock{n}"), options
 
 
+def move_new_to_team(uri: str, ids: dict[str, str]) -> None:
+    """Put the experiment `new` and a finished job into the workspace `team-a`."""
+    run_sql(
+        uri,
+        "INSERT INTO workspaces (name) VALUES ('team-a')",
+        f"UPDATE experiments SET workspace = 'team-a' WHERE experiment_id = {ids['new']}",
+        "UPDATE jobs SET workspace = 'team-a' WHERE id = 'new-2'",
+    )
+
+
+@pytest.mark.timeout(300)
+def test_gc_of_a_workspace_leaves_the_rows_that_stock_leaves(
+    populated: tuple[str, dict[str, str]], copies: Callable[[str], str], tmp_path: Path
+) -> None:
+    """Every table, row for row."""
+    uri, ids = populated
+    move_new_to_team(uri, ids)
+    everything = dump(uri)
+    calls = []
+    for n, case in enumerate(
+        (("--workspace", "team-a"), ("--workspace", "default"), ("--all-workspaces",))
+    ):
+        options = [*case, "--jobs"]
+        mine = copies(f"mine{n}")
+        done = ours(mine, *options)
+        assert done.returncode == 0, (case, done.stdout + done.stderr)
+        calls.append((mine, copies(f"stock{n}"), options))
+    stocks([(theirs, options) for _, theirs, options in calls])
+    left = []
+    for n, (mine, theirs, options) in enumerate(calls):
+        after, expected = dump(mine, f"/mine{n}/"), dump(theirs, f"/stock{n}/")
+        assert {name: after[name] for name in after if after[name] != expected[name]} == {}, options
+        assert files(tmp_path / f"mine{n}") == files(tmp_path / f"stock{n}"), options
+        left.append([len(after[name]) for name in ("experiments", "runs", "jobs")])
+    count = [len(everything[name]) for name in ("experiments", "runs", "jobs")]
+    of_team, of_default, of_all = ([a - b for a, b in zip(count, one, strict=True)] for one in left)
+    assert of_team == [1, 1, 1]
+    assert [a + b for a, b in zip(of_team, of_default, strict=True)] == of_all
+
+
+def test_what_is_named_must_be_in_the_workspace(populated: tuple[str, dict[str, str]]) -> None:
+    """Otherwise nothing is removed, as for an unknown workspace."""
+    uri, ids = populated
+    move_new_to_team(uri, ids)
+    before = dump(uri)
+    for options, why in (
+        (("--workspace", "team-a", "--run-ids", ids["run new"]), "does not exist"),
+        (("--workspace", "default", "--experiment-ids", ids["new"]), "does not exist"),
+        (("--workspace", "team-b"), "no workspace 'team-b'"),
+        (("--workspace", "Team A"), "not the name of a workspace"),
+        (("--workspace", "team-a", "--all-workspaces"), "together"),
+    ):
+        done = ours(uri, *options)
+        assert done.returncode == 2, done.stdout
+        assert why in done.stderr
+    assert dump(uri) == before
+    chosen = ours(uri, "--dry-run", environment={"MLFLOW_WORKSPACE": "team-a"})
+    assert "Would remove 1 run, 0 logged models, 1 experiment," in chosen.stdout
+    everywhere = ours(uri, "--dry-run")
+    assert "Would remove 4 runs, 2 logged models, 2 experiments" in everywhere.stdout
+
+
 def test_a_dry_run_counts_and_changes_nothing(
     populated: tuple[str, dict[str, str]], tmp_path: Path
 ) -> None:

@@ -53,6 +53,7 @@ ANSWERS: dict[str, Any] = {
     "experiments/get": {"experiment": EXPERIMENT},
     "experiments/get-by-name": {"experiment": EXPERIMENT},
     "metrics/get-history": {"metrics": [{"key": "m", "value": "NaN", "timestamp": 1, "step": 2}]},
+    "/api/3.0/mlflow/server-info": {"workspaces_enabled": True},
 }
 SLOW_S = 1.5  # longer than MLFLOW_HTTP_REQUEST_TIMEOUT=1
 # Headers that depend on the connection or on the version of the HTTP library.

@@ -290,3 +290,26 @@ play(sys.argv[1], ["metric"])
         sent, _ = compared(process, recorder)
         assert sent_header(sent, "x-team") == "blue"
         output(process)
+
+
+def test_the_workspace_of_the_program_is_sent(script: Script) -> None:
+    text = """
+from mlflow.utils import server_info, workspace_context
+server_info._SERVER_INFO_CACHE_TTL_SECONDS = -1  # neither finds what the other left
+mlflow.set_workspace("team-a")
+play(sys.argv[1], ["metric", "get", "create", "search"])
+mlflow.set_workspace(None)
+play(sys.argv[1], ["metric"])
+with workspace_context.WorkspaceContext("team-b"):
+    play(sys.argv[1], ["metric"])
+"""
+    with recording() as recorder:
+        process = script(CALLS + text, f"http://127.0.0.1:{recorder.server_port}", headrace="0")
+        sent, _ = compared(process, recorder)
+        named = {request[1]: sent_header([request], "x-mlflow-workspace") for request in sent}
+        assert set(named.values()) == {"team-a"}, named
+        sent, _ = compared(process, recorder)
+        assert sent_header(sent, "x-mlflow-workspace") is None
+        sent, _ = compared(process, recorder)
+        assert sent_header(sent, "x-mlflow-workspace") == "team-b"
+        output(process)

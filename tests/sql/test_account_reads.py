@@ -17,7 +17,7 @@ from tests.sql.test_plans import explained, touched, work_of
 from headrace.auth import grants, roles, users
 from headrace.auth.account import AccountReads
 from headrace.auth.account_sql import MAX_WHOLE, WHOLE
-from headrace.auth.decide import Level, Plan, Step
+from headrace.auth.decide import Defaults, Level, Plan, Step
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,7 +39,7 @@ async def may_edit(reads: AccountReads) -> bool:
     """Whether ann may change experiment 7."""
     account = await reads.find("ann", EDIT_7.requirements)
     assert account is not None
-    return account.allows(EDIT_7, Level.READ)
+    return account.allows(EDIT_7, Defaults(Level.READ, Level.READ))
 
 
 async def test_a_change_counts_in_the_next_read(accounts: Accounts) -> None:

@@ -113,6 +113,7 @@ class Context:
             context.__dict__ |= self.__dict__
             context.workspace = name
             context.db = DatabaseIn(self.db, name)
+            context.artifacts = self.artifacts.within(name)
             context.shared = cast("SharedReads", ReadsIn(self.shared, name))
         return context
 

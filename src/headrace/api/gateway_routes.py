@@ -51,7 +51,7 @@ GATEWAY_ROUTES: tuple[Route, ...] = (
     Route("GET", "/ajax-api/3.0/mlflow/gateway/secrets/config", secrets.config, ANYONE),
     # model definitions
     Route("POST", "/api/3.0/mlflow/gateway/model-definitions/create", model_definitions.create,
-        needs(create("gateway_model_definition"), undenied("gateway_model_definition"), secret("use"))),
+        needs(undenied("gateway_model_definition"), secret("use"))),
     Route("GET", "/api/3.0/mlflow/gateway/model-definitions/get", model_definitions.get, needs(definition("read"))),
     Route("GET", "/api/3.0/mlflow/gateway/model-definitions/list", model_definitions.list_definitions,
         scoped("gateway_model_definition", secret("undenied"))),
@@ -61,7 +61,8 @@ GATEWAY_ROUTES: tuple[Route, ...] = (
         needs(definition("delete"))),
     # endpoints
     Route("POST", "/api/3.0/mlflow/gateway/endpoints/create", endpoints.create,
-        needs(create("gateway_endpoint"), undenied("gateway_endpoint"),
+        needs(Need("gateway_endpoint", "create", when=endpoint_rules.names_no_definition),
+            undenied("gateway_endpoint"),
             Need("gateway_model_definition", "use", "model_configs[].model_definition_id"),
             Need("experiment", "undenied", "experiment_id", default="*", when=endpoint_rules.names_experiment),
             Need("experiment", "update", "experiment_id"))),

@@ -457,7 +457,7 @@ USER_ROUTES: tuple[Route, ...] = (
     Raw("POST", "/api/2.0/mlflow/users/create-ui", signup.create_user, ADMIN),
     Route("POST", "/api/2.0/mlflow/users/create", users.create, Judged(judges.workspace_admin)),
     Route("GET", "/api/2.0/mlflow/users/get", users.get, Judged(judges.self_only)),
-    Route("GET", "/api/2.0/mlflow/users/list", users.list_users, ANYONE),
+    Route("GET", "/api/2.0/mlflow/users/list", users.list_users, needs(create("workspace"))),
     Route("GET", "/api/2.0/mlflow/users/current", users.current, ANYONE),
     Route("PATCH", "/api/2.0/mlflow/users/update-password", users.update_password, Judged(judges.self_only)),
     Route("PATCH", "/api/2.0/mlflow/users/update-admin", users.update_admin, ADMIN),

@@ -38,8 +38,12 @@ def detail(status: int, text: str) -> Response:
 # artifact objects
 
 
-def object_path(request: Request) -> str:
-    """The path of an artifact object. Raises INVALID_PARAMETER_VALUE."""
+def object_path(request: Request, ctx: Context) -> str:
+    """The path of an artifact object in the store. Raises INVALID_PARAMETER_VALUE."""
+    return ctx.artifacts.scoped(_named(request))
+
+
+def _named(request: Request) -> str:
     return paths.of_object(request.path_args.get("artifact_path", ""))
 
 
@@ -49,10 +53,11 @@ async def upload(request: Request, ctx: Context) -> Response:
     The file is visible once it is complete. Errors: INVALID_PARAMETER_VALUE (path), 507 (no space).
     """
     try:
-        path = object_path(request)
+        path = _named(request)
         if not path or path.endswith("/"):
             await discard(request)
             return detail(400, "Artifact path must include a filename (cannot end with '/').")
+        path = ctx.artifacts.scoped(path)
         await ctx.artifacts.destination.put(path, request.stream(), content_length(request))
     except ApiError:
         await discard(request)
@@ -89,7 +94,7 @@ async def download(request: Request, ctx: Context) -> Response:
 
     Supports ranges. Errors: RESOURCE_DOES_NOT_EXIST, 400 for a directory.
     """
-    path = object_path(request)
+    path = object_path(request, ctx)
     if mounted(request, ctx.settings):
         return await send(
             request, ArtifactPath(ctx.artifacts.destination, path, path, proxied=True)
@@ -106,7 +111,7 @@ async def head(request: Request, ctx: Context) -> Response:
 
     The answer has no body.
     """
-    path = object_path(request)
+    path = object_path(request, ctx)
     return await send(request, ArtifactPath(ctx.artifacts.destination, path, path, proxied=True))
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from headrace.contract.workspaces import DEFAULT
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from headrace.auth.decide import Defaults
     from headrace.auth.rules import Resource, Rule
     from headrace.db.base import Tx
 
@@ -36,7 +39,8 @@ class Access:
     user_id: int | None = None
     username: str | None = None
     is_admin: bool = False
-    default_permission: str = "READ"  # for a resource without any grant
+    workspace: str = DEFAULT  # of the request
+    defaults: Defaults  # the levels besides those of grants; only on a server with users
 
     def scope(self, resource: Resource) -> Scope | None:
         """The rows of this type that the caller may read; None: all rows.

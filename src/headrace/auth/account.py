@@ -30,12 +30,14 @@ from headrace.auth.decide import (
     levels,
 )
 from headrace.commit.reads import GatheredReads
+from headrace.contract.workspaces import DEFAULT as DEFAULT_WORKSPACE
+from headrace.db.workspace import DatabaseIn
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from headrace.auth.account_sql import UserRow
-    from headrace.auth.decide import Plan, Requirement
+    from headrace.auth.decide import Defaults, Plan, Requirement
     from headrace.db.base import Database, Row
 
 K = TypeVar("K")
@@ -53,6 +55,7 @@ LONGEST_KEPT_ID: Final = 64  # characters
 MAX_ACCOUNTS: Final = 2_048  # about 2 KiB each with a few grants, 30 KiB with the most
 LONGEST_KEPT_PATTERNS: Final = 16_384  # characters in all
 MAX_DECISIONS: Final = 64  # of each kept account
+MAX_WORKSPACES: Final = 1_024  # whose reads are kept, about 1 KiB each
 
 
 class Account:
@@ -85,12 +88,12 @@ class Account:
         )
         self._decisions: dict[Plan, bool] = {}
 
-    def allows(self, plan: Plan, default: Level) -> bool:
-        """Whether the grants meet all requirements. `default` is the same in every call."""
+    def allows(self, plan: Plan, defaults: Defaults) -> bool:
+        """Whether the grants meet all requirements. `defaults` are the same in every call."""
         known = self._decisions.get(plan)
         if known is None:
             known = plan.is_own(self.username) and plan.is_met(
-                self.levels, default, everything=self.is_workspace_admin
+                self.levels, defaults, everything=self.is_workspace_admin
             )
             if len(self._decisions) >= MAX_DECISIONS:
                 self._decisions.clear()
@@ -98,22 +101,40 @@ class Account:
         return known
 
 
-class AccountReads:
-    """Reads of the users' database; concurrent ones are merged."""
+class Kept:
+    """Results of the last reads, in all workspaces."""
+
+    __slots__ = ("accounts", "current", "is_current", "keys", "large", "version")
 
     def __init__(self) -> None:
+        # The grants to read for frequent requests, because they take longer to find than to look up.
+        self.keys: dict[tuple[Requirement, ...], frozenset[tuple[str, str]]] = {}
+        # By workspace and user: the last rows, and the account that follows from them.
+        self.accounts: dict[tuple[str, str], tuple[list[Row], Account]] = {}
+        # Accounts that were read since the database had this version; see `Database.version`.
+        self.version: int | None = None
+        self.current: dict[tuple[str, str], Account] = {}
+        self.is_current = False  # known in this turn of the event loop
+        # The users who had more grants than are read at once. Only a guess, to save a read.
+        self.large: dict[tuple[str, str], None] = {}
+
+    def end_turn(self) -> None:
+        """Ask for the version again."""
+        self.is_current = False
+
+
+class AccountReads:
+    """Reads of the users' database; concurrent ones are merged.
+
+    A user has other grants in each workspace. A server without workspaces reads those of `default`.
+    """
+
+    def __init__(self, workspace: str = DEFAULT_WORKSPACE, kept: Kept | None = None) -> None:
         """Before any other call, `start` sets the database."""
         self.db: Database
-        # The grants to read for frequent requests, because they take longer to find than to look up.
-        self._keys: dict[tuple[Requirement, ...], frozenset[tuple[str, str]]] = {}
-        # The last rows of each user, and the account that follows from them.
-        self._known: dict[str, tuple[list[Row], Account]] = {}
-        # Accounts that were read since the database had this version; see `Database.version`.
-        self._version: int | None = None
-        self._current: dict[str, Account] = {}
-        self._is_current = False  # known in this turn of the event loop
-        # The users who had more grants than are read at once. Only a guess, to save a read.
-        self._large: dict[str, None] = {}
+        self._workspace = workspace
+        self._kept = Kept() if kept is None else kept
+        self._others: dict[str, AccountReads] = {}
 
     def start(self, db: Database) -> None:
         """Read from this database."""
@@ -121,14 +142,26 @@ class AccountReads:
         self._reads: GatheredReads[str, Account] = GatheredReads(self._read)
         self._by_keys = GatheredReads(partial(db.read_point, by_keys))
 
+    def within(self, workspace: str | None) -> AccountReads:
+        """The reads of grants in a workspace; None: of a server without workspaces."""
+        if workspace is None or workspace == self._workspace:
+            return self
+        found = self._others.get(workspace)
+        if found is None:
+            found = AccountReads(workspace, self._kept)
+            found.start(DatabaseIn(self.db, workspace))
+            _put(self._others, workspace, found, MAX_WORKSPACES)
+        return found
+
     async def find(self, name: str, requirements: Sequence[Requirement] = ()) -> Account | None:
         """A user, with the grants that may meet the requirements; None if there is no such user."""
-        account = self._current.get(name)
+        key = self._workspace, name
+        account = self._kept.current.get(key)
         if account is not None and self._knows_current():
             return account
-        if name not in self._known and not _storable(name):
+        if key not in self._kept.accounts and not _storable(name):
             return None
-        if name not in self._large:
+        if key not in self._kept.large:
             account = await self._reads.get(name)
             if account is None or account.is_whole:
                 return account
@@ -141,23 +174,22 @@ class AccountReads:
         Requests that the event loop handles in one turn share the question: it is asked after all of
         them have arrived.
         """
-        if not self._is_current and self.db.version() == self._version:
-            self._is_current = True
-            asyncio.get_running_loop().call_soon(self._end_turn)
-        return self._is_current
-
-    def _end_turn(self) -> None:
-        self._is_current = False
+        kept = self._kept
+        if not kept.is_current and self.db.version() == kept.version:
+            kept.is_current = True
+            asyncio.get_running_loop().call_soon(kept.end_turn)
+        return kept.is_current
 
     def is_large(self, name: str) -> bool:
         """Whether the user had more grants than are read at once, the last time."""
-        return name in self._large
+        return (self._workspace, name) in self._kept.large
 
     async def _read(self, names: Iterable[str]) -> dict[str, Account]:
+        kept = self._kept
         version = self.db.version()
-        if version is None or version != self._version:
-            self._current.clear()
-            self._version = version
+        if version is None or version != kept.version:
+            kept.current.clear()
+            kept.version = version
         found: dict[str, list[Row]] = {}
         for row in await self.db.read_point(whole, names):
             rows = found.get(row[1])
@@ -166,31 +198,34 @@ class AccountReads:
             else:
                 rows.append(row)
         accounts = {name: self._account(name, rows) for name, rows in found.items()}
-        if version is not None:
+        # Meanwhile a read in another workspace may have found a newer version.
+        if version is not None and version == kept.version:
             for name, account in accounts.items():
-                if name in self._known and self._known[name][1] is account:
-                    _put(self._current, name, account)
+                key = self._workspace, name
+                if key in kept.accounts and kept.accounts[key][1] is account:
+                    _put(kept.current, key, account)
         return accounts
 
     def _account(self, name: str, rows: list[Row]) -> Account:
         """The account of rows of `WHOLE`: the last one if they are equal."""
-        known = self._known.get(name)
+        key = self._workspace, name
+        known = self._kept.accounts.get(key)
         if known is not None and known[0] == rows:
             return known[1]
         grants = [Grant(*row[4:]) for row in rows if row[4] is not None]
         account = Account(user_row(*rows[0][:4]), grants, is_whole=len(grants) <= MAX_WHOLE)
         if not account.is_whole:
-            _put(self._large, name, None)
+            _put(self._kept.large, key, None)
         elif sum(len(grant.pattern) for grant in grants) <= LONGEST_KEPT_PATTERNS:
-            _put(self._known, name, (rows, account))
+            _put(self._kept.accounts, key, (rows, account))
         return account
 
     def _needed(self, requirements: tuple[Requirement, ...]) -> frozenset[tuple[str, str]]:
-        keys = self._keys.get(requirements)
+        keys = self._kept.keys.get(requirements)
         if keys is None:
             keys = _keys(requirements)
             if len(requirements) <= MAX_KEPT and all(map(_is_short, requirements)):
-                _put(self._keys, requirements, keys, MAX_KEYS)
+                _put(self._kept.keys, requirements, keys, MAX_KEYS)
         return keys
 
     async def patterns(self, name: str, types: Collection[str]) -> Patterns:

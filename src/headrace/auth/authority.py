@@ -122,11 +122,14 @@ class Authority(Protocol):
         """Check a password that a request contains. See `PasswordLogin.verify`."""
         ...
 
-    async def admit(self, rule: Rule, caller: Caller, req: Any) -> Access:
+    async def admit(
+        self, rule: Rule, caller: Caller, req: Any, workspace: str | None = None
+    ) -> Access:
         """The caller's access, if the caller may make the request.
 
         `req` is the argument of the handler: its Struct, or, for a raw route, a mapping of the
-        query (the first values) and the path. Raises `Denied`, `Unauthenticated` (the password
+        query (the first values) and the path. `workspace` is that of the request, None on a server
+        without workspaces. Raises `Denied`, `Unauthenticated` (the password
         has changed since `identify`) or ApiError (400, 404).
         """
         ...

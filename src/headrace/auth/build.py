@@ -55,6 +55,7 @@ def user_authority(settings: Settings) -> UserAuthority:
         default_permission=settings.auth.default_permission,
         fail_closed=settings.fail_closed,
         checks_graphql=settings.graphql_auth,
+        opens_default=settings.auth.grant_default_workspace_access,
     )
 
 

@@ -46,6 +46,13 @@ _LOWEST: Final[Mapping[Action, Level]] = {
 }
 
 
+class Defaults(NamedTuple):
+    """The levels that apply besides those of grants."""
+
+    floor: Level  # a positive level counts as this one if this is higher
+    absent: Level  # of a resource without any grant
+
+
 class Grant(NamedTuple):
     """A grant of one of the caller's roles."""
 
@@ -114,10 +121,10 @@ def level_at(found: Mapping[tuple[str, str], Level], resource_type: str, id_: st
     return folded(general, special)
 
 
-def allows(level: Level, action: Action, default: Level) -> bool:
-    """Whether a level allows an action. A positive level counts as `default` if that is higher."""
+def allows(level: Level, action: Action, floor: Level = Level.NO_PERMISSIONS) -> bool:
+    """Whether a level allows an action. A positive level counts as `floor` if that is higher."""
     if level > Level.NO_PERMISSIONS:
-        level = max(level, default)
+        level = max(level, floor)
     return level >= _LOWEST[action]
 
 
@@ -126,17 +133,24 @@ def chains(requirement: Requirement) -> tuple[Chain, ...]:
     return requirement.chains if isinstance(requirement, Either) else (requirement,)
 
 
-def meets(requirement: Requirement, found: Mapping[tuple[str, str], Level], default: Level) -> bool:
+def meets(
+    requirement: Requirement, found: Mapping[tuple[str, str], Level], defaults: Defaults
+) -> bool:
     """Whether grants (`levels`) meet a requirement."""
-    return any(_meets(chain, found, default) for chain in chains(requirement))
+    return any(_meets(chain, found, defaults) for chain in chains(requirement))
 
 
-def _meets(chain: Chain, found: Mapping[tuple[str, str], Level], default: Level) -> bool:
+def _meets(chain: Chain, found: Mapping[tuple[str, str], Level], defaults: Defaults) -> bool:
     for resource_type, id_, action in chain:
         level = level_at(found, resource_type, id_)
         if level is not None:
-            return allows(level, action, default)
-    return allows(default, chain[-1].action, default)
+            # The floor applies to resources, not to the workspace.
+            return allows(
+                level,
+                action,
+                Level.NO_PERMISSIONS if resource_type == WORKSPACE else defaults.floor,
+            )
+    return allows(defaults.absent, chain[-1].action, defaults.floor)
 
 
 class Plan:
@@ -156,12 +170,12 @@ class Plan:
         return not self.creators or self.creators == {username}
 
     def is_met(
-        self, found: Mapping[tuple[str, str], Level], default: Level, *, everything: bool
+        self, found: Mapping[tuple[str, str], Level], defaults: Defaults, *, everything: bool
     ) -> bool:
         """Whether grants (`levels`) meet all. `everything`: the caller is an admin of the workspace."""
         return all(
             (everything and chains(requirement)[0][0].resource_type != DEFAULT)
-            or meets(requirement, found, default)
+            or meets(requirement, found, defaults)
             for requirement in self.requirements
         )
 
@@ -172,12 +186,12 @@ NO_REQUIREMENTS: Final = Plan()
 def readable(
     patterns: Mapping[str, Sequence[str]],
     workspace: Level | None,
-    default: Level,
+    defaults: Defaults,
 ) -> Scope | None:
     """The rows of a type that the caller may read in a search; None for all.
 
     `patterns` are those of the caller's grants of the type, by permission. Without a grant for a
-    row, the grant for the workspace decides, and without that the default.
+    row, the grant for the workspace decides, and without that `defaults.absent`.
     """
     # Without loops over patterns: a caller may have 50,000, and this runs on the event loop.
     denied = _with(patterns, lambda level: level is Level.DENY)
@@ -189,7 +203,7 @@ def readable(
         excluded = denied
     elif WILDCARD in powerless:
         return Scope(granted - denied if denied else granted, only=True)
-    elif allows(default if workspace is None else workspace, "read", default):
+    elif allows(defaults.absent if workspace is None else workspace, "read", defaults.floor):
         excluded = denied | (powerless - granted)
     else:
         return Scope(granted - denied if denied else granted, only=True)

@@ -15,12 +15,12 @@ from headrace.auth.decide import (
     Level,
     is_workspace_admin,
     level_at,
-    level_of,
     levels,
 )
 from headrace.contract.errors import invalid
 
 if TYPE_CHECKING:
+    from headrace.auth.decide import Defaults
     from headrace.db.base import Tx
 
 BY_ID: Final = grantable.BY_ID - {"prompt"}
@@ -43,19 +43,18 @@ def check_id(resource_type: str, id_: str) -> None:
         )
 
 
-async def level(tx: Tx, user_id: int, resource_type: str, id_: str, default: str) -> Level:
-    """The level of a user on a resource, or on all of a type (`*`).
-
-    `default` is for users without a grant, and the least that a grant other than DENY gives.
-    """
-    rows = await tx.fetch(sql.GRANTS_ON, user_id, grants.DEFAULT_WORKSPACE, resource_type, id_)
+async def level(
+    tx: Tx, user_id: int, workspace: str, resource_type: str, id_: str, defaults: Defaults
+) -> Level:
+    """The level of a user on a resource of a workspace, or on all of a type (`*`)."""
+    rows = await tx.fetch(sql.GRANTS_ON, user_id, workspace, resource_type, id_)
     found = [Grant(*row) for row in rows]
     if is_workspace_admin(found):
         return Level.MANAGE
     granted = level_at(levels(found), resource_type, id_)
     if granted is None:
-        return level_of(default)
-    return granted if granted <= Level.NO_PERMISSIONS else max(granted, level_of(default))
+        return defaults.absent
+    return granted if granted <= Level.NO_PERMISSIONS else max(granted, defaults.floor)
 
 
 def has_workspace(resource_type: str, id_: str) -> bool:

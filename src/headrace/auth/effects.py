@@ -17,6 +17,7 @@ from headrace.auth.access import Access
 from headrace.auth.authority import Unauthenticated
 from headrace.auth.decide import WILDCARD
 from headrace.contract.errors import invalid
+from headrace.contract.workspaces import DEFAULT
 from headrace.db.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -38,13 +39,19 @@ LEVEL: Final = "MANAGE"
 class KeepsGrants(Access):
     """The access of a user whose requests also change grants. See `Access` for the methods."""
 
-    __slots__ = ("_in_tracking", "_later", "_obstacle", "_reused", "_users", "user_id")
+    __slots__ = ("_in_tracking", "_later", "_obstacle", "_reused", "_users", "user_id", "workspace")
     user_id: int
     is_workspace_admin: bool = False
 
-    def __init__(self, user_id: int, users: Database, *, in_tracking: bool) -> None:
-        """`in_tracking`: the users' tables are in the database of experiments and models."""
+    def __init__(
+        self, user_id: int, users: Database, *, in_tracking: bool, workspace: str = DEFAULT
+    ) -> None:
+        """`in_tracking`: the users' tables are in the database of experiments and models.
+
+        `workspace` has the resources of the requests, and the grants on them.
+        """
         self.user_id = user_id
+        self.workspace = workspace
         self._users = users
         self._in_tracking = in_tracking
         self._later: tuple[Change, tuple[object, ...]] | None = None
@@ -54,7 +61,7 @@ class KeepsGrants(Access):
     async def created(self, tx: Tx, resource: Resource, id_: str) -> None:
         """Raises `Unauthenticated` if the user has been deleted."""
         _check_name(id_)
-        await self._change(tx, _give, self.user_id, resource, id_)
+        await self._change(tx, _give, self.user_id, resource, id_, self.workspace)
 
     async def new_experiment(self, tx: Tx, id_: str) -> None:
         """See `Access.new_experiment`."""
@@ -66,25 +73,32 @@ class KeepsGrants(Access):
     async def deleted(self, tx: Tx, resource: Resource, id_: str) -> None:
         """Names can be used again; a new model must not inherit the grants of the old one."""
         if id_ != WILDCARD:  # a model of a time without users; these grants are for all models
-            await self._change(tx, grants.sweep, _types(resource), id_)
+            # Names are unique in a workspace, ids in the database.
+            place = self.workspace if resource == "registered_model" else None
+            await self._change(tx, grants.sweep, _types(resource), id_, place)
 
     async def renaming(self, resource: Resource, id_: str, new_id: str) -> None:
         """The tracking database decides first whether both names exist, so this raises nothing."""
         if not self._in_tracking:
-            about = (_types(resource), id_, new_id, self._may_see_roles)
-            self._obstacle = await self._users.read(grants.obstacle, *about)
+            change = self._rename(resource, id_, new_id)
+            self._obstacle = await self._users.read(grants.obstacle, *change, self._may_see_roles)
 
     async def renamed(self, tx: Tx, resource: Resource, id_: str, new_id: str) -> None:
         """Refused if a role names either id, or a user the new one: only admins may change those."""
         _check_name(new_id)
-        types = _types(resource)
+        change = self._rename(resource, id_, new_id)
         obstacle = self._obstacle
         if self._in_tracking:
-            obstacle = await grants.obstacle(tx, types, id_, new_id, self._may_see_roles)
+            obstacle = await grants.obstacle(tx, *change, self._may_see_roles)
         if obstacle is not None:
             raise obstacle
         if id_ not in (WILDCARD, new_id):
-            await self._change(tx, grants.rename, types, id_, new_id)
+            await self._change(tx, grants.rename, *change)
+
+    def _rename(
+        self, resource: Resource, id_: str, new_id: str
+    ) -> tuple[tuple[Resource, ...], str, str, str]:
+        return _types(resource), id_, new_id, self.workspace
 
     @property
     def _may_see_roles(self) -> bool:
@@ -127,11 +141,11 @@ def _check_name(id_: str) -> None:
         )
 
 
-async def _give(tx: Tx, user_id: int, resource: Resource, id_: str) -> None:
+async def _give(tx: Tx, user_id: int, resource: Resource, id_: str, workspace: str) -> None:
     if resource == "experiment":
         # SQLite gives the id of an experiment that was deleted permanently to the next one.
         await grants.forget_experiment(tx, id_)
-    if not await grants.give(tx, user_id, resource, id_, LEVEL):
+    if not await grants.give(tx, user_id, resource, id_, LEVEL, workspace):
         raise Unauthenticated
 
 

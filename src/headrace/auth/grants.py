@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from headrace.auth import grantable, sql, users
 from headrace.contract.errors import ApiError, ErrorCode, invalid, not_found
+from headrace.contract.workspaces import DEFAULT
 from headrace.db.errors import Retryable
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from headrace.auth.users import User
     from headrace.db.base import Tx
 
-DEFAULT_WORKSPACE: Final = "default"
 MOST_SHOWN: Final = 100  # grants in one message
 
 
@@ -24,7 +24,7 @@ async def give(
     resource_type: str,
     resource_pattern: str,
     level: str,
-    workspace: str = DEFAULT_WORKSPACE,
+    workspace: str = DEFAULT,
 ) -> bool:
     """Grant `level` to a user, replacing the user's own grant on the resource.
 
@@ -50,7 +50,7 @@ async def grant(
     resource_type: str,
     resource_pattern: str,
     level: str,
-    workspace: str = DEFAULT_WORKSPACE,
+    workspace: str = DEFAULT,
 ) -> None:
     """Add a grant to a user's own ones.
 
@@ -77,7 +77,7 @@ async def revoke(
     username: str,
     resource_type: str,
     resource_pattern: str,
-    workspace: str = DEFAULT_WORKSPACE,
+    workspace: str = DEFAULT,
 ) -> None:
     """Delete one of a user's own grants.
 
@@ -93,14 +93,14 @@ async def revoke(
         raise not_found(f"{_grant_of(username, resource_type, resource_pattern)} not found.")
 
 
-async def own_role_id(tx: Tx, user: User, workspace: str = DEFAULT_WORKSPACE) -> int | None:
+async def own_role_id(tx: Tx, user: User, workspace: str = DEFAULT) -> int | None:
     """The id of the user's synthetic role in a workspace, if it exists."""
     row = await tx.fetchrow(sql.ROLE_BY_NAME, workspace, users.synthetic_role_name(user.id))
     return None if row is None else row[0]
 
 
 async def sweep(
-    tx: Tx, resource_types: Sequence[str], id_: str, workspace: str | None = DEFAULT_WORKSPACE
+    tx: Tx, resource_types: Sequence[str], id_: str, workspace: str | None = DEFAULT
 ) -> None:
     """Delete all users' own grants on a resource (workspace None: in all workspaces).
 
@@ -115,7 +115,7 @@ async def rename(
     resource_types: Sequence[str],
     old: str,
     new: str,
-    workspace: str | None = DEFAULT_WORKSPACE,
+    workspace: str | None = DEFAULT,
 ) -> None:
     """Move all users' own grants on a resource to its new id. `obstacle` comes first.
 
@@ -127,7 +127,7 @@ async def rename(
 
 
 async def obstacle(
-    tx: Tx, resource_types: Sequence[str], old: str, new: str, in_detail: bool
+    tx: Tx, resource_types: Sequence[str], old: str, new: str, workspace: str, in_detail: bool
 ) -> ApiError | None:
     """The error of a rename whose names have grants that it cannot move, else None.
 
@@ -135,7 +135,7 @@ async def obstacle(
     apply any more, or to another resource. `in_detail`: the message names those who have them.
     """
     types = tx.array(resource_types)
-    rows = await tx.fetch(sql.IN_THE_WAY, types, old, new, DEFAULT_WORKSPACE, MOST_SHOWN)
+    rows = await tx.fetch(sql.IN_THE_WAY, types, old, new, workspace, MOST_SHOWN)
     if not rows:
         return None
     is_own = bool(rows[0][0])  # those of roles come first

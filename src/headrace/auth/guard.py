@@ -16,6 +16,7 @@ from headrace.auth.decide import (
     NO_REQUIREMENTS,
     WILDCARD,
     WORKSPACE,
+    Defaults,
     Level,
     Step,
     level_at,
@@ -27,6 +28,7 @@ from headrace.auth.grantable import canonical
 from headrace.auth.resolve import Resolver
 from headrace.auth.rules import ADMIN, METRICS, OPEN, UNRULED, Judged, Scoped, values
 from headrace.contract.errors import ApiError
+from headrace.contract.workspaces import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
     from headrace.auth.login import Login, PasswordLogin
     from headrace.auth.oidc import Oidc
     from headrace.auth.rules import Demand, Resource, Rule
-    from headrace.db.base import Database
 
 # The resource types whose rows a search may be restricted to, for the type that its rule names.
 ROWS: Final[Mapping[str, tuple[Resource, ...]]] = {
@@ -76,18 +77,24 @@ class UserAuthority:
         default_permission: str,
         fail_closed: bool = True,
         checks_graphql: bool = True,
+        opens_default: bool = False,
     ) -> None:
         """`default_permission` is for resources without any grant.
 
         `fail_closed`: only admins may use what no rule covers. `checks_graphql`: the fields of
-        GraphQL queries are judged.
+        GraphQL queries are judged. `opens_default`: on a server with workspaces,
+        `default_permission` counts in `default`; in other workspaces nothing is allowed without a
+        grant.
         """
         self.identify = login.identify
         self.refused = audit.refused
         self.changed = audit.changed
         self.passwords = by_password.passwords
         self.verify = by_password.verify
-        self.default = Level[default_permission]
+        default = Level[default_permission]
+        self._open = Defaults(default, default)
+        self._closed = Defaults(default, Level.NO_PERMISSIONS)
+        self._opens_default = opens_default
         self.checks_graphql = checks_graphql
         self._fail_closed = fail_closed
         self._accounts = accounts
@@ -110,7 +117,14 @@ class UserAuthority:
         self._in_tracking = users.in_tracking
         self._resolver = Resolver(ctx.db)
 
-    async def admit(self, rule: Rule, caller: Caller, req: Any) -> Access:
+    def defaults_in(self, workspace: str | None) -> Defaults:
+        """The levels in a workspace besides those of grants; None: a server without workspaces."""
+        is_open = workspace is None or (workspace == DEFAULT and self._opens_default)
+        return self._open if is_open else self._closed
+
+    async def admit(
+        self, rule: Rule, caller: Caller, req: Any, workspace: str | None = None
+    ) -> Access:
         """See `Authority.admit`."""
         if caller.name is None:
             if rule is not OPEN and rule is not METRICS:
@@ -119,40 +133,43 @@ class UserAuthority:
         refusal: Denied | ApiError | None = None
         further: Iterator[Demand] = iter(())
         ids = rule.ids(req)
-        plan = None if ids is None else self._resolver.known(rule, ids)
+        plan = None if ids is None else self._resolver.known(rule, ids, workspace)
         if plan is None:
             plan, further = NO_REQUIREMENTS, rule.demands(req)
             try:
-                plan = await self._resolver.plan(_portion(further), caller.name, rule, ids)
+                portion = _portion(further)
+                plan = await self._resolver.plan(portion, caller.name, workspace, rule, ids)
             except (Denied, ApiError) as error:
                 refusal = error  # does not concern admins
         among = _among(rule, req)
         needed = plan.requirements if among is None else (*plan.requirements, among)
         types = ROWS.get(rule.rows, ()) if isinstance(rule, Scoped) else ()
-        account, found = await self._read(caller.name, needed, types if among is None else ())
+        reads = self._accounts.within(workspace)
+        account, found = await _read(reads, caller.name, needed, types if among is None else ())
         await caller.confirm(account)
         if account is None:
             raise Unauthenticated
-        access = UserAccess(self, caller, account, self._accounts.db, self._in_tracking)
+        access = UserAccess(self, caller, account, reads, self._in_tracking, workspace)
         if not account.is_admin:
             if refusal is not None:
                 raise refusal
             await self._judge(rule, plan, access, req)
             while portion := _portion(further):
-                await self._judge_further(portion, access.username)
+                await self._judge_further(portion, access)
             if types and not access.is_workspace_admin:
                 if account.is_whole or among is not None:
                     found = _by_type(account.grants)
                 elif found is None:
-                    found = await self._accounts.patterns(access.username, types)
+                    found = await reads.patterns(access.username, types)
                 access.restrict(types, found)
         return access
 
     async def undenied(
-        self, account: Account, resource: Resource, ids: tuple[str, ...]
+        self, access: UserAccess, account: Account, resource: Resource, ids: tuple[str, ...]
     ) -> frozenset[str]:
         """See `Access.undenied`; `account` is what the decision about the request was based on."""
         steps = tuple((Step(resource, id_, "undenied"),) for id_ in ids)
+        defaults = access.defaults
         found: set[str] = set()
         for start in range(0, len(steps), MAX_PORTION):
             portion = steps[start : start + MAX_PORTION]
@@ -160,24 +177,11 @@ class UserAuthority:
             if not account.is_whole:
                 async with self._further:
                     await asyncio.sleep(0)  # as in `_judge_further`
-                    known = await self._accounts.find(account.username, portion)
+                    known = await access.reads.find(account.username, portion)
             if known is None:
                 raise Unauthenticated
-            found.update(
-                step.id for (step,) in portion if meets((step,), known.levels, self.default)
-            )
+            found.update(step.id for (step,) in portion if meets((step,), known.levels, defaults))
         return frozenset(found)
-
-    async def _read(
-        self, name: str, needed: tuple[Requirement, ...], types: Sequence[Resource]
-    ) -> tuple[Account | None, Patterns | None]:
-        """A user, and the patterns of all grants of the types if they are surely needed."""
-        if types and self._accounts.is_large(name):
-            # Together, because a search that waits for both takes as long as three round trips.
-            return await asyncio.gather(
-                self._accounts.find(name, needed), self._accounts.patterns(name, types)
-            )
-        return await self._accounts.find(name, needed), None
 
     async def _judge(self, rule: Rule, plan: Plan, access: UserAccess, req: Any) -> None:
         """Raise `Denied` unless the caller, who is no admin, may make the request."""
@@ -190,18 +194,29 @@ class UserAuthority:
         if not access.meets(plan):
             raise Denied
 
-    async def _judge_further(self, demands: tuple[Demand, ...], username: str) -> None:
+    async def _judge_further(self, demands: tuple[Demand, ...], access: UserAccess) -> None:
         """Raise `Denied` unless the caller meets these conditions too, of a request with many."""
+        username = access.username
         async with self._further:
             await asyncio.sleep(0)  # other requests run, even if the reads do not wait
-            plan = await self._resolver.plan(demands, username)
-            account = await self._accounts.find(username, plan.requirements)
+            plan = await self._resolver.plan(demands, username, access.in_workspace)
+            account = await access.reads.find(username, plan.requirements)
         if account is None:
             raise Unauthenticated
         if not plan.is_own(username) or not plan.is_met(
-            account.levels, self.default, everything=account.is_workspace_admin
+            account.levels, access.defaults, everything=account.is_workspace_admin
         ):
             raise Denied
+
+
+async def _read(
+    reads: AccountReads, name: str, needed: tuple[Requirement, ...], types: Sequence[Resource]
+) -> tuple[Account | None, Patterns | None]:
+    """A user, and the patterns of all grants of the types if they are surely needed."""
+    if types and reads.is_large(name):
+        # Together, because a search that waits for both takes as long as three round trips.
+        return await asyncio.gather(reads.find(name, needed), reads.patterns(name, types))
+    return await reads.find(name, needed), None
 
 
 def _portion(demands: Iterator[Demand]) -> tuple[Demand, ...]:
@@ -239,8 +254,11 @@ class UserAccess(KeepsGrants):
         "_authority",
         "_caller",
         "_scopes",
+        "defaults",
+        "in_workspace",
         "is_admin",
         "is_workspace_admin",
+        "reads",
         "username",
     )
 
@@ -251,11 +269,17 @@ class UserAccess(KeepsGrants):
         authority: UserAuthority,
         caller: Caller,
         account: Account,
-        users: Database,
+        reads: AccountReads,
         in_tracking: bool,
+        workspace: str | None,
     ) -> None:
-        """`users` is their database, which may be the tracking database."""
-        super().__init__(account.id, users, in_tracking=in_tracking)
+        """`workspace` is that of the request, `reads` are those of its grants."""
+        super().__init__(
+            account.id, reads.db, in_tracking=in_tracking, workspace=workspace or DEFAULT
+        )
+        self.defaults = authority.defaults_in(workspace)
+        self.in_workspace = workspace
+        self.reads = reads
         self.username = account.username
         self.is_admin = account.is_admin
         self.is_workspace_admin = account.is_workspace_admin
@@ -264,21 +288,16 @@ class UserAccess(KeepsGrants):
         self._caller = caller
         self._scopes: dict[Resource, Scope | None] = {}
 
-    @property
-    def default_permission(self) -> str:  # type: ignore[override]
-        """The level of the caller on a resource without any grant."""
-        return self._authority.default.name
-
     def meets(self, plan: Plan) -> bool:
         """Whether the grants that were read meet the requirements."""
-        return self._account.allows(plan, self._authority.default)
+        return self._account.allows(plan, self.defaults)
 
     def restrict(self, types: tuple[Resource, ...], found: Mapping[str, Any]) -> None:
         """Set the rows that the caller may read; `found` are the patterns of the caller's grants."""
         workspace = level_at(self._account.levels, WORKSPACE, WILDCARD)
         for resource in types:
             of_type = found.get(resource, {})
-            self._scopes[resource] = readable(of_type, workspace, self._authority.default)
+            self._scopes[resource] = readable(of_type, workspace, self.defaults)
 
     def scope(self, resource: Resource) -> Scope | None:
         """See `Access.scope`."""
@@ -297,22 +316,22 @@ class UserAccess(KeepsGrants):
         named = tuple(dict.fromkeys(ids))
         if self.is_admin or self.is_workspace_admin or not named:
             return frozenset(named)
-        return await self._authority.undenied(self._account, resource, named)
+        return await self._authority.undenied(self, self._account, resource, named)
 
     async def admit(self, rule: Rule, req: Any) -> Access:
         """See `Access.admit`."""
         if not self._authority.checks_graphql:
             return UNRESTRICTED
-        return await self._authority.admit(rule, self._caller, req)
+        return await self._authority.admit(rule, self._caller, req, self.in_workspace)
 
     async def require(self, rule: Rule, req: Any) -> None:
         """See `Access.require`."""
-        await self._authority.admit(rule, self._caller, req)
+        await self._authority.admit(rule, self._caller, req, self.in_workspace)
 
     async def permits(self, rule: Rule, req: Any) -> bool:
         """See `Access.permits`."""
         try:
-            await self._authority.admit(rule, self._caller, req)
+            await self._authority.admit(rule, self._caller, req, self.in_workspace)
         except Denied:
             return False
         return True

@@ -11,9 +11,18 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from headrace.auth.authority import Denied
-from headrace.auth.decide import DEFAULT, NO_REQUIREMENTS, WILDCARD, Either, Plan, Step
+from headrace.auth.decide import (
+    DEFAULT,
+    NO_REQUIREMENTS,
+    WILDCARD,
+    WORKSPACE,
+    Either,
+    Plan,
+    Step,
+)
 from headrace.auth.grantable import canonical
 from headrace.auth.owners_sql import OwnerKeys, Owners, find
+from headrace.auth.present_sql import present
 from headrace.contract.errors import (
     ApiError,
     label_schema_not_found,
@@ -21,6 +30,7 @@ from headrace.contract.errors import (
     review_queue_not_found,
     run_not_found,
 )
+from headrace.db.workspace import DatabaseIn
 from headrace.storage import paths
 
 if TYPE_CHECKING:
@@ -29,7 +39,7 @@ if TYPE_CHECKING:
     from headrace.auth.decide import Requirement
     from headrace.auth.owners_sql import Queue
     from headrace.auth.rules import Action, Demand, Ids, Rule
-    from headrace.db.base import Database
+    from headrace.db.base import Database, Tx
 
 MAX_KNOWN_RUNS: Final = 32_768  # about 250 bytes each
 MAX_PLANS: Final = 8_192  # about 1 KiB each
@@ -42,6 +52,10 @@ _HOLDS_EXPERIMENTS: Final = re.compile(r"|workspaces(?:/[^/]+)?")
 _RUN_ID: Final = re.compile(r"[0-9a-f]{32}")
 _FOLDERS: Final = {"models": "logged_model", "traces": "trace"}
 _PARTS: Final = ("run", "trace", "logged_model")
+# Types whose ids must exist in the workspace of the request, except where `undenied` is enough.
+_IN_WORKSPACES: Final = frozenset(
+    {"gateway_secret", "gateway_endpoint", "gateway_model_definition", "scorer"}
+)
 
 
 class Resolver:
@@ -52,40 +66,47 @@ class Resolver:
         # The experiment of a run never changes.
         self._runs: OrderedDict[str, str] = OrderedDict()
         # The requirements of frequent requests, such as log-batch to one run, by the rule and ids.
-        self._plans: dict[tuple[Rule, Ids], Plan] = {}
+        self._plans: dict[tuple[Rule, Ids, str | None], Plan] = {}
 
-    def known(self, rule: Rule, ids: Ids) -> Plan | None:
+    def known(self, rule: Rule, ids: Ids, workspace: str | None) -> Plan | None:
         """The plan of all conditions of a request, if `plan` kept it."""
-        return self._plans.get((rule, ids))
+        return self._plans.get((rule, ids, workspace))
 
     async def plan(
         self,
         demands: tuple[Demand, ...],
         username: str,
+        workspace: str | None,
         rule: Rule | None = None,
         ids: Ids | None = None,
     ) -> Plan:
         """The requirements of a request of this user, all of which the grants must meet.
 
-        With a rule and what its conditions depend on (`Rule.ids`), `demands` are all of them.
+        `workspace` is that of the request, None on a server without workspaces. With a rule and what
+        its conditions depend on (`Rule.ids`), `demands` are all of them.
+
         Raises `Denied` for an id of a run, logged model, trace or version that does not exist, and
         RESOURCE_DOES_NOT_EXIST where MLflow reports it.
         """
         if not demands:
             return NO_REQUIREMENTS
-        owners = await self._owners(demands)
+        owners = await self._owners(demands, workspace)
+        if workspace is not None and (wanted := _named(demands)):
+            await DatabaseIn(self._tracking, workspace).read_point(_check_present, wanted)
         found = tuple(
-            found for demand in demands for found in requirements(demand, owners, username)
+            found
+            for demand in demands
+            for found in requirements(demand, owners, username, workspace)
         )
         plan = Plan(found, creators(demands, owners))
         is_lasting = len(demands) <= MAX_PLAN_DEMANDS and all(map(_is_lasting, demands))
         if rule is not None and ids is not None and is_lasting:
             if len(self._plans) >= MAX_PLANS:
                 del self._plans[next(iter(self._plans))]
-            self._plans[rule, ids] = plan
+            self._plans[rule, ids, workspace] = plan
         return plan
 
-    async def _owners(self, demands: Sequence[Demand]) -> Owners:
+    async def _owners(self, demands: Sequence[Demand], workspace: str | None) -> Owners:
         ids: dict[str, list[str]] = {}
         for demand in demands:
             if demand.id is not None:
@@ -119,7 +140,10 @@ class Resolver:
         if not any(wanted):
             return Owners(runs, {}, {}, {}, {})
         wanted = OwnerKeys(*([id_ for id_ in some if "\0" not in id_] for some in wanted))
-        found = await self._tracking.read_point(find, wanted)
+        db: Database = self._tracking
+        if workspace is not None:
+            db = DatabaseIn(db, workspace)
+        found = await db.read_point(find, wanted)
         self._remember(found.runs)
         return found._replace(runs=runs | dict(found.runs))
 
@@ -129,24 +153,70 @@ class Resolver:
             self._runs.popitem(last=False)
 
 
+def _named(demands: Iterable[Demand]) -> dict[str, set[str]]:
+    """The ids that must exist in the workspace of the request, by type."""
+    found: dict[str, set[str]] = {}
+    for demand in demands:
+        named = named_in_workspace(demand)
+        if named is not None:
+            found.setdefault(named[0], set()).add(named[1])
+    return found
+
+
+async def _check_present(tx: Tx, wanted: Mapping[str, set[str]]) -> None:
+    """Raise `Denied` unless these ids exist in the workspace of the transaction.
+
+    On a server with workspaces nobody has a level on anything else, not even their admins.
+    """
+    for resource_type, ids in wanted.items():
+        if not ids <= await present(tx, resource_type, ids):
+            raise Denied
+
+
+def named_in_workspace(demand: Demand) -> tuple[str, str] | None:
+    """The type and id of what must exist in the workspace; None if the condition names no such thing."""
+    if demand.id is None or demand.action == "undenied":
+        return None
+    match demand.named:
+        case "experiment":
+            return "experiment", canonical(demand.id)
+        case "model_name":
+            return "registered_model", demand.id
+        case "artifact" | "artifact_tree":
+            experiment_id = experiment_of_path(demand.id)
+            return None if experiment_id is None else ("experiment", experiment_id)
+        case named if named in _IN_WORKSPACES:
+            return named, demand.id
+    return None
+
+
 def _is_lasting(demand: Demand) -> bool:
     """Whether the requirements of a condition are the same in the next request, and short."""
     id_ = demand.id
     return id_ is None or (demand.named in _NEVER_CHANGE and len(id_) <= LONGEST_PLANNED_ID)
 
 
-def requirements(demand: Demand, owners: Owners, username: str) -> Iterator[Requirement]:
-    """The requirements of one condition for a user. Raises as `Resolver.plan`."""
+def requirements(
+    demand: Demand, owners: Owners, username: str, workspace: str | None = None
+) -> Iterator[Requirement]:
+    """The requirements of one condition for a user. Raises as `Resolver.plan`.
+
+    `workspace` is that of the request, None on a server without workspaces.
+    """
     action, id_ = demand.action, demand.id
-    # Without workspaces everyone may create. Whose own something is, `creators` tells.
-    if action in ("create", "own"):
+    if action == "own":  # `creators` tells
+        return
+    if action == "create":
+        if workspace is not None:  # elsewhere everyone may create
+            yield (Step(WORKSPACE, WILDCARD, action),)
         return
     if id_ is None:
         yield (Step(demand.resource, WILDCARD, action),)
         return
     match demand.named:
         case "artifact" | "artifact_tree":
-            yield from of_path(id_, action, tree=demand.named == "artifact_tree")
+            is_tree = demand.named == "artifact_tree"
+            yield from of_path(id_, action, tree=is_tree, workspace=workspace)
         case "run" | "logged_model" | "trace":
             experiment_id = _experiment_of(demand, id_, owners)
             yield (Step("experiment", experiment_id, "read"),)
@@ -158,7 +228,7 @@ def requirements(demand: Demand, owners: Owners, username: str) -> Iterator[Requ
                 raise not_found(f"Could not find experiment with name {id_}")
             yield _of_experiment(owners.experiment_names[id_], demand)
         case "registered_model" | "existing_model":
-            yield from _of_model(id_, demand, owners)
+            yield from _of_model(id_, demand, owners, must_exist=workspace is not None)
         case "model_name":
             yield (Step(demand.resource, id_, action),)
         case _:
@@ -296,10 +366,12 @@ def _on_queue(action: Action, queue: Queue, username: str) -> Action:
     return action
 
 
-def _of_model(name: str, demand: Demand, owners: Owners) -> Iterator[Requirement]:
+def _of_model(
+    name: str, demand: Demand, owners: Owners, *, must_exist: bool
+) -> Iterator[Requirement]:
     is_prompt = owners.models.get(name)
     kind = "prompt" if is_prompt else "registered_model"
-    must_exist = demand.resource != "registered_model" or demand.named == "existing_model"
+    must_exist |= demand.resource != "registered_model" or demand.named == "existing_model"
     if is_prompt is None and must_exist:
         raise Denied
     if demand.resource == "registered_model":
@@ -314,22 +386,38 @@ def _of_model(name: str, demand: Demand, owners: Owners) -> Iterator[Requirement
     yield own, Step(kind, name, demand.instead_action or demand.action)
 
 
-def of_path(path: str, action: Action, *, tree: bool = False) -> Iterator[Requirement]:
+def experiment_of_path(path: str) -> str | None:
+    """The experiment whose directory contains a path of the artifact store. Raises `Denied`."""
+    found = _EXPERIMENT.match(f"{_plain(path)}/")
+    return None if found is None else canonical(found[1])
+
+
+def _plain(path: str) -> str:
+    try:
+        return paths.normal(paths.of_object(path))
+    except ApiError as error:
+        raise Denied from error
+
+
+def of_path(
+    path: str, action: Action, *, tree: bool = False, workspace: str | None = None
+) -> Iterator[Requirement]:
     """The requirements for a path of the artifact store. Raises `Denied` for an unsafe one.
 
     An experiment's directory holds the files of its runs, logged models and traces. Deleting
     a directory (`manage`) deletes everything in it. `tree`: the action concerns everything below
-    the path, and a directory that holds experiments is `Denied`.
+    the path, and a directory that holds experiments is `Denied`, as is that of another workspace. On
+    a server with workspaces, the grants on the workspace decide about paths of no experiment.
     """
-    try:
-        plain = paths.normal(paths.of_object(path))
-    except ApiError as error:
-        raise Denied from error
+    plain = _plain(path)
+    if tree and workspace is not None and not _is_within(plain, workspace):
+        raise Denied
     found = _EXPERIMENT.match(f"{plain}/")
     if tree and _HOLDS_EXPERIMENTS.fullmatch(plain):
         raise Denied
     if found is None:
-        yield (Step(DEFAULT, "", action),)
+        is_open = workspace is None
+        yield (Step(DEFAULT, "", action) if is_open else Step(WORKSPACE, WILDCARD, action),)
         return
     experiment_id = found[1]
     parts = _parts_below(plain[found.end() :].split("/"), everything=tree or action == "manage")
@@ -339,6 +427,16 @@ def of_path(path: str, action: Action, *, tree: bool = False) -> Iterator[Requir
     yield (Step("experiment", experiment_id, "read"),)
     for part in parts:
         yield Step(part, WILDCARD, action), Step("experiment", experiment_id, action)
+
+
+def _is_within(plain: str, workspace: str) -> bool:
+    """Whether a path of the store belongs to the workspace, if its experiment does."""
+    try:
+        return _EXPERIMENT.match(f"{plain}/") is not None or (
+            paths.in_workspace(plain, workspace) == plain
+        )
+    except ApiError:
+        return False
 
 
 def _parts_below(segments: Sequence[str], *, everything: bool) -> Sequence[str]:

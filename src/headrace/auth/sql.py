@@ -39,6 +39,7 @@ LOCK_USER: Final = Sql(f"SELECT {_USER} FROM users WHERE username = $1 {{for del
 DELETE_USER: Final = Sql("DELETE FROM users WHERE id = $1")
 DELETE_DEAD: Final = {table: Sql(f"DELETE FROM {table} WHERE user_id = $1") for table in DEAD}
 UNASSIGN_USER: Final = Sql("DELETE FROM user_role_assignments WHERE user_id = $1")
+LOCK_ROLES_IN: Final = Sql("SELECT id FROM roles WHERE workspace = $1 {for delete}")
 # (id) of the roles with that name in all workspaces.
 LOCK_NAMED_ROLES: Final = Sql("SELECT id FROM roles WHERE name = $1 {for delete}")
 
@@ -129,6 +130,19 @@ ADMINISTERED: Final = Sql(
 PRESENT: Final = Sql(
     "SELECT DISTINCT r.workspace FROM user_role_assignments AS a"
     " JOIN roles AS r ON r.id = a.role_id WHERE a.user_id = $1 LIMIT $2"
+)
+
+# (workspace) where the user has a role that an admin made, or a grant on the workspace.
+_ACCESSIBLE: Final = """
+    SELECT DISTINCT workspace FROM user_role_assignments AS a JOIN roles AS r ON r.id = a.role_id
+    WHERE a.user_id = $1 AND (NOT ({own}) OR EXISTS (
+        SELECT 1 FROM role_permissions AS p WHERE p.role_id = r.id
+        AND p.resource_type = 'workspace' AND p.resource_pattern = '*'
+        AND p.permission IN ('READ', 'USE', 'EDIT', 'MANAGE')))
+    LIMIT $2"""
+ACCESSIBLE: Final = Sql(
+    postgres=_ACCESSIBLE.format(own=_IS_SYNTHETIC_POSTGRES),
+    sqlite=_ACCESSIBLE.format(own=_IS_SYNTHETIC_SQLITE),
 )
 
 # (id, the assignment of the user $3, another user with the role). The lock keeps the role.

@@ -9,12 +9,15 @@ The bridge imports this module for its constants only, so MLflow is imported ins
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hmac
 import json
 import os
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from headrace.bridge.routes import JOBS_SEARCH
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -55,11 +58,12 @@ class Secret:
 
 
 class AsgiGate:
-    """Admits requests to MLflow 3."""
+    """Admits requests to MLflow 3. `prefix` is its static prefix."""
 
-    def __init__(self, app: Any, secret: str) -> None:
+    def __init__(self, app: Any, secret: str, prefix: str = "") -> None:
         self._app = app
         self._secret = Secret(secret)
+        self._jobs_path = prefix + JOBS_SEARCH
 
     async def __call__(
         self,
@@ -77,13 +81,14 @@ class AsgiGate:
         ):
             # MLflow's AI gateway sends the headers of a request to the provider.
             rest = [(n, v) for n, v in scope["headers"] if n != HEADER.encode()]
-            await self._app({**scope, "headers": rest}, receive, send)
+            if scope["path"] == self._jobs_path:  # the watchdog; headrace serves it to clients
+                await tell_of_jobs(send)
+            else:
+                await self._app({**scope, "headers": rest}, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         else:
-            plain = [(b"content-type", b"text/plain"), (b"connection", b"close")]
-            await send({"type": "http.response.start", "status": 403, "headers": plain})
-            await send({"type": "http.response.body", "body": REFUSAL})
+            await answer(send, 403, b"text/plain", REFUSAL)
 
 
 class WsgiGate:
@@ -118,7 +123,34 @@ def factory() -> AsgiGate | WsgiGate | UsersGate:
         return WsgiGate(flask_app, secret)
     from mlflow.server.fastapi_app import app
 
-    return AsgiGate(app, secret)
+    return AsgiGate(app, secret, os.environ.get("_MLFLOW_STATIC_PREFIX", ""))
+
+
+async def tell_of_jobs(send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+    """Answer the watchdog, which asks whether a job waits or runs, in any workspace."""
+    left = await asyncio.to_thread(_jobs_are_left)
+    await answer(send, 200, b"application/json", json.dumps({"jobs": [1] if left else []}).encode())
+
+
+def _jobs_are_left() -> bool:
+    from mlflow.entities._job_status import JobStatus
+    from mlflow.server.handlers import _get_job_store
+    from mlflow.store.tracking.dbmodels.models import SqlJob
+
+    unfinished = [JobStatus.PENDING.to_int(), JobStatus.RUNNING.to_int()]
+    store: Any = _get_job_store()
+    with store.ManagedSessionMaker() as session:
+        found = session.query(SqlJob.id).filter(SqlJob.status.in_(unfinished)).first()
+        return found is not None
+
+
+async def answer(
+    send: Callable[[dict[str, Any]], Awaitable[None]], status: int, kind: bytes, body: bytes
+) -> None:
+    """Send a whole answer, the last one of its connection."""
+    headers = [(b"content-type", kind), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def restrict_to(roots: list[str]) -> None:

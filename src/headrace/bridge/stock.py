@@ -59,6 +59,8 @@ REPLICA: Final = (
     "MLFLOW_READ_REPLICA_BACKEND_STORE_URI",
     "_MLFLOW_SERVER_READ_REPLICA_BACKEND_STORE",
 )
+# headrace has no other database of workspaces.
+WORKSPACES: Final = ("MLFLOW_WORKSPACE_STORE_URI",)
 APP_NAME: Final = "headrace-bridge"  # an entry point in pyproject.toml: bridge/gate.py
 FAILED: Final = (
     "MLflow itself serves this route, but it did not start or ended soon after. Its output is "
@@ -180,7 +182,7 @@ def command(package: Package, port: int, *, with_jobs: bool) -> list[str]:
 
 def environment(settings: Settings, secret: str, *, with_jobs: bool) -> dict[str, str]:
     """The environment of the MLflow process: that of headrace, and the settings of both."""
-    omitted = ("HEADRACE_", *FRONT_DOOR, *OWN_SECRETS, *REPLICA)
+    omitted = ("HEADRACE_", *FRONT_DOOR, *OWN_SECRETS, *REPLICA, *WORKSPACES)
     env = {k: v for k, v in os.environ.items() if not k.startswith(omitted)}
     uri = for_sqlalchemy(settings.backend_store_uri)
     registry = for_sqlalchemy(settings.registry_store_uri)
@@ -205,6 +207,7 @@ def environment(settings: Settings, secret: str, *, with_jobs: bool) -> dict[str
         ).lower(),
         "MLFLOW_SERVER_SECRETS_CACHE_TTL": str(settings.secrets_cache_ttl_s),
         "MLFLOW_SERVER_SECRETS_CACHE_MAX_SIZE": str(settings.secrets_cache_max_entries),
+        "MLFLOW_ENABLE_WORKSPACES": str(settings.enable_workspaces).lower(),
         "MLFLOW_TRACE_ARCHIVAL_CONFIG": settings.trace_archival_config or "",
         "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": secret_text.key_of(settings),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": str(with_jobs).lower(),

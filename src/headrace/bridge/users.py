@@ -8,7 +8,6 @@ The bridge imports this module for its constants, so MLflow is imported inside f
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import contextlib
@@ -27,6 +26,8 @@ from headrace.bridge.gate import (
     SECRET_VARIABLE,
     USERS_VARIABLE,
     AuthDatabase,
+    answer,
+    tell_of_jobs,
 )
 from headrace.bridge.routes import JOBS_SEARCH
 
@@ -63,9 +64,7 @@ class UsersGate:
         elif self._is_probe(scope):
             await self._app(scope, receive, send)
         elif self._asks_for_jobs(scope):
-            left = await asyncio.to_thread(_jobs_are_left)
-            body = json.dumps({"jobs": [1] if left else []}).encode()
-            await _answer(send, 200, b"application/json", body)
+            await tell_of_jobs(send)
         elif (user := self._user(scope)) is not None:
             token = _caller.set(user)
             try:
@@ -73,7 +72,7 @@ class UsersGate:
             finally:
                 _caller.reset(token)
         else:
-            await _answer(send, 403, b"text/plain", REFUSAL)
+            await answer(send, 403, b"text/plain", REFUSAL)
 
     def _is_probe(self, scope: dict[str, Any]) -> bool:
         """Whether headrace asks whether MLflow has started."""
@@ -181,22 +180,6 @@ def application() -> UsersGate:
     )
 
 
-def _jobs_are_left() -> bool:
-    from mlflow.entities._job_status import JobStatus
-    from mlflow.server.handlers import _get_job_store
-
-    found = _get_job_store().list_jobs(statuses=[JobStatus.PENDING, JobStatus.RUNNING])
-    return next(iter(found), None) is not None
-
-
 def _header(scope: dict[str, Any], name: str) -> bytes:
     found: bytes = dict(scope["headers"]).get(name.encode(), b"")
     return found
-
-
-async def _answer(
-    send: Callable[[dict[str, Any]], Awaitable[None]], status: int, kind: bytes, body: bytes
-) -> None:
-    headers = [(b"content-type", kind), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -13,6 +13,7 @@ import click
 
 from headrace.commands.options import resolve
 from headrace.commands.output import print_or_explain, print_table
+from headrace.contract.workspaces import DEFAULT, is_workspace_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,6 +29,14 @@ URI = click.option(
     metavar="URI",
     help="The database of users. By default that of the configuration of users "
     "(MLFLOW_AUTH_CONFIG_PATH), or sqlite:///basic_auth.db.",
+)
+
+WORKSPACE = click.option(
+    "--workspace",
+    metavar="NAME",
+    default=DEFAULT,
+    show_default=True,
+    help="The workspace of the resource, on a server with workspaces.",
 )
 
 
@@ -123,9 +132,15 @@ def delete_user(name: str, database_uri: str | None) -> None:
 @click.argument("resource_type")
 @click.argument("resource_id")
 @click.argument("permission")
+@WORKSPACE
 @URI
 def grant(
-    name: str, resource_type: str, resource_id: str, permission: str, database_uri: str | None
+    name: str,
+    resource_type: str,
+    resource_id: str,
+    permission: str,
+    workspace: str,
+    database_uri: str | None,
 ) -> None:
     """Grant PERMISSION on a resource to the user NAME.
 
@@ -139,7 +154,8 @@ def grant(
         from headrace.auth.grantable import canonical_id
 
         id_ = canonical_id(resource_type, resource_id)
-        await accounts.db.write(grants.grant, name, resource_type, id_, permission)
+        place = _in_workspace(workspace)
+        await accounts.db.write(grants.grant, name, resource_type, id_, permission, place)
         _audit("grant.add", target=name, type=resource_type, id=id_, level=permission)
         if resource_type == "experiment":
             await _note_absence(id_)
@@ -152,8 +168,11 @@ def grant(
 @click.argument("name")
 @click.argument("resource_type")
 @click.argument("resource_id")
+@WORKSPACE
 @URI
-def revoke(name: str, resource_type: str, resource_id: str, database_uri: str | None) -> None:
+def revoke(
+    name: str, resource_type: str, resource_id: str, workspace: str, database_uri: str | None
+) -> None:
     """Delete NAME's own grant on a resource. Those of roles stay."""
 
     async def take(accounts: Accounts) -> list[str]:
@@ -161,7 +180,8 @@ def revoke(name: str, resource_type: str, resource_id: str, database_uri: str | 
         from headrace.auth.grantable import canonical_id
 
         id_ = canonical_id(resource_type, resource_id)
-        await accounts.db.write(grants.revoke, name, resource_type, id_)
+        place = _in_workspace(workspace)
+        await accounts.db.write(grants.revoke, name, resource_type, id_, place)
         _audit("grant.remove", target=name, type=resource_type, id=id_)
         return [f"revoked the grant on {resource_type} {id_} from {name}"]
 
@@ -220,6 +240,13 @@ def check(database_uri: str | None) -> None:
         return [f"database  {target.shown}", f"schema    {facts.head}", *facts.warnings]
 
     print_or_explain(lines)
+
+
+def _in_workspace(name: str) -> str:
+    """The name, if a workspace may have it. The database of users does not know which exist."""
+    if not is_workspace_name(name):
+        raise click.UsageError(f"'{name}' is not the name of a workspace.")
+    return name
 
 
 def _run(database_uri: str | None, work: Callable[[Accounts], Awaitable[list[str]]]) -> None:
@@ -314,7 +341,10 @@ def _hashed(password: str) -> str:
 
 
 async def _role_names(accounts: Accounts, user_ids: list[int]) -> dict[int, list[str]]:
-    """The names of the users' roles, without the role of each user alone."""
+    """The names of the users' roles, without the role of each user alone.
+
+    A role of another workspace than `default` is shown as WORKSPACE/NAME.
+    """
     from headrace.auth import grantable, roles
 
     names: dict[int, list[str]] = {}
@@ -322,6 +352,8 @@ async def _role_names(accounts: Accounts, user_ids: list[int]) -> dict[int, list
     while page := await accounts.db.read(roles.held, user_ids, after, HELD):
         for held in page:
             if not held.role.name.startswith(grantable.RESERVED):
-                names.setdefault(held.user_id, []).append(held.role.name)
+                role = held.role
+                shown = role.name if role.workspace == DEFAULT else f"{role.workspace}/{role.name}"
+                names.setdefault(held.user_id, []).append(shown)
         after = (page[-1].user_id, page[-1].assignment_id)
     return names

@@ -9,19 +9,24 @@ import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
 from headrace.commands.options import DATABASE
 from headrace.commands.output import ProgressBar, print_or_explain
+from headrace.contract.workspaces import DEFAULT, is_workspace_name
 from headrace.db.uri import parse
 from headrace.settings.defaults import default_uri
+from headrace.settings.kinds import SettingError
 from headrace.settings.load import load
 from headrace.settings.table import Settings
 
 if TYPE_CHECKING:
     from headrace.upkeep.garbage import GcReport, GcRequest
+
+WORKSPACE_VARIABLE: Final = "MLFLOW_WORKSPACE"
 
 
 @click.command()
@@ -79,6 +84,14 @@ def doctor(uri: str | None) -> None:
     metavar="URI",
     help="Has no effect: headrace removes artifacts without a server, see --artifacts-destination.",
 )
+@click.option(
+    "--workspace",
+    metavar="NAME",
+    envvar=WORKSPACE_VARIABLE,
+    help="Only what is in this workspace.",
+    show_envvar=True,
+)
+@click.option("--all-workspaces", is_flag=True, help="The contents of all workspaces.")
 def gc(**options: Any) -> None:
     """Permanently remove the runs, logged models and experiments that users have deleted.
 
@@ -87,6 +100,9 @@ def gc(**options: Any) -> None:
 
     Ids restrict only their own kind, as in `mlflow gc`: with --run-ids, all deleted logged models and
     experiments are still removed.
+
+    With MLFLOW_ENABLE_WORKSPACES, only what is in the workspace `default` is removed, unless
+    --workspace or --all-workspaces says otherwise.
     """
     from headrace.upkeep import garbage
 
@@ -95,7 +111,15 @@ def gc(**options: Any) -> None:
     def run() -> list[str]:
         nonlocal outcome
         age = options["older_than"]
+        flags = {
+            "backend_store_uri": options["backend_store_uri"] or options["uri"],
+            "artifacts_destination": options["artifacts_destination"],
+        }
+        # The variable of clients names the workspace here; a server would not start with it.
+        environ = {k: v for k, v in os.environ.items() if k != WORKSPACE_VARIABLE}
+        settings = load(flags, environ)
         request = garbage.GcRequest(
+            workspace=_workspace(settings, options["workspace"], options["all_workspaces"]),
             older_than_ms=None if age is None else garbage.age_ms(age),
             run_ids=garbage.ids(options["run_ids"]),
             experiment_ids=garbage.experiment_ids(options["experiment_ids"]),
@@ -104,11 +128,6 @@ def gc(**options: Any) -> None:
             job_ids=garbage.ids(options["job_ids"]),
             inputs=options["inputs"],
         )
-        flags = {
-            "backend_store_uri": options["backend_store_uri"] or options["uri"],
-            "artifacts_destination": options["artifacts_destination"],
-        }
-        settings = load(flags, os.environ)
         dry_run, artifacts = options["dry_run"], not options["keep_artifacts"]
         outcome = asyncio.run(_collect(settings, request, dry_run, artifacts))
         verb = "Would remove" if dry_run else "Removed"
@@ -116,6 +135,20 @@ def gc(**options: Any) -> None:
 
     print_or_explain(run)
     sys.exit(1 if outcome is not None and outcome.kept else 0)
+
+
+def _workspace(settings: Settings, named: str | None, everywhere: bool) -> str | None:
+    """The workspace of a collection; None for all. Raises SettingError."""
+    source = click.get_current_context().get_parameter_source("workspace")
+    if everywhere and source is ParameterSource.COMMANDLINE:
+        raise SettingError("Cannot use --workspace and --all-workspaces together.")
+    if everywhere:
+        return None
+    if named:
+        if not is_workspace_name(named):
+            raise SettingError(f"'{named}' is not the name of a workspace.")
+        return named
+    return DEFAULT if settings.enable_workspaces else None
 
 
 async def _collect(

@@ -331,7 +331,7 @@ class App:
         if answer is not None:
             return answer
         if self._authority is not None and request.caller is not None:
-            await self._authority.admit(UNRULED, request.caller, {})
+            await self._authority.admit(UNRULED, request.caller, {}, request.workspace)
         if methods:
             refusal = html(405, "Method Not Allowed", WRONG_METHOD_TEXT)
             refusal.headers.append(("allow", allow))
@@ -370,7 +370,7 @@ class App:
     async def _check(self, rule: Rule, request: Request, authority: Authority) -> None:
         """Raise as `Authority.admit`, before a request is forwarded."""
         if request.caller is not None:
-            await authority.admit(rule, request.caller, request.fields())
+            await authority.admit(rule, request.caller, request.fields(), request.workspace)
         elif rule is not OPEN:
             raise Unauthenticated
 

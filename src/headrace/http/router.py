@@ -134,7 +134,7 @@ class CheckedEndpoint(ScopedEndpoint):
             rule = UNRULED  # as in MLflow, whose rules name the method
         caller = request.caller = await self._authority.identify(rule, request)
         if rule is ADMIN or rule is UNRULED:  # before decoding, which may fail
-            request.access = await self._authority.admit(rule, caller, {})
+            request.access = await self._authority.admit(rule, caller, {}, request.workspace)
         message: Any
         if self._loose_type is not None:
             message = await loose.read(self._loose_type, request)
@@ -150,7 +150,7 @@ class CheckedEndpoint(ScopedEndpoint):
         fields = message
         if message is request:
             fields = request.fields(self.route.header_fields)
-        request.access = await self._authority.admit(rule, caller, fields)
+        request.access = await self._authority.admit(rule, caller, fields, request.workspace)
         return message
 
     async def _judge_undecoded(self, rule: Rule, request: Request) -> None:
@@ -163,7 +163,7 @@ class CheckedEndpoint(ScopedEndpoint):
             if len(body) > MAX_ACCOUNT_BYTES:
                 return
             fields = loose.mapping(body) | request.path_args
-        await self._authority.admit(Undecoded(rule), request.caller, fields)
+        await self._authority.admit(Undecoded(rule), request.caller, fields, request.workspace)
 
 
 class Router:

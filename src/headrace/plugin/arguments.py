@@ -23,15 +23,12 @@ from headrace.contract.scalars import INT32_MAX, INT64_MAX
 from headrace.plugin.fallback import Unsupported, mlflow_exception
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from headrace.api.tracking.runs.types import MetricIn, ParamIn, TagIn
 
-_WORKSPACES: Final = (
-    "MLFLOW_ENABLE_WORKSPACES",
-    "MLFLOW_WORKSPACE",
-    "_MLFLOW_DATABRICKS_TRAFFIC_ID",
-)
+# Variables with which MLflow sends further headers, or uses a database in another way.
+_OTHERWISE: Final = ("MLFLOW_ENABLE_WORKSPACES", "_MLFLOW_DATABRICKS_TRAFFIC_ID")
 _NUMBERS: Final = (float, int)
 MAX_PLAIN_LOCATION: Final = 256  # characters; MLflow checks longer ones
 
@@ -201,9 +198,22 @@ def version(value: Any) -> str:
     return str(value)
 
 
-def workspaces() -> bool:
-    """Whether MLflow's workspaces are enabled, which change every request."""
-    return any(os.environ.get(name, "").lower() not in ("", "false", "0") for name in _WORKSPACES)
+def _workspace_function() -> Callable[[], str | None]:
+    try:
+        from mlflow.utils.workspace_context import get_request_workspace
+    except ImportError:  # before mlflow 3.10
+        return lambda: None
+    return get_request_workspace
+
+
+_chosen: Final = _workspace_function()
+
+
+def workspace() -> str | None:
+    """Return the workspace that the program has chosen (`mlflow.set_workspace`), or None."""
+    if any(os.environ.get(name, "").lower() not in ("", "false", "0") for name in _OTHERWISE):
+        raise Unsupported
+    return _chosen()
 
 
 def token(value: Any) -> str | None:

@@ -76,14 +76,17 @@ class ServerStore(RestStore):
         return super()
 
     def _post(self, path: str, body: dict[str, Any]) -> bytes:
-        if arguments.workspaces():
-            raise Unsupported
-        return self._transport.post(API + path, _encode(body))
+        return self._transport.post(API + path, _encode(body), self._workspace())
 
     def _get(self, path: str, *fields: tuple[str, str | int]) -> bytes:
-        if arguments.workspaces():
-            raise Unsupported
-        return self._transport.get(API + path, fields)
+        return self._transport.get(API + path, fields, self._workspace())
+
+    def _workspace(self) -> str | None:
+        """Return the workspace to send. Raises MLflow's exception if the server has none."""
+        workspace = arguments.workspace()
+        if workspace is not None:
+            self._validate_workspace_support_if_specified()  # asks the server once
+        return workspace
 
     # Logging
 

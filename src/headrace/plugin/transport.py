@@ -53,6 +53,7 @@ _DEFAULT_HEADERS: Final = requests.utils.default_headers()
 _COMMON: Final = {
     name: _DEFAULT_HEADERS[name] for name in ("Accept-Encoding", "Accept", "Connection")
 }
+WORKSPACE_HEADER: Final = "X-MLFLOW-WORKSPACE"
 _PLAIN_HOST: Final = re.compile(r"[\w.-]+", re.ASCII)
 _PLAIN_PATH: Final = re.compile(r"[\w./~-]*", re.ASCII)
 _PORTS: Final = {"http": 80, "https": 443}
@@ -67,21 +68,31 @@ class Transport:
         self._key: Any = None
         self._server: _Server | None = None
 
-    def post(self, endpoint: str, body: bytes) -> bytes:
+    def post(self, endpoint: str, body: bytes, workspace: str | None = None) -> bytes:
         """Return the body of a 200 answer. Raises MLflow's exceptions for any other, and Unsupported before sending."""
-        return self._ask("POST", endpoint, "", body)
+        return self._ask("POST", endpoint, "", body, workspace)
 
-    def get(self, endpoint: str, fields: Sequence[tuple[str, str | int]]) -> bytes:
+    def get(
+        self,
+        endpoint: str,
+        fields: Sequence[tuple[str, str | int]],
+        workspace: str | None = None,
+    ) -> bytes:
         """As `post`, with the fields in the URL."""
-        return self._ask("GET", endpoint, "?" + urlencode(fields), None)
+        return self._ask("GET", endpoint, "?" + urlencode(fields), None, workspace)
 
-    def _ask(self, method: str, endpoint: str, query: str, body: bytes | None) -> bytes:
+    def _ask(
+        self, method: str, endpoint: str, query: str, body: bytes | None, workspace: str | None
+    ) -> bytes:
         creds = self._get_host_creds()
         host = creds.host.rstrip("/")
         server = self._server_of(host, creds)
         seconds = variables.MLFLOW_HTTP_REQUEST_TIMEOUT.get()
+        headers = _headers(creds)
+        if workspace is not None:
+            headers.setdefault(WORKSPACE_HEADER, workspace)
         try:
-            answer = server.ask(method, endpoint, query, body, _headers(creds), seconds)
+            answer = server.ask(method, endpoint, query, body, headers, seconds)
         except (urllib3_errors.HTTPError, OSError) as error:
             raise _failure(host + endpoint, error) from error
         if isinstance(answer, bytes):

@@ -74,3 +74,10 @@ class UserSettings(UnsupportedSettings):
         env="MLFLOW_SERVER_ENABLE_GRAPHQL_AUTH",
         help="Check permissions for the fields of GraphQL queries.",
     )
+    seed_default_roles: bool = row(
+        USERS,
+        True,
+        SWITCH,
+        env="MLFLOW_RBAC_SEED_DEFAULT_ROLES",
+        help="Make the roles admin and user in every new workspace.",
+    )

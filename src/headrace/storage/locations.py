@@ -66,6 +66,14 @@ class Locations:
         self._buckets: dict[str, ObjectStore | RepositoryStore] = {}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="artifacts")
 
+    def within(self, workspace: str) -> WorkspaceLocations:
+        """The same stores, for the requests of one workspace."""
+        return WorkspaceLocations(self, workspace)
+
+    def scoped(self, path: str) -> str:
+        """The path in `destination` for a safe path that a client sent. See `WorkspaceLocations`."""
+        return path
+
     @cached_property
     def destination(self) -> Store:
         """The store for artifacts that clients send through this server."""
@@ -94,7 +102,7 @@ class Locations:
                     raise invalid(f"Artifact location '{root}' is not on an artifact server.")
             paths.check_decoded(path)
             path = posixpath.join(path.lstrip("/"), given) if given is not None else path
-            return ArtifactPath(self.destination, path, given, proxied=True)
+            return ArtifactPath(self.destination, self.scoped(path), given, proxied=True)
         if is_local(root):
             store: Store = self._local(root, self._bounds(root))
         else:
@@ -158,6 +166,27 @@ class Locations:
     def close(self) -> None:
         """Wait for the worker threads to finish."""
         self._threads.shutdown()
+
+
+class WorkspaceLocations(Locations):
+    """The stores of a process, for the requests of one workspace.
+
+    A location elsewhere than in the server's own store is the same in every workspace.
+    """
+
+    def __init__(self, process: Locations, workspace: str) -> None:
+        self.__dict__ |= process.__dict__
+        self._process = process
+        self._workspace = workspace
+
+    @property
+    def destination(self) -> Store:
+        """See `Locations.destination`; opened once for all workspaces."""
+        return self._process.destination
+
+    def scoped(self, path: str) -> str:
+        """See `Locations.scoped`. Raises INVALID_PARAMETER_VALUE for a path of another workspace."""
+        return paths.in_workspace(path, self._workspace)
 
 
 def elsewhere(uri: str) -> ApiError:

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlparse, urlunparse
 
 from headrace.contract.errors import ApiError, invalid
 from headrace.contract.paths import TooManyLayers, climbs, decoded
+from headrace.contract.workspaces import DEFAULT, DIRECTORY
 
 # Stock MLflow's prefix for incomplete files.
 STAGING_PREFIX: Final = ".artifact.uploading."
@@ -89,6 +90,32 @@ def normal(path: str) -> str:
     """A safe path without `.`, empty segments and trailing slashes; "" is the root."""
     plain = posixpath.normpath(path) if path else ""
     return "" if plain == "." else plain
+
+
+def in_workspace(path: str, workspace: str) -> str:
+    """The path in the store for a safe path that a client in a workspace sent; "" is the root.
+
+    A workspace has the directory `workspaces/NAME`, which clients may leave out. Files from the time
+    before the server had workspaces lie outside of it, and belong to `default`. Raises
+    INVALID_PARAMETER_VALUE for a path of another workspace, and for the directory of all of them.
+    """
+    plain = path.lstrip("/")
+    head, _, rest = plain.partition("/")
+    if head != DIRECTORY:
+        if workspace != DEFAULT:
+            return posixpath.join(DIRECTORY, workspace, *filter(None, (plain,)))
+        usual = normal(plain)  # of "./workspaces/NAME"
+        is_of_workspace = usual.partition("/")[0] == DIRECTORY
+        return in_workspace(usual, workspace) if is_of_workspace else path
+    named = rest.partition("/")[0]
+    if not named:
+        raise invalid("Artifact paths prefixed with 'workspaces/' must include a workspace name.")
+    if named != workspace:
+        raise invalid(
+            f"Artifact path targets workspace '{named}' but the workspace specified in the request "
+            f"is '{workspace}'."
+        )
+    return plain
 
 
 def upload_target(path: str) -> str:

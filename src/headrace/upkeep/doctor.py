@@ -54,6 +54,7 @@ async def examine(uri: str) -> Diagnosis:
     diagnosis = Diagnosis(target.shown)
     async with opened(uri) as db:
         _head(db, diagnosis)
+        await _workspaces(db, diagnosis)
         await _indexes(db, target, diagnosis)
         await _sizes(db, diagnosis)
         await _latest(db, diagnosis)
@@ -90,6 +91,12 @@ def _head(db: Database, diagnosis: Diagnosis) -> None:
     if package is not None and reason is not None:
         problem = f"the bridged routes are not served, because {reason.reason}"
         diagnosis.problems.append((problem, reason.command))
+
+
+async def _workspaces(db: Database, diagnosis: Diagnosis) -> None:
+    count = await db.read(health.number, health.WORKSPACES) if db.schema.has("workspaces") else 0
+    if count > 1:
+        diagnosis.facts.append(("workspaces", f"{count}, which need --enable-workspaces"))
 
 
 async def _indexes(db: Database, target: Target, diagnosis: Diagnosis) -> None:

@@ -18,6 +18,7 @@ from headrace.contract.errors import ApiError
 from headrace.contract.scalars import INT32_MAX
 from headrace.db.errors import ForeignKeyViolation
 from headrace.db.upkeep import garbage as sql
+from headrace.db.workspace import DatabaseIn
 from headrace.plural import counted
 from headrace.settings.kinds import SettingError
 from headrace.storage.local import LocalStore
@@ -52,7 +53,7 @@ class GcRequest:
     """The options of a collection.
 
     Ids that are None stand for everything of the kind that is deleted, as with `mlflow gc`. An
-    `older_than_ms` of None means any age. `jobs` includes finished jobs.
+    `older_than_ms` of None means any age. `jobs` includes finished jobs. `workspace` None means all.
     """
 
     older_than_ms: int | None = None
@@ -62,6 +63,7 @@ class GcRequest:
     jobs: bool = False
     job_ids: list[str] | None = None
     inputs: bool = False
+    workspace: str | None = None
 
 
 def ids(text: str | None) -> list[str] | None:
@@ -137,7 +139,9 @@ class GarbageCollection:
         may_lack_store: bool = False,
         progress: Callable[[GcReport], None] = lambda _: None,
     ) -> None:
-        self._db = db
+        workspace = request.workspace
+        self._db = db if workspace is None else DatabaseIn(db, workspace)
+        self._which = sql.EVERYWHERE if workspace is None else sql.IN_WORKSPACE
         self._locations = locations
         self._request = request
         self._any_age = request.older_than_ms is None
@@ -153,26 +157,28 @@ class GarbageCollection:
     async def collect(self) -> GcReport:
         """Remove runs, then models, then experiments without runs.
 
-        Raises SettingError, before removing anything, if an id in the request does not exist, is not
-        deleted, or was deleted too recently.
+        Raises SettingError, before removing anything, if an id in the request does not exist (in the
+        workspace), is not deleted, or was deleted too recently, or if the workspace does not exist.
         """
-        request = self._request
+        request, which = self._request, self._which
+        if request.workspace is not None and not await self._db.read(sql.workspace_exists):
+            raise SettingError(f"The database has no workspace '{request.workspace}'.")
         with_models = self._db.schema.has("logged_models")
-        await self._check("run", sql.RUNS_NAMED, request.run_ids)
+        await self._check("run", which.runs_named, request.run_ids)
         if with_models:
-            await self._check("logged model", sql.MODELS_NAMED, request.logged_model_ids)
-        await self._check("experiment", sql.EXPERIMENTS_NAMED, request.experiment_ids)
+            await self._check("logged model", which.models_named, request.logged_model_ids)
+        await self._check("experiment", which.experiments_named, request.experiment_ids)
         await self._count(with_models)
         await self._finish_earlier()
-        async for rows in self._selected(sql.RUNS, sql.RUNS_NAMED, request.run_ids, ""):
+        async for rows in self._selected(which.runs, which.runs_named, request.run_ids, ""):
             await self._runs([row[:2] for row in rows])
         if with_models:
             named = request.logged_model_ids
-            async for rows in self._selected(sql.MODELS, sql.MODELS_NAMED, named, ""):
+            async for rows in self._selected(which.models, which.models_named, named, ""):
                 await self._models([row[:2] for row in rows])
-        which = sql.ALL_EXPERIMENTS if self._any_age else sql.EXPERIMENTS
+        every = which.all_experiments if self._any_age else which.experiments
         named_ids = request.experiment_ids
-        async for rows in self._selected(which, sql.EXPERIMENTS_NAMED, named_ids, -1):
+        async for rows in self._selected(every, which.experiments_named, named_ids, -1):
             for experiment_id, name, *_ in rows:
                 await self._experiment(experiment_id, name)
         if self._db.schema.has("jobs") and (request.jobs or request.job_ids):
@@ -202,8 +208,12 @@ class GarbageCollection:
 
     async def _count(self, with_models: bool) -> None:
         request, before_ms = self._request, self._before_ms
-        kinds = [(request.run_ids, sql.COUNT_RUNS), (request.experiment_ids, sql.COUNT_EXPERIMENTS)]
-        kinds += [(request.logged_model_ids, sql.COUNT_MODELS)] if with_models else []
+        counts = self._which
+        kinds = [
+            (request.run_ids, counts.count_runs),
+            (request.experiment_ids, counts.count_experiments),
+        ]
+        kinds += [(request.logged_model_ids, counts.count_models)] if with_models else []
         for named, which in kinds:
             self.report.total += (
                 await self._db.read(sql.count, which, before_ms) if named is None else len(named)
@@ -267,7 +277,7 @@ class GarbageCollection:
         # Count runs that `collect` has not: those outside the request, and those without a time of
         # deletion, which older releases do not store.
         named, seen = set(self._request.run_ids or []), 0
-        async for rows in self._pages(sql.RUNS_OF_EXPERIMENT, "", experiment_id):
+        async for rows in self._pages(self._which.runs_of_experiment, "", experiment_id):
             seen += len(rows)
             all_counted = self._request.run_ids is None
             new = [row for row in rows if (row[2] is None if all_counted else row[0] not in named)]
@@ -299,14 +309,15 @@ class GarbageCollection:
     async def _jobs(self, named: list[str] | None) -> None:
         before_ms = self._before_ms if self._request.older_than_ms else ANY_TIME
         if self._dry_run:
-            which = sql.COUNT_JOBS if named is None else sql.COUNT_JOBS_NAMED
+            counts = self._which
+            which = counts.count_jobs if named is None else counts.count_jobs_named
             more = [] if named is None else [named]
             self.report.jobs = await self._db.read(sql.count, which, before_ms, *more)
             return
         for page in chunks(named) if named else [None]:
             deleted = sql.CHUNK_ROWS
             while deleted >= sql.CHUNK_ROWS:
-                deleted = await self._db.write(sql.chunk_of_jobs, before_ms, page)
+                deleted = await self._db.write(sql.chunk_of_jobs, self._which, before_ms, page)
                 self.report.jobs += deleted
 
     async def _finish_earlier(self) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from headrace.auth.access import NOTHING, Scope
 from headrace.auth.decide import (
+    Defaults,
     Grant,
     Level,
     Step,
@@ -89,6 +90,11 @@ TABLE = [
 ]
 
 
+def both(default: str) -> Defaults:
+    """The levels of a server without workspaces, where one level is the floor and that without a grant."""
+    return Defaults(Level[default], Level[default])
+
+
 def grants_of(text: str) -> list[Grant]:
     return [Grant(*part.split()) for part in text.split(",") if part]
 
@@ -97,7 +103,37 @@ def grants_of(text: str) -> list[Grant]:
 def test_grants_meet_a_requirement(
     text: str, default: str, requirement: Requirement, met: bool
 ) -> None:
-    assert meets(requirement, levels(grants_of(text)), Level[default]) is met
+    assert meets(requirement, levels(grants_of(text)), both(default)) is met
+
+
+CLOSED = Defaults(Level.EDIT, Level.NO_PERMISSIONS)  # of a server with workspaces
+
+
+@pytest.mark.parametrize(
+    ("text", "step", "met"),
+    [
+        ("", Step("experiment", "1", "read"), False),
+        ("", Step("run", "*", "undenied"), True),
+        ("experiment 1 READ", Step("experiment", "1", "update"), True),  # raised to the floor
+        ("experiment 1 READ", Step("experiment", "2", "read"), False),
+        ("", Step("workspace", "*", "create"), False),
+        ("workspace * USE", Step("workspace", "*", "create"), True),
+        ("workspace * USE", Step("workspace", "*", "update"), False),  # not raised
+        ("workspace * MANAGE", Step("workspace", "*", "manage"), True),
+        ("experiment * MANAGE", Step("workspace", "*", "create"), False),
+    ],
+)
+def test_in_a_workspace_nothing_is_allowed_without_a_grant(
+    text: str, step: Step, met: bool
+) -> None:
+    assert meets((step,), levels(grants_of(text)), CLOSED) is met
+
+
+def test_a_member_of_a_workspace_finds_what_no_grant_denies() -> None:
+    assert readable({}, None, CLOSED) == NOTHING
+    assert readable({}, Level.USE, CLOSED) is None
+    assert readable({"DENY": ["1"]}, Level.USE, CLOSED) == Scope(frozenset("1"), only=False)
+    assert readable({"READ": ["1"]}, None, CLOSED) == Scope(frozenset("1"), only=True)
 
 
 def test_only_manage_on_the_workspace_makes_an_admin_of_it() -> None:
@@ -130,7 +166,7 @@ def spelled_out(requirement: Requirement, grants: Sequence[Grant], default: str)
         if "DENY" in names:
             return False
         best = max(names, key=STRENGTH.index)
-        if best != "NO_PERMISSIONS":
+        if best != "NO_PERMISSIONS" and resource_type != "workspace":
             best = max(best, default, key=STRENGTH.index)
         return action in ALLOWED[best].split()
     action = requirement[-1].action
@@ -144,7 +180,7 @@ def test_every_decision_is_that_of_the_rules(
     steps: list[Step], grants: list[Grant], default: str
 ) -> None:
     requirement = tuple(steps)
-    found = meets(requirement, levels(grants), Level[default])
+    found = meets(requirement, levels(grants), both(default))
     assert found is spelled_out(requirement, grants, default)
 
 
@@ -158,7 +194,7 @@ def test_a_search_finds_the_rows_that_the_rules_allow(grants: list[Grant], defau
         if type_ == "experiment":
             patterns.setdefault(name, []).append(pattern)
     workspace = levels(grants).get(("workspace", "*"))
-    scope = readable(patterns, workspace, Level[default])
+    scope = readable(patterns, workspace, both(default))
     for id_ in ("1", "2", "3"):
         requirement = (Step("experiment", id_, "read"), Step("workspace", "*", "read"))
         assert (scope is None or scope.admits(id_)) is spelled_out(requirement, grants, default)
@@ -179,4 +215,4 @@ def test_a_search_finds_the_rows_that_the_rules_allow(grants: list[Grant], defau
 def test_the_rows_of_a_search(
     patterns: dict[str, list[str]], default: str, scope: Scope | None
 ) -> None:
-    assert readable(patterns, None, Level[default]) == scope
+    assert readable(patterns, None, both(default)) == scope

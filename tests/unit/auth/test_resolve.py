@@ -21,12 +21,16 @@ from headrace.auth.resolve import (
     Resolver,
     canonical,
     creators,
+    named_in_workspace,
     of_path,
     requirements,
 )
 from headrace.auth.rules import (
+    Need,
     Needs,
     Rule,
+    artifact,
+    create,
     dataset,
     every,
     experiment,
@@ -256,6 +260,59 @@ def test_a_job_belongs_to_the_user_who_started_it_and_perhaps_to_an_experiment()
             list(requirements(of_experiment.demand(without), owners, "ann"))
 
 
+def in_team(need: Need, id_: str | None) -> list[str]:
+    """The requirements of a condition in the workspace `team`."""
+    return keys(list(requirements(need.demand(id_), OWNERS, "ann", "team")))
+
+
+def test_in_a_workspace_creating_needs_a_grant_on_it() -> None:
+    need = create("experiment")
+    assert keys(list(requirements(need.demand(None), OWNERS, "ann"))) == []
+    assert in_team(need, None) == ["workspace/*.create"]
+
+
+def test_in_a_workspace_its_grants_decide_about_files_of_no_experiment() -> None:
+    assert in_team(artifact("update"), "") == ["workspace/*.update"]
+    assert in_team(artifact("update"), "workspaces/team/a") == ["workspace/*.update"]
+    in_experiment = ["experiment/3.read", "run/*.update or experiment/3.update"]
+    assert in_team(artifact("update"), "workspaces/team/3/r/artifacts/a") == in_experiment
+    assert in_team(artifact("update"), "3/r/artifacts/a") == in_experiment
+
+
+@pytest.mark.parametrize("path", ["workspaces/other/a", "workspaces", "a", "workspaces/team"])
+def test_a_location_must_be_in_the_directory_of_the_workspace(path: str) -> None:
+    tree = Need("artifact", "read", "path", named="artifact_tree")
+    with pytest.raises(Denied):
+        in_team(tree, path)
+    assert in_team(tree, "workspaces/team/a") == ["workspace/*.read"]
+
+
+def test_in_a_workspace_a_model_must_exist() -> None:
+    assert in_team(model("read"), "ma") == ["registered_model/ma.read"]
+    with pytest.raises(Denied):
+        in_team(model("read"), "unknown")
+
+
+@pytest.mark.parametrize(
+    ("need", "id_", "named"),
+    [
+        (experiment("read"), " 07", ("experiment", "7")),
+        (every("run", "delete", "experiment", "experiment_id"), "7", ("experiment", "7")),
+        (Need("experiment", "undenied", "experiment_id"), "7", None),
+        (run("read"), "r1", None),  # one that does not exist is refused anyway
+        (artifact("read"), "workspaces/x/7/a", ("experiment", "7")),
+        (artifact("read"), "a/7", None),
+        (Need("gateway_secret", "use", "secret_id"), "s-1", ("gateway_secret", "s-1")),
+        (Need("registered_model", "read", "name", named="model_name"), "m", ("registered_model", "m")),
+        (create("experiment"), None, None),
+    ],
+)  # fmt: skip
+def test_what_must_exist_in_the_workspace(
+    need: Need, id_: str | None, named: tuple[str, str] | None
+) -> None:
+    assert named_in_workspace(need.demand(id_)) == named
+
+
 class Tracking:
     """A tracking database whose read of owners is counted."""
 
@@ -269,11 +326,11 @@ class Tracking:
         return Owners(runs, {}, {}, {}, dict.fromkeys(wanted.models, False))
 
 
-async def plan_of(resolver: Resolver, rule: Rule, req: Any) -> Plan:
+async def plan_of(resolver: Resolver, rule: Rule, req: Any, workspace: str | None = None) -> Plan:
     """The plan of a request, as the authority finds it."""
     ids = rule.ids(req)
-    known = None if ids is None else resolver.known(rule, ids)
-    return known or await resolver.plan(tuple(rule.demands(req)), "ann", rule, ids)
+    known = None if ids is None else resolver.known(rule, ids, workspace)
+    return known or await resolver.plan(tuple(rule.demands(req)), "ann", workspace, rule, ids)
 
 
 async def test_what_never_changes_is_looked_up_once() -> None:

@@ -9,7 +9,7 @@ import pytest
 from headrace.api.traces.rules import ADDS_TO_TRACE, ReadsTraces, has_assessments, selected_types
 from headrace.api.traces.traces.types import SearchTracesV2
 from headrace.auth.authority import Denied
-from headrace.auth.decide import Either, Grant, Level, Step, levels, meets
+from headrace.auth.decide import Defaults, Either, Grant, Level, Step, levels, meets
 from headrace.auth.owners_sql import Owners
 from headrace.auth.resolve import requirements
 
@@ -73,7 +73,8 @@ def test_an_assessment_needs_the_experiment_or_the_traces(grants: str, met: bool
     assert read == (Step("experiment", "1", "read"),)
     assert isinstance(either, Either)
     found = levels([Grant(*one.split()) for one in grants.split(",")])
-    assert meets(either, found, Level.NO_PERMISSIONS) is met
+    nothing = Defaults(Level.NO_PERMISSIONS, Level.NO_PERMISSIONS)
+    assert meets(either, found, nothing) is met
 
 
 def test_a_trace_may_bring_assessments() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import UNSET
 
 from headrace.api.accounts.fields import given, is_id, resource_id, text, whole
-from headrace.auth import effective, grants, roles, users
+from headrace.auth import effective, roles, users
 from headrace.auth.access import Access
 from headrace.auth.decide import WORKSPACE, Level
 from headrace.contract.errors import invalid
@@ -90,10 +90,10 @@ async def manager_of_resource(tx: Tx, access: Access, req: Any) -> bool:
     id_ = resource_id(req.resource_id, "resource_id", resource_type)
     effective.check_type(resource_type)
     if id_ == "*":
-        return await _administers(tx, access, grants.DEFAULT_WORKSPACE)
+        return await _administers(tx, access, access.workspace)
     effective.check_id(resource_type, id_)
     level = await effective.level(
-        tx, _user_id(access), resource_type, id_, access.default_permission
+        tx, _user_id(access), access.workspace, resource_type, id_, access.defaults
     )
     return level is Level.MANAGE
 
@@ -110,7 +110,7 @@ async def viewer_of_grant(tx: Tx, access: Access, req: Any) -> bool:
         return False
     id_ = resource_id(req.resource_id, "resource_id", resource_type)
     return effective.has_workspace(resource_type, id_) and await _administers(
-        tx, access, grants.DEFAULT_WORKSPACE
+        tx, access, access.workspace
     )
 
 

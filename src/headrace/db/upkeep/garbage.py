@@ -25,64 +25,97 @@ CHUNK_TRACES: Final = 200  # fewer, since their spans are deleted with them
 PAGE_ROWS: Final = 100  # runs, models or experiments per page
 ORPHAN: Final = "headrace-gc-"  # prefix of an orphan's id; 20 hexadecimal digits fill the column
 
-# $1: deleted at or before (experiments: before) this time in milliseconds, as stock compares; $2:
-# last id of the previous page; $3: rows per page.
-_RUNS: Final = "SELECT run_uuid, artifact_uri FROM runs WHERE lifecycle_stage = 'deleted'"
-RUNS = Sql(
-    f"{_RUNS} AND deleted_time <= $1 AND run_uuid > $2 ORDER BY run_uuid LIMIT $3",
-)
-RUNS_OF_EXPERIMENT = Sql(
-    "SELECT run_uuid, artifact_uri, deleted_time FROM runs WHERE lifecycle_stage = 'deleted'"
-    " AND (deleted_time <= $1 OR deleted_time IS NULL) AND experiment_id = $4"
-    " AND run_uuid > $2 ORDER BY run_uuid LIMIT $3"
-)
-MODELS = Sql(
-    "SELECT model_id, artifact_location FROM logged_models WHERE lifecycle_stage = 'deleted'"
-    " AND last_updated_timestamp_ms <= $1 AND model_id > $2 ORDER BY model_id LIMIT $3"
-)
-EXPERIMENTS = Sql(
-    "SELECT experiment_id, name FROM experiments WHERE lifecycle_stage = 'deleted'"
-    " AND last_update_time < $1 AND experiment_id > $2 ORDER BY experiment_id LIMIT $3"
-)
-# Without an age, stock does not compare times (databases of old releases have none for
-# experiments).
-ALL_EXPERIMENTS = Sql(
-    "SELECT experiment_id, name FROM experiments WHERE lifecycle_stage = 'deleted'"
-    " AND coalesce(last_update_time, 0) <= $1 AND experiment_id > $2 ORDER BY experiment_id LIMIT $3"
-)
-# $1: ids named by the user. (id, artifact location or name, stage, time of deletion or last change)
-RUNS_NAMED = Sql(
-    "SELECT run_uuid, artifact_uri, lifecycle_stage, deleted_time FROM runs"
-    " WHERE run_uuid {in $1 text}"
-)
-MODELS_NAMED = Sql(
-    "SELECT model_id, artifact_location, lifecycle_stage, last_updated_timestamp_ms"
-    " FROM logged_models WHERE model_id {in $1 text}"
-)
-EXPERIMENTS_NAMED = Sql(
-    "SELECT experiment_id, name, lifecycle_stage, last_update_time FROM experiments"
-    " WHERE experiment_id {in $1 int}"
-)
-# The number of candidates, for the progress of a collection. $1 as above.
-COUNT_RUNS = Sql(
-    "SELECT count(*) FROM runs WHERE lifecycle_stage = 'deleted' AND deleted_time <= $1"
-)
-COUNT_MODELS = Sql(
-    "SELECT count(*) FROM logged_models WHERE lifecycle_stage = 'deleted'"
-    " AND last_updated_timestamp_ms <= $1"
-)
-COUNT_EXPERIMENTS = Sql(
-    "SELECT count(*) FROM experiments WHERE lifecycle_stage = 'deleted'"
-    " AND coalesce(last_update_time, 0) <= $1"
-)
-# Jobs that have ended (succeeded, failed, timed out, canceled). $1: made before; $2: rows of a chunk.
 _ENDED: Final = "status IN (2, 3, 4, 5) AND creation_time < $1"
-JOBS = Sql(
-    f"DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE {_ENDED} LIMIT $2)",
+
+
+class Candidates(NamedTuple):
+    """The statements that find what a collection may remove.
+
+    $1: deleted at or before (experiments: before) this time in milliseconds, as stock compares; $2:
+    last id of the previous page; $3: rows per page.
+    """
+
+    runs: Sql
+    runs_of_experiment: Sql
+    models: Sql
+    experiments: Sql
+    # Without an age, stock does not compare times (databases of old releases have none for
+    # experiments).
+    all_experiments: Sql
+    # $1: ids named by the user. (id, artifact location or name, stage, time of deletion or last change)
+    runs_named: Sql
+    models_named: Sql
+    experiments_named: Sql
+    # The number of candidates, for the progress of a collection. $1 as above.
+    count_runs: Sql
+    count_models: Sql
+    count_experiments: Sql
+    # Jobs that have ended (succeeded, failed, timed out, canceled). $1: made before; $2: rows of a
+    # chunk, or ids.
+    jobs: Sql
+    jobs_named: Sql
+    count_jobs: Sql
+    count_jobs_named: Sql
+
+
+def _candidates(in_experiments: LiteralString, in_workspace: LiteralString) -> Candidates:
+    """The statements, with conditions on the column `experiment_id` or `workspace`."""
+    runs = f"FROM runs WHERE {in_experiments}lifecycle_stage = 'deleted'"
+    models = f"FROM logged_models WHERE {in_experiments}lifecycle_stage = 'deleted'"
+    experiments = f"FROM experiments WHERE {in_workspace}lifecycle_stage = 'deleted'"
+    jobs = f"FROM jobs WHERE {in_workspace}{_ENDED}"
+    return Candidates(
+        runs=Sql(
+            f"SELECT run_uuid, artifact_uri {runs}"
+            " AND deleted_time <= $1 AND run_uuid > $2 ORDER BY run_uuid LIMIT $3"
+        ),
+        runs_of_experiment=Sql(
+            f"SELECT run_uuid, artifact_uri, deleted_time {runs}"
+            " AND (deleted_time <= $1 OR deleted_time IS NULL) AND experiment_id = $4"
+            " AND run_uuid > $2 ORDER BY run_uuid LIMIT $3"
+        ),
+        models=Sql(
+            f"SELECT model_id, artifact_location {models}"
+            " AND last_updated_timestamp_ms <= $1 AND model_id > $2 ORDER BY model_id LIMIT $3"
+        ),
+        experiments=Sql(
+            f"SELECT experiment_id, name {experiments}"
+            " AND last_update_time < $1 AND experiment_id > $2 ORDER BY experiment_id LIMIT $3"
+        ),
+        all_experiments=Sql(
+            f"SELECT experiment_id, name {experiments} AND coalesce(last_update_time, 0) <= $1"
+            " AND experiment_id > $2 ORDER BY experiment_id LIMIT $3"
+        ),
+        runs_named=Sql(
+            "SELECT run_uuid, artifact_uri, lifecycle_stage, deleted_time FROM runs"
+            f" WHERE {in_experiments}run_uuid {{in $1 text}}"
+        ),
+        models_named=Sql(
+            "SELECT model_id, artifact_location, lifecycle_stage, last_updated_timestamp_ms"
+            f" FROM logged_models WHERE {in_experiments}model_id {{in $1 text}}"
+        ),
+        experiments_named=Sql(
+            "SELECT experiment_id, name, lifecycle_stage, last_update_time FROM experiments"
+            f" WHERE {in_workspace}experiment_id {{in $1 int}}"
+        ),
+        count_runs=Sql(f"SELECT count(*) {runs} AND deleted_time <= $1"),
+        count_models=Sql(f"SELECT count(*) {models} AND last_updated_timestamp_ms <= $1"),
+        count_experiments=Sql(
+            f"SELECT count(*) {experiments} AND coalesce(last_update_time, 0) <= $1"
+        ),
+        jobs=Sql(f"DELETE FROM jobs WHERE id IN (SELECT id {jobs} LIMIT $2)"),
+        jobs_named=Sql(f"DELETE {jobs} AND id {{in $2 text}}"),
+        count_jobs=Sql(f"SELECT count(*) {jobs}"),
+        count_jobs_named=Sql(f"SELECT count(*) {jobs} AND id {{in $2 text}}"),
+    )
+
+
+EVERYWHERE: Final = _candidates("", "")
+IN_WORKSPACE: Final = _candidates(
+    "experiment_id IN (SELECT experiment_id FROM experiments WHERE workspace = {workspace}) AND ",
+    "workspace = {workspace} AND ",
 )
-JOBS_NAMED = Sql(f"DELETE FROM jobs WHERE {_ENDED} AND id {{in $2 text}}")
-COUNT_JOBS = Sql(f"SELECT count(*) FROM jobs WHERE {_ENDED}")
-COUNT_JOBS_NAMED = Sql(f"SELECT count(*) FROM jobs WHERE {_ENDED} AND id {{in $2 text}}")
+WORKSPACE = Sql("SELECT 1 FROM workspaces WHERE name = {workspace}")
 RUNS_LEFT = Sql("SELECT count(*) FROM runs WHERE experiment_id = $1")
 METRICS_BY_RUN = Sql(
     "SELECT run_uuid, count(*) FROM metrics WHERE run_uuid {in $1 text} GROUP BY run_uuid"
@@ -213,11 +246,18 @@ async def count_points(tx: Tx, run_ids: Sequence[str]) -> int:
     return await count(tx, COUNT_METRICS, list(run_ids))
 
 
-async def chunk_of_jobs(tx: Tx, before_ms: int, job_ids: list[str] | None) -> int:
+async def chunk_of_jobs(
+    tx: Tx, which: Candidates, before_ms: int, job_ids: list[str] | None
+) -> int:
     """Delete finished jobs; returns their number."""
     if job_ids is None:
-        return await tx.execute(JOBS, before_ms, CHUNK_ROWS)
-    return await tx.execute(JOBS_NAMED, before_ms, tx.array(job_ids))
+        return await tx.execute(which.jobs, before_ms, CHUNK_ROWS)
+    return await tx.execute(which.jobs_named, before_ms, tx.array(job_ids))
+
+
+async def workspace_exists(tx: Tx) -> bool:
+    """Whether the workspace of the transaction exists."""
+    return tx.schema.has("workspaces") and await tx.fetchrow(WORKSPACE) is not None
 
 
 class Orphan(NamedTuple):

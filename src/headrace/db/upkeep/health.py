@@ -69,6 +69,7 @@ LATEST_AND_NEWEST = Sql(
 )
 JOURNAL_MODE = Sql(sqlite="SELECT journal_mode FROM pragma_journal_mode")
 CLOCK_MS = Sql(postgres="SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+WORKSPACES = Sql("SELECT count(*) FROM workspaces")
 NEWEST_EXPERIMENT_MS = Sql("SELECT max(last_update_time) FROM experiments")
 
 

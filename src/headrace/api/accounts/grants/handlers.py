@@ -6,7 +6,6 @@ from typing import Final
 
 from headrace.api.accounts import listing
 from headrace.api.accounts.fields import resource_id, text
-from headrace.api.accounts.grants import sql
 from headrace.api.accounts.grants.types import (
     EffectivePermission,
     Grant,
@@ -20,6 +19,7 @@ from headrace.api.results import Chunks, Line
 from headrace.auth import effective, grants, users
 from headrace.auth.authority import Denied
 from headrace.auth.decide import Level
+from headrace.auth.present_sql import present
 from headrace.contract.scalars import Empty
 
 EMPTY: Final = Line(Empty())
@@ -56,8 +56,10 @@ async def grant(req: Grant, ctx: Context) -> Line[Empty]:
     resource_type = text(req.resource_type, "resource_type")
     id_ = resource_id(req.resource_id, "resource_id", resource_type)
     level = text(req.permission, "permission")
+    await _check_in_workspace(ctx, resource_type, id_)
     await ctx.accounts.db.read_point(users.get, username)
-    await ctx.accounts.db.write(grants.grant, username, resource_type, id_, level)
+    place = ctx.access.workspace
+    await ctx.accounts.db.write(grants.grant, username, resource_type, id_, level, place)
     ctx.changed("grant.add", target=username, type=resource_type, id=id_, level=level)
     return EMPTY
 
@@ -70,8 +72,9 @@ async def revoke(req: GrantKey, ctx: Context) -> Line[Empty]:
     username = text(req.username, "username")
     resource_type = text(req.resource_type, "resource_type")
     id_ = resource_id(req.resource_id, "resource_id", resource_type)
+    await _check_in_workspace(ctx, resource_type, id_)
     await ctx.accounts.db.read_point(users.get, username)
-    await ctx.accounts.db.write(grants.revoke, username, resource_type, id_)
+    await ctx.accounts.db.write(grants.revoke, username, resource_type, id_, ctx.access.workspace)
     ctx.changed("grant.remove", target=username, type=resource_type, id=id_)
     return EMPTY
 
@@ -89,11 +92,30 @@ async def get(req: GrantKey, ctx: Context) -> Line[EffectivePermission]:
     effective.check_type(resource_type)
     is_others = not ctx.access.is_admin and username != ctx.access.username
     # An admin of a workspace may ask about what exists in it.
-    if is_others and id_ != "*" and not await ctx.db.read_point(sql.exists, resource_type, id_):
+    if is_others and id_ != "*" and not await _exists(ctx, resource_type, id_):
         raise Denied
     if id_ != "*":
         effective.check_id(resource_type, id_)
-    level = await db.read_point(
-        effective.level, user.id, resource_type, id_, ctx.access.default_permission
-    )
+    access = ctx.access
+    if id_ != "*" and ctx.settings.enable_workspaces and not await _exists(ctx, resource_type, id_):
+        level = Level.NO_PERMISSIONS
+    else:
+        level = await db.read_point(
+            effective.level, user.id, access.workspace, resource_type, id_, access.defaults
+        )
     return Line(EffectivePermission(allowed=level >= Level.USE, permission=level.name))
+
+
+async def _check_in_workspace(ctx: Context, resource_type: str, id_: str) -> None:
+    """Raise `Denied` for a resource that is not in the workspace of the request, unless for admins.
+
+    Without workspaces a grant may name a resource that does not exist yet.
+    """
+    if id_ == "*" or ctx.access.is_admin or not ctx.settings.enable_workspaces:
+        return
+    if not await _exists(ctx, resource_type, id_):
+        raise Denied
+
+
+async def _exists(ctx: Context, resource_type: str, id_: str) -> bool:
+    return bool(await ctx.db.read_point(present, resource_type, [id_]))

@@ -86,6 +86,11 @@ def fallback_ids(configs: list[ModelConfig]) -> list[str]:
     ]
 
 
+def names_no_definition(req: CreateEndpoint) -> bool:
+    """Whether a new endpoint has no model definition, whose grants would decide."""
+    return not any(config.model_definition_id for config in req.model_configs)
+
+
 def names_experiment(req: CreateEndpoint) -> bool:
     """Whether a new endpoint will have an experiment: a given one, or one made for its traces."""
     return bool(req.experiment_id) or req.usage_tracking is not False

@@ -80,7 +80,7 @@ class Deliveries:
         if self._db.schema.has("webhooks"):
             db = self._db if workspace is None else DatabaseIn(self._db, workspace)
             self._start(
-                self._notify_subscribers(db, event, data, prompt_event),
+                self._notify_subscribers(db, event, data, prompt_event, workspace),
                 event or prompt_event,
                 data,
             )
@@ -109,6 +109,7 @@ class Deliveries:
         event: Event | None,
         data: Mapping[str, Any],
         prompt_event: Event | None,
+        workspace: str | None,
     ) -> None:
         try:
             found = await db.read(sql.subscribers, event, prompt_event, data["name"])
@@ -119,16 +120,22 @@ class Deliveries:
         if happened is None:  # a tag of a model that is not a prompt
             return
         for webhook_id, url, stored in subscribers:
-            work = self._deliver(webhook_id, url, stored, happened, data)
+            work = self._deliver(webhook_id, url, stored, happened, data, workspace)
             self._start(work, happened, data)
 
     async def _deliver(
-        self, webhook_id: str, url: str, stored: str | None, event: Event, data: Mapping[str, Any]
+        self,
+        webhook_id: str,
+        url: str,
+        stored: str | None,
+        event: Event,
+        data: Mapping[str, Any],
+        workspace: str | None,
     ) -> None:
         # A URL may contain a token in any part except its host.
         where = f"webhook {webhook_id} at {urlsplit(url).hostname}"
         try:
-            answer = await self.send(url, stored, event, data)
+            answer = await self.send(url, stored, event, data, workspace)
         except (*FAILURES, secret_text.Unreadable) as error:
             log.error("%s did not receive %s: %s", where, _shown(event), reason(error))
         else:
@@ -136,9 +143,14 @@ class Deliveries:
                 log.error("%s refused %s with %d", where, _shown(event), answer.status)
 
     async def send(
-        self, url: str, stored: str | None, event: Event, data: Mapping[str, Any]
+        self,
+        url: str,
+        stored: str | None,
+        event: Event,
+        data: Mapping[str, Any],
+        workspace: str | None,
     ) -> Answer:
-        """Deliver one event, with retries, and return the last answer.
+        """Deliver one event of a workspace (`announce`), with retries, and return the last answer.
 
         Raises ApiError (address, package), OSError (no answer), Unreadable (secret).
         """
@@ -146,7 +158,7 @@ class Deliveries:
         from headrace.api.registry.webhooks import sending
 
         secret = secret_text.decrypted(stored, self._key) if stored else None
-        body, headers = signed(event, data, secret)
+        body, headers = signed(event, data, workspace, secret)
         timeout_s, tries = self._settings.webhook_timeout_s, self._settings.webhook_retries + 1
         for number in range(1, tries + 1):
             wish_s: float | None = None
@@ -183,14 +195,23 @@ def pause_s(failures: int) -> float:
 
 
 def signed(
-    event: Event, data: Mapping[str, Any], secret: str | None
+    event: Event, data: Mapping[str, Any], workspace: str | None, secret: str | None
 ) -> tuple[bytes, dict[str, str]]:
-    """The body and headers of a delivery. A secret adds a signature that the receiver can check."""
+    """The body and headers of a delivery. A secret adds a signature that the receiver can check.
+
+    `workspace` is None on a server without workspaces.
+    """
     entity, action = event
     now = datetime.now(UTC)
-    body = json.dumps(
-        {"entity": entity, "action": action, "timestamp": now.isoformat(), "data": data}
-    ).encode()
+    content: dict[str, object] = {
+        "entity": entity,
+        "action": action,
+        "timestamp": now.isoformat(),
+        "data": data,
+    }
+    if workspace is not None:
+        content["workspace"] = workspace
+    body = json.dumps(content).encode()
     delivery, seconds = str(uuid.uuid4()), str(int(now.timestamp()))
     headers = {
         "Content-Type": "application/json",

@@ -228,7 +228,9 @@ async def test(req: TestWebhook, ctx: Context) -> TestAnswer:
     found = await ctx.db.read_point(existing, req.webhook_id or "")
     event = event or found.events[0]
     try:
-        answer = await sender.send(found.row.url, found.row.secret, event, EXAMPLES[event])
+        answer = await sender.send(
+            found.row.url, found.row.secret, event, EXAMPLES[event], ctx.workspace_or_none
+        )
     except (*FAILURES, secret_text.Unreadable) as error:
         text = f"Failed to test webhook: {delivery.reason(error)}"
         return TestAnswer(result=TestResult(success=False, error_message=text))

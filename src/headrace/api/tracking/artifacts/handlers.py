@@ -34,13 +34,14 @@ async def delete(req: ObjectPath, ctx: Context) -> Empty:
     A path that does not exist is not an error. We differ: the root itself, and the target of a link
     that leads outside the root, are rejected.
     """
-    await ctx.artifacts.destination.delete(paths.of_object(req.artifact_path))
+    path = ctx.artifacts.scoped(paths.of_object(req.artifact_path))
+    await ctx.artifacts.destination.delete(path)
     return EMPTY
 
 
 async def list_files(req: ListFiles, ctx: Context) -> Files | Chunks:
     """GET /2.0/mlflow-artifacts/artifacts: the names in a directory, sorted."""
-    path = paths.safe(req.path) if req.path is not None else ""
+    path = ctx.artifacts.scoped(paths.safe(req.path) if req.path is not None else "")
     location = ArtifactPath(ctx.artifacts.destination, path, "", proxied=True)
     without_runs = ctx.access.hides("run") and roots.is_of_experiment(path)
     files, rest = await listing(location, without_runs=without_runs)

@@ -33,13 +33,13 @@ UPLOAD_TTL_S: Final = 900  # of an upload URL, unless the request specifies anot
 MAX_TTL_S: Final = 604_800  # seven days, the maximum of all cloud stores
 
 
-def target(directory: str | None, file: str) -> str:
-    """Return the path that a multipart upload creates.
+def target(directory: str, file: str) -> str:
+    """Return the path that a multipart upload creates in a safe directory.
 
     The client sends the name of its local file; the URL contains the directory.
     """
     name = posixpath.basename(file)
-    joined = posixpath.join(paths.safe(directory or ""), name)
+    joined = posixpath.join(directory, name)
     return paths.upload_target(paths.safe(joined))
 
 
@@ -63,36 +63,36 @@ async def create(req: CreateUpload, ctx: Context) -> Upload:
 
     We differ: more than 10,000 parts are rejected by this server, not by the store.
     """
-    paths.safe(req.artifact_path or "")
+    directory = ctx.artifacts.scoped(paths.safe(req.artifact_path or ""))
     store = with_parts(ctx.artifacts.destination)
     parts = req.num_parts or 0
     if parts > MAX_PARTS:
         raise invalid(f"num_parts must be at most {MAX_PARTS} (got {parts}).")
-    upload_id, urls = await store.create_upload(target(req.artifact_path, req.path), parts)
+    upload_id, urls = await store.create_upload(target(directory, req.path), parts)
     credentials = [UploadCredential(url=url, part_number=n) for n, url in enumerate(urls, 1)]
     return Upload(upload_id=upload_id, credentials=credentials)
 
 
 async def complete(req: CompleteUpload, ctx: Context) -> Empty:
     """POST /2.0/mlflow-artifacts/mpu/complete/{artifact_path}: makes the uploaded file visible."""
-    paths.safe(req.artifact_path or "")
+    directory = ctx.artifacts.scoped(paths.safe(req.artifact_path or ""))
     store = with_parts(ctx.artifacts.destination)
     parts = [Part(part.part_number, part.etag or "", part.url or "") for part in req.parts]
-    await store.complete_upload(target(req.artifact_path, req.path), req.upload_id or "", parts)
+    await store.complete_upload(target(directory, req.path), req.upload_id or "", parts)
     return EMPTY
 
 
 async def abort(req: AbortUpload, ctx: Context) -> Empty:
     """POST /2.0/mlflow-artifacts/mpu/abort/{artifact_path}: discards the uploaded parts."""
-    paths.safe(req.artifact_path or "")
+    directory = ctx.artifacts.scoped(paths.safe(req.artifact_path or ""))
     store = with_parts(ctx.artifacts.destination)
-    await store.abort_upload(target(req.artifact_path, req.path), req.upload_id or "")
+    await store.abort_upload(target(directory, req.path), req.upload_id or "")
     return EMPTY
 
 
 async def presigned(req: ObjectPath, ctx: Context) -> PresignedObject:
     """GET /2.0/mlflow-artifacts/presigned/{artifact_path}: a URL for a download from the store."""
-    path = paths.safe(req.artifact_path)
+    path = ctx.artifacts.scoped(paths.safe(req.artifact_path))
     found = await ctx.artifacts.destination.presign_download(
         path, ctx.settings.presigned_download_url_ttl_s
     )
