@@ -116,11 +116,12 @@ class Member:
 class TwoWorkspaces:
     """A server with two workspaces: A, whose resources must stay hidden, and B."""
 
-    def __init__(self, uri: str, wire: Wire) -> None:
+    def __init__(self, uri: str, wire: Wire, headers: dict[str, str] | None = None) -> None:
+        """`headers` are the credentials of an admin, on a server with users."""
         self.uri = uri
         execute(uri, FAR_SQLITE if uri.startswith("sqlite") else FAR_POSTGRES)
         make(uri, "team-a", "team-b")
-        self.a, self.b = Member(wire, "team-a"), Member(wire, "team-b")
+        self.a, self.b = Member(wire, "team-a", headers), Member(wire, "team-b", headers)
         self.foreign = self._populate(self.a, SECRET)
         self.own = self._populate(self.b, "only-in-b")
 
@@ -136,16 +137,19 @@ class TwoWorkspaces:
         experiment, own = self.foreign["experiment"], self.own["experiment"]
         found = {}
         for table, all_rows in rows.tables(self.uri).items():
-            found[table] = sorted(
+            of_a = sorted(
                 repr(row)
                 for row in all_rows
                 if row.get("workspace") != "team-b"
                 and str(row.get("experiment_id")) != own
+                and row.get("source_id") not in self.own.values()  # a reference from B to A
                 and (
                     str(row.get("experiment_id")) == experiment
                     or ids.intersection(value for value in row.values() if isinstance(value, str))
                 )
             )
+            if of_a:
+                found[table] = of_a
         return found
 
 

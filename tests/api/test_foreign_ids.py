@@ -360,3 +360,72 @@ def test_an_experiment_that_moves_is_found_in_its_new_workspace_only(attacker: A
     )
     assert attacker.get(path).status == 404
     assert attacker.b.wire.ask("GET", path).status == 200
+
+
+def test_equal_names_do_not_share_tags_versions_and_aliases(attacker: Attacker) -> None:
+    """Both workspaces have a model `ma` with a version 1 and an alias."""
+    a = attacker.a
+    tag = {"name": "ma", "key": "of-a", "value": SECRET}
+    a.ask(A2 + "registered-models/set-tag", tag)
+    a.ask(A2 + "model-versions/set-tag", tag | {"version": "1"})
+    a.ask(A2 + "registered-models/update", {"name": "ma", "description": SECRET}, "PATCH")
+    version = {"name": "ma", "source": "s3://b/" + SECRET}
+    for _ in range(3):
+        newest = a.ask(A2 + "model-versions/create", version)["model_version"]["version"]
+    a.ask(A2 + "registered-models/alias", {"name": "ma", "alias": "of-a", "version": newest})
+    a.ask(A2 + "model-versions/set-tag", tag | {"version": newest})
+    attacker.before = attacker.rows_of_a()
+    for path in (
+        "registered-models/get?name=ma",
+        "registered-models/search",
+        "registered-models/search?filter=" + quote(f"tags.`of-a` = '{SECRET}'"),
+        "registered-models/search?filter=" + quote("name LIKE '%'"),
+        "registered-models/search?order_by=last_updated_timestamp+DESC",
+        "registered-models/get-latest-versions?name=ma",
+        "registered-models/alias?name=ma&alias=of-a",
+        "model-versions/search",
+        "model-versions/search?filter=" + quote(f"tags.`of-a` = '{SECRET}'"),
+        "model-versions/search?filter=" + quote("name = 'ma'"),
+        "model-versions/get?name=ma&version=1",
+        f"model-versions/get?name=ma&version={newest}",
+        f"model-versions/get-download-uri?name=ma&version={newest}",
+    ):
+        answer = attacker.get(A2 + path)
+        assert attacker.learns_nothing_from(answer), path
+    own = attacker.b.ask(A2 + "model-versions/create", {"name": "ma", "source": "s3://b/x"})
+    assert int(own["model_version"]["version"]) < int(newest), "numbers are counted per workspace"
+    for path, body in (
+        ("registered-models/delete-tag", {"name": "ma", "key": "of-a"}),
+        ("model-versions/delete-tag", {"name": "ma", "version": newest, "key": "of-a"}),
+        ("registered-models/alias", {"name": "ma", "alias": "of-a"}),
+        ("model-versions/delete", {"name": "ma", "version": newest}),
+        ("registered-models/delete", {"name": "ma"}),
+    ):
+        attacker.b.send("DELETE", A2 + path, json.dumps(body).encode(), JSON)
+
+
+def test_lists_of_names_and_settings(attacker: Attacker) -> None:
+    for path in (
+        A2 + "experiments/search?max_results=1000&view_type=ALL",
+        A2 + "experiments/search?max_results=1000&filter=" + quote(f"name = '{SECRET}'"),
+        A2 + "experiments/search?max_results=1000&filter=" + quote(f"tags.`{SECRET}` = '{SECRET}'"),
+        A2 + f"experiments/get-by-name?experiment_name={SECRET}x",
+        A2 + "webhooks",
+        A3 + f"datasets/search?experiment_ids={attacker.foreign['experiment']}",
+        A3 + "gateway/secrets/list",
+        A3 + "gateway/model-definitions/list",
+        A3 + "gateway/endpoints/list",
+        A3 + "gateway/guardrails/list",
+        A3 + "gateway/budgets/list",
+        A3 + f"gateway/endpoints/list?secret_id={attacker.foreign['secret']}",
+        A3 + f"gateway/endpoints/bindings/list?endpoint_id={attacker.foreign['endpoint']}",
+        A3 + f"gateway/guardrails/list-for-endpoint?endpoint_id={attacker.foreign['endpoint']}",
+        A3 + "scorers/list",
+    ):
+        answer = attacker.get(path)
+        text = answer.body.decode().replace(SECRET + "x", "")
+        for kind, id_ in attacker.foreign.items():
+            sent = id_ in path
+            assert sent or f'"{id_}"' not in text, f"{path}: {kind}"
+    found = attacker.post("/ajax-api/3.0/jobs/search")
+    assert [job["job_id"] for job in found.json()["jobs"]] == [attacker.own["job"]]

@@ -25,7 +25,9 @@ class Population:
         first, _ = (
             self.ask(API + "experiments/create", {"name": name})["experiment_id"] for name in "AB"
         )
-        run = self.ask(API + "runs/create", {"experiment_id": first})["run"]["info"]["run_id"]
+        run = self.ask(API + "runs/create", {"experiment_id": first, "run_name": "r"})["run"][
+            "info"
+        ]["run_id"]
         model = self.ask(API + "logged-models", {"experiment_id": first, "name": "lm"})
         trace = self.ask(API + "traces", {"experiment_id": first, "timestamp_ms": 1})
         created = API3 + "datasets/create"

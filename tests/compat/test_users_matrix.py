@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.compat.population import Population
 from tests.compat.users_matrix import CALLERS, JOBS, PARTS, Row, compared, row_of, rows, variants
 from tests.fill import fill
 from tests.fix_auth import credentials, headrace_with_users, password_of, stock_with_users
@@ -83,45 +84,12 @@ class Stock:
         """Users, roles and grants; experiments, runs and models. Returns the ids that are random."""
         for user in USERS:
             self.ask(API + "users/create", {"username": user, "password": password_of(user)})
-        for name in "AB":
-            self.ask(API + "experiments/create", {"name": name})
-        run = self.ask(API + "runs/create", {"experiment_id": "1"})["run"]["info"]["run_id"]
-        model = self.ask(API + "logged-models", {"experiment_id": "1", "name": "lm"})
-        trace = self.ask(API + "traces", {"experiment_id": "1", "timestamp_ms": 1})
-        created = "/api/3.0/mlflow/datasets/create"
-        dataset = self.ask(created, {"name": "d", "experiment_ids": ["1"]})
-        unlinked = self.ask(created, {"name": "d"})
-        self.ask(API + "registered-models/create", {"name": "ma"})
-        tags = [{"key": "mlflow.prompt.is_prompt", "value": "true"}]
-        self.ask(API + "registered-models/create", {"name": "pa", "tags": tags})
-        for name, given in (("ma", {}), ("pa", {"tags": tags, "source": "dummy-source"})):
-            body = {"name": name, "source": "s3://bucket/x", **given}
-            self.ask(API + "model-versions/create", body)
-            alias = {"name": name, "alias": "best", "version": "1"}
-            self.ask(API + "registered-models/alias", alias)
-        issue = {"experiment_id": "1", "name": "i", "description": "d"}
-        issue = self.ask("/api/3.0/mlflow/issues", issue)["issue"]
-        schema = {"experiment_id": "1", "name": "s", "type": "FEEDBACK", "input": {"text": {}}}
-        schema = self.ask("/api/3.0/mlflow/label-schemas/create", schema)["label_schema"]
-        secret, definition = self.gateway("shared")
-        own_secret, own_definition = self.gateway("own")
-        endpoint = self.endpoint("shared", definition)
-        own_endpoint = self.endpoint("own", own_definition)
-        scorer = {"experiment_id": "1", "name": "s", "serialized_scorer": '{"name": "s"}'}
-        scorer_id = self.ask("/api/3.0/mlflow/scorers/register", scorer)["scorer_id"]
-        guardrail = {"name": "g", "scorer_id": scorer_id, "scorer_version": 1}
-        guardrail |= {"stage": "BEFORE", "action": "VALIDATION"}
-        guardrail = self.ask("/api/3.0/mlflow/gateway/guardrails/create", guardrail)["guardrail"]
-        online = {"experiment_id": "1", "name": "t", "serialized_scorer": "{}"}
-        for _ in range(2):
-            made = self.ask("/api/3.0/mlflow/scorers/register", online)
-        online = {"experiment_id": "1", "name": "t", "sample_rate": 0}
-        self.ask("/api/3.0/mlflow/scorers/online-config", online, "PUT")
+        made = Population(self.ask).make()
         for user, level in LEVELS.items():
             for kind, id_ in (
-                ("gateway_secret", secret),
-                ("gateway_model_definition", definition),
-                ("gateway_endpoint", endpoint),
+                ("gateway_secret", made["secret"]),
+                ("gateway_model_definition", made["definition"]),
+                ("gateway_endpoint", made["endpoint"]),
             ):
                 body = {"username": user, "resource_type": kind, "resource_id": id_}
                 grant = "/api/3.0/mlflow/users/permissions/grant"
@@ -143,42 +111,11 @@ class Stock:
         self.role("chief", [("workspace", "MANAGE"), ("run", "DENY")])
         spare = self.role("other", [("experiment", "READ")], name="spare")
         return {
+            **made,
             **spare,
-            "run": run,
-            "logged_model": model["model"]["info"]["model_id"],
-            "trace": trace["trace_info"]["request_id"],
-            "dataset": dataset["dataset"]["dataset_id"],
-            "unlinked dataset": unlinked["dataset"]["dataset_id"],
-            "issue": issue["issue_id"],
-            "schema": schema["schema_id"],
-            "secret": secret,
-            "own secret": own_secret,
-            "definition": definition,
-            "own definition": own_definition,
-            "endpoint": endpoint,
-            "own endpoint": own_endpoint,
-            "scorer": scorer_id,
-            "guardrail": guardrail["guardrail_id"],
-            "online scorer": made["scorer_id"],
             "queue": queue["queue_id"],
             "queue of a user": own["queue_id"],
         }
-
-    def gateway(self, name: str) -> tuple[str, str]:
-        """The ids of a new secret of the gateway and of a model definition that uses it."""
-        gateway = "/api/3.0/mlflow/gateway/"
-        body = {"secret_name": name, "secret_value": {"api_key": "k"}, "provider": "openai"}
-        secret = self.ask(gateway + "secrets/create", body)["secret"]["secret_id"]
-        body = {"name": name, "secret_id": secret, "provider": "openai", "model_name": "gpt"}
-        made = self.ask(gateway + "model-definitions/create", body)
-        return secret, made["model_definition"]["model_definition_id"]
-
-    def endpoint(self, name: str, definition: str) -> str:
-        """The id of a new endpoint of the gateway with one model."""
-        models = [{"model_definition_id": definition, "linkage_type": "PRIMARY"}]
-        body = {"name": name, "model_configs": models, "usage_tracking": False}
-        path = "/api/3.0/mlflow/gateway/endpoints/create"
-        return str(self.ask(path, body)["endpoint"]["endpoint_id"])
 
     def role(
         self, user: str, grants: list[tuple[str, str]], name: str | None = None

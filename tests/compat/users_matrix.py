@@ -258,8 +258,8 @@ def _destroys(route: Route) -> bool:
     return route.method in ("POST", "DELETE") and route.path.endswith(LAST)
 
 
-def row_of(route: Route, values: Values) -> Row:
-    """The request of a route with these values."""
+def row_of(route: Route, values: Values, *more: str) -> Row:
+    """The request of a route with these values. `more` are optional fields that it gets too."""
     used: set[str] = set()
 
     def argument(match: re.Match[str]) -> str:
@@ -268,7 +268,7 @@ def row_of(route: Route, values: Values) -> Row:
         return quote(_value(route, "model_id" if name == "-" else name, values))
 
     target = re.sub(r"\{([^}]+)\}", argument, route.path)
-    names = _names(route) | SPECIAL.get(route.path, {}).keys()
+    names = _names(route) | SPECIAL.get(route.path, {}).keys() | set(more)
     fields = {n: _value(route, n, values) for n in names - used if _is_given(n, values)}
     headers: dict[str, str] = {}
     body = None

@@ -15,11 +15,11 @@ import msgspec
 
 from headrace.auth.foreign_sql import find
 from headrace.commit.reads import GatheredReads
-from headrace.contract.errors import run_not_found
+from headrace.contract.errors import not_found
 from headrace.contract.experiment_ids import MAX_ID, MIN_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from headrace.auth.foreign_sql import Key, Kind
     from headrace.db.base import Database
@@ -54,6 +54,12 @@ FIELDS: Final[Mapping[str, Kind]] = {
     "trace_id": "trace",
     "trace_ids": "trace",
     "webhook_id": "webhook",
+}
+# Stock's messages for ids that the workspace does not have.
+MESSAGES: Final[Mapping[Kind, str]] = {
+    "dataset": "Dataset '{}' not found.",
+    "run": "Run with id={} not found",
+    "trace": "Trace with ID '{}' not found.",
 }
 # A text id that does not exist: no client can guess it, and it is as long as the id of a run.
 _MARK: Final = f"none-{secrets.token_hex(10)}-"
@@ -188,18 +194,17 @@ class RequestIds:
         found = await self._known.workspaces(keys.values()) if keys else {}
         return [id_ for id_, key in keys.items() if found.get(key) == self.workspace]
 
-    async def check_runs(self, run_ids: Iterable[str]) -> None:
-        """Raise RESOURCE_DOES_NOT_EXIST for the first run that this workspace does not have.
+    async def check(self, kind: Kind, ids: Sequence[str]) -> None:
+        """Raise RESOURCE_DOES_NOT_EXIST for the first id that nothing in this workspace has.
 
-        For requests that need no run without workspaces: then nothing is checked.
+        For routes that answer unknown ids otherwise without workspaces: then nothing is checked.
         """
         if self._known is None:
             return
-        run_ids = list(run_ids)
-        found = await self.own("run", run_ids)
-        for run_id in run_ids:
-            if run_id not in found:
-                raise run_not_found(run_id)
+        found = set(await self.own(kind, ids))
+        for id_ in ids:
+            if id_ not in found:
+                raise not_found(MESSAGES[kind].format(id_))
 
     def restored(self, text: str) -> str:
         """The text of an error, with the ids that the client sent."""

@@ -15,12 +15,14 @@ from urllib.parse import unquote, urlsplit
 
 from headrace.auth.authority import Denied
 from headrace.auth.rules import Need, needs
+from headrace.contract.errors import invalid
 from headrace.contract.paths import TooManyLayers, decoded
+from headrace.contract.workspaces import DEFAULT, DIRECTORY
 from headrace.settings.defaults import FILE_STORE
 from headrace.storage.locations import PROXIED, ROUTE, is_local, local_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Set
 
     from headrace.auth.access import Access
     from headrace.auth.rules import Rule
@@ -57,6 +59,40 @@ async def check_location(
         await access.require(_RULES[action], {"path": [path or ABOVE for path in sorted(found)]})
 
 
+def check_apart(uri: str, workspace: str, settings: Settings, roots: Mapping[str, str]) -> None:
+    """Raise INVALID_PARAMETER_VALUE if another workspace may have files at a location.
+
+    `roots` are the artifact roots of the workspaces that have their own. Below the server's root,
+    each workspace has a directory, and files outside of these belong to `default`. A location
+    elsewhere belongs to every workspace.
+    """
+    try:
+        owners = set(_owners(uri, workspace, settings, roots))
+    except (ValueError, Denied):  # no URI, or one that another program may read otherwise
+        owners = {None}
+    if owners - {workspace}:
+        raise invalid(
+            f"The location '{uri}' is not in the part of the artifact store of workspace '{workspace}'."
+        )
+
+
+def _owners(
+    uri: str, workspace: str, settings: Settings, roots: Mapping[str, str]
+) -> Iterator[str | None]:
+    """The workspaces whose files a location may contain; None for several."""
+    if workspace in roots and _paths_below(uri, "update", {*_places(roots[workspace])}):
+        return
+    for name, root in roots.items():
+        if name != workspace and _paths_below(uri, "read", {*_places(root)}):
+            yield name
+    for path in own_paths(uri, "read", settings):
+        first, _, rest = path.partition("/")
+        if not path:
+            yield None
+        else:
+            yield rest.partition("/")[0] if first == DIRECTORY else DEFAULT
+
+
 def own_paths(uri: str, action: str, settings: Settings) -> set[str]:
     """The paths in the server's store that a location may name; "" is the store itself.
 
@@ -68,7 +104,13 @@ def own_paths(uri: str, action: str, settings: Settings) -> set[str]:
             return set()  # the rule and the check of the source judge what they refer to
         raise Denied
     own = (settings.artifacts_destination, settings.default_artifact_root, FILE_STORE)
-    roots = {(PROXY, "/"), *(place for root in own for place in _places(root))}
+    return _paths_below(
+        uri, action, {(PROXY, "/"), *(place for root in own for place in _places(root))}
+    )
+
+
+def _paths_below(uri: str, action: str, roots: Set[tuple[str, str]]) -> set[str]:
+    """As `own_paths`, for stores with these roots."""
     found = set()
     for place, path in _places(uri):
         for root_place, root in roots:

@@ -19,6 +19,9 @@ _EXISTING: Final = Sql("SELECT name FROM workspaces WHERE name {in $1 text}")
 _ROOT: Final = Sql(
     "SELECT default_artifact_root FROM workspaces WHERE name = {workspace} {for share}"
 )
+_ROOTS: Final = Sql(
+    "SELECT name, default_artifact_root FROM workspaces WHERE default_artifact_root <> ''"
+)
 
 
 class Root(NamedTuple):
@@ -46,3 +49,8 @@ class Root(NamedTuple):
 async def existing(tx: Tx, names: Sequence[str]) -> list[str]:
     """Those of the names that a workspace has."""
     return [name for (name,) in await tx.fetch(_EXISTING, tx.array(names))]
+
+
+async def roots(tx: Tx) -> dict[str, str]:
+    """The artifact roots of the workspaces that have their own."""
+    return {row[0]: row[1] for row in await tx.fetch(_ROOTS)}

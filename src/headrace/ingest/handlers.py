@@ -90,7 +90,7 @@ async def export(request: Request, ctx: Context) -> Response:
     if batch.traces:
         run_id = request.headers.get(RUN)
         if run_id:
-            await ctx.request_ids().check_runs([run_id])
+            await ctx.request_ids().check("run", [run_id])
         try:
             write = LogSpans(parse_id(experiment), batch.traces, run_id or None)
             with ARRIVING.committing(batch.traces):

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from headrace.auth.authority import Denied
-from headrace.auth.locations import own_paths
+from headrace.auth.locations import check_apart, own_paths
 from headrace.auth.resolve import of_path
+from headrace.contract.errors import ApiError
 from headrace.settings.table import Settings
 
 if TYPE_CHECKING:
@@ -92,3 +93,49 @@ def test_a_tree_needs_every_part_of_an_experiment() -> None:
 def test_no_user_has_the_tree_of_all_experiments(path: str) -> None:
     with pytest.raises(Denied):
         list(of_path(path, "read", tree=True))
+
+
+ROOTS = {"team-a": "s3://a/root", "team-c": "s3://bkt/mlflow/of-c"}
+
+
+@pytest.mark.parametrize(
+    ("workspace", "uri"),
+    [
+        ("team-b", "s3://bkt/mlflow/workspaces/team-b/1/RA/artifacts"),
+        ("team-b", "s3://bkt/mlflow/workspaces/team-a/../team-b/1"),
+        ("team-b", "s3://elsewhere/files"),
+        ("team-b", "runs:/RA/x"),
+        ("team-b", "models:/m/1"),
+        ("team-a", "s3://a/root/1/RA"),
+        ("team-c", "s3://bkt/mlflow/of-c/1"),
+        ("default", "s3://bkt/mlflow/1/RA/artifacts"),
+        ("default", "s3://bkt/mlflow/workspaces/default/1"),
+    ],
+)
+def test_locations_of_a_workspace(workspace: str, uri: str) -> None:
+    check_apart(uri, workspace, BUCKET, ROOTS)
+
+
+@pytest.mark.parametrize(
+    ("workspace", "uri"),
+    [
+        ("team-b", "s3://bkt/mlflow/workspaces/team-a/1/RA/artifacts"),
+        ("team-b", "S3://BKT/mlflow/./workspaces//team-a/1"),
+        ("team-b", "s3://bkt/mlflow/workspaces/team-b/../team-a/1"),
+        ("team-b", "s3://bkt/mlflow/workspaces/team%2Da/1"),
+        ("team-b", "s3://bkt/mlflow/workspaces"),
+        ("team-b", "s3://bkt/mlflow"),
+        ("team-b", "s3://bkt"),
+        ("team-b", "s3://bkt/mlflow/1/RA/artifacts"),
+        ("team-b", "s3://a/root/1"),
+        ("team-b", "s3://a"),
+        ("team-b", "s3://bkt/mlflow/of-c/1"),
+        ("team-b", "s3://x@bkt/mlflow/1"),
+        ("default", "s3://bkt/mlflow"),
+        ("default", "s3://bkt/mlflow/workspaces/team-a/1"),
+        ("default", "s3://bkt/mlflow/workspaces"),
+    ],
+)
+def test_locations_of_other_workspaces_are_refused(workspace: str, uri: str) -> None:
+    with pytest.raises(ApiError, match="is not in the part"):
+        check_apart(uri, workspace, BUCKET, ROOTS)

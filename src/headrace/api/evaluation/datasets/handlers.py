@@ -194,6 +194,7 @@ async def upsert_records(req: UpsertRecords, ctx: Context) -> UpsertedRecords:
     records.
     """
     sql.check_served(ctx.db.schema)
+    await ctx.request_ids().check("dataset", [req.dataset_id or ""])
     await check_text_values(req.records, MAX_RECORD_VALUES, "records")
     if len(req.records) <= INLINE_CHARACTERS:
         given = Upsert(req.records)
@@ -232,9 +233,11 @@ async def list_records(req: ListRecords, ctx: Context) -> Encoded | Chunks:
 async def delete_records(req: DeleteRecords, ctx: Context) -> DeletedRecords:
     """DELETE /3.0/mlflow/datasets/{dataset_id}/records
 
-    Records that do not exist are no error.
+    Records that do not exist are no error. Errors: RESOURCE_DOES_NOT_EXIST (the dataset, on a server
+    with workspaces).
     """
     sql.check_served(ctx.db.schema)
+    await ctx.request_ids().check("dataset", [req.dataset_id or ""])
     change = transactions.delete_records
     deleted = await ctx.db.write(change, req.dataset_id or "", req.dataset_record_ids)
     return DeletedRecords(deleted_count=deleted)

@@ -37,13 +37,14 @@ from headrace.api.registry.versions.view import model_version
 from headrace.api.registry.webhooks import events
 from headrace.api.results import Chunks, TooLong
 from headrace.auth.access import NOTHING, Access
-from headrace.auth.locations import check_location
+from headrace.auth.locations import check_apart, check_location
 from headrace.auth.redactions import hidden
 from headrace.contract.clock import now_ms
 from headrace.contract.errors import ApiError, ErrorCode, invalid
 from headrace.contract.limits import SEARCH_MAX_MODEL_VERSIONS
 from headrace.contract.names import check_model_name, check_name
 from headrace.contract.scalars import Empty
+from headrace.db import workspaces_sql
 from headrace.db.base import Tx
 from headrace.db.errors import UniqueViolation
 
@@ -76,6 +77,9 @@ async def create(req: CreateModelVersion, ctx: Context) -> ModelVersionAnswer:
             sources.check_contained, new.source, new.run_id or "", new.model_id, new.root
         )
         await check_location(ctx.access, new.source, "read", ctx.settings)
+        if ctx.settings.enable_workspaces and not sources.needs_root(new.source):
+            roots_of_workspaces = await ctx.db.read(workspaces_sql.roots)
+            check_apart(new.source, ctx.workspace, ctx.settings, roots_of_workspaces)
     # The run id for webhooks, saved before `insert` fills in the run of a logged model.
     run_id = new.run_id or ""
     made = await insert(new, ctx)

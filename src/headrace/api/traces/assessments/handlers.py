@@ -49,6 +49,7 @@ async def update(req: UpdateIn, ctx: Context) -> AssessmentAnswer:
     Changes the fields that the mask names. Errors: RESOURCE_DOES_NOT_EXIST,
     INVALID_PARAMETER_VALUE (a value of another kind).
     """
+    await ctx.request_ids().check("trace", [req.trace_id])
     change = requested_change(req.assessment, req.update_mask)
     return _answer(await commit(ctx, UpdateAssessment(req.trace_id, req.assessment_id, change)))
 
@@ -56,7 +57,9 @@ async def update(req: UpdateIn, ctx: Context) -> AssessmentAnswer:
 async def delete(req: DeleteIn, ctx: Context) -> Empty:
     """DELETE /3.0/mlflow/traces/{trace_id}/assessments/{assessment_id}
 
-    An assessment that does not exist is no error.
+    An assessment that does not exist is no error. Errors: RESOURCE_DOES_NOT_EXIST (the trace, on a
+    server with workspaces).
     """
+    await ctx.request_ids().check("trace", [req.trace_id])
     await commit(ctx, DeleteAssessment(req.trace_id, req.assessment_id))
     return Empty()

@@ -31,5 +31,6 @@ async def get(req: GetAssessment, ctx: Context) -> AssessmentAnswer:
     Errors: RESOURCE_DOES_NOT_EXIST (no such trace or assessment).
     """
     read_sql.check_served(ctx.db.schema)
+    await ctx.request_ids().check("trace", [req.trace_id or ""])
     row = await ctx.db.read_point(find, req.trace_id or "", req.assessment_id or "")
     return AssessmentAnswer(assessment=assessment(row))

@@ -100,6 +100,7 @@ async def delete_tag(req: DeleteTraceTag, ctx: Context) -> Empty:
     Errors: RESOURCE_DOES_NOT_EXIST (no such tag), INVALID_PARAMETER_VALUE (a tag that only the
     server writes).
     """
+    await ctx.request_ids().check("trace", [req.trace_id])
     await commit_alone(ctx, DeleteTag(req.trace_id, req.key))
     return Empty()
 
@@ -109,6 +110,7 @@ async def delete_tag_v2(req: DeleteTraceTagV2, ctx: Context) -> Empty:
 
     As `delete_tag`.
     """
+    await ctx.request_ids().check("trace", [req.request_id])
     await commit_alone(ctx, DeleteTag(req.request_id, req.key))
     return Empty()
 
@@ -126,7 +128,7 @@ async def link_to_run(req: LinkToRunIn, ctx: Context) -> Empty:
             f"Provided {len(req.trace_ids)} traces."
         )
     ids = ctx.request_ids()
-    await ids.check_runs([req.run_id])
+    await ids.check("run", [req.run_id])
     await commit(ctx, LinkToRun(await ids.own("trace", req.trace_ids), req.run_id))
     return Empty()
 

@@ -62,7 +62,7 @@ async def get_history(req: GetHistory, ctx: Context) -> History | Encoded | Chun
             "It must be a positive integer."
         )
     offset = search.offset_of(req.page_token)
-    await ctx.request_ids().check_runs([req.run_id])
+    await ctx.request_ids().check("run", [req.run_id])
     most = limit if limit <= sql.PAGE_ROWS else sql.PART_ROWS
     if not offset and text_sql.is_possible(ctx.db):
         begin = '{"key":' + encode(req.metric_key).decode() + ',"value":'
@@ -223,7 +223,7 @@ async def get_history_interval(
     """
     limit = MAX_HISTORY_INTERVAL_ROWS if req.max_results is None else req.max_results
     start, end = _step_range(req)
-    await ctx.request_ids().check_runs(req.run_ids)
+    await ctx.request_ids().check("run", req.run_ids)
     key = ("metrics/get-history-bulk-interval", encode(req))
     try:
         return await ctx.shared.get(key, partial(_interval, req, ctx, limit, start, end))
