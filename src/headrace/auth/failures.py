@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 IPV6_PREFIX: Final = 64  # the addresses that one host can choose from
 MAX_KEYS: Final = 20_000  # of each limit, about 0.3 KiB each; the least recent are dropped
 PROMPT_ANSWERS: Final = 10  # failures of an address that are answered without a pause
-PAUSE_S: Final = 1.0  # before the answers to further ones
+PAUSE_S: Final = 0.1  # before the answers to further ones, for each of the address's failures
+LONGEST_PAUSE_S: Final = 5.0
 LONGEST_NAME: Final = 255  # characters; longer names are counted together
 
 
@@ -64,9 +65,9 @@ class Limit:
         burst, interval_s = self._rate
         return max(0.0, self._due.get(key, 0.0) - self._now() - (burst - 1) * interval_s)
 
-    def is_above(self, key: str, count: int) -> bool:
-        """Whether more failures than `count` are not yet over."""
-        return self._due.get(key, 0.0) - self._now() > count * self._rate.interval_s
+    def count(self, key: str) -> float:
+        """The number of failures; one is forgotten every `interval_s`."""
+        return max(0.0, self._due.get(key, 0.0) - self._now()) / self._rate.interval_s
 
     def add(self, key: str) -> None:
         """Count a failure."""
@@ -126,12 +127,12 @@ class Failures:
         A client that guesses without a pause would take the processor from the others, even if each
         guess is refused without a hash.
         """
-        is_guessing = self._addresses.is_above(network_of(address), PROMPT_ANSWERS)
-        if not is_guessing or self._paused >= self._max_paused:
+        failures = self._addresses.count(network_of(address))
+        if failures <= PROMPT_ANSWERS or self._paused >= self._max_paused:
             return
         self._paused += 1
         try:
-            await self._sleep(PAUSE_S)
+            await self._sleep(min(failures * PAUSE_S, LONGEST_PAUSE_S))
         finally:
             self._paused -= 1
 

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from headrace.auth.failures import (
+    LONGEST_PAUSE_S,
     MAX_KEYS,
     PAUSE_S,
     PER_ADDRESS,
@@ -119,13 +120,17 @@ async def test_answers_to_an_address_that_guesses_are_slow() -> None:
     failures.begin("ann", "10.0.0.1")
     paused = [asyncio.create_task(failures.pause("10.0.0.1")) for _ in range(3)]
     await asyncio.sleep(0.01)
-    assert slept == [PAUSE_S] * 2
+    assert slept == [pytest.approx(11 * PAUSE_S)] * 2
     assert [task.done() for task in paused] == [False, False, True]
     await failures.pause("10.0.0.2")
     end.set()
     await asyncio.gather(*paused)
     await failures.pause("10.0.0.1")
     assert len(slept) == 3
-    clock.now_s += 2 * PER_ADDRESS.interval_s
+    for n in range(PER_ADDRESS.burst - PROMPT_ANSWERS - 1):
+        failures.begin(f"bob{n}", "10.0.0.1")
     await failures.pause("10.0.0.1")
-    assert len(slept) == 3
+    assert slept[3:] == [LONGEST_PAUSE_S]
+    clock.now_s += PER_ADDRESS.burst * PER_ADDRESS.interval_s
+    await failures.pause("10.0.0.1")
+    assert len(slept) == 4
