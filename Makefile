@@ -37,8 +37,9 @@ install: .venv/.installed
 serve: .venv-serve/$(if $(FULL),.full,.installed)
 	$(SERVE_BIN)/headrace server $(SERVE)
 
+# More processes than cores: the tests wait for half of their time, for servers that start or stop.
 test: install
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
+	$(BIN)/python -m pytest --numprocesses=4 --dist=loadfile
 
 # Send the same requests to stock MLflow and to headrace and compare the answers, on both databases
 # in parallel. COMPAT takes options of pytest, such as COMPAT='-k runs'.
@@ -46,10 +47,10 @@ compat: install
 	$(MAKE) --jobs=2 compat-sqlite compat-postgres
 
 compat-sqlite: install
-	$(BIN)/python -m pytest -m compat --db=sqlite $(COMPAT)
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile -m compat --db=sqlite $(COMPAT)
 
 compat-postgres: install
-	$(BIN)/python -m pytest -m 'compat and on_database' --db=postgres $(COMPAT)
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile -m 'compat and on_database' --db=postgres $(COMPAT)
 
 .venv-mlflow2/.installed:
 	$(FIND_PYTHON) && "$$python" -m venv .venv-mlflow2

@@ -66,10 +66,8 @@ _COMPILED: Final = tuple(
     (re.compile(pattern, re.IGNORECASE if number else re.NOFLAG), better)
     for number, (pattern, better) in enumerate(RULES)
 )
-# A file without a match is not parsed.
-_ANY: Final = re.compile(
-    "|".join(["what", "who", *(pattern for pattern, _ in RULES[1:])]), re.IGNORECASE
-)
+# A file without a match is not parsed. Only the first rule depends on the case of letters.
+_ANY: Final = re.compile(rf"\b(?:What|Who)|(?i:{'|'.join(pattern for pattern, _ in RULES[1:])})")
 _BREAK: Final = re.compile(r"\s*\n\s*(?:#\s*)?")
 
 

@@ -31,6 +31,18 @@ def test_a_destination_that_is_no_directory_stops_the_start(tmp_path: Path) -> N
     assert not (tmp_path / "m.db").exists()
 
 
+def test_a_destination_without_a_store_stops_the_start(tmp_path: Path) -> None:
+    """Each upload would fail. A scheme of MLflow's own repositories starts it."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    with (
+        pytest.raises(RuntimeError, match=r"no artifact store for the scheme 'foo'"),
+        headrace(uri, tmp_path, "--artifacts-destination", "foo://bucket/a"),
+    ):
+        pass
+    with headrace(uri, tmp_path, "--artifacts-destination", "hdfs://host/a") as server:
+        assert "upload of an artifact will fail" not in server.log()
+
+
 def test_a_destination_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     """At the start, and in a line of the log for each upload that fails."""
     with (

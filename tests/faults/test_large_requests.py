@@ -86,7 +86,20 @@ class Target:
         self.budget_ns = int(BUDGET_YARDSTICKS * yardstick_ns())
 
     def send(self, method: str, path: str, body: bytes | None, what: str) -> str | None:
-        """Send a request; a description of the fault, if there is one."""
+        """Send a request; a description of the fault, if there is one.
+
+        Other programs make the same work take more CPU time. So a request that seems too expensive is sent
+        once more, beside a new yardstick.
+        """
+        fault = self._sent(method, path, body, what, self.budget_ns)
+        if fault is None or " ms, " not in fault:
+            return fault
+        budget_ns = max(self.budget_ns, int(BUDGET_YARDSTICKS * yardstick_ns()))
+        return self._sent(method, path, body, what, budget_ns)
+
+    def _sent(
+        self, method: str, path: str, body: bytes | None, what: str, budget_ns: int
+    ) -> str | None:
         probe = Probe(self.server)
         probe.start()
         status, text = 0, b""
@@ -101,8 +114,8 @@ class Target:
         assert self.server.process.poll() is None, f"{what} ended the server"
         if status >= 500 and not is_meant(status, text):
             return f"{what}: {status} {text[:300]!r}"
-        if probe.worst_ns > self.budget_ns:
-            return f"{what}: {probe.worst_ns / 1e6:.0f} of {self.budget_ns / 1e6:.0f} ms, {status}"
+        if probe.worst_ns > budget_ns:
+            return f"{what}: {probe.worst_ns / 1e6:.0f} of {budget_ns / 1e6:.0f} ms, {status}"
         return None
 
 

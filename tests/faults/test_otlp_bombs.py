@@ -32,9 +32,9 @@ pytestmark = [
 # A probe takes turns with the threads, each of which may first finish one call in C.
 BUDGET_YARDSTICKS = 2.5
 MAX_GROWTH_BYTES = 300 << 20  # of one process over what it has before, for two spans of 16 MiB
-READS = (
+INFORMATION = "/api/3.0/mlflow/traces/tr-{}"
+WITH_SPANS = (
     "/api/3.0/mlflow/traces/get?trace_id=tr-{}",
-    "/api/3.0/mlflow/traces/tr-{}",
     "/ajax-api/3.0/mlflow/get-trace-artifact?request_id=tr-{}",
 )
 
@@ -73,15 +73,17 @@ def server(
         yield running
 
 
-def test_expensive_requests_are_stored_or_refused(server: Server) -> None:
+def test_expensive_requests_are_stored_or_refused(server: Server, database: str) -> None:
     """Also the traces that they make can be read."""
     idle = reset_peak(server.process.pid)
     limits = Limits(int(BUDGET_YARDSTICKS * yardstick_ns()), idle + MAX_GROWTH_BYTES)
     wrong: list[str] = []
-    for bomb in bombs():
+    for number, bomb in enumerate(bombs()):
         headers = bomb.headers | {"x-mlflow-experiment-id": "0"}
         wrong += send(server, limits, "POST", "/v1/traces", bomb, bomb.body, headers)
-        for path in READS if bomb.trace else ():
+        # Both databases give the same rows to the same code: PostgreSQL's are read by one route each.
+        long = WITH_SPANS if database == "sqlite" else (WITH_SPANS[number % 2],)
+        for path in (*long, INFORMATION) if bomb.trace else ():
             wrong += send(server, limits, "GET", path.format(bomb.trace), bomb)
     assert not wrong, "\n".join(wrong)
 

@@ -6,12 +6,18 @@ import getpass
 import logging
 import os
 import tempfile
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from headrace.bridge.package import absence
 from headrace.db.uri import parse
+from headrace.extras import own_install_command
 from headrace.server.listening import CannotStart
-from headrace.storage.locations import is_local, local_path
+from headrace.settings.defaults import scheme_of
+from headrace.settings.masking import masked
+from headrace.storage import repository
+from headrace.storage.locations import OBJECT_STORES, is_local, local_path
 
 if TYPE_CHECKING:
     from headrace.settings.table import Settings
@@ -38,8 +44,9 @@ def check(settings: Settings) -> None:
 
 
 def _check_destination(uri: str) -> None:
-    """Look whether files can be created in a local destination of artifacts."""
+    """Look whether there is a store for the destination of artifacts, and its directory is writable."""
     if not is_local(uri):
+        _check_scheme(uri)
         return
     path = Path(local_path(uri)).absolute()
     existing = next(place for place in (path, *path.parents) if os.path.lexists(place))
@@ -62,6 +69,25 @@ def _check_destination(uri: str) -> None:
             _user(),
             path,
             error.strerror or error,
+        )
+
+
+def _check_scheme(uri: str) -> None:
+    scheme = scheme_of(uri)
+    if scheme in OBJECT_STORES:
+        return
+    plugins = {point.name for point in entry_points(group=repository.PLUGINS)}
+    if scheme not in repository.SCHEMES and scheme not in plugins:
+        raise CannotStart(
+            f"Artifacts cannot be stored in {masked(uri)}: there is no artifact store for the scheme "
+            f"'{scheme}'. Name another place with --artifacts-destination, or install MLflow's plugin for it."
+        )
+    if absence() is not None:
+        log.warning(
+            "every upload of an artifact will fail, because the scheme '%s' needs MLflow: %s. To add it: %s",
+            scheme,
+            absence(),
+            own_install_command("mlflow"),
         )
 
 

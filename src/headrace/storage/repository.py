@@ -12,7 +12,7 @@ import posixpath
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from headrace.contract.errors import HTTP_STATUS, ApiError, ErrorCode, invalid, unavailable
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
 T = TypeVar("T")
+# Those of MLflow's own repositories that headrace has no store for.
+SCHEMES: Final = ("b2", "dbfs", "ftp", "hdfs", "http", "https", "r2", "sftp", "viewfs")
+PLUGINS: Final = "mlflow.artifact_repository"  # a group of entry points, named by scheme
 
 
 def load(uri: str) -> Any:
