@@ -98,7 +98,7 @@ def test_a_killed_collection_is_continued_by_the_next(
         assert killed, "it was over before it could be killed"
         assert 0 < left < POINTS
         assert doctor.returncode == 0, doctor.stdout
-        assert (code, "Removed 1 runs" in shown) == (0, True), shown
+        assert (code, "Removed 1 run," in shown) == (0, True), shown
         assert "[------" in shown, "no bar"
         for table in ("runs", "metrics", "latest_metrics", "params", "tags"):
             assert rows(uri, f"SELECT 1 FROM {table} WHERE run_uuid = '{gone}'") == []
