@@ -19,6 +19,8 @@ from tests.workspaces import UNDER_TEST, make
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.fix_server import Server
+
 pytestmark = [pytest.mark.compat, pytest.mark.timeout(600)]  # stock hashes each password
 # Intended differences: a pattern of the step, and the reason.
 DIFFERENT: Final[dict[str, str]] = {}
@@ -31,8 +33,9 @@ _COUNTED: Final = re.compile(r'"((?:role_|user_)?id)": ?\d+')
 class Side:
     """A server with users and workspaces, and the ids that its answers had."""
 
-    def __init__(self, url: str) -> None:
-        self.wire = Wire(url)
+    def __init__(self, server: Server) -> None:
+        self.log = server.log
+        self.wire = Wire(server.url)
         self.ids: dict[str, str] = {}
 
     def ask(self, step: Step) -> Answer:
@@ -94,7 +97,7 @@ def sides(
             server = with_users(
                 uri, directory, "--enable-workspaces", start=start, environment=UNDER_TEST
             )
-            side = Side(stack.enter_context(server).url)
+            side = Side(stack.enter_context(server))
             stack.enter_context(closing(side.wire))
             make(uri, *WORKSPACES)
             found.append(side)
@@ -135,3 +138,12 @@ def test_the_answers_are_those_of_stock(sides: Sides, steps: list[Step]) -> None
     assert not sides.differences, f"{len(sides.differences)} differences\n" + "\n".join(
         sides.differences[:40]
     )
+
+
+def test_the_log_names_the_workspace_of_a_grant(sides: Sides) -> None:
+    """The steps above made grants in each."""
+    for workspace in ("default", *WORKSPACES):
+        line = (
+            rf"action=grant\.add target=stranger type=run id=\* level=READ workspace={workspace}\b"
+        )
+        assert re.search(line, sides.ours.log()), workspace

@@ -60,7 +60,7 @@ async def grant(req: Grant, ctx: Context) -> Line[Empty]:
     await ctx.accounts.db.read_point(users.get, username)
     place = ctx.access.workspace
     await ctx.accounts.db.write(grants.grant, username, resource_type, id_, level, place)
-    ctx.changed("grant.add", target=username, type=resource_type, id=id_, level=level)
+    _changed(ctx, "grant.add", target=username, type=resource_type, id=id_, level=level)
     return EMPTY
 
 
@@ -75,7 +75,7 @@ async def revoke(req: GrantKey, ctx: Context) -> Line[Empty]:
     await _check_in_workspace(ctx, resource_type, id_)
     await ctx.accounts.db.read_point(users.get, username)
     await ctx.accounts.db.write(grants.revoke, username, resource_type, id_, ctx.access.workspace)
-    ctx.changed("grant.remove", target=username, type=resource_type, id=id_)
+    _changed(ctx, "grant.remove", target=username, type=resource_type, id=id_)
     return EMPTY
 
 
@@ -104,6 +104,13 @@ async def get(req: GrantKey, ctx: Context) -> Line[EffectivePermission]:
             effective.level, user.id, access.workspace, resource_type, id_, access.defaults
         )
     return Line(EffectivePermission(allowed=level >= Level.USE, permission=level.name))
+
+
+def _changed(ctx: Context, action: str, **objects: str) -> None:
+    """See `Context.changed`; names the workspace, too, if the server has several."""
+    if ctx.workspace_or_none is not None:
+        objects["workspace"] = ctx.workspace
+    ctx.changed(action, **objects)
 
 
 async def _check_in_workspace(ctx: Context, resource_type: str, id_: str) -> None:
