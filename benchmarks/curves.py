@@ -1,14 +1,13 @@
 """Reads of tables with 1,000 to 1,000,000 rows, as curves over the number of rows.
 
-    python -m benchmarks.curves prepare --postgres URI --folder DIR --size 1000 --size 100000
-    python -m benchmarks.curves measure --postgres URI --folder DIR --size 1000 --size 100000
-    python -m benchmarks.curves draw
-    python -m benchmarks.curves drop --postgres URI --folder DIR
+    python -m benchmarks.curves prepare --folder DIR --size 1000 --size 100000
+    python -m benchmarks.curves measure --folder DIR --size 1000 --size 100000
 
 `prepare` lets each server create its tables, in a database of its own for each size, and fills them;
-databases that exist are kept. `measure` adds its samples to results/curves.json, where a new sample
-replaces the old one of the same point. `draw` writes the charts of docs/images. --server, --database
-and --case choose what is prepared and measured.
+the folder keeps the databases, and a private PostgreSQL. `measure` adds its samples to
+results/curves.json, where a new sample replaces the old one of the same point; `python -m benchmarks
+figures` then writes table and charts into the docs. --server, --database and --case choose what is
+prepared and measured.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks import catalog_seeds, curve_seeds, figures, lines, machine, peers, servers
+from benchmarks import catalog_seeds, curve_seeds, figures, lines, machine, servers
 from benchmarks.cases import BROAD, Case, search_catalog
 from benchmarks.databases import Databases, PostgresDatabases, SqliteDatabases
 from benchmarks.measure import wait_idle
-from benchmarks.postgres import PostgresCluster, run_sql, with_database
+from benchmarks.postgres import PostgresCluster, with_database
 from benchmarks.runner import Options, cases_on, measure
 from benchmarks.seeds import Dialect
 from benchmarks.servers import RunningServer, Server
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RESULTS: Final = Path(__file__).resolve().parent / "results" / "curves.json"
-IMAGES: Final = peers.ROOT / "docs" / "images"
 SIZES: Final = (1_000, 10_000, 100_000, 1_000_000)
 SERVERS: Final = ("headrace", "mlflow", "mlflow-go", "fasttrackml")
 PREFIX: Final = "headrace_curve"
@@ -74,11 +72,12 @@ class Kept:
 
     def __init__(self, kind: str, options: argparse.Namespace) -> None:
         self.kind = kind
-        self._folder: Path = options.folder / "sqlite"
+        self._folder: Path = options.folder / kind
+        self._folder.mkdir(parents=True, exist_ok=True)
         self._cluster: PostgresCluster | None = None
         self.databases: Databases
         if kind == "postgresql":
-            self._cluster = PostgresCluster(options.folder, options.postgres)
+            self._cluster = PostgresCluster(options.folder)
             self.databases = PostgresDatabases(self._cluster, PREFIX)
         else:
             self.databases = SqliteDatabases(self._folder)
@@ -94,13 +93,8 @@ class Kept:
         return with_database(self._cluster.uri, f"{PREFIX}_{name}")
 
     def is_filled(self, server: Server, rows: int) -> bool:
-        """Whether `prepare` finished; the last row that it writes is a comment or a file."""
-        name = self._name(server, rows)
-        if self._cluster is None:
-            return (self._folder / f"{name}.filled").exists()
-        found = f"SELECT 1 FROM pg_database WHERE datname = '{PREFIX}_{name}'"
-        told = f"SELECT 1 FROM pg_shdescription WHERE description = 'filled {PREFIX}_{name}'"
-        return all(run_sql(self._cluster.uri, found, told))
+        """Whether `fill` finished."""
+        return (self._folder / f"{self._name(server, rows)}.filled").exists()
 
     def fill(self, server: Server, rows: int, work: Path) -> None:
         """Let the server create its tables, and write the rows."""
@@ -110,17 +104,7 @@ class Kept:
             wait_idle(running.pid)
         dialect = Dialect(self.kind == "postgresql", server.fasttrackml_tables)
         self.databases.fill(uri, curve_seeds.statements(dialect, rows, server.offers))
-        if self._cluster is None:
-            (self._folder / f"{name}.filled").touch()
-        else:
-            full = f"{PREFIX}_{name}"
-            run_sql(self._cluster.uri, f"COMMENT ON DATABASE {full} IS 'filled {full}'")
-
-    def drop(self, server: Server, rows: int) -> None:
-        name = self._name(server, rows)
-        self.databases.drop(name)
-        if self._cluster is None:
-            (self._folder / f"{name}.filled").unlink(missing_ok=True)
+        (self._folder / f"{name}.filled").touch()
 
     def close(self) -> None:
         if self._cluster is not None:
@@ -178,24 +162,34 @@ def keep(rows: list[dict[str, Any]], path: Path = RESULTS) -> None:
     path.write_text(json.dumps({"about": about, "samples": samples}, indent=1) + "\n")
 
 
-def draw(path: Path = RESULTS, images: Path = IMAGES) -> None:
-    """Write a chart for each database."""
+def charts(path: Path = RESULTS) -> dict[str, str]:
+    """Return the charts of the databases that were measured, as file name to SVG."""
     found = json.loads(path.read_text())
     machine_of = found["about"]["machine"]
+    made = {}
     for kind, title in (("postgresql", "PostgreSQL"), ("sqlite", "SQLite")):
         panels = []
         for case, name in TITLES.items():
             curves = [_curve(found["samples"], kind, case, server) for server in SERVERS]
             if any(curve.points for curve in curves):
                 panels.append(lines.Panel(name, tuple(c for c in curves if c.points)))
-        note = f"requests/s, 20 users, {machine_of['cores']} cores shared with the load generator"
-        svg = lines.line_charts(f"Searches over the number of rows, {title}", note, panels)
-        (images / f"curves-{kind}.svg").write_text(svg)
+        if panels:
+            note = (
+                f"CPU-ms of server and database per search (20 users, {machine_of['cores']} cores)"
+            )
+            text = lines.line_charts(f"Searches over the number of rows, {title}", note, panels)
+            made[f"curves-{kind}.svg"] = text
+    return made
+
+
+def cost_ms(row: dict[str, Any]) -> float:
+    """CPU time of server and database per request, which other work on the machine changes little."""
+    return float((row["server_cpu_s"] or 0) + (row["database_cpu_s"] or 0))
 
 
 def _curve(samples: list[dict[str, Any]], kind: str, case: str, server: str) -> lines.Curve:
     points = [
-        (row["rows"], row["requests_per_s"])
+        (row["rows"], cost_ms(row))
         for row in samples
         if (row["database"], row["case"], row["server"]) == (kind, case, server)
         and not row["error"]
@@ -204,9 +198,10 @@ def _curve(samples: list[dict[str, Any]], kind: str, case: str, server: str) -> 
 
 
 def table(path: Path = RESULTS) -> str:
-    """Return the factors against stock and the best peer, as a Markdown table."""
+    """Return a Markdown table: requests/s and CPU-ms, and their factors against stock and the best peer."""
     samples = [row for row in json.loads(path.read_text())["samples"] if not row["error"]]
     rates = {tuple(row[name] for name in POINT): row["requests_per_s"] for row in samples}
+    costs = {tuple(row[name] for name in POINT): cost_ms(row) for row in samples}
     rows = []
     for kind, case in ((kind, case) for kind in ("postgresql", "sqlite") for case in TITLES):
         for size in SIZES:
@@ -214,21 +209,28 @@ def table(path: Path = RESULTS) -> str:
             if ours is None:
                 continue
             best = max((rate for rate in others if rate), default=None)
-            factors = [figures.ratio(ours, stock), figures.ratio(ours, best)]
+            cost, of_stock, *of_others = (costs.get((kind, size, s, case)) for s in SERVERS)
+            least = min((one for one in of_others if one), default=None)
+            factors = [
+                figures.ratio(ours, stock),
+                figures.ratio(ours, best),
+                figures.ratio(of_stock, cost),
+                figures.ratio(least, cost),
+            ]
             shown = ["" if factor is None else f"{factor:.1f}x" for factor in factors]
+            what = f"{kind} | {TITLES[case]} | {size:,}"
             rows.append(
-                f"| {kind} | {TITLES[case]} | {size:,} | {ours:.0f} | {' | '.join(shown)} |"
+                f"| {what} | {ours:.0f} | {shown[0]} | {shown[1]} | {cost:.2f} | {shown[2]} | {shown[3]} |"
             )
-    head = "| database | search | n | requests/s | stock | best peer |\n|---|---|---|---|---|---|"
-    return "\n".join([head, *rows]) + "\n"
+    head = "| database | search | n | requests/s | stock | best peer | CPU-ms | stock | best peer |"
+    return "\n".join([head, "|---" * 9 + "|", *rows]) + "\n"
 
 
 def parsed() -> argparse.Namespace:
     """Read the options."""
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks.curves")
     add = parser.add_argument
-    add("command", choices=["prepare", "measure", "draw", "drop"])
-    add("--postgres", metavar="URI", help="a PostgreSQL server; SQLite needs none")
+    add("command", choices=["prepare", "measure"])
     add("--folder", type=Path, default=Path(tempfile.gettempdir()) / "headrace-curves")
     add("--size", dest="sizes", type=int, action="append", help="rows of each table (all four)")
     add("--server", dest="servers", action="append", choices=SERVERS)
@@ -246,23 +248,13 @@ def parsed() -> argparse.Namespace:
 def main() -> None:
     """Do what the command line asks for."""
     options = parsed()
-    if options.command == "draw":
-        draw()
-        sys.stdout.write(table())
-        return
     for kind in options.databases or ["postgresql", "sqlite"]:
-        if kind == "postgresql" and not options.postgres:
-            raise SystemExit("--postgres URI is missing: the databases are kept")
         with closing(Kept(kind, options)) as kept:
             if options.command == "prepare":
                 prepare(kept, options, options.folder)
-            elif options.command == "measure":
+            else:
                 for row in measured(kept, options, options.folder):
                     keep([row])  # at once, so that an interrupted measurement leaves its samples
-            else:
-                for server in options.servers:
-                    for rows in options.sizes:
-                        kept.drop(server, rows)
 
 
 if __name__ == "__main__":

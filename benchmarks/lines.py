@@ -22,7 +22,7 @@ PLOT: Final = 120  # height
 
 @dataclass(frozen=True)
 class Curve:
-    """Points (rows, requests/s) of one server, in order."""
+    """Points (rows, CPU-ms) of one server, in order."""
 
     server: str
     label: str
@@ -47,8 +47,8 @@ def _power(exponent: int) -> str:
 
 def _panel(panel: Panel, left: float, top: float, width: float) -> list[str]:
     rows = [x for curve in panel.curves for x, _ in curve.points]
-    rates = [y for curve in panel.curves for _, y in curve.points]
-    (x0, x1), (y0, y1) = _decades(rows), _decades(rates)
+    costs = [y for curve in panel.curves for _, y in curve.points]
+    (x0, x1), (y0, y1) = _decades(rows), _decades(costs)
     plot = width - MARGIN - 40
 
     def place(x: float, y: float) -> tuple[float, float]:
@@ -73,8 +73,8 @@ def _panel(panel: Panel, left: float, top: float, width: float) -> list[str]:
         places = [place(*point) for point in curve.points]
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
         parts.append(f'<path d="M{path}" stroke="{colour}" stroke-width="2" fill="none"/>')
-        for (x, y), (n, rate) in zip(places, curve.points, strict=True):
-            told = f"{curve.label}: {short(rate)}/s at {n:,} rows"
+        for (x, y), (n, cost) in zip(places, curve.points, strict=True):
+            told = f"{curve.label}: {short(cost)} ms at {n:,} rows"
             parts.append(
                 f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"><title>{escape(told)}</title></circle>'
             )

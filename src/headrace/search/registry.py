@@ -120,17 +120,41 @@ def model_versions_page(
     terms = parse_versions_filter(filter)
     parameters = Parameters(dialect)
     where = ["m.workspace = {workspace}"] if has_workspaces else []
+    looked_up = _looked_up(terms, readable) if dialect == "sqlite" else set()
+    if where and "run_id" in looked_up:
+        where = ["+m.workspace = {workspace}"]
     where.append("m.current_stage <> 'Deleted_Internal'")
     tags = _TagTable("model_version_tags", ("workspace", "name", "version"), has_workspaces)
     where += tags.searched(terms, _version_condition, parameters)
     where += _readable(readable, has_workspaces, parameters)
     order = _version_order(order_by or _VERSION_DEFAULT_ORDER)
+    if looked_up:
+        order = order.replace("m.", "+m.")
     offset = offset_of(page_token)
     text = (
         f"SELECT {', '.join(f'm.{column}' for column in columns)} FROM model_versions m"
         f" WHERE {' AND '.join(where)} ORDER BY {order}"
     )
     return parameters.page(text, offset, max_results)
+
+
+def _looked_up(terms: Sequence[Term], readable: Scopes) -> set[str]:
+    """The attributes by which a filter, or the scope of a user, finds few versions.
+
+    SQLite has no statistics, and would prefer an index in the order of the page, or one that
+    begins with the workspace. A plus keeps it from using an index for a column.
+    """
+    found = {
+        term.key
+        for term in terms
+        if isinstance(term, Condition)
+        and term.entity == "attribute"
+        and term.key in ("name", "run_id")
+        and term.operator in ("=", "IN")
+    }
+    if all(scope is not None and scope.only for scope in readable):
+        found.add("name")
+    return found
 
 
 def parse_models_filter(text: str | None) -> tuple[Term, ...]:

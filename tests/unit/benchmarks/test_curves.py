@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from benchmarks import catalog_seeds, curve_seeds, curves
 from benchmarks.cases import BROAD
-from benchmarks.curves import TITLES, draw, keep, table
+from benchmarks.curves import TITLES, charts, keep, table
 from benchmarks.seeds import Dialect, Needs
 from tests.unit.benchmarks.test_cases import prepare
 
@@ -62,7 +62,8 @@ def test_each_table_has_the_rows_and_the_searches_find_a_page(filled: Path) -> N
 
 def _sample(server: str, rows: int, rate: float, **more: Any) -> dict[str, Any]:
     found = {"database": "postgresql", "rows": rows, "server": server, "case": "newest"}
-    return found | {"requests_per_s": rate, "error": "", "date": "2026-11-29"} | more
+    costs = {"server_cpu_s": 300 / rate, "database_cpu_s": 900 / rate}
+    return found | {"requests_per_s": rate, "error": "", "date": "2026-11-29"} | costs | more
 
 
 def test_a_new_sample_replaces_the_old_one_of_its_point(tmp_path: Path) -> None:
@@ -80,16 +81,15 @@ def test_the_chart_and_the_table_have_what_was_measured(tmp_path: Path) -> None:
     rows.append(_sample("headrace", 1_000_000, 300.0))
     rows.append(_sample("mlflow", 1_000_000, 0.1, error="wrong answer"))
     keep(rows, path)
-    draw(path, tmp_path)
-    first = (tmp_path / "curves-postgresql.svg").read_text()
-    ET.fromstring(first)
-    assert TITLES["newest"] in first
-    assert "headrace: 300/s at 1,000,000 rows" in first
-    assert "MLflow: 0.10/s" not in first, "a failed case has no point"
-    draw(path, tmp_path)
-    assert (tmp_path / "curves-postgresql.svg").read_text() == first
-    assert "| 1,000 | 600 | 60.0x | 15.0x |" in table(path)
-    assert "| 1,000,000 | 300 |  |  |" in table(path)
+    found = charts(path)
+    assert list(found) == ["curves-postgresql.svg"], "SQLite was not measured"
+    chart = found["curves-postgresql.svg"]
+    ET.fromstring(chart)
+    assert TITLES["newest"] in chart
+    assert "headrace: 4.00 ms at 1,000,000 rows" in chart
+    assert "MLflow: 12,000 ms" not in chart, "a failed case has no point"
+    assert "| 1,000 | 600 | 60.0x | 15.0x | 2.00 | 60.0x | 15.0x |" in table(path)
+    assert "| 1,000,000 | 300 |  |  | 4.00 |  |  |" in table(path)
 
 
 def test_every_case_has_a_title() -> None:

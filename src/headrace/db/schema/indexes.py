@@ -76,13 +76,13 @@ TUNED: Final = (
         "experiments",
         "(name)",
     ),
-    # PostgreSQL only: without statistics SQLite prefers it to the key, also for the versions of a model.
-    Index(
+    # On SQLite, `search.model_versions_page` keeps the versions of a model or of a run from using it.
+    _on_both(
         "headrace_versions_page",
         "the newest model versions",
         "0.5 instead of 43 ms",
         "model_versions workspace",
-        "model_versions (workspace, last_updated_time, name DESC, version)",
+        "(workspace, last_updated_time, name DESC, version)",
     ),
     _on_both(
         "headrace_versions_run",
