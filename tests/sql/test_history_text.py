@@ -14,6 +14,7 @@ from headrace.api.results import Encoded, encode
 from headrace.api.tracking.metrics import sql, text_sql
 from headrace.api.tracking.metrics.handlers import get_history
 from headrace.api.tracking.metrics.types import GetHistory
+from headrace.auth.foreign import RequestIds
 from headrace.contract.steps import integer
 from headrace.db.open import open_database
 from headrace.settings.table import Settings
@@ -102,7 +103,7 @@ async def test_the_answer_is_the_same_with_and_without_the_text(
     db: Database, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the route: whole, and as a first page."""
-    context: Any = SimpleNamespace(db=db)
+    context: Any = SimpleNamespace(db=db, request_ids=lambda: RequestIds(None, "default"))
     for limit in (None, 5, 25_000):
         answers = []
         for exact in (True, False):
