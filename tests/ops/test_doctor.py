@@ -121,7 +121,7 @@ def test_wrong_latest_metrics_are_found_and_recomputed(uri: str, damage: str) ->
     assert "headrace db recompute-latest" in done.stdout
     mended = command("db", "recompute-latest", uri)
     assert mended.returncode == 0, mended.stderr
-    assert mended.stdout.startswith("1 latest metrics")
+    assert mended.stdout.startswith("1 latest metric differed")
     assert command("doctor", uri).returncode == 0
     found = rows(uri, "SELECT key, step, value FROM latest_metrics ORDER BY key")
     kept = [] if damage.startswith("DELETE") else [("a", 2, 2.0)]
@@ -149,7 +149,7 @@ def test_a_missing_latest_metric_is_found_and_made(uri: str) -> None:
     (line,) = [line for line in done.stdout.splitlines() if "solve it with" in line]
     program, *words = shlex.split(line.partition(": ")[2])
     assert program == "headrace"
-    assert command(*words).stdout.startswith("1 latest metrics")
+    assert command(*words).stdout.startswith("1 latest metric differed")
     assert len(rows(uri, "SELECT 1 FROM latest_metrics")) == 2
     assert command("doctor", uri).returncode == 0
 
