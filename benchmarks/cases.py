@@ -10,6 +10,7 @@ from benchmarks import catalog_seeds, seeds, trace_seeds
 from benchmarks.seeds import Needs, Seed
 
 USERS: Final = 20
+LISTS: Final = "page-lists"
 SELECTIVE: Final = "params.group = 'g3' and metrics.loss < 2"
 BROAD: Final = "metrics.loss < 0.9 and params.optimizer = 'adam'"
 
@@ -246,6 +247,13 @@ CASES: Final = (
         needs=Needs.MLFLOW_3,
     ),
     Case(
+        LISTS,
+        "the page's lists: datasets, judges, review, gateway (1 user)",
+        "k6PageListsPerfScript.js",
+        users=1,
+        needs=Needs.MLFLOW_3,
+    ),
+    Case(
         "log-batch-10",
         "log-batch of 10 metrics, shared run",
         "k6LogBatchPerfScript.js",
@@ -340,6 +348,22 @@ CASES: Final = (
         "k6OtlpPerfScript.js",
         users=8,
         env={"TRACES": "1", "SPANS": "10", "START": "1"},
+    ),
+    Case(
+        "upsert-records-1k",
+        "upsert 1,000 new records of a dataset",
+        "k6UpsertRecordsPerfScript.js",
+        users=4,
+        env={"RECORDS": "1000"},
+        needs=Needs.MLFLOW_3,
+    ),
+    Case(
+        "upsert-records-1k-again",
+        "upsert 1,000 known records of a dataset",
+        "k6UpsertRecordsPerfScript.js",
+        users=4,
+        env={"RECORDS": "1000", "AGAIN": "1"},
+        needs=Needs.MLFLOW_3,
     ),
     Case(
         "realistic-mix",

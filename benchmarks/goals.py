@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from benchmarks import figures
-from benchmarks.cases import BY_NAME
+from benchmarks.cases import BY_NAME, LISTS
 from benchmarks.results import OURS
 
 if TYPE_CHECKING:
@@ -54,7 +54,13 @@ GOALS: Final = (
     Goal("trace-metrics", 5),
     Goal("otlp-100x10", 10),
     Goal("start-trace", 15),
+    *(
+        Goal(f"upsert-records-1k{again}", 20, database=database)
+        for database in ("postgresql", "sqlite")
+        for again in ("", "-again")
+    ),
 )
+LIST_MS: Final = 2  # p50 of each list of the page, with one user
 # Latency of each case above, as a share of the other server's.
 P99_OF_STOCK: Final = 1 / 10
 P99_OF_PEER: Final = 1 / 2
@@ -180,6 +186,14 @@ def _latency(results: Results, goal: Goal) -> list[Verdict]:
     ]
 
 
+def _lists(results: Results, database: str) -> list[Verdict]:
+    found = results.kinds_ms(database, LISTS, OURS, "p50_ms")
+    return [
+        _at_most(f"{database}: p50 of the list of {kind}", "absolute", LIST_MS, ms, " ms")
+        for kind, ms in found.items()
+    ]
+
+
 def _growth(results: Results, database: str) -> Verdict:
     few = results.median(database, "search-runs-1k-few", OURS, "requests_per_s")
     many = results.median(database, "search-runs-100k-few", OURS, "requests_per_s")
@@ -242,6 +256,7 @@ def verdicts(results: Results) -> list[Verdict]:
         if goal.case in results.cases(goal.database):
             found += _throughput(results, goal) + _latency(results, goal)
     for database in results.databases():
+        found += _lists(results, database)
         if {"search-runs-1k-few", "search-runs-100k-few"} <= set(results.cases(database)):
             found.append(_growth(results, database))
         found += _process(results, database)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from benchmarks import figures, goals
-from benchmarks.cases import BY_NAME
+from benchmarks.cases import BY_NAME, LISTS
 from benchmarks.charts import Group, Measure, bar_chart, short
 from benchmarks.results import OURS
 
@@ -221,6 +221,23 @@ def mixes(results: Results, database: str) -> str:
     return table(head, rows) if rows else ""
 
 
+def lists(results: Results, database: str) -> str:
+    """Each list of the page, with one user."""
+    found = {
+        server: [results.kinds_ms(database, LISTS, server, name) for name in ("p50_ms", "p99_ms")]
+        for server in results.servers(database)
+    }
+    servers = [server for server, (middle, _) in found.items() if middle]
+    if not servers:
+        return ""
+    rows = [
+        [kind, *(_figure(ms.get(kind)) for server in servers for ms in found[server])]
+        for kind in found[servers[0]][0]
+    ]
+    head = [f"{_server(results, s)} {p}, ms" for s in servers for p in ("p50", "p99")]
+    return table(["a page's list, 1 user", *head], rows)
+
+
 def python_api(results: Results, database: str) -> str:
     """MLflow's own store and the plugin, both in the client's process."""
     if not any(row["database"] == database for row in results.python_api):
@@ -357,7 +374,7 @@ def markdown(results: Results, notes: str = "") -> str:
         if results.cases(database):
             parts += [f"![requests per second]({database}-headline.svg)\n"]
             parts += [throughput(results, database), latency(results, database)]
-            parts += [mixes(results, database), cpu(results, database)]
+            parts += [mixes(results, database), lists(results, database), cpu(results, database)]
             parts += [limits(results, database), probes(results, database)]
             parts += [f"![{n}]({database}-{n}.svg)\n" for n in ("requests", "p99")]
         parts += [python_api(results, database)]

@@ -133,6 +133,18 @@ class Results:
         found = self.values(database, case, server, lambda row: getattr(row, field_name))
         return figures.median(found)
 
+    def kinds_ms(self, database: str, case: str, server: str, name: str) -> dict[str, float]:
+        """The median over the rounds of one latency (`p50_ms` …) of each kind of request."""
+        if self.error(database, case, server):
+            return {}
+        good = [row for row in self.of(database, case, server) if not row.error]
+        kinds = dict.fromkeys(kind for row in good for kind in row.kinds)
+        medians = {
+            kind: figures.median([row.kinds[kind][name] for row in good if kind in row.kinds])
+            for kind in kinds
+        }
+        return {kind: value for kind, value in medians.items() if value is not None}
+
     def shape_rows_per_s(self, database: str, case: str, shape: str) -> float | None:
         """The median of the raw-database probe for the fastest shape with this prefix."""
         rows = [row for row in self.probes if (row.database, row.case) == (database, case)]

@@ -86,6 +86,14 @@ def installed_apart(version: str, directory: str) -> Client:
     return Client(f"mlflow {version}", python)
 
 
+def beside(client: Client) -> dict[str, str]:
+    """Variables with which headrace finds the mlflow of a client in place of the installed one."""
+    show = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
+    argv = [client.python, "-c", show]
+    site = subprocess.run(argv, capture_output=True, text=True, check=True)
+    return {"PYTHONPATH": os.pathsep.join([base_environment()["PYTHONPATH"], site.stdout.strip()])}
+
+
 def mlflow2() -> Client:
     """The last client of the 2.x line."""
     return installed_apart("2.22", "mlflow2")

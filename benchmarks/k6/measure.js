@@ -28,8 +28,14 @@ export function requestOptions(credentials, headers) {
   return { headers: Object.assign({}, headers, credentials), timeout: "60s" };
 }
 
-const KINDS = ["answer", "log", "read"];
-const latency = Object.fromEntries(KINDS.map((kind) => [kind, new Trend(`${kind}_ms`, true)]));
+// The two kinds of the mix, and the lists of k6PageListsPerfScript.js.
+const KINDS = [
+  "log", "read", "datasets", "records", "scorers", "issues", "label_schemas", "review_queues", "items",
+  "endpoints", "secrets", "model_definitions",
+];
+const latency = Object.fromEntries(
+  ["answer", ...KINDS].map((kind) => [kind, new Trend(`${kind}_ms`, true)]),
+);
 const right = new Rate("right_answers");
 const clock = new Gauge("clock_ms");
 
@@ -66,7 +72,7 @@ function complain(response) {
   console.error(`wrong answer to ${response.request.method} ${response.url}: ${response.status} ${text}`);
 }
 
-// Counts one measured request. `isRight` checks the body; `kind` separates the kinds of the mix.
+// Counts one measured request. `isRight` checks the body; `kind` is one of KINDS.
 export function measured(response, isRight, kind) {
   const good = response.status === 200 && isRight(response.body);
   const ms = response.timings.duration;
@@ -108,7 +114,7 @@ export function handleSummary(data) {
     setup: data.setup_data,
   };
   const counts = m.log_requests;
-  for (const kind of ["log", "read"]) {
+  for (const kind of KINDS) {
     if (m[`${kind}_ms`]) result.kinds[kind] = figures(m[`${kind}_ms`]);
   }
   if (counts) result.kinds.log.requests = counts.values.count;

@@ -21,6 +21,7 @@ from tests.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.fix_s3 import S3
     from tests.fix_server import Server
@@ -31,6 +32,11 @@ PARTS = "/api/2.0/mlflow-artifacts/mpu"
 JSON = {"Content-Type": "application/json"}
 MIB = 1 << 20
 ALLOWED_GROWTH_MIB = 64
+# MLflow 3.17 offers transfers in parts to every client; 3.18 and headrace on these servers only.
+IN_PARTS = {
+    "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "true",
+    "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "true",
+}
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +95,7 @@ def test_keys_and_listings_are_those_of_stock(
                     f"sqlite:///{directory}/m.db",
                     directory,
                     *destination,
-                    environment=s3.environment,
+                    environment=s3.environment | IN_PARTS,
                 )
             )
             wire = stack.enter_context(Wire(started.url))
@@ -231,6 +237,64 @@ def test_a_run_may_keep_its_artifacts_in_the_bucket_itself(s3: S3, wire: Wire) -
     signed = post(wire, "/api/2.0/mlflow/artifacts/presigned-download-url", ask).json()
     assert signed["file_size"] == 4
     assert f"/{BUCKET}/direct/{run['run_id']}/artifacts/d/f.txt?" in signed["presigned_url"]
+
+
+def test_files_of_models_have_presigned_urls(s3: S3, wire: Wire) -> None:
+    """As in MLflow 3.18: of a version whose source is a run, and of a logged model."""
+    run = post(wire, "/api/2.0/mlflow/runs/create", {"experiment_id": "0"}).json()["run"]["info"]
+    root = run["artifact_uri"].removeprefix("mlflow-artifacts:/")
+    assert wire.ask("PUT", f"{OBJECTS}/{root}/m/MLmodel", b"data").status == 200
+    assert post(wire, "/api/2.0/mlflow/registered-models/create", {"name": "m"}).status == 200
+    version = {"name": "m", "source": f"runs:/{run['run_id']}/m", "run_id": run["run_id"]}
+    assert post(wire, "/api/2.0/mlflow/model-versions/create", version).status == 200
+    model = post(wire, "/api/2.0/mlflow/logged-models", {"experiment_id": "0"}).json()["model"]
+    root = model["info"]["artifact_uri"].removeprefix("mlflow-artifacts:/")
+    assert wire.ask("PUT", f"{OBJECTS}/{root}/MLmodel", b"logged").status == 200
+    model_id = model["info"]["model_id"]
+    files = f"/ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files"
+    for target, body in (
+        ("/model-versions/get-artifact?name=m&version=1&path=MLmodel", b"data"),
+        (f"{files}?artifact_file_path=MLmodel", b"logged"),
+    ):
+        assert wire.ask("GET", target).body == body
+        signed = wire.ask("GET", f"{target}&presigned=true").json()
+        assert (signed["headers"], signed["file_size"]) == ({}, len(body))
+        parts = urlsplit(signed["url"])
+        with Wire(f"http://{parts.netloc}") as store:
+            assert store.ask("GET", f"{parts.path}?{parts.query}").body == body
+    assert wire.ask("GET", f"{files}?artifact_file_path=no&presigned=true").status == 404
+
+
+def test_a_server_may_refuse_the_bytes_of_artifacts(s3: S3, tmp_path: Path) -> None:
+    """With --artifacts-presigned-only, clients exchange them with the store."""
+    destination = ("--artifacts-destination", f"s3://{BUCKET}/only", "--artifacts-presigned-only")
+    uri = f"sqlite:///{tmp_path}/m.db"
+    with (
+        headrace(uri, tmp_path, *destination, environment=s3.environment) as running,
+        Wire(running.url) as wire,
+    ):
+        info = wire.ask("GET", "/api/3.0/mlflow/server-info").json()
+        assert info["artifacts_presigned_only"] is True
+        for method, target in (
+            ("PUT", f"{OBJECTS}/a"),
+            ("GET", f"{OBJECTS}/a"),
+            ("GET", "/get-artifact?run_id=r&path=a"),
+            ("GET", "/model-versions/get-artifact?name=m&version=1&path=a"),
+            ("GET", "/ajax-api/2.0/mlflow/logged-models/m/artifacts/files?artifact_file_path=a"),
+            ("POST", "/ajax-api/2.0/mlflow/upload-artifact?run_id=r&path=a"),
+        ):
+            body = b"x" if method != "GET" else None
+            answer = wire.ask(method, target, body)
+            found = answer.json()
+            assert answer.status == 403, target
+            assert found["error_code"] == "PERMISSION_DENIED"
+            assert found["artifacts_presigned_only"] is True
+        made = post(wire, f"{PARTS}/create/d", {"path": "a", "num_parts": 1}).json()
+        tag = sent(made["credentials"][0]["url"], b"direct")
+        done = {"path": "a", "upload_id": made["upload_id"], "parts": [{"part_number": 1, "etag": tag}]}  # fmt: skip
+        assert post(wire, f"{PARTS}/complete/d", done).status == 200
+        signed = wire.ask("GET", "/api/2.0/mlflow-artifacts/presigned/d/a").json()
+        assert signed["file_size"] == 6
 
 
 def test_a_missing_bucket_is_reported(wire: Wire) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CLIENT = "headrace-page"
 AUDIENCE = "headrace-api"
 SEARCH = "/api/2.0/mlflow/experiments/search?max_results=10"
-WINDOWS = "/api/3.0/mlflow/gateway/budgets/windows"  # stock MLflow answers it
+SERVERS = "/api/3.0/mlflow/mcp-servers"  # stock MLflow answers it
 CREATE = "/ajax-api/2.0/mlflow/experiments/create"
 ADMIN = "Basic " + base64.b64encode(b"admin:a long password of the admin").decode()
 USERS = {
@@ -115,10 +115,10 @@ def test_a_client_logs_in_with_a_token_of_the_provider(team: Team) -> None:
 def test_stock_mlflow_knows_the_user_of_a_token_and_of_a_session(team: Team) -> None:
     team.provider.set_user("u5", preferred_username="bridged@example.com")
     token = team.provider.token("u5", AUDIENCE)
-    assert team.ask(token, WINDOWS).status == 200
+    assert team.ask(token, SERVERS).status == 200
     browser = logged_in(team, "u5")
-    assert browser.fetch("GET", team.server.url + WINDOWS).status == 200
-    assert browser.fetch("GET", team.server.url + WINDOWS, sec_fetch_site="same-site").status == 401
+    assert browser.fetch("GET", team.server.url + SERVERS).status == 200
+    assert browser.fetch("GET", team.server.url + SERVERS, sec_fetch_site="same-site").status == 401
 
 
 @pytest.mark.parametrize(

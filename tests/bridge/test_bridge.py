@@ -192,8 +192,8 @@ def test_errors_and_headers_come_through(server: Server) -> None:
         assert names.count(once) == 1, missing.lines
     assert "server" not in names, "nothing tells that it came from elsewhere"
     with Wire(server.url) as wire:
-        head = wire.ask("HEAD", "/api/3.0/mlflow/gateway/budgets/windows")
-        full = wire.ask("GET", "/api/3.0/mlflow/gateway/budgets/windows")
+        head = wire.ask("HEAD", "/api/3.0/mlflow/mcp-servers")
+        full = wire.ask("GET", "/api/3.0/mlflow/mcp-servers")
     assert (head.status, head.body) == (200, b"")
     assert head.headers["content-length"] == str(len(full.body))
 

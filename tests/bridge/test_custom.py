@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SEARCH = "/api/2.0/mlflow/experiments/search?max_results=10"
-WINDOWS = "/api/3.0/mlflow/gateway/budgets/windows"
+SERVERS = "/api/3.0/mlflow/mcp-servers"
 MODELS = "/gateway/mlflow/v1/models"
 CREATE = "/api/2.0/mlflow/experiments/create"
 # A plug-in that trusts a header, as teams write them, and counts its calls in a file.
@@ -56,7 +56,7 @@ def authorize():
 REQUESTS: tuple[tuple[str, str, Any], ...] = (
     ("GET", SEARCH, None),
     ("POST", CREATE, {}),
-    ("GET", WINDOWS, None),
+    ("GET", SERVERS, None),
     ("GET", "/version", None),
     ("GET", "/api/2.0/mlflow/users/current", None),
     ("GET", "/health", None),
@@ -126,7 +126,7 @@ def test_the_function_is_called_once_for_each_request(servers: dict[str, Server]
     calls = server.directory / "calls"
     for method, path, body in (
         ("GET", SEARCH, None),
-        ("GET", WINDOWS, None),  # MLflow answers these
+        ("GET", SERVERS, None),  # MLflow answers these
         ("GET", MODELS, None),
         ("POST", "/api/2.0/mlflow/runs/search", {"experiment_ids": ["0"]}),
     ):

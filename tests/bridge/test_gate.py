@@ -45,7 +45,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def test_a_page_of_another_origin_starts_no_process(server: Server, page: str) -> None:
     for method, path in (
         ("GET", BRIDGED),
-        ("GET", "/ajax-api/3.0/mlflow/gateway/budgets/windows"),
+        ("GET", "/ajax-api/3.0/mlflow/mcp-servers"),
         ("POST", "/gateway/mlflow/v1/chat/completions"),
     ):
         with Wire(server.url) as wire:

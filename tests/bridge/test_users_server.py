@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 JOBS = "/ajax-api/3.0/jobs/search"
 DEMO = "/ajax-api/3.0/mlflow/demo/delete"
 MODELS = "/gateway/mlflow/v1/models"
-WINDOWS = "/api/3.0/mlflow/gateway/budgets/windows"
+SERVERS = "/api/3.0/mlflow/mcp-servers"
 ADMIN_PASSWORD = "a long password of the admin"
 PASSWORD = "a long password of ann"
 SECRETS = {
@@ -120,7 +120,7 @@ def test_only_a_user_starts_mlflow(server: Server) -> None:
         ({"authorization": "Bearer x"}, 401),
         ({"x-headrace-bridge": "x"}, 401),
     ):
-        for method, path in (("POST", JOBS), ("GET", MODELS), ("GET", WINDOWS), ("POST", DEMO)):
+        for method, path in (("POST", JOBS), ("GET", MODELS), ("GET", SERVERS), ("POST", DEMO)):
             body = {} if method == "POST" else None
             assert ask(server, headers, method, path, body).status == status
     assert ask(server, ANN, "POST", DEMO, {}).status == 403  # for admins
@@ -135,7 +135,7 @@ def test_only_a_user_starts_mlflow(server: Server) -> None:
 
 def test_both_halves_of_mlflow_know_the_user(server: Server) -> None:
     for headers in (ADMIN, ANN):
-        for method, path in (("POST", JOBS), ("GET", MODELS), ("GET", WINDOWS)):
+        for method, path in (("POST", JOBS), ("GET", MODELS), ("GET", SERVERS)):
             answer = ask(server, headers, method, path, {} if method == "POST" else None)
             assert answer.status == 200, str(answer)
 
@@ -157,15 +157,15 @@ def test_a_removed_user_loses_access_at_once(server: Server) -> None:
     with closing(sqlite3.connect(server.directory / "mlflow.db")) as db, db:
         db.execute("UPDATE users SET username = 'ann2' WHERE username = 'ann'")
     try:
-        assert ask(server, ANN, "GET", WINDOWS).status == 401
+        assert ask(server, ANN, "GET", SERVERS).status == 401
     finally:
         with closing(sqlite3.connect(server.directory / "mlflow.db")) as db, db:
             db.execute("UPDATE users SET username = 'ann' WHERE username = 'ann2'")
-    assert ask(server, ANN, "GET", WINDOWS).status == 200
+    assert ask(server, ANN, "GET", SERVERS).status == 200
 
 
 def test_mlflow_hashes_nothing_and_knows_no_key(server: Server) -> None:
-    ask(server, ANN, "GET", WINDOWS)
+    ask(server, ANN, "GET", SERVERS)
     (pid,) = mlflow_processes(server)
     with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123
         environ = file.read().decode()
@@ -173,7 +173,7 @@ def test_mlflow_hashes_nothing_and_knows_no_key(server: Server) -> None:
     assert ADMIN_PASSWORD not in environ
     before = cpu_s(pid)
     for _ in range(50):
-        assert ask(server, ANN, "GET", WINDOWS).status == 200
+        assert ask(server, ANN, "GET", SERVERS).status == 200
     # A request of a user without admin rights costs stock up to six hashes of 50 ms.
     assert cpu_s(pid) - before < 50 * 0.05
 
@@ -189,7 +189,7 @@ def test_mlflow_is_started_again_when_it_ends(server: Server) -> None:
     (pid,) = mlflow_processes(server)
     os.kill(pid, signal.SIGTERM)
     eventually(lambda: not mlflow_processes(server), what="MLflow ends")
-    assert ask(server, ANN, "GET", WINDOWS).status == 200
+    assert ask(server, ANN, "GET", SERVERS).status == 200
 
 
 class Upstream:
@@ -296,7 +296,7 @@ def test_job_runners_know_who_asks(server: Server) -> None:
 
 def test_behind_a_prefix(tmp_path: Path) -> None:
     with team(f"sqlite:///{tmp_path}/mlflow.db", tmp_path, "--static-prefix", "/ml") as server:
-        for path in (MODELS, WINDOWS):
+        for path in (MODELS, SERVERS):
             assert ask(server, {}, "GET", "/ml" + path).status == 401
             answer = ask(server, ANN, "GET", "/ml" + path)
             assert answer.status == 200, str(answer)
@@ -307,6 +307,6 @@ def test_all_processes_of_a_server_share_one_mlflow(postgres_server: str, tmp_pa
         fresh_database(postgres_server) as uri,
         team(uri, tmp_path, "--workers", "2") as server,
     ):
-        statuses = Counter(ask(server, ANN, "GET", WINDOWS).status for _ in range(40))
+        statuses = Counter(ask(server, ANN, "GET", SERVERS).status for _ in range(40))
         assert statuses == {200: 40}
         assert server.log().count("starting MLflow") == 1

@@ -1,7 +1,8 @@
 """Every view of MLflow's page in a real browser, on a server that cannot start MLflow.
 
-VIEWS is the list. No request of a view may need the bridge, except those in BRIDGED. `make browser` runs this;
-screenshots go to HEADRACE_TEST_SCREENSHOTS.
+VIEWS is the list. No request of a view may need the bridge, except those in BRIDGED. The page is that of the
+installed mlflow, and that of MLflow 3.18 on a database at its schema. `make browser` runs this; screenshots go
+to HEADRACE_TEST_SCREENSHOTS.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from urllib.parse import quote
 import pytest
 from tests.browser.chromium import CHROMIUM, EXPECTED, SIZE, browser
 from tests.browser.test_trace_pages import bridged
+from tests.fix_clients import beside, mlflow318
 from tests.fix_server import base_environment, headrace
+from tests.sql.dumps import restore_sqlite
 from tests.wire import Wire
 
 if TYPE_CHECKING:
@@ -92,9 +95,6 @@ VIEWS: Final = {
 }  # fmt: skip
 # The views that need MLflow, and the requests for which they do.
 BRIDGED: Final[dict[str, set[str]]] = {
-    "budgets": {
-        "GET /ajax-api/3.0/mlflow/gateway/budgets/windows"
-    },  # the costs of the gateway's calls
     "MCP servers": {"GET /ajax-api/3.0/mlflow/mcp-servers"},
 }
 # The answers that no server has for a view: without users, or for a trace without spans.
@@ -108,7 +108,8 @@ KIND: Final = {"key": "mlflow.experimentKind", "value": "genai_development"}
 class Site:
     """A server with data, and the parts of addresses that name it."""
 
-    def __init__(self, server: Server, parts: dict[str, str]) -> None:
+    def __init__(self, release: str, server: Server, parts: dict[str, str]) -> None:
+        self.release = release
         self.server = server
         self.parts = parts
 
@@ -117,12 +118,17 @@ class Site:
         return bridged(self.server)
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A server without a bridge, with something for every view."""
-    directory = tmp_path_factory.mktemp("site")
-    uri, bridge = f"sqlite:///{directory}/mlflow.db", {"HEADRACE_BRIDGE": "off"}
-    with headrace(uri, directory, environment=bridge) as server:
+@pytest.fixture(scope="module", params=["installed", "3.18"])
+def site(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    """A server without a bridge, with the page of a release, and something for every view."""
+    directory, release = tmp_path_factory.mktemp("site"), request.param
+    uri, environment = f"sqlite:///{directory}/mlflow.db", {"HEADRACE_BRIDGE": "off"}
+    if release == "3.18":
+        environment |= beside(mlflow318())
+        restore_sqlite("3.18.0", directory / "mlflow.db")
+    with headrace(uri, directory, environment=environment) as server:
         script = Path(__file__).with_name("data.py")
         filled = subprocess.run(
             [sys.executable, "-W", "ignore", str(script), server.url],
@@ -133,7 +139,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         )
         assert filled.returncode == 0, filled.stderr
         with Wire(server.url) as wire:
-            yield Site(server, parts(wire, json.loads(filled.stdout.splitlines()[-1])))
+            yield Site(release, server, parts(wire, json.loads(filled.stdout.splitlines()[-1])))
 
 
 def parts(wire: Wire, made: dict[str, Any]) -> dict[str, str]:
@@ -209,7 +215,7 @@ def test_no_request_of_a_view_needs_the_bridge(browser: Browser, site: Site, nam
         page.goto(f"{address}/#/{template.format(**site.parts)}")
     wait_until_quiet(page, flying)
     if folder := os.environ.get("HEADRACE_TEST_SCREENSHOTS"):
-        page.screenshot(path=f"{folder}/view, {name}.png")
+        page.screenshot(path=f"{folder}/{site.release}, {name}.png")
     context.close()
     expected = BRIDGED.get(name, set())
     needed = {one.removeprefix("501: ") for one in failed if one.startswith("501: ")}

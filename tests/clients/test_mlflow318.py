@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sqlite3
 import subprocess
@@ -11,11 +10,11 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.compat.dialogue import Player
-from tests.compat.issues_318 import DIALOGUES
+from tests.compat import issues_318, newer_318
+from tests.compat.dialogue import Dialogue, Player
 from tests.compat.normalise import Twins, compared
 from tests.compat.url_map import url_map
-from tests.fix_clients import mlflow318
+from tests.fix_clients import beside, mlflow318
 from tests.fix_database import empty_database
 from tests.fix_postgres import fresh_database
 from tests.fix_server import ROOT, base_environment, headrace, stock
@@ -34,13 +33,10 @@ BRIDGED = "/api/3.0/mlflow/mcp-servers"
 SKILLS = "/api/3.0/mlflow/skills"
 
 
-@pytest.fixture(scope="module")
-def beside() -> dict[str, str]:
+@pytest.fixture(scope="module", name="beside")
+def beside_318() -> dict[str, str]:
     """Variables with which headrace finds mlflow 3.18 in place of 3.17."""
-    show = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
-    python = mlflow318().python
-    site = subprocess.run([python, "-c", show], capture_output=True, text=True, check=True)
-    return {"PYTHONPATH": os.pathsep.join([base_environment()["PYTHONPATH"], site.stdout.strip()])}
+    return beside(mlflow318())
 
 
 def head_of(path: Path) -> str:
@@ -153,15 +149,24 @@ def headrace_alone(uri: str, directory: Path) -> Iterator[Wire]:
 
 
 def test_issues_are_as_in_3_18(both: tuple[Wire, Wire]) -> None:
+    assert not (wrong := unlike(both, issues_318.DIALOGUES)), "\n".join(wrong)
+
+
+def test_other_answers_that_3_18_changes_are_as_in_3_18(both: tuple[Wire, Wire]) -> None:
+    assert not (wrong := unlike(both, newer_318.DIALOGUES)), "\n".join(wrong)
+
+
+def unlike(both: tuple[Wire, Wire], dialogues: tuple[Dialogue, ...]) -> list[str]:
+    """The differences between the answers of both."""
     wrong: list[str] = []
-    for dialogue in DIALOGUES:
+    for dialogue in dialogues:
         twins = Twins({}, {})
         sides = [Player(wire).play(dialogue) for wire in both]
         for (ask, theirs), (_, ours) in zip(*sides, strict=True):
-            found = compared(theirs.answer, ours.answer, twins, ("metadata",))
+            found = compared(theirs.answer, ours.answer, twins, ("metadata", *ask.unordered))
             if found:
                 wrong += [dialogue.key(ask), *(f"    {line[:1000]}" for line in found[:6])]
-    assert not wrong, "\n".join(wrong)
+    return wrong
 
 
 def test_the_script_says_what_3_18_changes() -> None:

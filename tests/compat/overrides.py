@@ -187,7 +187,62 @@ _NEWER_FILTERS: Final = (
     "search runs, wrong filters: filter (metrics.loss > 1 AND params.lr = 'a')",
 )
 
+# As MLflow 3.18, which tests/compat/newer_318.py compares with headrace.
+_NEWER: Final = Override("as MLflow 3.18", stock=200, status=200)
+_ACCEPTED: Final = replace(_NEWER, stock=400)
+_FOUR_PREFIXES: Final = replace(
+    _NEWER, stock=400, status=400, says="('attribute', 'attributes', 'tag', 'tags')"
+)
+_BLANK: Final = "create an experiment: name of spaces"
+_NEWER_ANSWERS: Final = {
+    _BLANK: replace(_NEWER, status=400, says="Invalid experiment name"),
+    "search experiments: filter null": replace(_NEWER, reason=f"finds that of '{_BLANK}'"),
+    **dict.fromkeys(
+        (
+            f"search logged models: filter metrics.acc {text}"
+            for text in ("< 0.55", "!= 0.9", "> 0.5 and metrics.acc < 0.6")
+        ),
+        replace(_NEWER, reason="as MLflow 3.18: the latest point is compared"),
+    ),
+    "life of a logged model: the body's model counts": replace(
+        _NEWER, reason="as MLflow 3.18: the path names the model", status=404,
+        code="RESOURCE_DOES_NOT_EXIST",
+    ),
+    "life of a logged model: unknown model": replace(_NEWER, stock=404),
+    **dict.fromkeys(
+        (
+            f"life of a logged model: {label}"
+            for label in (
+                "after all", "deleted, allowed", "deleted, allowed in upper case",
+                "deleted, allowed twice",
+            )
+        ),
+        replace(_NEWER, reason="what the body's model was finalized to"),
+    ),
+    **dict.fromkeys(
+        (
+            f"search experiments: {text}"
+            for text in (
+                "bare filter name like 'a'", "bare filter name ilike 'a'",
+                "bare filter attributes.name = 'a'", "wrong order by ['attributes.name']",
+            )
+        ),
+        _ACCEPTED,
+    ),
+    **dict.fromkeys(
+        (
+            f"search experiments: {text}"
+            for text in (
+                "bare filter attr.name = 'a'", "bare filter metrics.x > 1",
+                "bare filter params.x = '1'", "wrong order by ['metrics.x']",
+            )
+        ),
+        _FOUR_PREFIXES,
+    ),
+}  # fmt: skip
+
 OVERRIDES: Final[dict[str, Override]] = {
+    **_NEWER_ANSWERS,
     **dict.fromkeys(_NEWER_FILTERS, _NEWER_FILTER),
     "evaluation datasets: records: an unknown dataset": Override(
         "Stock repeats its driver's message about a foreign key.",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
@@ -37,6 +38,7 @@ class Both:
 
     stock: Wire
     ours: Wire
+    model_definition_id: str
 
     def writer(self, which: str) -> Wire:
         """One of the servers."""
@@ -92,7 +94,7 @@ def both(
         for trace_id in TRACES:
             info = {"trace_id": trace_id, "trace_location": place, "state": "OK"}
             ok(theirs, "traces", {"trace": {"trace_info": info}})
-        yield Both(theirs, ours)
+        yield Both(theirs, ours, made["model_definition_id"])
 
 
 def register(wire: Wire, name: str, scorer: Any) -> Any:
@@ -294,3 +296,100 @@ def test_the_questions_of_a_queue_with_items_stay(both: Both) -> None:
         )
         assert theirs.status >= 400
         assert (ours.status, ours.json()) == (theirs.status, theirs.json()), f"{path} {body}"
+
+
+def test_an_endpoint_without_a_model_is_null_in_lists(both: Both) -> None:
+    """`scorers/get` has its name, as in stock."""
+    used = {"model_definition_id": both.model_definition_id, "linkage_type": "PRIMARY"}
+    endpoint = {"name": "bare", "model_configs": [used]}
+    endpoint_id = ok(both.stock, "gateway/endpoints/create", endpoint)["endpoint"]["endpoint_id"]
+    judge = JUDGE | {"instructions_judge_pydantic_data": {"model": "gateway:/bare"}}
+    register(both.ours, "bare", judge)
+    detached = {
+        "endpoint_id": endpoint_id,
+        "model_definition_id": both.model_definition_id,
+    }
+    ok(both.ours, "gateway/endpoints/models/detach", detached)
+    for path in ("list", "versions"):
+        name = {} if path == "list" else {"name": "bare"}
+        found = both.read(f"scorers/{path}", experiment_id="0", **name)["scorers"]
+        (text,) = (one["serialized_scorer"] for one in found if one["scorer_name"] == "bare")
+        assert json.loads(text)["instructions_judge_pydantic_data"] == {"model": None}
+    one = both.read("scorers/get", experiment_id="0", name="bare")["scorer"]
+    assert json.loads(one["serialized_scorer"]) == judge
+
+
+def test_numbers_that_only_stock_stores_are_named(both: Both) -> None:
+    """headrace refuses NaN and infinities, and shows those of stock as stock does."""
+    bounds = {"min_value": "-Infinity", "max_value": "NaN"}
+    schema = {"experiment_id": "0", "name": "odd", "type": "FEEDBACK", "input": {"numeric": bounds}}
+    schema_id = ok(both.stock, "label-schemas/create", schema)["label_schema"]["schema_id"]
+    found = both.read("label-schemas/get", schema_id=schema_id)["label_schema"]
+    assert found["input"]["numeric"] == bounds
+    both.read("label-schemas/list", experiment_id="0")
+    used = {"model_definition_id": both.model_definition_id, "linkage_type": "PRIMARY"}
+    endpoint = {"name": "odd", "model_configs": [used | {"weight": "Infinity"}]}
+    ok(both.stock, "gateway/endpoints/create", endpoint)
+    assert '"weight": "Infinity"' in json.dumps(both.read("gateway/endpoints/get", name="odd"))
+    both.read("gateway/endpoints/list")
+    budget = {"budget_unit": "USD", "budget_amount": "Infinity", "target_scope": "GLOBAL",
+              "duration": {"unit": "DAYS", "value": 1}, "budget_action": "ALERT"}  # fmt: skip
+    policy = ok(both.stock, "gateway/budgets/create", budget)["budget_policy"]
+    id_ = {"budget_policy_id": policy["budget_policy_id"]}
+    assert both.read("gateway/budgets/get", **id_)["budget_policy"]["budget_amount"] == "Infinity"
+    both.read("gateway/budgets/list")
+
+
+def test_datasets_are_found_by_regular_expressions(both: Both) -> None:
+    for name in ("answers 1", "answers 22", "questions"):
+        ok(both.ours, "datasets/create", {"name": name, "tags": '{"t": "x"}'})
+    for text in (
+        "name RLIKE '^answers [0-9]{2}$'",
+        "name RLIKE 'ANSWERS'",
+        "name RLIKE '^answers' AND name != 'answers 1'",
+        "created_by RLIKE 'x'",
+        "name > 'b'",
+    ):
+        both.read("datasets/search", filter_string=text)
+    for text in ("tags.t RLIKE 'x'", "created_time RLIKE 'x'"):
+        target = f"{A3}datasets/search?{urlencode({'filter_string': text})}"
+        theirs, ours = (wire.ask("GET", target) for wire in (both.stock, both.ours))
+        assert (ours.status, ours.json()) == (theirs.status, theirs.json()), text
+        assert ours.status == 400
+
+
+def test_what_was_spent_of_a_budget_is_the_same_for_both(both: Both) -> None:
+    """By all calls of models, and by those through an endpoint."""
+    endpoint_id = both.read("gateway/endpoints/get", name="ep")["endpoint"]["endpoint_id"]
+    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    for n, (endpoint, user, dollars) in enumerate(
+        (
+            (endpoint_id, "ann", 0.5),
+            (endpoint_id, "bob", 0.25),
+            ("e-2", "ann", 4.0),
+            ("", "ann", 100.0),
+        )
+    ):
+        cost = {"input_cost": 0.0, "output_cost": dollars, "total_cost": dollars}
+        metadata = {"mlflow.trace.cost": json.dumps(cost), "mlflow.auth.username": user}
+        if endpoint:
+            metadata["mlflow.gateway.endpointId"] = endpoint
+        info = {
+            "trace_id": f"tr-cost-{n}",
+            "trace_location": {
+                "type": "MLFLOW_EXPERIMENT",
+                "mlflow_experiment": {"experiment_id": "0"},
+            },
+            "state": "OK",
+            "request_time": now,
+            "trace_metadata": metadata,
+        }
+        ok(both.ours, "traces", {"trace": {"trace_info": info}})
+    for scope, target in (("GLOBAL", None), ("ENDPOINT", endpoint_id)):
+        for unit, value in (("MONTHS", 1), ("WEEKS", 2), ("MINUTES", 60_000_000)):
+            budget = {"budget_unit": "USD", "budget_amount": 5, "target_scope": scope,
+                      "duration": {"unit": unit, "value": value}, "budget_action": "ALERT"}  # fmt: skip
+            ok(both.stock, "gateway/budgets/create",
+               budget | ({"target_value": target} if target else {}))  # fmt: skip
+    windows = both.read("gateway/budgets/windows")["windows"]
+    assert {one["current_spend"] for one in windows} == {4.75, 0.75}

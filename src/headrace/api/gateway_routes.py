@@ -95,6 +95,7 @@ GATEWAY_ROUTES: tuple[Route, ...] = (
     Route("POST", "/api/3.0/mlflow/gateway/budgets/create", budgets.create, ADMIN),
     Route("GET", "/api/3.0/mlflow/gateway/budgets/get", budgets.get, ANYONE),
     Route("GET", "/api/3.0/mlflow/gateway/budgets/list", budgets.list_budgets, ANYONE),
+    Route("GET", "/api/3.0/mlflow/gateway/budgets/windows", budgets.list_windows, ANYONE),
     Route("POST", "/api/3.0/mlflow/gateway/budgets/update", budgets.update, ADMIN),
     Route("DELETE", "/api/3.0/mlflow/gateway/budgets/delete", budgets.delete, ADMIN),
     # guardrails

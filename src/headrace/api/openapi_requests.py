@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]  # JSON
 UNREAD: Final = "has_json"  # of `Loose`: not part of the request
-_WHOLE: Final = {"type": "string", "pattern": r"^[+-]?[0-9]+(\.0*)?$"}
-_POSITIVE: Final = {"type": "string", "pattern": r"^\+?0*[1-9][0-9]*(\.0*)?$"}
-_DECIMAL: Final = {"type": "string", "minLength": 1}
+_DIGITS: Final = 18  # of a text: every such number fits into 64 bits
+_DECIMAL: Final = {
+    "type": "string",
+    "pattern": rf"^[+-]?[0-9]{{1,{_DIGITS}}}(\.[0-9]{{0,{_DIGITS}}})?$",
+}
 _NULL: Final = {"type": "null"}
 
 
@@ -147,7 +149,20 @@ def _integer(kind: mi.IntType, extra: Object, *, is_cut: bool) -> Object:
     if kind.le is not None:
         number["maximum"] = kind.le
     number |= extra
-    return {"anyOf": [number, _POSITIVE if number.get("minimum", 0) > 0 else _WHOLE]}
+    return {"anyOf": [number, _whole(number.get("minimum", -1), number.get("maximum"))]}
+
+
+def _whole(least: float, most: float | None) -> Object:
+    """The schema of an integer as text: of the integers between the bounds, all that have fewer digits."""
+    digits = _DIGITS if most is None else min(_DIGITS, len(str(int(most))) - 1)
+    sign = r"[+-]?" if least < 0 else r"\+?"
+    if digits < 1:
+        numbers = f"[{max(int(least), 0)}-{most}]"
+    elif least > 0:
+        numbers = f"[1-9][0-9]{{0,{digits - 1}}}"
+    else:
+        numbers = f"[0-9]{{1,{digits}}}"
+    return {"type": "string", "pattern": rf"^{sign}0*{numbers}(\.0*)?$"}
 
 
 def _bounds(kind: mi.ListType | mi.StrType, what: str) -> Object:

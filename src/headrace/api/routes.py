@@ -225,13 +225,13 @@ ROUTES: tuple[Route, ...] = (
         needs(runs_of_histories("run_id[]"))),
     Route("GET", "/api/2.0/mlflow/metrics/get-history-bulk-interval", metrics.get_history_interval,
         needs(runs_of_histories("run_ids[]"))),
-    # logged models; {-}: the id in the path is ignored, the id in the body is used
+    # logged models
     Route("POST", "/api/2.0/mlflow/logged-models", logged_models.create,
         needs(experiment("update"), undenied("logged_model"), run("read", "source_run_id"))),
     Route("POST", "/api/2.0/mlflow/logged-models/search", logged_models.search_models,
         scoped("experiment", undenied("run", logged_models_rules.filters_by_run), among="experiment_ids[]")),
     Route("GET", "/api/2.0/mlflow/logged-models/{model_id}", logged_models.get, needs(logged_model("read"))),
-    Route("PATCH", "/api/2.0/mlflow/logged-models/{-}", logged_models.finalize, needs(logged_model("update"))),
+    Route("PATCH", "/api/2.0/mlflow/logged-models/{model_id}", logged_models.finalize, needs(logged_model("update"))),
     Route("DELETE", "/api/2.0/mlflow/logged-models/{model_id}", logged_models.delete, needs(logged_model("delete"))),
     Route("POST", "/api/2.0/mlflow/logged-models/{model_id}/params", logged_models.log_params,
         needs(logged_model("update"))),

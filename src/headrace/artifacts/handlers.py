@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headrace.api.tracking.artifacts import roots
-from headrace.contract.errors import ApiError, ErrorCode, invalid
+from headrace.api.tracking.artifacts import multipart, roots
+from headrace.api.tracking.artifacts.rules import IMMUTABLE, check_mutable, is_immutable
+from headrace.contract.errors import ApiError, DirectTransferOnly, ErrorCode, invalid
 from headrace.contract.scalars import Empty
 from headrace.http import codec, downloads
 from headrace.http.messages import Request, Response, TooLong, html
@@ -53,7 +54,13 @@ async def upload(request: Request, ctx: Context) -> Response:
     The file is visible once it is complete. Errors: INVALID_PARAMETER_VALUE (path), 507 (no space).
     """
     try:
+        refuse_bytes(ctx, "uploaded directly to", "upload")
         path = _named(request)
+        if mounted(request, ctx.settings):
+            check_mutable(path, ctx)
+        elif is_immutable(path, ctx):
+            await discard(request)
+            return detail(403, IMMUTABLE)
         if not path or path.endswith("/"):
             await discard(request)
             return detail(400, "Artifact path must include a filename (cannot end with '/').")
@@ -94,6 +101,7 @@ async def download(request: Request, ctx: Context) -> Response:
 
     Supports ranges. Errors: RESOURCE_DOES_NOT_EXIST, 400 for a directory.
     """
+    refuse_bytes(ctx)
     path = object_path(request, ctx)
     if mounted(request, ctx.settings):
         return await send(
@@ -111,6 +119,7 @@ async def head(request: Request, ctx: Context) -> Response:
 
     The answer has no body.
     """
+    refuse_bytes(ctx)
     path = object_path(request, ctx)
     return await send(request, ArtifactPath(ctx.artifacts.destination, path, path, proxied=True))
 
@@ -120,6 +129,7 @@ async def get_artifact(request: Request, ctx: Context) -> Response:
 
     Errors: RESOURCE_DOES_NOT_EXIST (no such run, no such file).
     """
+    refuse_bytes(ctx)
     fields = request.fields()
     if "path" not in fields:
         return no_path()
@@ -131,21 +141,26 @@ async def get_artifact(request: Request, ctx: Context) -> Response:
 async def get_model_version_artifact(request: Request, ctx: Context) -> Response:
     """GET /model-versions/get-artifact?name=…&version=…&path=…
 
-    Errors: RESOURCE_DOES_NOT_EXIST (no such version, no such file).
+    As in MLflow 3.18, `presigned=true` asks for a URL of the store instead of the bytes. Errors:
+    RESOURCE_DOES_NOT_EXIST (no such version, no such file), NOT_IMPLEMENTED (the store has no URLs).
     """
+    if not signs(request):
+        refuse_bytes(ctx)
     fields = request.fields()
     if "path" not in fields:
         return no_path()
     path = paths.safe(fields["path"])
     root = await roots.of_version(fields.get("name"), fields.get("version"), ctx)
-    return await send(request, ctx.artifacts.resolve(root, path))
+    return await send_or_sign(request, ctx, ctx.artifacts.resolve(root, path))
 
 
 async def get_model_artifact(request: Request, ctx: Context) -> Response:
     """GET /ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files?artifact_file_path=…
 
-    Errors: RESOURCE_DOES_NOT_EXIST (no such model, no such file).
+    With `presigned=true` as for versions. Errors: RESOURCE_DOES_NOT_EXIST (no such model, no such file).
     """
+    if not signs(request):
+        refuse_bytes(ctx)
     fields = request.fields()
     path = fields.get("artifact_file_path")
     if not path:
@@ -155,7 +170,28 @@ async def get_model_artifact(request: Request, ctx: Context) -> Response:
         )
     path = paths.safe(path)
     root = await roots.of_model(fields["model_id"], ctx)
-    return await send(request, ctx.artifacts.resolve(root, path))
+    return await send_or_sign(request, ctx, ctx.artifacts.resolve(root, path))
+
+
+def refuse_bytes(
+    ctx: Context, done: str = "downloaded directly from", again: str = "download"
+) -> None:
+    """Raise PERMISSION_DENIED if clients must exchange the bytes of artifacts with the store."""
+    if ctx.settings.artifacts_presigned_only:
+        raise DirectTransferOnly(done, again)
+
+
+def signs(request: Request) -> bool:
+    """Whether the client asks for a URL of the store."""
+    return request.fields().get("presigned") == "true"
+
+
+async def send_or_sign(request: Request, ctx: Context, location: ArtifactPath) -> Response:
+    """The file, or the URL of the store from which the client may download it."""
+    if not signs(request):
+        return await send(request, location)
+    found = await multipart.signed(location, ctx.settings.presigned_download_url_ttl_s)
+    return Response(codec.encode(found))
 
 
 def no_path() -> Response:
@@ -183,6 +219,7 @@ async def upload_artifact(request: Request, ctx: Context) -> Response:
     We differ: the file is stored with the run's other artifacts, also if the experiment has its own
     artifact location. Errors: INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST (no such run).
     """
+    refuse_bytes(ctx, "uploaded directly to", "upload")
     fields = request.fields()
     run_id = fields.get("run_id") or fields.get("run_uuid")
     for name, value in (("run_id or run_uuid", run_id), ("path", fields.get("path"))):

@@ -20,10 +20,6 @@ _REASONS: Final = (
     ("/prompt-optimization/jobs", _JOBS),
     ("/jobs/", _JOBS),
     ("/gateway-proxy", _MODELS),
-    (
-        "/gateway/budgets/windows",
-        "computes what calls of models cost, by rules that releases change",
-    ),
     ("/assistant/", "runs programs that write code on the server's machine"),
     ("/demo/", "makes examples, once"),
     ("/mcp-servers", _REGISTRY),

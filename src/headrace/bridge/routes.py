@@ -202,7 +202,7 @@ DELETE /api/3.0/mlflow/gateway/budgets/delete
 GET /api/3.0/mlflow/gateway/budgets/get
 GET /api/3.0/mlflow/gateway/budgets/list
 POST /api/3.0/mlflow/gateway/budgets/update
-GET /api/3.0/mlflow/gateway/budgets/windows anyone
+GET /api/3.0/mlflow/gateway/budgets/windows
 POST /api/3.0/mlflow/gateway/endpoints/bindings/create
 DELETE /api/3.0/mlflow/gateway/endpoints/bindings/delete
 GET /api/3.0/mlflow/gateway/endpoints/bindings/list

@@ -33,12 +33,11 @@ from headrace.contract.clock import now_ms
 from headrace.contract.errors import ApiError, ErrorCode, run_not_found
 from headrace.contract.experiment_ids import parse_id
 from headrace.contract.limits import (
-    MAX_EXPERIMENT_NAME,
     MAX_METRICS_PER_BATCH,
     MAX_PARAMS_PER_BATCH,
     MAX_TAGS_PER_BATCH,
 )
-from headrace.contract.names import check_length
+from headrace.contract.names import check_experiment_name
 from headrace.contract.scalars import INT64_MAX
 from headrace.contract.steps import integer
 from headrace.contract.texts import refuse_unstorable
@@ -110,7 +109,7 @@ class Connection:
 
     def experiment_id(self, name: str) -> str:
         """Return the id of the experiment with this name; create it if it does not exist."""
-        check_length("name", MAX_EXPERIMENT_NAME, values.name("name", name))
+        check_experiment_name(values.name("name", name))
         refuse_unstorable(name, "name")
         number = self._number_of(name)
         if number is None:

@@ -119,14 +119,30 @@ class ApiError(Error):
         """The HTTP status of the response."""
         return HTTP_STATUS.get(self.code, 500)
 
-    def body(self) -> dict[str, str]:
+    def body(self) -> dict[str, str | bool]:
         """Return the JSON object of the response, from which MLflow's clients read code and message."""
-        body = {"error_code": self.code.value, "message": self.message}
+        body: dict[str, str | bool] = {"error_code": self.code.value, "message": self.message}
         if self.sqlstate:
             body["sqlstate"] = self.sqlstate
         if self.error_class:
             body["error_class"] = self.error_class
         return body
+
+
+class DirectTransferOnly(ApiError):
+    """The bytes of an artifact were sent to, or asked of, a server with --artifacts-presigned-only."""
+
+    def __init__(self, done: str, again: str) -> None:
+        super().__init__(
+            ErrorCode.PERMISSION_DENIED,
+            f"This server requires artifacts to be {done} storage. Upgrade your MLflow client to "
+            "MLflow 3.18.0 or a newer version with presigned-only artifact support, then retry the "
+            f"{again}. If you are using the MLflow UI, reload the page to refresh the server settings.",
+        )
+
+    def body(self) -> dict[str, str | bool]:
+        """Return the JSON object of the response, with the field that MLflow's clients look for."""
+        return super().body() | {"artifacts_presigned_only": True}
 
 
 def invalid(message: str) -> ApiError:

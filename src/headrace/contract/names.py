@@ -8,11 +8,11 @@ import re
 from typing import Final
 
 from headrace.contract.errors import invalid, too_long
-from headrace.contract.limits import MAX_ENTITY_KEY
+from headrace.contract.limits import MAX_ENTITY_KEY, MAX_EXPERIMENT_NAME
 
 # The tag of a registered model, or of a version, whose value `true` makes it a prompt.
 IS_PROMPT: Final = "mlflow.prompt.is_prompt"
-_ALLOWED: Final = re.compile(r"^[/\w.\- :]*$")
+_ALLOWED: Final = re.compile(r"[/\w.\- :]*")
 MAX_SHOWN: Final = 20_000  # characters of a value in a message
 # Size of the cache of valid keys. Clients choose the keys, so it must be bounded.
 MAX_KNOWN: Final = 20_000
@@ -35,7 +35,7 @@ def check_name(name: str, path: str) -> None:
     """Raise INVALID_PARAMETER_VALUE unless `name` is valid for a metric, param or tag."""
     if name in _known:
         return
-    if _ALLOWED.match(name) is None:
+    if _ALLOWED.fullmatch(name) is None:
         raise invalid(
             invalid_value(
                 path,
@@ -69,6 +69,13 @@ def check_length(what: str, limit: int, value: str | None) -> None:
     """Raise INVALID_PARAMETER_VALUE if `value` has more than `limit` characters."""
     if value is not None and len(value) > limit:
         raise too_long(what, limit)
+
+
+def check_experiment_name(name: str) -> None:
+    """Raise INVALID_PARAMETER_VALUE for a blank name, as MLflow 3.18, or one that is too long."""
+    if not name.strip():
+        raise invalid(f"Invalid experiment name: '{name}'")
+    check_length("name", MAX_EXPERIMENT_NAME, name)
 
 
 def check_model_name(name: str, path: str = "name") -> None:

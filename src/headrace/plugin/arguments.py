@@ -117,7 +117,7 @@ def _is_number(value: Any) -> bool:
 
 def batch(run_id: Any, metrics: Sequence[Any], params: Sequence[Any], tags: Sequence[Any]) -> Batch:
     """Build from entities the batch that `batch.from_request` builds from a request."""
-    if RUN_ID.match(text(run_id)) is None:
+    if RUN_ID.fullmatch(text(run_id)) is None:
         raise Unsupported
     # The entities have the same attributes as the parts of a request.
     return from_parts(

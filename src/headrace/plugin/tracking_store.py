@@ -32,8 +32,7 @@ from headrace.api.tracking.runs import types as run_types
 from headrace.client import engine
 from headrace.contract.clock import now_ms
 from headrace.contract.errors import experiment_not_found, run_not_found
-from headrace.contract.limits import MAX_EXPERIMENT_NAME
-from headrace.contract.names import check_length
+from headrace.contract.names import check_experiment_name
 from headrace.contract.scalars import INT64_MAX
 from headrace.db.errors import UniqueViolation
 from headrace.db.workspaces_sql import Root
@@ -187,7 +186,7 @@ class TrackingStore(SqlAlchemyStore):
     def log_inputs(
         self, run_id: str, datasets: Any = None, models: Any = None, **more: Any
     ) -> None:
-        if more or batch.RUN_ID.match(arguments.text(run_id)) is None:
+        if more or batch.RUN_ID.fullmatch(arguments.text(run_id)) is None:
             raise Unsupported
         request = run_types.LogInputs(
             run_id=run_id,
@@ -221,7 +220,7 @@ class TrackingStore(SqlAlchemyStore):
 
     @with_fallback
     def create_experiment(self, name: str, artifact_location: Any = None, tags: Any = None) -> str:
-        check_length("name", MAX_EXPERIMENT_NAME, arguments.text(name))
+        check_experiment_name(arguments.text(name))
         root = arguments.root(self.artifact_root_uri)
         where = None
         if artifact_location:
@@ -293,7 +292,7 @@ class TrackingStore(SqlAlchemyStore):
 
     @with_fallback
     def rename_experiment(self, experiment_id: Any, new_name: Any) -> None:
-        check_length("name", MAX_EXPERIMENT_NAME, arguments.text(new_name))
+        check_experiment_name(arguments.text(new_name))
         self._headrace.write(experiments.rename, arguments.experiment(experiment_id), new_name)
 
     @with_fallback

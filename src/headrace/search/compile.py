@@ -16,6 +16,7 @@ import msgspec
 
 from headrace.contract.errors import ApiError, ErrorCode
 from headrace.search.pages import page_token
+from headrace.search.patterns import check_pattern
 from headrace.search.tree import Condition
 
 if TYPE_CHECKING:
@@ -144,6 +145,15 @@ class Parameters:
         operator, bound = integer_comparison(operator, value)
         cast = "::bigint" if self.dialect == "postgres" else ""
         return f"{column} {_SQL_OPERATORS[operator]} {self.add(bound)}{cast}"
+
+    def matches(self, column: str, pattern: str) -> str:
+        """`column RLIKE pattern`, in the database's own regular expressions, or Python's on SQLite.
+
+        Raises INVALID_PARAMETER_VALUE.
+        """
+        check_pattern(pattern, as_python=self.dialect == "sqlite")
+        sign = "REGEXP" if self.dialect == "sqlite" else "~"
+        return f"{column} {sign} {self.add(pattern)}"
 
     def exists(self, rows: str) -> str:
         """`EXISTS (SELECT 1 FROM rows)`. Only the first MAX_SEMI_JOINS become semi-joins."""

@@ -21,6 +21,7 @@ _SEARCHABLE: Final = ("name", *_NUMERIC, "created_by", "last_updated_by")
 _SORTABLE: Final = ("name", *_NUMERIC)
 _NUMBER_OPERATORS: Final = ("=", "!=", "<", "<=", ">", ">=")
 _TEXT_OPERATORS: Final = ("=", "!=", "LIKE", "ILIKE")
+_ATTRIBUTE_OPERATORS: Final = (*_TEXT_OPERATORS, *_NUMBER_OPERATORS, "RLIKE")
 
 
 def datasets_page(
@@ -106,7 +107,7 @@ def _check_operator(condition: Condition) -> None:
             raise invalid(f"Invalid comparator for numeric attribute: {operator}")
         if isinstance(value, float):
             raise invalid(f"Invalid value for numeric attribute '{key}': {str(value)!r}")
-    elif operator not in (*_TEXT_OPERATORS, *_NUMBER_OPERATORS) and not isinstance(value, tuple):
+    elif operator not in _ATTRIBUTE_OPERATORS and not isinstance(value, tuple):
         raise invalid(f"Invalid comparator for string attribute: {operator}")
 
 
@@ -124,6 +125,8 @@ def _conditions(conditions: Iterable[Condition], parameters: Parameters) -> list
             )
         elif isinstance(one.value, int | float):
             where.append(parameters.compares_integer(f"d.{one.key}", one.operator, one.value))
+        elif one.operator == "RLIKE":
+            where.append(parameters.matches(f"d.{one.key}", str(one.value)))
         else:
             where.append(parameters.compares(f"d.{one.key}", one.operator, one.value))
     return where

@@ -26,6 +26,7 @@ EXPERIMENT_COLUMNS: Final = (
     "creation_time",
     "last_update_time",
 )
+_PREFIXES: Final = ("attribute", "attributes", "tag", "tags")
 _ATTRIBUTES: Final = ("name", "experiment_id", "creation_time", "last_update_time")
 _NUMERIC: Final = ("creation_time", "last_update_time")
 _TEXT_OPERATORS: Final = ("!=", "=", "LIKE", "ILIKE")
@@ -105,7 +106,7 @@ def parse_order_by(order_by: Sequence[str]) -> tuple[SortKey, ...]:
 
 
 def _identifier(text: str) -> tuple[str, str]:
-    entity, quoted_key = parser.attribute_or_tag(text)
+    entity, quoted_key = parser.attribute_or_tag(text, _PREFIXES)
     key = parser.bare(quoted_key)
     if entity == "attribute" and key not in _ATTRIBUTES:
         valid = parser.spelt_set(_ATTRIBUTES)
@@ -123,13 +124,10 @@ def _parse_condition(comparison: Node) -> Condition:
             )
         return Condition(entity, key, operator.text.upper(), None)
     if entity == "tag":
-        return Condition(entity, key, operator.text, parser.quoted_value(right, "tag"))
-    return Condition(
-        entity,
-        key,
-        operator.text,
-        parser.attribute_value(key, right, numeric=_NUMERIC, listed=("experiment_id",)),
-    )
+        value: Value = parser.quoted_value(right, "tag")
+    else:
+        value = parser.attribute_value(key, right, numeric=_NUMERIC, listed=("experiment_id",))
+    return Condition(entity, key, operator.text.upper(), value)  # any case, as in MLflow 3.18
 
 
 def _condition(condition: Condition, parameters: Parameters) -> str:

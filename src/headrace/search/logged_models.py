@@ -50,10 +50,12 @@ _ALIASES: Final = {
     "last_updated_timestamp": "last_updated_timestamp_ms",
 }
 _TIMES: Final = ("creation_timestamp_ms", "last_updated_timestamp_ms")
-_INTEGERS: Final = ("experiment_id", "status")
-_STATUSES: Final = {"UNSPECIFIED": "0", "PENDING": "1", "READY": "2", "FAILED": "3"}
+_STATUS_NAMES: Final = ("UNSPECIFIED", "PENDING", "READY", "FAILED")  # at their numbers
+# MLflow 3.17 compares numbers, 3.18 names.
+_STATUSES: Final = {text: n for n, name in enumerate(_STATUS_NAMES) for text in (name, str(n))}
 _NUMBER_OPERATORS: Final = ("<", "<=", ">", ">=", "=", "!=")
 _TEXT_OPERATORS: Final = ("=", "!=", "LIKE", "ILIKE", "IN", "NOT IN")
+_STATUS_OPERATORS: Final = ("=", "!=", "IN", "NOT IN")
 _PREFIXED: Final = re.compile(r"([a-z]+)\.(.+)$")
 _MISMATCHES: Final = {
     "experiment_ids": "Experiment IDs in the page token do not match the requested experiment IDs",
@@ -102,10 +104,12 @@ def logged_models_page(
 ) -> Page:
     """The page of logged models that a search requests, as one statement; deleted ones are excluded.
 
+    A condition on a metric compares its latest point, and an order sorts by it, as in MLflow 3.18.
+
     `readable` has the experiments that the caller may read (None: all). It has no effect on the
     page token, so that a token says nothing about it.
     Errors, in MLflow's order: a dataset without a name, the page token (which must be of the same
-    request), the filter, the experiment ids, the order_by.
+    request), the form of the filter, the experiment ids, its conditions, the order_by.
     """
     if not all(dataset.name for dataset in datasets):
         raise invalid("`dataset_name` in the `datasets` clause must be specified.")
@@ -115,20 +119,27 @@ def logged_models_page(
     offset = request.offset_of(page_token) if page_token else 0
     terms = parse_filter(filter)
     metrics = sum(condition.entity == "metrics" for condition in conditions_of(terms))
-    if len(datasets) * max(metrics, 1) > MAX_DATASET_TESTS:
-        raise invalid(f"Too many datasets for {metrics} conditions on metrics: {len(datasets)}")
+    sorts = sum(item.field_name.startswith("metrics.") for item in order_by)
+    if len(datasets) * max(metrics + sorts, 1) > MAX_DATASET_TESTS:
+        raise invalid(
+            f"Too many datasets for {metrics} conditions on metrics and {sorts} sort fields:"
+            f" {len(datasets)}"
+        )
     parser.check_sort_fields(len(order_by))
+    ids = storable(map(parser.experiment_id, experiment_ids))
     parameters = Parameters(dialect)
     condition_sql = partial(_condition, datasets=datasets, parameters=parameters)
     where = [term_sql(term, condition_sql) for term in terms]
     if datasets and not metrics:
-        where.append(_metric_exists("", _of_datasets(datasets, parameters), parameters))
-    ids = storable(map(parser.experiment_id, experiment_ids))
+        of_datasets = _of_datasets(datasets, parameters)
+        where.append(
+            parameters.exists(f"logged_model_metrics x WHERE x.model_id = m.model_id{of_datasets}")
+        )
     if readable is not None:
         ids = [number for number in ids if readable.admits(str(number))]
     where.append("m.lifecycle_stage <> 'deleted'")
     where.append(parameters.is_in("m.experiment_id", ids, array="bigint"))
-    order = ", ".join(_order(order_by, parameters))
+    order = ", ".join(_order(order_by, datasets, parameters))
     text = (
         f"SELECT {', '.join(f'm.{column}' for column in columns)} FROM logged_models m"
         f" WHERE {' AND '.join(where)} ORDER BY {order}"
@@ -268,10 +279,9 @@ def _condition(
     if entity == "attributes":
         return _attribute_condition(condition, parameters)
     if entity == "metrics":
-        name = f" AND x.metric_name = {parameters.add(key)}"
-        test = parameters.compares("x.metric_value", operator, value)
-        of_datasets = _of_datasets(datasets, parameters)
-        return _metric_exists(f"{name} AND {test}", of_datasets, parameters)
+        latest = _latest_metric(key, _of_datasets(datasets, parameters), parameters)
+        test = parameters.compares("y.metric_value", operator, value)
+        return parameters.exists(f"{latest} y WHERE {test}")
     table, key_column, value_column = _TABLES[entity]
     is_key = f"x.{key_column} = {parameters.add(key)}"
     test = parameters.compares(f"x.{value_column}", operator, value)
@@ -286,8 +296,9 @@ def _attribute_condition(condition: Condition, parameters: Parameters) -> str:
     if isinstance(value, float):
         return parameters.compares_integer(column, operator, value)
     if key == "status":
-        value = _status_numbers(value)
-    if key not in _INTEGERS or parameters.dialect == "sqlite":
+        negate = operator in ("!=", "NOT IN")
+        return parameters.is_in(column, _statuses(operator, value), array="bigint", negate=negate)
+    if key != "experiment_id" or parameters.dialect == "sqlite":
         # SQLite compares an integer column with the text of a number numerically.
         return parameters.compares(column, operator, value)
     if operator in ("LIKE", "ILIKE"):
@@ -297,11 +308,15 @@ def _attribute_condition(condition: Condition, parameters: Parameters) -> str:
     )
 
 
-def _status_numbers(value: Value) -> Value:
-    """The value with the numbers of statuses in place of their names, which MLflow 3.18 allows."""
-    if isinstance(value, tuple):
-        return tuple(_STATUSES.get(text, text) for text in value)
-    return _STATUSES.get(value, value) if isinstance(value, str) else value
+def _statuses(operator: str, value: Value) -> list[int]:
+    """The numbers of statuses. Raises INVALID_PARAMETER_VALUE as MLflow 3.18."""
+    if operator not in _STATUS_OPERATORS:
+        raise invalid(f"Invalid comparison operator for status: {operator}")
+    names = value if isinstance(value, tuple) else (value,)
+    try:
+        return [_STATUSES[str(name)] for name in names]
+    except KeyError as exc:
+        raise invalid(f"Unknown model status in filter: {value!r}") from exc
 
 
 def _integers(value: object) -> list[int]:
@@ -315,12 +330,6 @@ def _integers(value: object) -> list[int]:
         ) from exc
 
 
-def _metric_exists(tests: str, of_datasets: str, parameters: Parameters) -> str:
-    return parameters.exists(
-        f"logged_model_metrics x WHERE x.model_id = m.model_id{tests}{of_datasets}"
-    )
-
-
 def _of_datasets(datasets: Iterable[ModelDataset], parameters: Parameters) -> str:
     tests: list[str] = []
     for dataset in datasets:
@@ -330,14 +339,21 @@ def _of_datasets(datasets: Iterable[ModelDataset], parameters: Parameters) -> st
     return f" AND ({' OR '.join(tests)})" if tests else ""
 
 
-def _order(order_by: Iterable[ModelSort], parameters: Parameters) -> list[str]:
+def _order(
+    order_by: Iterable[ModelSort], datasets: Sequence[ModelDataset], parameters: Parameters
+) -> list[str]:
     order: list[str] = []
     names: set[str] = set()
     for item in order_by:
         direction = "NULLS LAST" if item.ascending else "DESC NULLS LAST"
         entity, dot, key = item.field_name.partition(".")
         if dot:
-            order.append(f"{_latest_metric(entity, key, item, parameters)} {direction}")
+            if entity != "metrics":
+                raise invalid(
+                    f"Invalid order by field name: {item.field_name}. Only metrics are supported."
+                )
+            tests = _of_datasets(datasets, parameters) + _of_sort(item, parameters)
+            order.append(f"{_latest_metric(key, tests, parameters)} {direction}")
             continue
         column = _ALIASES.get(item.field_name, item.field_name)
         if column not in LOGGED_MODEL_COLUMNS:
@@ -358,18 +374,19 @@ def _order(order_by: Iterable[ModelSort], parameters: Parameters) -> list[str]:
     return order
 
 
-def _latest_metric(entity: str, key: str, item: ModelSort, parameters: Parameters) -> str:
-    """The value to sort by: the latest by timestamp, then step, of the dataset if one is named."""
-    if entity != "metrics":
-        raise invalid(
-            f"Invalid order by field name: {item.field_name}. Only metrics are supported."
-        )
-    tests = f"x.metric_name = {parameters.add(key)}"
+def _of_sort(item: ModelSort, parameters: Parameters) -> str:
+    tests = ""
     if item.dataset_name:
         tests += f" AND x.dataset_name = {parameters.add(item.dataset_name)}"
     if item.dataset_digest:
         tests += f" AND x.dataset_digest = {parameters.add(item.dataset_digest)}"
+    return tests
+
+
+def _latest_metric(key: str, tests: str, parameters: Parameters) -> str:
+    """A query for the latest value of a metric of the model `m`, among the points that pass `tests`."""
     return (
-        f"(SELECT x.metric_value FROM logged_model_metrics x WHERE x.model_id = m.model_id AND {tests}"
-        " ORDER BY x.metric_timestamp_ms DESC, x.metric_step DESC, x.run_id LIMIT 1)"
+        "(SELECT x.metric_value FROM logged_model_metrics x WHERE x.model_id = m.model_id"
+        f" AND x.metric_name = {parameters.add(key)}{tests}"
+        " ORDER BY x.metric_step DESC, x.metric_timestamp_ms DESC, x.metric_value DESC LIMIT 1)"
     )

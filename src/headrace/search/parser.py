@@ -139,14 +139,14 @@ def operands(comparison: Node) -> tuple[Node, Node, Node | None]:
     return parts[0], parts[1], None if is_null else parts[2]
 
 
-def attribute_or_tag(text: str) -> tuple[str, str]:
+def attribute_or_tag(text: str, prefixes: Sequence[str] = _PREFIXES) -> tuple[str, str]:
     """Entity and key of `[entity.]key`, for languages with attributes and tags; the key is unchanged."""
     prefix, dot, key = text.partition(".")
     if not dot:
         return "attribute", text
-    if prefix not in _PREFIXES:
-        raise invalid(f"Invalid entity type '{prefix}'. Valid entity types are {_PREFIXES}")
-    return ("attribute" if prefix == "attribute" else "tag"), key
+    if prefix not in prefixes:
+        raise invalid(f"Invalid entity type '{prefix}'. Valid entity types are {prefixes}")
+    return ("tag" if prefix in ("tag", "tags") else "attribute"), key
 
 
 def bare(key: str) -> str:

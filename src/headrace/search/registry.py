@@ -168,21 +168,21 @@ def parse_versions_filter(text: str | None) -> tuple[Term, ...]:
 
 
 def _parse_models(text: str) -> tuple[Condition, ...]:
-    return _parse_plain(text, ("name",), _model_value)
+    return _parse_plain(text, "registered model", ("name",), _model_value)
 
 
 def _parse_versions(text: str) -> tuple[Condition, ...]:
-    return _parse_plain(text, tuple(_VERSION_COLUMNS), _version_value)
+    return _parse_plain(text, "model version", tuple(_VERSION_COLUMNS), _version_value)
 
 
 def _parse_plain(
-    text: str, attributes: Sequence[str], value_of: Callable[[str, Node], Value]
+    text: str, what: str, attributes: Sequence[str], value_of: Callable[[str, Node], Value]
 ) -> tuple[Condition, ...]:
     conditions: list[Condition] = []
     nodes = parser.clauses(parser.joined(parser.one_statement(text)), quote="")
     for left, operator, right in map(parser.operands, nodes):
-        if right is None:  # MLflow answers IS NULL with a 500 page
-            raise invalid(f"Invalid comparator for attribute or tag: {operator.text}")
+        if right is None:  # as MLflow 3.18
+            raise invalid(f"IS NULL / IS NOT NULL is not supported for {what} search.")
         entity, key = parser.attribute_or_tag(left.text)
         if entity == "attribute" and key not in attributes:
             valid = parser.spelt_set(attributes)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 from headrace.contract.errors import ApiError, ErrorCode
 from headrace.search.compile import MAX_BIGINT, Page, Parameters, storable
 from headrace.search.pages import offset_of
-from headrace.search.patterns import check_pattern
 from headrace.search.trace_filter import (
     ASSESSMENTS,
     COLUMNS_OF,
@@ -193,13 +192,8 @@ class _Conditions:
 
     def _compares(self, column: str, operator: str, value: Value) -> str:
         if operator == "RLIKE":
-            return self._matches(column, str(value))
+            return self._parameters.matches(column, str(value))
         return self._parameters.compares(column, operator, value)
-
-    def _matches(self, column: str, pattern: str) -> str:
-        check_pattern(pattern, as_python=self._parameters.dialect == "sqlite")
-        sign = "REGEXP" if self._parameters.dialect == "sqlite" else "~"
-        return f"{column} {sign} {self._parameters.add(pattern)}"
 
     def _prefix(self, table: str, column: str, operator: str, value: Value) -> str:
         """As `_compares`, by an index of the first characters if the table has one."""

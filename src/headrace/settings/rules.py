@@ -84,6 +84,28 @@ class RuleSettings(GatewaySettings):
         env="MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS",
         help="Validity of a link for downloading an artifact directly from the store.",
     )
+    proxy_multipart_upload: bool = row(
+        RULES,
+        False,
+        SWITCH,
+        env="MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD",
+        help="Tell clients to upload large artifacts in parts, directly to the store, which they then "
+        "must be able to reach.",
+    )
+    proxy_multipart_download: bool = row(
+        RULES,
+        False,
+        SWITCH,
+        env="MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD",
+        help="Tell clients to download large artifacts in parts, directly from the store.",
+    )
+    server_info_tracking_auth: str | None = row(
+        RULES,
+        None,
+        TEXT,
+        env="MLFLOW_SERVER_INFO_TRACKING_AUTH",
+        help="The name of the authentication plugin of clients that the page shows in its examples.",
+    )
 
     model_catalog_uri: str | None = row(
         RULES,

@@ -142,6 +142,15 @@ class Settings(RuleSettings):
         "wasbs://.",
         handed_over="_MLFLOW_SERVER_ARTIFACT_DESTINATION",
     )
+    artifacts_presigned_only: bool = row(
+        STORAGE,
+        False,
+        SWITCH,
+        flags="--artifacts-presigned-only",
+        env="MLFLOW_ARTIFACTS_PRESIGNED_ONLY",
+        help="Refuse to transfer the bytes of artifacts: clients from MLflow 3.18 on exchange them "
+        "directly with the store, with presigned URLs.",
+    )
     local_artifact_roots: str | None = row(
         STORAGE,
         None,

@@ -30,7 +30,7 @@ TEST_VARIABLES: Final = "HEADRACE_TEST_"  # read by the test suite, not by the s
 
 # Until every route keeps to its workspace, only tests may switch workspaces on.
 WORKSPACES_UNDER_TEST: Final = f"{TEST_VARIABLES}WORKSPACES"
-
+UPLOADS_IN_PARTS: Final = ("s3", "wasbs", "abfss")  # schemes of stores with URLs for parts of files
 BASIC_AUTH_APP: Final = "basic-auth"
 ANY_PAGE: Final = "any web page that a user opens can read and change this server's data"
 
@@ -104,6 +104,21 @@ def _is_tracking(uri: str, settings: Settings) -> bool:
         return False
 
 
+def _check_direct_transfers(settings: Settings) -> None:
+    if not settings.artifacts_presigned_only:
+        return
+    if not settings.serve_artifacts:
+        raise SettingError(
+            "--artifacts-presigned-only requires artifact serving to be enabled; --no-serve-artifacts is "
+            "not supported."
+        )
+    if urlsplit(settings.artifacts_destination).scheme not in UPLOADS_IN_PARTS:
+        raise SettingError(
+            "--artifacts-presigned-only requires an --artifacts-destination that supports presigned "
+            f"uploads and downloads: {', '.join(UPLOADS_IN_PARTS)}."
+        )
+
+
 def _check_replicas(settings: Settings) -> None:
     uri = settings.read_replica_backend_store_uri
     if uri is None or dialect_of(settings.backend_store_uri) != "postgres":
@@ -118,6 +133,7 @@ def _check_replicas(settings: Settings) -> None:
 
 def validate_server(settings: Settings) -> None:
     """Raise SettingError if a server with these settings must not start. Other commands may run."""
+    _check_direct_transfers(settings)
     if settings.app_name is not None and settings.dev:
         raise SettingError("'--dev' cannot be used with '--app-name'.")
     if settings.auth is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
@@ -167,3 +168,14 @@ def test_the_page_includes_the_handwritten_notes(results: Results, tmp_path: Pat
     report.write(results, tmp_path)
     page = (tmp_path / "README.md").read_text()
     assert page.index("## Goals") < page.index("## Why\n\nBecause.\n") < page.index("## Method")
+
+
+def test_each_list_of_the_page_has_a_row_and_a_goal(results: Results) -> None:
+    for server, ms in (("headrace", 1.5), ("mlflow", 30.0)):
+        for number in (1, 2, 3):
+            sample = replace(_sample(server, 100, number), case="page-lists")
+            kinds = {"datasets": {"p50_ms": ms * number, "p99_ms": 9.0}}
+            results.samples.append(replace(sample, kinds=kinds))
+    assert "| datasets | 3.0 | 9.0 | 60.0 | 9.0 |" in report.lists(results, "postgresql")
+    found = {v.what: v for v in goals.verdicts(results)}
+    assert found["postgresql: p50 of the list of datasets"].reached is False

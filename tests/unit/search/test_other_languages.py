@@ -53,7 +53,7 @@ FILTERS: tuple[tuple[Callable[..., search.Page], str, str], ...] = (
     (
         experiments,
         "metrics.x > 1",
-        "Invalid entity type 'metrics'. Valid entity types are ('attribute', 'tag', 'tags')",
+        "Invalid entity type 'metrics'. Valid entity types are ('attribute', 'attributes', 'tag', 'tags')",
     ),
     (
         experiments,
@@ -63,8 +63,8 @@ FILTERS: tuple[tuple[Callable[..., search.Page], str, str], ...] = (
     ),
     (
         experiments,
-        "name like 'a'",
-        "Invalid comparator 'like' not one of '{'!=', '=', 'ILIKE', 'IN', 'LIKE', 'NOT IN'}'",
+        "name rlike 'a'",
+        "Invalid comparator 'RLIKE' not one of '{'!=', '=', 'ILIKE', 'IN', 'LIKE', 'NOT IN'}'",
     ),
     (experiments, "tags.t > 'a'", "Invalid comparator for tag: >"),
     (experiments, "experiment_id > '1'", "Invalid comparator for experiment_id: >"),
@@ -105,7 +105,11 @@ FILTERS: tuple[tuple[Callable[..., search.Page], str, str], ...] = (
     ),
     (registered_models, "name > 'a'", "Invalid comparator for attribute: >"),
     (registered_models, "tags.t RLIKE 'a'", "Invalid comparator for tag: RLIKE"),
-    (registered_models, "name IS NULL", "Invalid comparator for attribute or tag: IS NULL"),
+    (
+        registered_models,
+        "name IS NULL",
+        "IS NULL / IS NOT NULL is not supported for registered model search.",
+    ),
     (
         registered_models,
         "name = 1",

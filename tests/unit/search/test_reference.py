@@ -30,6 +30,7 @@ VALUES: Final = {
     "integer": "15",
     "text": "'a'",
     "id": "'1'",
+    "status": "'READY'",
     "name/version": "'p/1'",
 }
 DIALECTS: Final = ("sqlite", "postgres")

@@ -8,7 +8,7 @@ import uuid
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from headrace.api.evaluation.datasets import records_sql, sql, write_sql
-from headrace.api.evaluation.datasets.upsert import Record, Upsert, merged
+from headrace.api.evaluation.datasets.upsert import Record, Upsert, as_json, merged
 from headrace.api.pieces import groups
 from headrace.contract.clock import now_ms
 from headrace.contract.errors import not_found
@@ -166,9 +166,9 @@ def _row(dataset_id: str, record_id: str, hash_: str, one: Record, now: int) -> 
         record_id,
         dataset_id,
         one.inputs,
-        json.dumps(expectations),
-        json.dumps(one.tags),
-        json.dumps(one.source),
+        as_json(expectations),
+        as_json(one.tags),
+        "null" if one.source is None else as_json(one.source),
         one.source_id,
         one.source_type,
         now,

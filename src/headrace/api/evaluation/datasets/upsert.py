@@ -23,6 +23,10 @@ USER: Final = "mlflow.user"  # the tag with the name of the user who sends a rec
 WRAPPED: Final = "mlflow_wrapped"  # the key under which the database stores outputs
 SOURCE_TYPES: Final = ("UNSPECIFIED", "TRACE", "HUMAN", "DOCUMENT", "CODE")
 _ABSENT: Final = object()
+# As json.dumps and json.loads, which for each call look at their arguments, or make an encoder.
+as_json: Final = json.JSONEncoder().encode
+_sorted_json: Final = json.JSONEncoder(sort_keys=True).encode
+_read: Final = json.JSONDecoder().decode
 _split: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
@@ -47,7 +51,7 @@ class Record:
     )
 
     def __init__(self, inputs: Any) -> None:
-        self.inputs = json.dumps(inputs)
+        self.inputs = as_json(inputs)
         self.outputs: Any = _ABSENT
         self.expectations: dict[str, Any] = {}
         self.first_expectations: dict[str, Any] | None = None
@@ -60,13 +64,13 @@ class Record:
 
     def new_outputs(self) -> str:
         """The stored outputs of a new record."""
-        return self.merged_outputs() or json.dumps({WRAPPED: {}})
+        return self.merged_outputs() or as_json({WRAPPED: {}})
 
     def merged_outputs(self) -> str | None:
         """The stored outputs of a known record; None keeps the old ones."""
         if self.outputs is _ABSENT:
             return None
-        return "null" if self.outputs is None else json.dumps({WRAPPED: self.outputs})
+        return "null" if self.outputs is None else as_json({WRAPPED: self.outputs})
 
 
 class Schema:
@@ -148,7 +152,7 @@ class Upsert:
         inputs = given.get("inputs", {})
         if not isinstance(inputs, dict):
             raise _wrong("inputs", "an object")
-        key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+        key = hashlib.sha256(_sorted_json(inputs).encode()).hexdigest()
         expectations, tags = _field(given, "expectations"), _field(given, "tags")
         outputs = given.get("outputs", _ABSENT)
         user = as_text(tags[USER], USER) if tags and USER in tags else None
@@ -174,7 +178,7 @@ def merged(stored: str | None, new: dict[str, Any]) -> str | None:
     """The JSON text of stored expectations or tags with new ones; None if there are none to add."""
     if not new:
         return None
-    return json.dumps(((json.loads(stored) if stored else None) or {}) | new)
+    return as_json(((_read(stored) if stored else None) or {}) | new)
 
 
 def source_of(given: Any) -> dict[str, Any] | None:
@@ -230,7 +234,7 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
         yield from _read_at_once(text)
         return
     for part in parts:
-        yield _object(json.loads(bytes(part)))
+        yield _object(_read(str(part, "utf-8")))
 
 
 def _read_at_once(text: str) -> Iterator[dict[str, Any]]:

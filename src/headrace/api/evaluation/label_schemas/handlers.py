@@ -26,6 +26,7 @@ from headrace.api.evaluation.label_schemas.types import (
 )
 from headrace.api.pieces import FEW_ITEMS, Listing, keys_of, pieces
 from headrace.api.results import Chunks
+from headrace.contract.doubles import double
 from headrace.contract.errors import invalid
 from headrace.contract.experiment_ids import parse_id
 from headrace.contract.scalars import Empty
@@ -37,7 +38,10 @@ PAGE: Final = 100  # schemas per page
 
 def show(row: SchemaRow) -> LabelSchema:
     """A schema as answers show it."""
-    config = json.loads(row.input_config)
+    config = json.loads(row.input_config)  # accepts NaN
+    for name, value in config.items():
+        if isinstance(value, float):
+            config[name] = double(value)
     return LabelSchema(
         schema_id=row.schema_id,
         experiment_id=str(row.experiment_id),

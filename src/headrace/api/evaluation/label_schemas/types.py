@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from headrace.contract.doubles import Double
 from headrace.contract.limits import SEARCH_MAX_RESULTS
 from headrace.contract.scalars import (
     DEMANDED,
@@ -147,8 +148,8 @@ class Categorical(msgspec.Struct, gc=False):
 class Numeric(Message):
     """A number, possibly with bounds."""
 
-    min_value: float | None = None
-    max_value: float | None = None
+    min_value: Double | None = None
+    max_value: Double | None = None
 
 
 class TextInput(Message):

@@ -36,11 +36,12 @@ async def check_active(tx: Tx, experiment_id: int) -> None:
 async def shown(tx: Tx, rows: Sequence[ScorerRow], *, is_list: bool) -> list[Scorer]:
     """Return scorers as answers show them; an endpoint that does not exist is null.
 
-    `is_list`: a list spells all JSON anew, as in stock.
+    `is_list`: a list spells all JSON anew, and an endpoint without a model is null, as in stock.
     """
     parsed = [serialized.parse(row.serialized_scorer) for row in rows]
     used = [serialized.endpoint_of(serialized.model_of(one)) for one in parsed]
-    names = await sql.names_of_endpoints(tx, [id_ for id_ in used if id_ is not None])
+    ids = [id_ for id_ in used if id_ is not None]
+    names = await sql.names_of_endpoints(tx, ids, with_model=is_list)
     found = []
     for row, scorer, endpoint in zip(rows, parsed, used, strict=True):
         text = row.serialized_scorer

@@ -98,6 +98,12 @@ ENDPOINT_NAMES = Sql(
     "SELECT endpoint_id, name FROM endpoints WHERE workspace = {workspace}"
     " AND endpoint_id {in $1 text}"
 )
+# Lists look for the name among the endpoints that have a model, as in stock.
+NAMES_WITH_MODEL = Sql(
+    "SELECT e.endpoint_id, e.name FROM endpoints e WHERE e.workspace = {workspace}"
+    " AND e.endpoint_id {in $1 text} AND EXISTS (SELECT 1 FROM endpoint_model_mappings m"
+    " WHERE m.endpoint_id = e.endpoint_id)"
+)
 UNBIND = Sql("DELETE FROM endpoint_bindings WHERE resource_type = 'scorer' AND resource_id = $1")
 BIND = Sql(
     "INSERT INTO endpoint_bindings (endpoint_id, resource_type, resource_id, display_name,"
@@ -156,9 +162,10 @@ async def version_weights(tx: Tx, numbers: Sequence[int], scorer_id: str) -> Map
     return {row[0]: int(row[1]) for row in rows}
 
 
-async def names_of_endpoints(tx: Tx, ids: Sequence[str]) -> Mapping[str, str]:
-    """Return the names of the gateway's endpoints that exist."""
-    rows = await tx.fetch(ENDPOINT_NAMES, tx.array(ids)) if ids else []
+async def names_of_endpoints(tx: Tx, ids: Sequence[str], *, with_model: bool) -> Mapping[str, str]:
+    """Return the names of the gateway's endpoints that exist; `with_model`: and have a model."""
+    statement = NAMES_WITH_MODEL if with_model else ENDPOINT_NAMES
+    rows = await tx.fetch(statement, tx.array(ids)) if ids else []
     return {row[0]: row[1] for row in rows}
 
 

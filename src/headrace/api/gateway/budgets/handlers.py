@@ -14,15 +14,20 @@ from headrace.api.gateway.budgets.types import (
     BudgetAnswer,
     BudgetId,
     BudgetPage,
+    BudgetWindow,
+    BudgetWindows,
     CreateBudget,
     ListBudgets,
     UpdateBudget,
     Window,
 )
+from headrace.api.gateway.budgets.windows import Period, Spent, spent_by, window_of
 from headrace.api.gateway.nouns import page_size
 from headrace.api.pieces import Listing, long_page
-from headrace.api.results import Chunks
-from headrace.contract.scalars import Empty
+from headrace.api.results import Chunks, NotNative
+from headrace.contract.clock import now_ms
+from headrace.contract.doubles import double
+from headrace.contract.scalars import Empty, PathOnly
 from headrace.db.base import Row
 
 
@@ -30,7 +35,7 @@ def _show(row: BudgetRow) -> Budget:
     return Budget(
         budget_policy_id=row.budget_policy_id,
         budget_unit=row.budget_unit,
-        budget_amount=row.budget_amount,
+        budget_amount=double(row.budget_amount),
         duration=Window(row.duration_unit, row.duration_value),
         target_scope=row.target_scope,
         budget_action=row.budget_action,
@@ -81,6 +86,33 @@ async def delete(req: BudgetId, ctx: Context) -> Empty:
     sql.check_served(ctx)
     await ctx.db.write(transactions.delete, req.budget_policy_id)
     return Empty()
+
+
+async def list_windows(req: PathOnly, ctx: Context) -> BudgetWindows:
+    """GET /3.0/mlflow/gateway/budgets/windows: what was spent in the current window of each budget.
+
+    The traces of calls say what they cost. We differ: the sums are those of the database now; in
+    stock they may be older, and contain calls whose traces are not written yet.
+    """
+    sql.check_served(ctx)
+    if not ctx.db.schema.has("trace_info", "total_cost"):
+        raise NotNative
+    now = now_ms()
+    costs: dict[Period, list[Spent]] = {}
+    shown = []
+    for row in await ctx.db.read(sql.all_budgets):
+        window = window_of(row.duration_unit, row.duration_value, now)
+        if window not in costs:
+            costs[window] = await ctx.db.read(sql.spent, window)
+        shown.append(
+            BudgetWindow(
+                budget_policy_id=row.budget_policy_id,
+                window_start_ms=window.start_ms,
+                window_end_ms=window.end_ms,
+                current_spend=double(spent_by(row, costs[window])),
+            )
+        )
+    return BudgetWindows(windows=shown)
 
 
 async def list_budgets(req: ListBudgets, ctx: Context) -> BudgetPage | Chunks:

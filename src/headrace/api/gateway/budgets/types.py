@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from headrace.contract.doubles import Double
 from headrace.contract.limits import SEARCH_MAX_RESULTS
 from headrace.contract.scalars import (
     Int32,
@@ -146,7 +147,7 @@ class Budget(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
 
     budget_policy_id: str
     budget_unit: str
-    budget_amount: float
+    budget_amount: Double
     duration: Window
     target_scope: str
     budget_action: str
@@ -168,3 +169,18 @@ class BudgetPage(Message):
 
     budget_policies: list[Budget] = []
     next_page_token: str | None = None
+
+
+class BudgetWindow(Message):
+    """The current window of a budget, up to its end, and what was spent in it."""
+
+    budget_policy_id: str
+    window_start_ms: int
+    window_end_ms: int
+    current_spend: Double
+
+
+class BudgetWindows(Message):
+    """Answer of gateway/budgets/windows."""
+
+    windows: list[BudgetWindow] = []

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from headrace.api.gateway.model_definitions.types import ModelDefinition
+from headrace.contract.doubles import Double
 from headrace.contract.scalars import (
     DEMANDED,
     NUMBER_AS_TEXT,
@@ -165,7 +166,7 @@ class Mapping(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     endpoint_id: str
     model_definition_id: str | None = None
     model_definition: ModelDefinition | None = None
-    weight: float
+    weight: Double
     created_at: int
     created_by: str | None = None
     linkage_type: str

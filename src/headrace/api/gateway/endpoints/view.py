@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.api.gateway.endpoints.types import Endpoint, EndpointTag, Fallback, Mapping
 from headrace.api.gateway.model_definitions.view import show, shown_secrets
+from headrace.contract.doubles import double
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -56,7 +57,7 @@ def mapping(model: Attached, shown: Shown) -> Mapping:
         endpoint_id=row.endpoint_id,
         model_definition_id=row.model_definition_id if is_shown else None,
         model_definition=show(model.definition, shown.secrets) if is_shown else None,
-        weight=shortest(row.weight),
+        weight=double(shortest(row.weight)),
         created_at=row.created_at,
         created_by=row.created_by,
         linkage_type=row.linkage_type,

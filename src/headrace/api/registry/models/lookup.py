@@ -14,8 +14,8 @@ from headrace.contract.names import IS_PROMPT, check_length, check_name
 from headrace.db.base import Row, Tx
 
 LATEST: Final = "latest"
-_ALIAS: Final = re.compile(r"^[\w\-]*$")
-_VERSION_ALIAS: Final = re.compile(r"^[vV]\d+$")
+_ALIAS: Final = re.compile(r"[\w\-]*")
+_VERSION_ALIAS: Final = re.compile(r"[vV]\d+")
 
 
 def model_not_found(name: str) -> ApiError:
@@ -50,7 +50,7 @@ def check_tag(key: str, value: str) -> None:
 
 def check_alias(alias: str) -> None:
     """Raise unless the text is a valid alias name."""
-    if not _ALIAS.match(alias):
+    if not _ALIAS.fullmatch(alias):
         raise invalid(
             f"Invalid alias name: '{alias}'. Names may only contain alphanumerics, "
             "underscores (_), and dashes (-)."
@@ -62,5 +62,5 @@ def check_settable(alias: str) -> None:
     """Raise for a reserved alias: `latest`, or `v` and a number."""
     if alias.lower() == LATEST:
         raise invalid("'latest' alias name (case insensitive) is reserved.")
-    if _VERSION_ALIAS.match(alias):
+    if _VERSION_ALIAS.fullmatch(alias):
         raise invalid(f"Version alias name '{alias}' is reserved.")

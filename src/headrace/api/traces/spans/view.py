@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import math
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from headrace.api.results import encode
+from headrace.contract.doubles import double
 from headrace.contract.limits import MAX_SPAN_VALUES
 from headrace.otlp.values import is_opaque, values_in
 
@@ -47,15 +47,12 @@ def any_value(value: Any) -> Json:
             return {"int_value": value}
         return {"double_value": float(value)}
     if isinstance(value, float):
-        return {"double_value": value if math.isfinite(value) else str(_NAMES[str(value)])}
+        return {"double_value": double(value)}
     if isinstance(value, list):
         items = [any_value(item) for item in value]
         return {"array_value": {"values": items} if items else {}}
     pairs = [{"key": key, "value": any_value(item)} for key, item in value.items()]
     return {"kvlist_value": {"values": pairs} if pairs else {}}
-
-
-_NAMES: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
 def attribute_value(text: Any) -> Json:

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from headrace.api.context import Context
 from headrace.api.results import Chunks, encode
 from headrace.api.tracking.artifacts import roots
+from headrace.api.tracking.artifacts.rules import check_mutable
 from headrace.api.tracking.artifacts.types import (
     Artifacts,
     FileInfo,
@@ -34,7 +35,9 @@ async def delete(req: ObjectPath, ctx: Context) -> Empty:
     A path that does not exist is not an error. We differ: the root itself, and the target of a link
     that leads outside the root, are rejected.
     """
-    path = ctx.artifacts.scoped(paths.of_object(req.artifact_path))
+    path = paths.of_object(req.artifact_path)
+    check_mutable(path, ctx)
+    path = ctx.artifacts.scoped(path)
     await ctx.artifacts.destination.delete(path)
     return EMPTY
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ntpath
 import posixpath
 from typing import Final
 from urllib.parse import urlsplit
 
 from headrace.api.context import Context
 from headrace.api.tracking.artifacts import roots
-from headrace.api.tracking.artifacts.rules import check_one_owner
+from headrace.api.tracking.artifacts.rules import check_mutable, check_one_owner
 from headrace.api.tracking.artifacts.types import (
     AbortUpload,
     CompleteUpload,
@@ -36,16 +37,39 @@ MAX_TTL_S: Final = 604_800  # seven days, the maximum of all cloud stores
 def target(directory: str, file: str) -> str:
     """Return the path that a multipart upload creates in a safe directory.
 
-    The client sends the name of its local file; the URL contains the directory.
+    The client sends the path of its local file; the URL contains the directory.
     """
-    name = posixpath.basename(file)
-    joined = posixpath.join(directory, name)
+    joined = posixpath.join(directory, file_name(file))
     return paths.upload_target(paths.safe(joined))
 
 
+def file_name(path: str) -> str:
+    """The last part of a client's local path, also one of Windows, as in MLflow 3.18.
+
+    Raises INVALID_PARAMETER_VALUE if that is no name, also after its percent-encoding is removed.
+    """
+    name = ntpath.basename(path)
+    if name:
+        name = ntpath.basename(paths.safe(name))
+    if name in ("", ".", ".."):
+        raise paths.refused()
+    return name
+
+
 def destination(req: CreateUpload | CompleteUpload | AbortUpload) -> tuple[str]:
-    """Return the path that decides who may upload: `target` before it is decoded and checked."""
-    return (posixpath.join(req.artifact_path or "", posixpath.basename(req.path)),)
+    """Return the path that decides who may upload: `target` before its directory is decoded.
+
+    Raises INVALID_PARAMETER_VALUE for a path without a name.
+    """
+    return (posixpath.join(req.artifact_path or "", file_name(req.path)),)
+
+
+def _target(req: CreateUpload | CompleteUpload | AbortUpload, ctx: Context) -> str:
+    directory = paths.safe(req.artifact_path or "")
+    check_mutable(directory, ctx)
+    path = target(ctx.artifacts.scoped(directory), req.path)
+    check_mutable(path, ctx)
+    return path
 
 
 def with_parts(store: Store) -> Store:
@@ -63,30 +87,30 @@ async def create(req: CreateUpload, ctx: Context) -> Upload:
 
     We differ: more than 10,000 parts are rejected by this server, not by the store.
     """
-    directory = ctx.artifacts.scoped(paths.safe(req.artifact_path or ""))
+    path = _target(req, ctx)
     store = with_parts(ctx.artifacts.destination)
     parts = req.num_parts or 0
     if parts > MAX_PARTS:
         raise invalid(f"num_parts must be at most {MAX_PARTS} (got {parts}).")
-    upload_id, urls = await store.create_upload(target(directory, req.path), parts)
+    upload_id, urls = await store.create_upload(path, parts)
     credentials = [UploadCredential(url=url, part_number=n) for n, url in enumerate(urls, 1)]
     return Upload(upload_id=upload_id, credentials=credentials)
 
 
 async def complete(req: CompleteUpload, ctx: Context) -> Empty:
     """POST /2.0/mlflow-artifacts/mpu/complete/{artifact_path}: makes the uploaded file visible."""
-    directory = ctx.artifacts.scoped(paths.safe(req.artifact_path or ""))
+    path = _target(req, ctx)
     store = with_parts(ctx.artifacts.destination)
     parts = [Part(part.part_number, part.etag or "", part.url or "") for part in req.parts]
-    await store.complete_upload(target(directory, req.path), req.upload_id or "", parts)
+    await store.complete_upload(path, req.upload_id or "", parts)
     return EMPTY
 
 
 async def abort(req: AbortUpload, ctx: Context) -> Empty:
     """POST /2.0/mlflow-artifacts/mpu/abort/{artifact_path}: discards the uploaded parts."""
-    directory = ctx.artifacts.scoped(paths.safe(req.artifact_path or ""))
+    path = _target(req, ctx)
     store = with_parts(ctx.artifacts.destination)
-    await store.abort_upload(target(directory, req.path), req.upload_id or "")
+    await store.abort_upload(path, req.upload_id or "")
     return EMPTY
 
 
@@ -96,7 +120,12 @@ async def presigned(req: ObjectPath, ctx: Context) -> PresignedObject:
     found = await ctx.artifacts.destination.presign_download(
         path, ctx.settings.presigned_download_url_ttl_s
     )
-    return PresignedObject(url=found.url, headers=found.headers, file_size=found.size)
+    return _object(found)
+
+
+async def signed(location: ArtifactPath, expires_s: int) -> PresignedObject:
+    """A URL for the download of a file. Raises NOT_IMPLEMENTED if the store has no such URLs."""
+    return _object(await _presigned(location, expires_s))
 
 
 async def presign_upload(req: PresignUpload, ctx: Context) -> PresignedUrl:
@@ -149,6 +178,10 @@ async def _presigned(location: ArtifactPath, expires_s: int) -> Presigned:
     if not location.store.downloads_parts:
         raise unsupported("Presigned download")
     return await location.store.presign_download(location.path, expires_s)
+
+
+def _object(found: Presigned) -> PresignedObject:
+    return PresignedObject(url=found.url, headers=found.headers, file_size=found.size)
 
 
 def _url(found: Presigned) -> PresignedUrl:

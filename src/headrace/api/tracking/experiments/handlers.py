@@ -29,8 +29,7 @@ from headrace.contract import errors
 from headrace.contract.clock import now_ms
 from headrace.contract.errors import invalid
 from headrace.contract.experiment_ids import parse_id
-from headrace.contract.limits import MAX_EXPERIMENT_NAME
-from headrace.contract.names import check_length
+from headrace.contract.names import check_experiment_name
 from headrace.contract.scalars import Empty
 from headrace.db.errors import UniqueViolation
 from headrace.db.sql import Sql
@@ -51,7 +50,7 @@ async def create(req: CreateExperiment, ctx: Context) -> CreatedExperiment:
     where = location.check(req.artifact_location, *roots) if req.artifact_location else None
     if where is not None:
         await check_location(ctx.access, where, "update", ctx.settings)
-    check_length("name", MAX_EXPERIMENT_NAME, req.name)
+    check_experiment_name(req.name)
     for key, value in tags:
         tag_rules.check_tag(key, value)
     try:
@@ -140,7 +139,7 @@ async def update(req: UpdateExperiment, ctx: Context) -> Empty:
     Errors: BAD_REQUEST (another experiment has the name), INVALID_STATE (the experiment is
     deleted).
     """
-    check_length("name", MAX_EXPERIMENT_NAME, req.new_name)
+    check_experiment_name(req.new_name)
     await ctx.db.write(transactions.rename, parse_id(req.experiment_id), req.new_name)
     return Empty()
 

@@ -151,7 +151,7 @@ async def _finalize(tx: Tx, model_id: str, status: int) -> tuple[ModelRow, Logge
 async def finalize(req: FinalizeLoggedModel, ctx: Context) -> LoggedModelAnswer:
     """PATCH /2.0/mlflow/logged-models/{model_id}
 
-    The body names the model. Deleted models are finalized too. Errors: RESOURCE_DOES_NOT_EXIST.
+    As in MLflow 3.18, the path names the model. Deleted models are finalized too. Errors: RESOURCE_DOES_NOT_EXIST.
     """
     check_served(ctx.db.schema)
     row, logged = await ctx.db.write(_finalize, req.model_id, STATUSES.index(req.status))

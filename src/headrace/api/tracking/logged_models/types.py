@@ -53,7 +53,7 @@ class GetLoggedModel(Message):
 
 
 class FinalizeLoggedModel(Message):
-    """PATCH logged-models/{…}: the id in the body is used"""
+    """PATCH logged-models/{model_id}: the body must have an id; the id in the path is used"""
 
     model_id: CheckedStr
     status: Annotated[LoggedModelStatus, Meta(extra={"checks": ("intlike", "required")})]

@@ -35,7 +35,7 @@ from headrace.db.base import COPY_ROWS, Tx
 
 RUN_NAME: Final = "mlflow.runName"
 MAX_DOUBLE: Final = 1.7976931348623157e308  # MLflow stores ±Infinity as ±MAX_DOUBLE
-RUN_ID: Final = re.compile(r"^[a-zA-Z0-9][\w\-]{0,255}$")
+RUN_ID: Final = re.compile(r"[a-zA-Z0-9][\w\-]{0,255}")
 TRUNCATE_VARIABLE: Final = "MLFLOW_TRUNCATE_LONG_VALUES"
 
 Point = tuple[str, int, int, str, float, bool]  # key, timestamp, step, run, stored value, is_nan
@@ -150,7 +150,7 @@ def _check_count(what: str, limit: int, count: int) -> None:
 
 def from_request(req: LogBatch) -> Batch:
     """Return the batch of a log-batch request. Raises MLflow's error for the first problem."""
-    if RUN_ID.match(req.run_id) is None:
+    if RUN_ID.fullmatch(req.run_id) is None:
         raise invalid(invalid_value("run_id", req.run_id))
     return from_parts(req.run_id, req.metrics, req.params, req.tags)
 

@@ -133,7 +133,7 @@ async def log_inputs(req: LogInputs, ctx: Context) -> Empty:
     A dataset that exists in the experiment (by name and digest) is reused; an existing edge is not
     changed.
     """
-    if RUN_ID.match(req.run_id) is None:
+    if RUN_ID.fullmatch(req.run_id) is None:
         raise invalid(invalid_value("run_id", req.run_id))
     for found in req.datasets:
         _check_dataset(found)
