@@ -230,6 +230,7 @@ def verdict(row: Row, answer: Answer) -> str:
 
 
 @pytest.mark.compat
+@pytest.mark.timeout(600)  # two starts of stock, and its migrations on PostgreSQL
 def test_the_settings_of_the_gateway_are_shown_to_each_caller_as_by_stock(sides: Sides) -> None:
     """Lists have what the caller may read, without the secrets that a grant denies."""
     gateway = "/api/3.0/mlflow/gateway/"
