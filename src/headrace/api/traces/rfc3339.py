@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 _MIN_S: Final = -62_135_596_800  # 0001-01-01
@@ -18,8 +19,16 @@ def timestamp(ms: int) -> str:
     seconds, rest = divmod(ms, 1000)
     if not _MIN_S <= seconds <= _MAX_S:
         seconds, rest = (_MIN_S if seconds < 0 else _MAX_S), 0
-    text = datetime.fromtimestamp(seconds, UTC).isoformat()[:-6]
-    return f"{text}.{rest:03d}Z" if rest else f"{text}Z"
+    minute, second = divmod(seconds, 60)
+    return (
+        f"{_minute(minute)}{second:02d}.{rest:03d}Z" if rest else f"{_minute(minute)}{second:02d}Z"
+    )
+
+
+@lru_cache(maxsize=4096)
+def _minute(number: int) -> str:
+    """Return the text of a minute since the epoch up to its seconds. Traces of a page share few minutes."""
+    return datetime.fromtimestamp(60 * number, UTC).isoformat()[:-8]
 
 
 def duration(ms: int) -> str:

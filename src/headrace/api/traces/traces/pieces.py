@@ -21,6 +21,8 @@ from headrace.contract.limits import (
 )
 
 if TYPE_CHECKING:
+    from msgspec import Raw
+
     from headrace.api.traces.spans.archived import Archive
     from headrace.api.traces.traces.read_sql import Found
     from headrace.api.traces.traces.types import TraceInfo, TraceInfoV2
@@ -82,8 +84,8 @@ async def parts(hidden: Hidden, db: Database, trace_id: str) -> AsyncGenerator[b
 def listing(field: bytes, hidden: Hidden) -> Listing[str]:
     """Return the functions that read traces without their spans for a caller."""
 
-    def show(found: Found) -> list[TraceInfo]:
-        return view.infos(found, hidden)
+    def show(found: Found) -> list[Raw]:
+        return view.texts(found, hidden)
 
     return Listing(
         field, read_sql.weigh, read_sql.read, show, partial(parts, hidden), read_sql.read_few

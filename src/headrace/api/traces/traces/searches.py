@@ -31,8 +31,8 @@ async def search_traces(req: SearchTraces, ctx: Context) -> Encoded | Chunks:
 
     Traces without their spans, the newest first; deleted experiments are searched too. We differ,
     as MLflow 3.18: a token only if another trace follows; the end time can be sorted by. Cost: two
-    statements; identical searches that arrive at the same time share them. A page of more than 100
-    traces is read in pieces.
+    statements, three with assessments; identical searches that arrive at the same time share them.
+    A page of more than 100 traces is read in pieces.
     """
     places = [place.mlflow_experiment for place in req.locations]
     ids = [place.experiment_id or "" for place in places if place is not None]
@@ -117,8 +117,10 @@ def _page_of(
 
 
 async def _small_page(infos: Listing[str], db: Database, page: search.Page) -> Encoded:
-    found, token = await db.read(read_sql.read_page, page)
-    return whole_page(infos, infos.show(found), [row[0] for row in found.rows], token)
+    found, rows, token = await db.read(read_sql.read_page, page)
+    if found is None:
+        found = await db.read_by_keys(read_sql.complete, rows)
+    return whole_page(infos, infos.show(found), [row[0] for row in rows], token)
 
 
 async def _counts(tx: Tx, text: str, args: Sequence[object]) -> list[int]:

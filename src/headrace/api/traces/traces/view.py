@@ -44,6 +44,7 @@ _REPLACED: Final = tuple(
     (key, names, tuple(f'\\"{name}\\": ' for name in names), place)
     for key, names, place in ((USAGE, TOKEN_COLUMNS, _TOKENS), (COST, COST_COLUMNS, _COSTS))
 )
+_ALL_NULL: Final = {key: (None,) * len(names) for key, names, _, _ in _REPLACED}
 _NO_ROWS: Final = (None, "{}", "{ }", TOO_MANY)
 
 
@@ -60,8 +61,6 @@ def _columns(
         for prefix, value in zip(prefixes, values, strict=True)
         if value is not None
     ]
-    if not known:
-        return ""
     escaped = ", ".join(known)
     if len(escaped) < MAX_SHOWN_METADATA:  # the text without escapes is shorter
         return f'"{key}":"{{{escaped}}}"'
@@ -76,19 +75,25 @@ def _promoted(row: InfoRow) -> list[str]:
     if row[9] is not None:
         members.append(f'"{SESSION}":{quote(row[9][:MAX_SHOWN_METADATA])}')
     for key, names, prefixes, place in _REPLACED:
-        member = _columns(key, names, prefixes, cast("Sequence[float | None]", row[place]))
-        if member:
-            members.append(member)
+        values = cast("Sequence[float | None]", row[place])
+        if values != _ALL_NULL[key]:
+            members.append(_columns(key, names, prefixes, values))
     return members
+
+
+def _joined(text: str | None, members: Sequence[str]) -> str | None:
+    """Return a JSON object with further members; None if it is empty."""
+    if text is None or text in _NO_ROWS:
+        return f"{{{','.join(members)}}}" if members else None
+    if not members:
+        return text
+    return f"{text.rstrip().removesuffix('}')},{','.join(members)}}}"
 
 
 def with_members(text: str | None, members: Sequence[str]) -> msgspec.Raw | None:
     """Return a JSON object with further members; None if it is empty."""
-    if text is None or text in _NO_ROWS:
-        return msgspec.Raw(f"{{{','.join(members)}}}") if members else None
-    if not members:
-        return msgspec.Raw(text)
-    return msgspec.Raw(f"{text.rstrip().removesuffix('}')},{','.join(members)}}}")
+    joined = _joined(text, members)
+    return None if joined is None else msgspec.Raw(joined)
 
 
 @lru_cache(maxsize=256)
@@ -145,6 +150,39 @@ def infos(found: Found, hidden: Hidden) -> list[TraceInfo]:
         for row in found.assessments:
             of_trace.setdefault(row[1], []).append(assessment(row))
     return [info(row, of_trace.get(row[0], []), hidden) for row in found.rows]
+
+
+def texts(found: Found, hidden: Hidden) -> list[msgspec.Raw]:
+    """Return `infos` as JSON, without a Struct for each: in half the time."""
+    if found.assessments or hidden.trace_metadata():
+        return [msgspec.Raw(encode(one)) for one in infos(found, hidden)]
+    return [msgspec.Raw(_text(row)) for row in found.rows]
+
+
+def _text(row: InfoRow) -> str:
+    """Return the JSON of a trace without assessments."""
+    client_id, lasted, name, metadata, tags = row[5], row[3], row[8], row[20], row[19]
+    parts = [f'{{"trace_id":{quote(row[0])}']
+    if client_id is not None:
+        parts.append(f'"client_request_id":{quote(client_id)}')
+    parts.append(f'"trace_location":{_location_text(row[1])},"request_time":"{timestamp(row[2])}"')
+    if lasted is not None:
+        parts.append(f'"execution_duration":"{duration(lasted)}"')
+    parts.append(f'"state":{quote(row[4])}')
+    if (shown := _joined(metadata, _promoted(row))) is not None:
+        parts.append(f'"trace_metadata":{shown}')
+    if (shown := _joined(tags, _name(name))) is not None:
+        parts.append(f'"tags":{shown}')
+    if row[6] is not None:
+        parts.append(f'"request_preview":{quote(row[6])}')
+    if row[7] is not None:
+        parts.append(f'"response_preview":{quote(row[7])}')
+    return ",".join(parts) + "}"
+
+
+@lru_cache(maxsize=256)
+def _location_text(experiment_id: int) -> str:
+    return encode(_location(experiment_id)).decode()
 
 
 def _pairs(raw: msgspec.Raw | None) -> list[KeyValue]:
