@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlparse, urlsplit, urlunparse, urlunsplit
@@ -20,6 +21,11 @@ MAX_LOCATION: Final = 2048  # characters; the default of the variable
 # With these schemes the server would connect to a host of the client's choice.
 HOST_ADDRESSED: Final = frozenset(
     {"ftp", "sftp", "hdfs", "viewfs", "http", "https", "mlflow-artifacts", "r2", "b2", "abfss"}
+)
+# Locations to which `append_path` appends a slash and the parts, and changes nothing else, so that SQL
+# can do the same. Others have a query, say, or end with a slash.
+PLAIN: Final = re.compile(
+    "(/|file:///|mlflow-artifacts:/|[a-z][a-z0-9+.-]*://)[A-Za-z0-9_.~=:@-]+(/[A-Za-z0-9_.~=:@-]+)*"
 )
 
 

@@ -161,7 +161,8 @@ class Database(Protocol):
 
         Raises `Blocked` when another session holds a lock for longer than `lock_s` seconds, and
         `InDoubt` at once when a COMMIT gets no answer. `alone`: `fn` runs exactly one statement,
-        which needs no BEGIN and COMMIT, and whose text limits the wait for locks.
+        which needs no BEGIN and COMMIT, and whose text limits the wait for locks. If it then raises
+        `NeedsTransaction`, it runs again in a transaction.
         """
         ...
 

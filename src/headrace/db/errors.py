@@ -43,6 +43,10 @@ class NotNew(UniqueViolation):
     """A row that `Tx.copy_new` expected to be new exists already."""
 
 
+class NeedsTransaction(DatabaseError):
+    """A statement that commits by itself wrote nothing: the operations need several statements."""
+
+
 class ForeignKeyViolation(DatabaseError):
     """A referenced row does not exist."""
 

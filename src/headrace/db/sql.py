@@ -188,7 +188,7 @@ class Bulk(Sql):
     every row, an SQL literal. `in_workspace`: the table has the column `workspace`.
     """
 
-    __slots__ = ("clause", "columns", "table")
+    __slots__ = ("_kinds", "clause", "columns", "table")
 
     def __init__(
         self,
@@ -201,6 +201,7 @@ class Bulk(Sql):
     ) -> None:
         self.table = table
         self.columns = tuple(columns)
+        self._kinds = tuple(columns.values())
         fixed = fixed or {}
         column, value = ("{workspace column}", "{workspace value}") if in_workspace else ("", "")
         insert = f"INSERT INTO {table} ({', '.join([*columns, *fixed])}{column})"
@@ -210,11 +211,13 @@ class Bulk(Sql):
         elif on_conflict == "ignore":
             self.clause = " ON CONFLICT DO NOTHING"
         numbered = [f"${n}" for n in range(1, len(columns) + 1)]
-        arrays = ", ".join(
-            f"{parameter}::{_ARRAYS[kind]}"
-            for parameter, kind in zip(numbered, columns.values(), strict=True)
-        )
         super().__init__(
-            postgres=f"{insert} SELECT {', '.join(['*', *fixed.values()])}{value} FROM unnest({arrays}){self.clause}",
+            postgres=f"{insert} SELECT {', '.join(['*', *fixed.values()])}{value}"
+            f" FROM {self.unnested(1)}{self.clause}",
             sqlite=f"{insert} VALUES ({', '.join([*numbered, *fixed.values()])}{value}){self.clause}",
         )
+
+    def unnested(self, first: int) -> str:
+        """The rows as a table, for other statements of PostgreSQL; `first` is the number of its first parameter."""
+        arrays = [f"${n}::{_ARRAYS[kind]}" for n, kind in enumerate(self._kinds, first)]
+        return f"unnest({', '.join(arrays)})"

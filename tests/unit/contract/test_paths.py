@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.api.registry.versions.source import check_contained
-from headrace.api.tracking.runs.create_sql import PLAIN
-from headrace.contract.artifact_uri import append_path, check_query
+from headrace.contract.artifact_uri import PLAIN, append_path, check_query
 from headrace.contract.errors import ApiError
 from headrace.contract.paths import MAX_DECODINGS, TooManyLayers, climbs, decoded
 from headrace.storage import paths

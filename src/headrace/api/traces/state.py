@@ -41,7 +41,7 @@ _METADATA: Final = (FINALIZED, TRACE_USER)
 # Spans are sent to the database in portions of about this many bytes, and the event loop runs in
 # between.
 PORTION_BYTES: Final = 1 << 20
-_CONTENT: Final = 9  # the place of the content in a row of spans
+CONTENT: Final = 9  # the place of the content in a row of spans
 _PARENT: Final = 2  # the place of the parent in a row of `TraceSpans`
 _BY_KEY: Final = itemgetter(0, 1)
 
@@ -125,6 +125,12 @@ class Held:
         for span_id, parent_id in (self.parents | new).items():
             yield Node(span_id, parent_id, values.get(span_id))
 
+    def span_rows(self) -> Iterator[list[Any]]:
+        """Yield the rows of the new spans in order; the contents are as `otlp.batch` left them."""
+        experiment_id = self.row["experiment_id"]
+        for _, (trace_id, span_id, *columns) in sorted(self.spans.items()):
+            yield [trace_id, span_id, experiment_id, *columns]
+
     def note(self, key: str, value: str | None) -> None:
         """Set metadata."""
         self.metadata[key] = self.new_metadata[key] = value
@@ -156,6 +162,14 @@ class Group:
         self.gone_assessments: set[str] = set()
         self.links: dict[tuple[str, str, str], None] = {}
         self.too_long: Any = None
+
+    @classmethod
+    def assumed(cls, tx: Tx, experiments: Iterable[int]) -> Group:
+        """Return a group for which no trace exists, and all experiments are active."""
+        group = cls()
+        group.too_long = lambda **values: sql.too_long(tx, values)
+        group.experiments = {number: sql.Experiment(number, "", "active") for number in experiments}
+        return group
 
     async def load(self, tx: Tx, needs: Needs) -> None:
         """Lock the existing traces, and read what belongs to them."""
@@ -290,11 +304,9 @@ async def _write_spans(tx: Tx, traces: Sequence[Held]) -> None:
     are_new = all(held.is_new for held in traces)
     size = 0
     for held in traces:
-        experiment_id = held.row["experiment_id"]
-        for _, (trace_id, span_id, *columns) in sorted(held.spans.items()):
-            row = [trace_id, span_id, experiment_id, *columns]
-            size += len(row[_CONTENT])
-            row[_CONTENT] = decoded(row[_CONTENT])  # here, so that one long text exists at a time
+        for row in held.span_rows():
+            size += len(row[CONTENT])
+            row[CONTENT] = decoded(row[CONTENT])  # here, so that one long text exists at a time
             rows.append(row)
             if size > PORTION_BYTES:
                 await spans_sql.upsert(tx, rows, are_new=are_new)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from headrace.api.traces import single
 from headrace.api.traces.state import Group, Needs
 from headrace.api.traces.traces import read_sql
 from headrace.commit.kinds import Kind
@@ -39,6 +40,10 @@ class Write:
         """Add what `apply` will look at."""
         needs.traces.update(self.trace_ids)
 
+    def in_one_statement(self) -> tuple[int, int] | None:
+        """The number of spans and of bytes of their texts, if `single` can apply the write."""
+        return None
+
     def apply(self, group: Group) -> Any:
         """Change the traces and return the result. Raises ApiError before it has changed anything."""
         raise NotImplementedError
@@ -46,6 +51,8 @@ class Write:
 
 async def apply(tx: Tx, writes: Sequence[Write]) -> list[Any]:
     """Apply the writes in order. See `Kind.apply`."""
+    if tx.alone:
+        return await single.apply(tx, writes)
     needs = Needs()
     for write in writes:
         write.need(needs)
@@ -58,6 +65,7 @@ async def apply(tx: Tx, writes: Sequence[Write]) -> list[Any]:
         except ApiError as error:
             results.append(error)
     await group.flush(tx)
+    single.RECENT.add(group.traces)
     shown = [
         write.trace_ids[0]
         for write, result in zip(writes, results, strict=True)
@@ -79,7 +87,7 @@ def _subject(write: Write) -> Hashable:
 
 
 # `once`: a repeated assessment would be a second one.
-KIND: Final = Kind("traces", 5, apply, subject=_subject, once=True)
+KIND: Final = Kind("traces", 5, apply, subject=_subject, single=single.is_possible, once=True)
 
 
 async def commit(ctx: Context, write: Write, cost_bytes: int = 1000) -> Any:

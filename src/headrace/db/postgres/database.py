@@ -20,6 +20,7 @@ from headrace.db.errors import (
     Demoted,
     InDoubt,
     Lost,
+    NeedsTransaction,
     NotNew,
     Unavailable,
 )
@@ -346,6 +347,8 @@ class PostgresDatabase:
         while alone:
             try:
                 return await self._statement(fn, args)
+            except NeedsTransaction:
+                alone = False
             except DatabaseError as error:
                 if not await retries.again(error):
                     raise

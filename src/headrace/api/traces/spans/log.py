@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from headrace.api.traces.single import RECENT
 from headrace.api.traces.state import (
     NAME,
     SPANS_LOCATION,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 IN_PROGRESS: Final = "IN_PROGRESS"
 PENDING: Final = (IN_PROGRESS, "STATE_UNSPECIFIED")  # states that a root replaces
 ARCHIVED: Final = "ARCHIVE_REPO"
+TEXT: Final = 8  # the place of the content in a row of `TraceSpans`
 
 
 class LogSpans(Write):
@@ -47,6 +49,12 @@ class LogSpans(Write):
         super().need(needs)
         needs.experiments.add(self.experiment_id)
         needs.nodes.update(spans.trace_id for spans in self.traces.values() if spans.has_usage)
+
+    def in_one_statement(self) -> tuple[int, int] | None:
+        if self.run_id is not None or any(id_ in RECENT for id_ in self.trace_ids):
+            return None
+        texts = [row[TEXT] for spans in self.traces.values() for row in spans.rows.values()]
+        return len(texts), sum(map(len, texts))
 
     def apply(self, group: Group) -> None:
         known = {id_: held for id_ in self.trace_ids if (held := group.traces.get(id_)) is not None}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from headrace.api.traces.assessments.create import row_of
 from headrace.api.traces.request_times import duration_ms, time_ms
+from headrace.api.traces.single_sql import REPLACED_BY_VALUES
 from headrace.api.traces.state import (
     ARTIFACT_LOCATION,
     FINALIZED,
@@ -154,6 +155,11 @@ class StartTrace(_Information):
         self.metadata[FINALIZED] = "true"
         self.columns = columns | name | more
         self.assessments = assessments
+
+    def in_one_statement(self) -> tuple[int, int] | None:
+        # The statement leaves a column as it is if its new value is NULL.
+        clears = any(self.columns.get(name, "") is None for name in REPLACED_BY_VALUES)
+        return None if self.assessments or clears else (0, 0)
 
     @property
     def announces_spans(self) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from headrace.contract.artifact_uri import PLAIN
 from headrace.db.base import Row, Tx
 from headrace.db.sql import LIMITS_LOCKS, Bulk, Sql
 
@@ -50,12 +50,6 @@ INSERT_RUN: Final = Bulk(
     on_conflict="ignore",
 )
 INSERT_TAG: Final = Bulk("tags", run_uuid="text", key="text", value="text")
-
-# Locations to which `append_path` appends a slash and the parts, and changes nothing else: the
-# statement does the same. Others have a query, say, or end with a slash.
-PLAIN: Final = re.compile(
-    "(/|file:///|mlflow-artifacts:/|[a-z][a-z0-9+.-]*://)[A-Za-z0-9_.~=:@-]+(/[A-Za-z0-9_.~=:@-]+)*"
-)
 
 
 # $2-$6 are columns of INSERT_RUN; $7 are the artifact URIs, or NULLs: then the statement makes them
