@@ -122,18 +122,24 @@ def search_catalog(name: str, title: str, kind: str, experiment: int | None = No
 
 
 def _search_traces(
-    name: str, title: str, query: str, found: int = 100, seed: Seed = Seed.TRACES
+    name: str,
+    title: str,
+    query: str,
+    found: int = 100,
+    seed: Seed = Seed.TRACES,
+    alike: bool = False,
 ) -> Case:
     experiment = {
         Seed.TRACES: trace_seeds.EXPERIMENT,
         Seed.MANY_TRACES: trace_seeds.MANY_EXPERIMENT,
     }[seed]
+    env = {"EXPERIMENT_ID": str(experiment), "FILTER": query, "FOUND": str(found)}
     return Case(
         name,
         title,
         "k6SearchTracesPerfScript.js",
         seeds=frozenset({seed}),
-        env={"EXPERIMENT_ID": str(experiment), "FILTER": query, "FOUND": str(found)},
+        env=env | ({"ALIKE": "1"} if alike else {}),
         needs=Needs.MLFLOW_3,
         uses_indexes=bool(query),
     )
@@ -206,6 +212,9 @@ CASES: Final = (
         needs=Needs.MLFLOW_3,
     ),
     _search_traces("search-traces", "search the newest 100 of 10,000 traces", ""),
+    _search_traces(
+        "search-traces-alike", "search the newest 100 traces, all users alike", "", alike=True
+    ),
     _search_traces(
         "search-traces-tag", "search 100 traces by tag", f"tags.{trace_seeds.TAG} = 'prod'"
     ),

@@ -5,11 +5,10 @@ import exec from "k6/execution";
 import http from "k6/http";
 import { createExperiment } from "./k6/runs.js";
 import { JSON_BODY, measured, prepared, size } from "./k6/measure.js";
-import { BASE, information, spans } from "./k6/traces.js";
+import { BASE, information, spans, traceId } from "./k6/traces.js";
 export { handleSummary, options } from "./k6/measure.js";
 
 const TRACES = size("TRACES", 1);
-const SPANS = size("SPANS", 10);
 const START = size("START", 0);
 const isTaken = (text) => text === null || text.length < 3;
 
@@ -24,13 +23,14 @@ export default function (data) {
   };
   const user = exec.vu.idInTest;
   const step = exec.vu.iterationInScenario;
-  const { body, ids } = spans(TRACES, SPANS, user, step);
+  const body = spans(TRACES, user, step);
   if (START) {
     const taken = http.post(`${BASE}/v1/traces`, body, { headers, timeout: "60s" });
     if (taken.status !== 200) throw new Error(`the spans got ${taken.status} ${taken.body}`);
-    const text = information(ids[0], data.experiment_id);
+    const id = traceId(0, user, step);
+    const text = information(id, data.experiment_id);
     const answer = http.post(`${BASE}/api/3.0/mlflow/traces`, text, JSON_BODY);
-    measured(answer, (found) => found.length < 3 || found.includes(ids[0]));
+    measured(answer, (found) => found.length < 3 || found.includes(id));
   } else {
     measured(http.post(`${BASE}/v1/traces`, body, { headers, timeout: "60s" }), isTaken);
   }

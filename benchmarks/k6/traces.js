@@ -65,24 +65,39 @@ function template(count) {
 const TEMPLATE = template(size("SPANS", 10));
 const PROCESS = Math.floor(Math.random() * 2 ** 31);
 
-export function spans(traces, count, user, step) {
+// The bytes of a user's requests. Only the words of the ids that change are written again.
+const bodies = {};
+
+function bodyOf(traces, user) {
   const { bytes, places } = TEMPLATE;
   const body = new Uint8Array(bytes.length * traces);
   const view = new DataView(body.buffer);
-  const ids = [];
+  const steps = [];
   for (let trace = 0; trace < traces; trace++) {
     const start = trace * bytes.length;
     body.set(bytes, start);
-    const words = [PROCESS, user, step, trace + 1];
-    for (const place of places) words.forEach((word, n) => view.setUint32(start + place + 4 * n, word));
-    ids.push(`tr-${words.map((word) => word.toString(16).padStart(8, "0")).join("")}`);
+    for (const place of places) {
+      [PROCESS, user, 0, trace + 1].forEach((word, n) => view.setUint32(start + place + 4 * n, word));
+      steps.push(start + place + 8);
+    }
   }
-  return { body: body.buffer, ids };
+  return { buffer: body.buffer, view, steps };
 }
 
-export function information(traceId, experimentId) {
+export function spans(traces, user, step) {
+  const { buffer, view, steps } = (bodies[user] = bodies[user] || bodyOf(traces, user));
+  for (const place of steps) view.setUint32(place, step);
+  return buffer;
+}
+
+const hexadecimal = (word) => word.toString(16).padStart(8, "0");
+
+export const traceId = (trace, user, step) =>
+  `tr-${[PROCESS, user, step, trace + 1].map(hexadecimal).join("")}`;
+
+function informationOf(experimentId) {
   const trace_info = {
-    trace_id: traceId,
+    trace_id: "ID",
     trace_location: { type: "MLFLOW_EXPERIMENT", mlflow_experiment: { experiment_id: experimentId } },
     request_time: "2025-10-09T08:53:20.000Z",
     execution_duration: "0.014s",
@@ -102,4 +117,11 @@ export function information(traceId, experimentId) {
     tags: { "mlflow.traceName": "predict" },
   };
   return JSON.stringify({ trace: { trace_info } });
+}
+
+let text = "";
+
+export function information(traceId, experimentId) {
+  text = text || informationOf(experimentId);
+  return text.replace("ID", traceId);
 }
