@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tests.fix_server import stock_uri
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
 _ARCHIVE = """
 import sys
@@ -20,14 +20,19 @@ print(store.archive_traces(resolved_trace_archival_location=sys.argv[2], broader
 """
 
 
-def archive(uri: str, directory: Path) -> int:
-    """Move the spans of all finished traces of a database to files; return the number of traces."""
+def archive(uri: str, place: str, environment: Mapping[str, str] | None = None) -> int:
+    """Move the spans of all finished traces of a database to files below a URI; return the number of traces."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", _ARCHIVE, stock_uri(uri), directory.as_uri()],
+        [sys.executable, "-W", "ignore", "-c", _ARCHIVE, stock_uri(uri), place],
         capture_output=True,
         text=True,
         timeout=110,
-        env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"},
+        env={
+            **os.environ,
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "DO_NOT_TRACK": "true",
+            **(environment or {}),
+        },
         check=False,
     )
     assert done.returncode == 0, done.stderr

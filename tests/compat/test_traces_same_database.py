@@ -425,7 +425,7 @@ def test_every_search_for_datasets_finds_what_stock_finds(readers: Readers) -> N
 def test_archived_traces_are_read_and_deleted_as_by_stock(readers: Readers) -> None:
     """The last test: stock moves the spans of all finished traces to files."""
     files = readers.directory / "mlartifacts" / "archive"
-    count = archive(readers.uri, files)
+    count = archive(readers.uri, files.as_uri())
     found = sorted(files.rglob("traces.pb"))
     assert len(found) == count > 10
     ids = [path.parent.parent.name for path in found]
