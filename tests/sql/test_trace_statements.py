@@ -12,10 +12,9 @@ import pytest
 from tests.faults.stored import rows
 
 from headrace.api.results import encode
-from headrace.api.traces import single_sql
 from headrace.api.traces.assessments import read_sql as assessments_sql
 from headrace.api.traces.spans.log import LogSpans
-from headrace.api.traces.traces import view
+from headrace.api.traces.traces import single_sql, view
 from headrace.api.traces.traces.read_sql import Found
 from headrace.api.traces.traces.start import StartTrace
 from headrace.api.traces.traces.write_sql import COLUMNS

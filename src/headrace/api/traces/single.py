@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from headrace.api.results import encode
-from headrace.api.traces import single_sql
 from headrace.api.traces.assessments import read_sql as assessments_sql
 from headrace.api.traces.state import ARTIFACT_LOCATION, CONTENT, Group, Needs, artifact_location
-from headrace.api.traces.traces import read_sql
+from headrace.api.traces.traces import read_sql, single_sql
 from headrace.api.traces.traces import write_sql as sql
 from headrace.api.traces.traces.read_sql import Found, InfoRow
 from headrace.contract.errors import ApiError

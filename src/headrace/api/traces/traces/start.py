@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from headrace.api.traces.assessments.create import row_of
 from headrace.api.traces.request_times import duration_ms, time_ms
-from headrace.api.traces.single_sql import REPLACED_BY_VALUES
 from headrace.api.traces.state import (
     ARTIFACT_LOCATION,
     FINALIZED,
@@ -22,6 +21,7 @@ from headrace.api.traces.state import (
     no_longer_here,
 )
 from headrace.api.traces.traces.read_sql import SIZE_STATS, announced_spans
+from headrace.api.traces.traces.single_sql import REPLACED_BY_VALUES
 from headrace.api.traces.traces.write_sql import COSTS, TOKENS
 from headrace.api.traces.writes import Write
 from headrace.contract.clock import now_ms
