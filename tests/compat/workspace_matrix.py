@@ -27,7 +27,7 @@ def unknown() -> Values:
     )  # fmt: skip
     made: Values = {name: uuid.uuid4().hex for name in names}
     made["experiment"] = "987654"
-    made["artifact"] = "workspaces/nowhere/1/x/artifacts/f.txt"
+    made["artifact"] = "workspaces/team-a/987654/x/artifacts/f.txt"
     return made
 
 

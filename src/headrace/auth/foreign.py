@@ -6,8 +6,10 @@ and searches and batches leave them out inside their queries. Ids are found by t
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import typing
+from contextlib import asynccontextmanager
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -19,7 +21,7 @@ from headrace.contract.errors import not_found
 from headrace.contract.experiment_ids import MAX_ID, MIN_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 
     from headrace.auth.foreign_sql import Key, Kind
     from headrace.db.base import Database
@@ -55,6 +57,7 @@ FIELDS: Final[Mapping[str, Kind]] = {
     "trace_ids": "trace",
     "webhook_id": "webhook",
 }
+PORTION: Final = 1000  # ids that are looked up together
 # Stock's messages for ids that the workspace does not have.
 MESSAGES: Final[Mapping[Kind, str]] = {
     "dataset": "Dataset '{}' not found.",
@@ -80,13 +83,15 @@ class Shape:
     creates, and references that are stored as they are.
     """
 
-    __slots__ = ("ids", "parts")
+    __slots__ = ("ids", "kept", "parts")
 
     def __init__(self, cls: type[msgspec.Struct]) -> None:
         hints = typing.get_type_hints(cls)
         kept = getattr(cls, "__kept_ids__", ())
-        names = [name for name in cls.__struct_fields__ if name not in kept]
-        self.ids = [(name, FIELDS[name]) for name in names if name in FIELDS]
+        names = cls.__struct_fields__
+        known = [(name, FIELDS[name]) for name in names if name in FIELDS]
+        self.ids = [(name, kind) for name, kind in known if name not in kept]
+        self.kept = [(name, kind) for name, kind in known if name in kept]
         inner = ((name, _struct_in(hints[name])) for name in names)
         shapes = [(name, shape_of(part)) for name, part in inner if part is not None]
         self.parts = [(name, shape) for name, shape in shapes if shape.has_ids]
@@ -94,18 +99,18 @@ class Shape:
     @property
     def has_ids(self) -> bool:
         """Whether a message may have ids at all."""
-        return bool(self.ids or self.parts)
+        return bool(self.ids or self.kept or self.parts)
 
-    def places(self, message: Any) -> Iterator[IdField]:
-        """The fields of a message that have ids now."""
-        for name, kind in self.ids:
+    def places(self, message: Any, *, kept: bool = False) -> Iterator[IdField]:
+        """The fields of a message that have ids now; `kept`: those whose ids are stored as they are."""
+        for name, kind in self.kept if kept else self.ids:
             if getattr(message, name):
                 yield IdField(message, name, kind)
         for name, shape in self.parts:
             found = getattr(message, name)
             if found:
                 for item in found if isinstance(found, list) else (found,):
-                    yield from shape.places(item)
+                    yield from shape.places(item, kept=kept)
 
 
 @cache  # the types of all routes are few
@@ -119,6 +124,10 @@ def _struct_in(hint: Any) -> type[msgspec.Struct] | None:
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         return hint
     return next(filter(None, map(_struct_in, typing.get_args(hint))), None)
+
+
+def _listed(ids: str | list[str]) -> list[str]:
+    return [ids] if isinstance(ids, str) else ids
 
 
 def key_of(kind: Kind, id_: str) -> Key | None:
@@ -167,15 +176,47 @@ class RequestIds:
 
     async def hide(self, message: msgspec.Struct) -> None:
         """Replace the ids of other workspaces in a request, in place."""
+        await self._hide(message)
+
+    @asynccontextmanager
+    async def judged(self, message: Any) -> AsyncIterator[None]:
+        """Within the block, ids that the handler stores as they are are replaced as well.
+
+        The rule for users then judges them as ids that do not exist.
+        """
+        given = [] if isinstance(message, dict) else await self._hide(message, kept=True)
+        try:
+            yield
+        finally:
+            for place, ids in given:
+                setattr(place.owner, place.name, ids)
+
+    async def _hide(
+        self, message: msgspec.Struct, *, kept: bool = False
+    ) -> list[tuple[IdField, Any]]:
+        """Replace ids; the fields that have some, with what they had."""
         if self._known is None:
-            return
+            return []
         shape = shape_of(type(message))
         if not shape.has_ids:
-            return
-        places = [(place, getattr(place.owner, place.name)) for place in shape.places(message)]
+            return []
+        places = [
+            (place, getattr(place.owner, place.name)) for place in shape.places(message, kept=kept)
+        ]
         if await self._find((place.kind, ids) for place, ids in places):
             for place, ids in places:
                 setattr(place.owner, place.name, self._replaced(place.kind, ids))
+        return places
+
+    async def hidden_in(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of a request that could not be decoded, with the ids of other workspaces replaced."""
+        named = {
+            name: value
+            for name, value in fields.items()
+            if name in FIELDS and isinstance(value, str)
+        }
+        found = await self.hidden({name: [value] for name, value in named.items()})
+        return {**fields, **{name: values[0] for name, values in found.items()}}
 
     async def hidden(self, fields: Mapping[str, list[str]]) -> dict[str, list[str]]:
         """The values of the fields of a raw request, with the ids of other workspaces replaced."""
@@ -214,16 +255,21 @@ class RequestIds:
 
     async def _find(self, named: Iterable[tuple[Kind, str | list[str]]]) -> bool:
         """Look up ids; whether one is of another workspace."""
-        keys = {
-            key
-            for kind, ids in named
-            for id_ in ([ids] if isinstance(ids, str) else ids)
-            if (key := key_of(kind, id_)) is not None and key not in self._foreign
-        }
-        if keys and self._known is not None:
-            for key, workspace in (await self._known.workspaces(keys)).items():
-                if workspace != self.workspace:
-                    self._foreign[key] = self._unknown(*key)
+        keys: set[Key] = set()
+        given = ((kind, id_) for kind, ids in named for id_ in _listed(ids))
+        for number, (kind, id_) in enumerate(given, 1):
+            key = key_of(kind, id_)
+            if key is not None and key not in self._foreign:
+                keys.add(key)
+            if number % PORTION == 0:
+                await asyncio.sleep(0)  # a request may have tens of thousands
+        if self._known is not None:
+            wanted = list(keys)
+            for start in range(0, len(wanted), PORTION):
+                found = await self._known.workspaces(wanted[start : start + PORTION])
+                for key, workspace in found.items():
+                    if workspace != self.workspace:
+                        self._foreign[key] = self._unknown(*key)
         return bool(self._foreign)
 
     def _unknown(self, kind: Kind, id_: str) -> str:

@@ -150,7 +150,11 @@ class CheckedEndpoint(ScopedEndpoint):
         fields = message
         if message is request:
             fields = request.fields(self.route.header_fields)
-        request.access = await self._authority.admit(rule, caller, fields, request.workspace)
+        if request.ids is None:
+            request.access = await self._authority.admit(rule, caller, fields, None)
+            return message
+        async with request.ids.judged(fields):
+            request.access = await self._authority.admit(rule, caller, fields, request.workspace)
         return message
 
     async def _judge_undecoded(self, rule: Rule, request: Request) -> None:
@@ -163,6 +167,8 @@ class CheckedEndpoint(ScopedEndpoint):
             if len(body) > MAX_ACCOUNT_BYTES:
                 return
             fields = loose.mapping(body) | request.path_args
+        if request.ids is not None:
+            fields = await request.ids.hidden_in(fields)
         await self._authority.admit(Undecoded(rule), request.caller, fields, request.workspace)
 
 

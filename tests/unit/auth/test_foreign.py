@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import typing
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,8 +11,15 @@ import pytest
 
 from headrace.api.routes import ROUTES
 from headrace.api.traces.traces.types import SearchTraces
-from headrace.api.tracking.runs.types import GetRun, LogBatch, MetricIn, SearchRuns
-from headrace.auth.foreign import FIELDS, ForeignIds, RequestIds, Shape, key_of, shape_of
+from headrace.api.tracking.runs.types import (
+    GetRun,
+    LogBatch,
+    LogInputs,
+    MetricIn,
+    ModelInput,
+    SearchRuns,
+)
+from headrace.auth.foreign import FIELDS, PORTION, ForeignIds, RequestIds, Shape, key_of, shape_of
 from headrace.auth.foreign_sql import TABLES
 from headrace.auth.rules import Needs
 from headrace.http.router import Endpoint
@@ -143,6 +151,43 @@ async def test_ids_within_parts_are_found(ids: RequestIds) -> None:
     found = [one.experiment_id for one in places if one is not None]
     assert found[0] == "1"
     assert int(found[1] or "") < 0
+
+
+async def test_stored_references_are_hidden_from_rules_only(ids: RequestIds) -> None:
+    models = [ModelInput(model_id=id_) for id_ in ("m-mine", "m-theirs")]
+    req = LogInputs(run_id="mine", models=models)
+    await ids.hide(req)
+    assert [model.model_id for model in models] == ["m-mine", "m-theirs"]
+    async with ids.judged(req):
+        assert models[0].model_id == "m-mine"
+        assert models[1].model_id not in ("m-mine", "m-theirs", None)
+    assert [model.model_id for model in models] == ["m-mine", "m-theirs"]
+
+
+async def test_fields_that_could_not_be_decoded(ids: RequestIds) -> None:
+    given = {"model_id": "m-theirs", "run_id": ["theirs"], "params": {"run_id": "theirs"}}
+    found = await ids.hidden_in(given)
+    assert found["model_id"] != "m-theirs"
+    assert found["params"] == given["params"]
+
+
+async def test_many_ids_are_looked_up_in_portions(ids: RequestIds, tables: Tables) -> None:
+    req = SearchRuns(experiment_ids=[str(number) for number in range(2 * PORTION + 1)])
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(count())
+    await ids.hide(req)
+    other.cancel()
+    assert [len(keys) for keys in tables.reads] == [PORTION, PORTION, 1]
+    assert turns >= 2, "other requests run in between"
+    assert [int(id_) for id_ in req.experiment_ids[:2]] == [0, 1]
+    assert all(int(id_) < 0 for id_ in req.experiment_ids[2:4])
 
 
 async def test_different_ids_are_replaced_by_different_ones(ids: RequestIds) -> None:
