@@ -102,6 +102,8 @@ ABSENT: Final[dict[str, set[str]]] = {
     "usage of the gateway": {"404: GET /ajax-api/2.0/mlflow/users/list"},
     "session": {"404: GET /ajax-api/3.0/mlflow/get-trace-artifact"},
 }
+# The page of 3.18 asks for a URL of the store before it asks for the file; a directory has none.
+UNSIGNED: Final = {"version": {"501: GET /model-versions/get-artifact"}}
 KIND: Final = {"key": "mlflow.experimentKind", "value": "genai_development"}
 
 
@@ -218,6 +220,7 @@ def test_no_request_of_a_view_needs_the_bridge(browser: Browser, site: Site, nam
         page.screenshot(path=f"{folder}/{site.release}, {name}.png")
     context.close()
     expected = BRIDGED.get(name, set())
+    failed -= UNSIGNED.get(name, set())
     needed = {one.removeprefix("501: ") for one in failed if one.startswith("501: ")}
     assert needed == expected
     assert (site.asked() > before) is bool(expected)
