@@ -20,6 +20,7 @@ OTHER_MODULES: Final = {
     "headrace.db.schema": "before requests are served",
     "headrace.auth.owners_sql": "owners of ids of a request, which are checked for themselves",
     "headrace.auth.foreign_sql": "the workspaces of ids of a request",
+    "headrace.api.server.workspaces.deletion_sql.CONFLICTS": "names that `default` has as well",
     "headrace.api.accounts.grants": "rows that a grant names",
 }
 # Statements that find rows by ids, in a request or a group whose ids were checked before.

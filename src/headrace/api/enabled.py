@@ -1,4 +1,5 @@
-"""The route table under `--no-serve-artifacts`, `--artifacts-only` and `--registry-store-uri`.
+"""The route table under `--no-serve-artifacts`, `--artifacts-only`, `--registry-store-uri`, and without
+`--enable-workspaces`.
 
 A route that an option disables stays in the table: it answers 503 and names the option that enables
 it. The routes of a model registry in a separate database are left to MLflow, because headrace opens
@@ -38,6 +39,7 @@ ALWAYS: Final = frozenset(
         "/ajax-api/3.0/mlflow/ui-telemetry",
     }
 )
+WORKSPACES: Final = "/api/3.0/mlflow/workspaces"
 OIDC: Final = "/oidc/"
 # Stock answers these with FastAPI, as it does `UNPREFIXED`.
 FASTAPI: Final = (
@@ -70,6 +72,10 @@ ONLY: Final = (
     "disabled due to the mlflow server running in `--artifacts-only` mode. To enable tracking "
     "server functionality, run `mlflow server` without `--artifacts-only`"
 )
+NO_WORKSPACES: Final = (
+    "disabled because the server is running without workspaces support. To enable workspace, run "
+    "`mlflow server` with `--enable-workspaces`"
+)
 NO_OBJECTS: Final = (
     "Artifact serving is disabled. Run `mlflow server` with `--serve-artifacts` to enable."
 )
@@ -97,6 +103,8 @@ def served(routes: Iterable[Route], settings: Settings) -> Iterator[Route]:
     for route in native:
         if route.path.startswith(ARTIFACTS):
             yield route if settings.serve_artifacts else _without_artifacts(route)
+        elif route.path.startswith(WORKSPACES) and not settings.enable_workspaces:
+            yield Route(route.method, route.path, _no_workspaces, route.rule)
         elif settings.artifacts_only and not _in_every_mode(route.path):
             yield Route(route.method, route.path, _artifacts_only, route.rule)
         else:
@@ -129,6 +137,10 @@ async def _no_objects(req: PathOnly, ctx: Context) -> NoReturn:
 
 async def _no_artifacts(req: PathOnly, ctx: Context) -> NoReturn:
     raise Disabled(NO_SERVE)
+
+
+async def _no_workspaces(req: PathOnly, ctx: Context) -> NoReturn:
+    raise Disabled(NO_WORKSPACES)
 
 
 async def _artifacts_only(req: PathOnly, ctx: Context) -> NoReturn:

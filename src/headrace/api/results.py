@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import msgspec
 
@@ -42,9 +42,30 @@ class Encoded:
     """An answer as JSON that is encoded once; several callers may share it."""
 
     __slots__ = ("body",)
+    status: ClassVar[int] = 200
 
     def __init__(self, body: bytes) -> None:
         self.body = body
+
+
+class Created(Encoded, Generic[T]):
+    """An answer as JSON with the status 201."""
+
+    __slots__ = ()
+    status = 201
+
+    def __init__(self, answer: T) -> None:
+        super().__init__(encode(answer))
+
+
+class NoContent(Encoded):
+    """An answer without a body: 204."""
+
+    __slots__ = ()
+    status = 204
+
+    def __init__(self) -> None:
+        super().__init__(b"")
 
 
 class Line(Encoded, Generic[T]):

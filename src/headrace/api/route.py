@@ -32,6 +32,7 @@ class Route:
     holds: Holds | None = None
     query: tuple[str, ...] = ()
     header_fields: tuple[tuple[str, str], ...] = ()
+    reads_query = False  # also with another method than GET
 
     def __init__(
         self,
@@ -60,6 +61,12 @@ class Partial(Route):
     """
 
     partial = True
+
+
+class ByQuery(Route):
+    """A route whose fields are in the query, whatever its method; its body counts for nothing."""
+
+    reads_query = True
 
 
 class FastApi(Route):

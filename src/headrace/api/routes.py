@@ -26,7 +26,7 @@ from headrace.api.registry.models import rules as models_rules
 from headrace.api.registry.versions import handlers as model_versions
 from headrace.api.registry.versions import rules as versions_rules
 from headrace.api.registry.webhooks import handlers as webhooks
-from headrace.api.route import FastApi, Partial, Raw, Route
+from headrace.api.route import ByQuery, FastApi, Partial, Raw, Route
 from headrace.api.server.assistant import handlers as assistant
 from headrace.api.server.info import handlers as info
 from headrace.api.server.workspaces import handlers as workspaces
@@ -162,11 +162,11 @@ ROUTES: tuple[Route, ...] = (
     Raw("GET", "/metrics", probes.metrics, METRICS),
     Raw("GET", "/openapi.json", web.openapi, ANYONE),
     Route("GET", "/api/3.0/mlflow/server-info", info.server_info, OPEN),
-    Route("GET", "/api/3.0/mlflow/workspaces", workspaces.refuse_all, scoped("workspace")),
-    Route("POST", "/api/3.0/mlflow/workspaces", workspaces.refuse_all, ADMIN),
-    Route("GET", "/api/3.0/mlflow/workspaces/{workspace_name}", workspaces.refuse, ANYONE),
-    Route("PATCH", "/api/3.0/mlflow/workspaces/{workspace_name}", workspaces.refuse, ADMIN),
-    Route("DELETE", "/api/3.0/mlflow/workspaces/{workspace_name}", workspaces.refuse, ADMIN),
+    Route("GET", "/api/3.0/mlflow/workspaces", workspaces.list_workspaces, scoped("workspace")),
+    Route("POST", "/api/3.0/mlflow/workspaces", workspaces.create, ADMIN),
+    Route("GET", "/api/3.0/mlflow/workspaces/{workspace_name}", workspaces.get, ANYONE),
+    Route("PATCH", "/api/3.0/mlflow/workspaces/{workspace_name}", workspaces.update, ADMIN),
+    ByQuery("DELETE", "/api/3.0/mlflow/workspaces/{workspace_name}", workspaces.delete, ADMIN),
     # the web page
     Route("GET", "/ajax-api/3.0/mlflow/ui-telemetry", info.ui_telemetry, ANYONE),
     Route("POST", "/ajax-api/3.0/mlflow/ui-telemetry", info.drop_ui_telemetry, ANYONE),

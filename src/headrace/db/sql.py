@@ -132,9 +132,9 @@ class Sql:
             self.postgres = expand(postgres, POSTGRES | words)
         if sqlite:
             self.sqlite = _PLACEHOLDER.sub(r"?\1", expand(sqlite, SQLITE | words))
-        # With their tokens, if the workspace changes them.
-        of_workspace = _OF_WORKSPACE.search(f"{postgres} {sqlite}")
-        self._texts = (postgres, sqlite) if of_workspace else None
+        # With their tokens, if a workspace changes them.
+        changes = workspace is None and _OF_WORKSPACE.search(f"{postgres} {sqlite}")
+        self._texts = (postgres, sqlite) if changes else None
 
     def scoped(self, workspace: str) -> Sql:
         """The same statement for the rows of a workspace of a server with workspaces."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from headrace.contract.workspaces import DEFAULT, workspace_not_found
+from headrace.db.sql import Sql
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from headrace.db.base import Database, Load, Row, Tx
-    from headrace.db.sql import Sql
 
 T = TypeVar("T")
+_EXISTS: Final = Sql("SELECT 1 FROM workspaces WHERE name = $1 {for share}")
 
 
 class TxIn:
@@ -45,6 +48,18 @@ async def _in_workspace(tx: Tx, name: str, fn: Callable[..., Awaitable[T]], *arg
     return await fn(TxIn(tx, name), *args)
 
 
+async def _in_existing_workspace(
+    tx: Tx, name: str, fn: Callable[..., Awaitable[T]], *args: Any
+) -> T:
+    """The same in a workspace that nobody deletes before the transaction ends.
+
+    Otherwise the transaction could add rows to a workspace that is gone.
+    """
+    if await tx.fetchrow(_EXISTS, name) is None:
+        raise workspace_not_found(name)
+    return await fn(TxIn(tx, name), *args)
+
+
 class DatabaseIn:
     """One workspace of a `Database`. Closing it is the task of the database's owner."""
 
@@ -70,7 +85,8 @@ class DatabaseIn:
         return await self._db.read_by_keys(_in_workspace, self._name, fn, *args)
 
     async def write(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
-        return await self._db.write(_in_workspace, self._name, fn, *args)
+        inside = _in_workspace if self._name == DEFAULT else _in_existing_workspace
+        return await self._db.write(inside, self._name, fn, *args)
 
     async def write_group(
         self, fn: Callable[..., Awaitable[T]], *args: Any, lock_s: float, alone: bool = False

@@ -230,7 +230,8 @@ class App:
     def _to_response(self, result: Any) -> Response:
         """The response for the result of a handler."""
         if isinstance(result, Encoded):
-            return Response(result.body)
+            content_type = JSON if result.body else None
+            return Response(result.body, status=result.status, content_type=content_type)
         if isinstance(result, Chunks):
             return StreamingResponse(
                 result.iterator, length=result.length, held_bytes=result.held_bytes

@@ -53,7 +53,7 @@ class Endpoint:
         self.request_type: type[msgspec.Struct] | None = None
         self.decoder: codec.Decoder | codec.PartialDecoder | None = None
         self.fastapi: fastapi.Decoder | None = None
-        self.reads_query = route.method == "GET"
+        self.reads_query = route.method == "GET" or route.reads_query
         # Stock does not check the Content-Type of PATCH and DELETE.
         self.checks_type = route.method in ("POST", "PUT") and not route.partial
         if route.raw:
@@ -89,7 +89,7 @@ class Endpoint:
             return cls(**{name: request.path_args[name] for name in cls.__struct_fields__})
         if self.checks_type:
             codec.check_content_type(request.headers.get("content-type"))
-        if self.reads_query and request.query_string:
+        if self.reads_query and (request.query_string or self.route.reads_query):
             message = decoder.from_query(request.query_string)
         else:
             body = await request.body(self.max_bytes or MAX_BODY_BYTES) or b"{}"

@@ -56,7 +56,9 @@ class Scripted:
             raise Unauthenticated
         return Caller(name)
 
-    async def admit(self, rule: Rule, caller: Caller, req: Any) -> Access:
+    async def admit(
+        self, rule: Rule, caller: Caller, req: Any, workspace: str | None = None
+    ) -> Access:
         """Refuse the ids of `denied`."""
         ids = [demand.id for demand in rule.demands(req)]
         self.judged.append((caller.name, ids))
@@ -73,7 +75,9 @@ class Scripted:
 class Denying(Scripted):
     """Admits nobody."""
 
-    async def admit(self, rule: Rule, caller: Caller, req: Any) -> Access:
+    async def admit(
+        self, rule: Rule, caller: Caller, req: Any, workspace: str | None = None
+    ) -> Access:
         """Refuse."""
         raise Denied
 

@@ -1,1 +1,1 @@
-"""Workspaces, which this server does not support: every row belongs to the workspace `default`."""
+"""Workspaces: the tenants of one server. See `http.workspaces` for the workspace of a request."""
