@@ -8,8 +8,8 @@ from typing import Final
 
 import psycopg
 
-# Switches workspaces on although not every route keeps to its workspace yet.
-UNDER_TEST: Final = {"HEADRACE_TEST_WORKSPACES": "1"}
+# More variables of servers with workspaces.
+UNDER_TEST: Final[dict[str, str]] = {}
 
 
 def make(uri: str, *names: str) -> None:

@@ -78,7 +78,6 @@ def test_the_help_of_server_names_every_flag_and_variable(tmp_path: Path) -> Non
     [
         (("server", "--port", "http"), "Invalid value for '--port': 'http' is not a whole number."),
         (("server", "--workers", "0"), "Invalid value for '--workers'"),
-        (("server", "--enable-workspaces"), "Workspaces are not finished"),
         (("server", "--app-name", "basic-auth"), "MLFLOW_FLASK_SERVER_SECRET_KEY"),
         (("server", "--app-name", "sso"), "everyone might have access"),
         (("server", "--backend-store-uri", "./mlruns"), "mlflow migrate-filestore"),

@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 TLS_OPTIONS: Final = ("--ssl", "--certfile", "--keyfile")  # of uvicorn and gunicorn
 TEST_VARIABLES: Final = "HEADRACE_TEST_"  # read by the test suite, not by the server
 
-# Until every route keeps to its workspace, only tests may switch workspaces on.
-WORKSPACES_UNDER_TEST: Final = f"{TEST_VARIABLES}WORKSPACES"
 UPLOADS_IN_PARTS: Final = ("s3", "wasbs", "abfss")  # schemes of stores with URLs for parts of files
+
 BASIC_AUTH_APP: Final = "basic-auth"
 ANY_PAGE: Final = "any web page that a user opens can read and change this server's data"
 
@@ -42,12 +41,6 @@ def validate(settings: Settings, environ: Mapping[str, str]) -> None:
             "MLFLOW_WORKSPACE is a setting of clients. Unset it before starting the server."
         )
     if settings.enable_workspaces:
-        if not environ.get(WORKSPACES_UNDER_TEST):
-            raise SettingError(
-                "Workspaces are not finished: other tenants could see runs by their ids. Use `mlflow "
-                "server` for this database, or start without --enable-workspaces "
-                "(MLFLOW_ENABLE_WORKSPACES)."
-            )
         _check_workspaces(settings)
     if settings.sql_trace_rollups_enabled:
         raise SettingError(

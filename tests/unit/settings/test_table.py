@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from headrace.settings.kinds import Setting
 
 PARSED = [setting for setting in SETTINGS if not setting.kind.is_switch]
-# enable_workspaces is refused wherever it comes from: see test_what_is_refused.
 WITH_WORKSPACES: dict[str, Any] = {"enable_workspaces": True}
-UNDER_TEST = {"HEADRACE_TEST_WORKSPACES": "1"}
 PREFIXES = ("/a", "/b")
 # Settings that need others.
 OF_PROVIDERS = {
@@ -32,7 +30,7 @@ OF_PROVIDERS = {
     "HEADRACE_OIDC_ISSUER": "https://id.example.com",
     "HEADRACE_OIDC_AUDIENCE": "headrace",
 }
-WITH_BOTH = [s for s in SETTINGS if s.flags and s.env and s.name != "enable_workspaces"]
+WITH_BOTH = [s for s in SETTINGS if s.flags and s.env]
 
 
 @pytest.fixture(autouse=True)
@@ -184,14 +182,12 @@ def test_the_registry_is_in_the_same_database_unless_named() -> None:
 @pytest.mark.parametrize(
     ("flags", "environ", "says"),
     [
-        ({"enable_workspaces": True}, {}, "Workspaces are not finished"),
         ({}, {"MLFLOW_SQL_TRACE_ROLLUPS_ENABLED": "true"}, "does not support daily sums"),
-        ({}, {"MLFLOW_ENABLE_WORKSPACES": "true"}, "Workspaces are not finished"),
-        (WITH_WORKSPACES | {"artifacts_only": True}, UNDER_TEST, "excludes --enable-workspaces"),
-        (WITH_WORKSPACES | {"workspace_store_uri": "k8s://x"}, UNDER_TEST, "names another store"),
-        (WITH_WORKSPACES | {"registry_store_uri": "sqlite:///r.db"}, UNDER_TEST, "one database"),
-        (WITH_WORKSPACES | {"default_artifact_root": "s3://b/workspaces"}, UNDER_TEST, "ends in"),
-        (WITH_WORKSPACES | {"default_artifact_root": "s3://b/workspaces/a"}, UNDER_TEST, "ends in"),
+        (WITH_WORKSPACES | {"artifacts_only": True}, {}, "excludes --enable-workspaces"),
+        (WITH_WORKSPACES | {"workspace_store_uri": "k8s://x"}, {}, "names another store"),
+        (WITH_WORKSPACES | {"registry_store_uri": "sqlite:///r.db"}, {}, "one database"),
+        (WITH_WORKSPACES | {"default_artifact_root": "s3://b/workspaces"}, {}, "ends in"),
+        (WITH_WORKSPACES | {"default_artifact_root": "s3://b/workspaces/a"}, {}, "ends in"),
         ({}, {"MLFLOW_WORKSPACE": "team"}, "MLFLOW_WORKSPACE is a setting of clients"),
         ({"uvicorn_opts": "--ssl-keyfile k.pem --ssl-certfile c.pem"}, {}, "TLS"),
         ({}, {"MLFLOW_GUNICORN_OPTS": "--certfile=c.pem"}, "TLS"),
