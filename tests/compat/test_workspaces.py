@@ -153,6 +153,9 @@ DELETE: Final[tuple[Step, ...]] = (
 )
 
 
+pytestmark = pytest.mark.compat
+
+
 @pytest.fixture(scope="module")
 def servers(
     database: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory

@@ -49,7 +49,7 @@ NOT_WRITES: Final = frozenset(
         "POST mpu/complete/*",
         "POST mpu/abort/*",
         "DELETE artifacts/*",  # of the artifact store, not of the database; repeating it is no error
-        # nothing is stored
+        # nothing is stored, and a server without workspaces refuses those
         "POST /graphql",
         "POST gateway-proxy",
         "POST /ajax-api/3.0/mlflow/ui-telemetry",

@@ -10,11 +10,13 @@ import pytest
 from tests.sql.dumps import restore_sqlite
 from tests.sql.test_statements import NEWEST
 
+from headrace.api.registry.models import sql as models_sql
 from headrace.api.server.workspaces import transactions
 from headrace.api.server.workspaces.transactions import Mode
 from headrace.contract.errors import ApiError
 from headrace.db.open import open_database
 from headrace.db.sql import Sql
+from headrace.db.workspace import DatabaseIn
 from headrace.settings.table import Settings
 
 if TYPE_CHECKING:
@@ -164,6 +166,15 @@ async def test_restrict_leaves_everything(db: Database, tables: list[Table]) -> 
     with pytest.raises(ApiError, match="table 'registered_models' still contains 1 resource"):
         await db.write(transactions.delete, TEAM, Mode.RESTRICT)
     assert set((await counts(db, tables)).values()) == {2}
+
+
+async def test_a_request_that_began_before_the_deletion_writes_nothing(db: Database) -> None:
+    """Otherwise its row would belong to a workspace that does not exist."""
+    inside = DatabaseIn(db, TEAM)
+    await inside.write(models_sql.insert, "before", 1, None, ())
+    await db.write(transactions.delete, TEAM, Mode.CASCADE)
+    with pytest.raises(ApiError, match="Workspace 'team-a' not found"):
+        await inside.write(models_sql.insert, "after", 1, None, ())
 
 
 async def test_a_name_that_is_taken_moves_nothing(db: Database, tables: list[Table]) -> None:
