@@ -28,6 +28,7 @@ BY_ID: Final = {
     "headrace.api.tracking.runs.create_sql.LOCATIONS": "of the experiments of a group of new runs",
     "headrace.api.tracking.runs.create_sql.CREATE": "the same",
     "headrace.api.tracking.runs.create_sql.CREATE_ALONE": "the same",
+    "headrace.api.traces.traces.single_sql.WRITE": "of the experiment of a new trace",
     "headrace.api.traces.traces.write_sql.EXPERIMENTS": "of the experiments of a group of traces",
 }
 # A row that is joined by its id belongs to the workspace of the row that refers to it.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from headrace.db.base import Row, Tx
 from headrace.db.sql import Sql
 
@@ -9,16 +11,18 @@ RUN_ROOT = Sql("SELECT artifact_uri FROM runs WHERE run_uuid = $1")
 MODEL_ROOT = Sql(
     "SELECT artifact_location FROM logged_models WHERE model_id = $1 AND lifecycle_stage <> 'deleted'"
 )
-# storage_location was added by a later schema than model_versions; before it, source has the same
-# meaning.
+_VERSION: Final = "name = $1 AND version = $2 AND current_stage <> 'Deleted_Internal'"
+# The workspace is the first column of the key: without it, this reads the whole table.
 VERSION_ROOT = Sql(
     "SELECT COALESCE(storage_location, source) FROM model_versions"
-    " WHERE {in workspace}name = $1 AND version = $2 AND current_stage <> 'Deleted_Internal'"
+    f" WHERE workspace = {{workspace}} AND {_VERSION}"
 )
-VERSION_SOURCE = Sql(
-    "SELECT source FROM model_versions"
-    " WHERE {in workspace}name = $1 AND version = $2 AND current_stage <> 'Deleted_Internal'"
+# For schemas that have no workspaces yet.
+VERSION_ROOT_WITHOUT_WORKSPACES = Sql(
+    f"SELECT COALESCE(storage_location, source) FROM model_versions WHERE {_VERSION}"
 )
+# Before storage_location was added, source had the same meaning.
+VERSION_SOURCE_WITHOUT_WORKSPACES = Sql(f"SELECT source FROM model_versions WHERE {_VERSION}")
 
 
 def _text(row: Row | None) -> str | None:
@@ -39,5 +43,10 @@ async def model_root(tx: Tx, model_id: str) -> str | None:
 
 async def version_root(tx: Tx, name: str, version: int) -> str | None:
     """Return the location of a model version's files; None if it does not exist or is deleted."""
-    known = tx.schema.has("model_versions", "storage_location")
-    return _text(await tx.fetchrow(VERSION_ROOT if known else VERSION_SOURCE, name, version))
+    if tx.schema.has("model_versions", "workspace"):
+        statement = VERSION_ROOT
+    elif tx.schema.has("model_versions", "storage_location"):
+        statement = VERSION_ROOT_WITHOUT_WORKSPACES
+    else:
+        statement = VERSION_SOURCE_WITHOUT_WORKSPACES
+    return _text(await tx.fetchrow(statement, name, version))
