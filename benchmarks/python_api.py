@@ -13,8 +13,6 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import pyperf  # type: ignore[import-not-found,import-untyped,unused-ignore]
-
 from benchmarks import figures
 from benchmarks.load import SCRIPTS
 
@@ -63,6 +61,8 @@ def measure(kind: str, store: str, number: int, uri: str, output: Path) -> ApiSa
     if done.returncode != 0 or not output.exists():
         last = (done.stderr.strip().splitlines() or [""])[-1]
         return ApiSample(kind, store, number, 0.0, last or f"ended with {done.returncode}")
+    import pyperf  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
     values = pyperf.Benchmark.load(os.fspath(output)).get_values()
     return ApiSample(kind, store, number, statistics.mean(values) * 1000)
 

@@ -6,6 +6,7 @@ installation, also for one from a checkout, a wheel or an image.
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,19 +28,30 @@ SERVE_COMMAND: Final = "make serve FULL=1"
 
 def install_command(extra: str) -> str:
     """The command for the environment of the server, without paths: clients may see it."""
-    if Path(sys.prefix).name == SERVE_ENVIRONMENT:
-        return SERVE_COMMAND
+    if command := _environments_command(extra):
+        return command
     return f"pip install {_quoted(extra)}"
 
 
 def own_install_command(extra: str) -> str:
     """The command for the environment of this process, ready to be copied from its terminal."""
-    if Path(sys.prefix).name == SERVE_ENVIRONMENT:
-        return SERVE_COMMAND
+    if command := _environments_command(extra):
+        return command
     pip = f"{sys.executable} -m pip install"
     if find_spec("pip") is None:  # an environment of uv
         pip = f"uv pip install --python {sys.executable}"
     return f"{pip} {_quoted(extra)}"
+
+
+def _environments_command(extra: str) -> str | None:
+    """The command that makes this environment anew, if nothing should be installed into it."""
+    environment = Path(sys.prefix)
+    if environment.name == SERVE_ENVIRONMENT:
+        return SERVE_COMMAND
+    # uvx shares the environments in its cache, <cache>/archive-v0/<id>, between commands.
+    if environment.parent.name.startswith("archive-v") and "UV" in os.environ:
+        return f"uvx --from '.[{extra}]' headrace ..."
+    return None
 
 
 def _quoted(extra: str) -> str:

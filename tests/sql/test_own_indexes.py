@@ -122,6 +122,19 @@ def test_release_can_keep_them(found: str) -> None:
     assert valid(found) == sorted(names(found))
 
 
+def test_a_refused_release_changes_nothing(tmp_path: Path) -> None:
+    """Another connection has the file open, such as a server's; its searches keep their indexes."""
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    restore_sqlite(RELEASE, path_of(uri))
+    tune(uri)
+    with closing(sqlite3.connect(path_of(uri))) as other:
+        other.execute("PRAGMA journal_mode = WAL")
+        other.execute("SELECT count(*) FROM runs").fetchone()
+        done = command("db", "release", uri)
+    assert done.returncode == 1 and "another process holds the file" in done.stderr
+    assert valid(uri) == sorted(names(uri))
+
+
 def test_a_database_without_tables_is_refused(empty_uri: str) -> None:
     if empty_uri.startswith("sqlite"):
         path_of(empty_uri).touch()

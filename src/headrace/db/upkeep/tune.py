@@ -128,8 +128,8 @@ def _release_file(target: Target, *, keep_indexes: bool) -> list[str]:
 
     with closing(_file(target, timeout_s=journal.RELEASE_TIMEOUT_S)) as connection:
         try:
+            mode = journal.release(connection)  # refuses an open file before anything changes
             dropped = [] if keep_indexes else tune_sqlite.drop(connection)
-            mode = journal.release(connection)
         except sqlite3.Error as error:
             raise schema.explained(error, target.shown) from error
     return [*dropped, f"{target.shown} is in journal mode {mode}, as stock MLflow leaves it."]
