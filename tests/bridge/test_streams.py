@@ -87,7 +87,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "MLFLOW_GATEWAY_API_BASE_ALLOW_PRIVATE_IPS": "true",
         "MLFLOW_GATEWAY_API_BASE_ALLOWED_SCHEMES": "http,https",
     }
-    with headrace(f"sqlite:///{directory}/mlflow.db", directory, environment=env) as running:
+    # Not ./mlflow.db, which is MLflow's default and would hide that MLflow uses the default.
+    with headrace(f"sqlite:///{directory}/tracking.db", directory, environment=env) as running:
         yield running
 
 

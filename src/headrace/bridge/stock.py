@@ -189,6 +189,8 @@ def environment(settings: Settings, secret: str, *, with_jobs: bool) -> dict[str
     shared = {
         "MLFLOW_BACKEND_STORE_URI": uri,
         "_MLFLOW_SERVER_FILE_STORE": uri,
+        # The database of the gateway's calls. `mlflow server` sets it too, but not the application alone.
+        "MLFLOW_TRACKING_URI": uri,
         "MLFLOW_REGISTRY_STORE_URI": registry,
         "_MLFLOW_SERVER_REGISTRY_STORE": registry,
         "MLFLOW_DEFAULT_ARTIFACT_ROOT": settings.default_artifact_root,

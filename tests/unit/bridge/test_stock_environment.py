@@ -26,4 +26,5 @@ def test_mlflow_writes_to_the_primary_and_reads_no_replica(monkeypatch: pytest.M
     found = environment(settings, "secret", with_jobs=False)
     wanted = "postgresql+psycopg2://me@/ml?host=a%2Cb&port=5432%2C7&target_session_attrs=read-write"
     assert found["MLFLOW_BACKEND_STORE_URI"] == found["_MLFLOW_SERVER_REGISTRY_STORE"] == wanted
+    assert found["MLFLOW_TRACKING_URI"] == wanted
     assert not [name for name in found if "REPLICA" in name]
