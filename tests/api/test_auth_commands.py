@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.fix_server import base_environment, stock_uri
 from tests.fix_users import accounts_in
+from tests.fix_workspaces import execute
 
 from headrace.auth import grants, roles, users
 from headrace.auth.authority import Unauthenticated
@@ -243,6 +244,12 @@ def test_the_database_is_that_of_the_configuration(auth: Auth, tmp_path: Path) -
     assert done.stdout.splitlines()[1:] == ["ann"]
 
 
+IN_TEAM_A = (
+    "INSERT INTO experiments (experiment_id, name, lifecycle_stage, workspace)"
+    " VALUES (7, 'e', 'active', 'team-a')"
+)
+
+
 def test_a_grant_on_an_experiment_that_does_not_exist_is_noted(auth: Auth) -> None:
     """If the tracking database is reached."""
     auth.ok("user", "add", "ann", stdin=PASSWORD)
@@ -252,8 +259,15 @@ def test_a_grant_on_an_experiment_that_does_not_exist_is_noted(auth: Auth) -> No
         cwd=auth.directory, env=base_environment(), check=True, capture_output=True, text=True,
     )  # fmt: skip
     assert "just created" in made.stdout and "Nothing to do" not in made.stdout
-    for experiment_id, is_noted in (("12", True), ("0", False)):
-        words = ("grant", "ann", "experiment", experiment_id, "EDIT")
+    execute(f"sqlite:///{auth.directory}/tracking.db", IN_TEAM_A)
+    for workspace, experiment_id, is_noted in (
+        ("default", "12", True),
+        ("default", "0", False),
+        ("team-a", "0", True),
+        ("default", "7", True),
+        ("team-a", "7", False),
+    ):
+        words = ("grant", "ann", "experiment", experiment_id, "EDIT", "--workspace", workspace)
         done = auth.run(*words, MLFLOW_BACKEND_STORE_URI=tracking)
         assert done.returncode == 0
         assert (f"has no experiment {experiment_id} (yet)" in done.stderr) == is_noted

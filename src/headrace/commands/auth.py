@@ -158,7 +158,7 @@ def grant(
         await accounts.db.write(grants.grant, name, resource_type, id_, permission, place)
         _audit("grant.add", target=name, type=resource_type, id=id_, level=permission)
         if resource_type == "experiment":
-            await _note_absence(id_)
+            await _note_absence(id_, place)
         return [f"granted {permission} on {resource_type} {id_} to {name}"]
 
     _run(database_uri, give)
@@ -271,23 +271,30 @@ def _run(database_uri: str | None, work: Callable[[Accounts], Awaitable[list[str
     print_or_explain(lines)
 
 
-async def _note_absence(experiment_id: str) -> None:
-    """Say on stderr that the tracking database, if this machine reaches it, has no such experiment."""
+async def _note_absence(experiment_id: str, workspace: str) -> None:
+    """Say on stderr that the tracking database, if this machine reaches it, has no such experiment.
+
+    One of another workspace is none: the grant has no effect on it.
+    """
     from headrace.api.tracking.experiments import sql
     from headrace.db.schema.facts import UnusableDatabase
     from headrace.db.upkeep.access import opened
     from headrace.db.uri import parse
+    from headrace.db.workspace import DatabaseIn
 
     uri = _settings().backend_store_uri
     if not (experiment_id.isdecimal() and len(experiment_id) < 10):
         return
     try:
         async with opened(uri) as db:
-            found = await db.read(sql.row_of, sql.BY_ID, int(experiment_id))
+            has_workspaces = db.schema.has("experiments", "workspace")
+            place = DatabaseIn(db, workspace) if has_workspaces else db
+            found = await place.read(sql.row_of, sql.BY_ID, int(experiment_id))
     except UnusableDatabase:  # not reached: the grant is stored anyway
         return
     if found is None:
-        click.echo(f"{parse(uri).shown} has no experiment {experiment_id} (yet).", err=True)
+        where = "" if workspace == DEFAULT else f" in the workspace {workspace}"
+        click.echo(f"{parse(uri).shown} has no experiment {experiment_id} (yet){where}.", err=True)
 
 
 def _audit(action: str, **objects: object) -> None:
