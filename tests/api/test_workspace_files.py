@@ -50,6 +50,17 @@ def test_a_path_is_below_the_directory_of_the_workspace(server: Server) -> None:
         assert sorted(str(p.relative_to(root)) for p in root.rglob("f")) == found[::2]
 
 
+def test_a_file_may_be_named_like_a_route_without_workspaces(server: Server) -> None:
+    """The route server-info alone is the same in every workspace."""
+    path = "/artifacts/d/mlflow/server-info"
+    with Wire(server.url) as wire:
+        assert ask(wire, "team-a", "PUT", path, FILE).status == 200
+        assert ask(wire, "team-a", "GET", path).body == FILE
+        for other in ("team-b", "default"):
+            assert ask(wire, other, "GET", path).status == 404
+        assert ask(wire, "gone", "GET", path).status == 404
+
+
 PATHS = (
     "workspaces/team-a/f",
     "workspaces%2Fteam-a%2Ff",

@@ -36,7 +36,9 @@ def check_none_named(request: Request) -> None:
 def _named(request: Request) -> str:
     """The workspace that the header names, or "" for none."""
     name = request.headers.get(HEADER, "").strip()
-    return "" if request.path.rstrip("/").endswith(EXEMPT) else name
+    # A path with arguments may end like it, too: that of a file, for example.
+    is_route = request.endpoint is not None and not request.path_args
+    return "" if is_route and request.path.endswith(EXEMPT) else name
 
 
 class Workspaces:
