@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,11 +37,20 @@ def test_roles_come_and_go_with_a_workspace(apart: bool, tmp_path: Path) -> None
         root.ok("POST", "3.0/mlflow/roles/assign", username="ann", role_id=user["id"])
         assert [one["name"] for one in ann.ok("GET", CRUD)["workspaces"]] == ["team-a"]
         assert ann.ok("GET", f"{CRUD}/team-a")["workspace"]["name"] == "team-a"
+        for path, fields in (
+            ("experiments/create", {"name": "e"}),
+            ("registered-models/create", {"name": "m"}),
+            ("registered-models/rename", {"name": "m", "new_name": "n"}),
+            ("registered-models/set-tag", {"name": "n", "key": "k", "value": "it is hers"}),
+        ):
+            body = json.dumps(fields).encode()
+            answer = ann.send("POST", f"/api/2.0/mlflow/{path}", body, x_mlflow_workspace="team-a")
+            assert answer.status == 200, str(answer)
         for name in ("team-b", "nobody"):
             assert ann.call("GET", f"{CRUD}/{name}").status == 403
         assert ann.call("PATCH", f"{CRUD}/team-a", description="mine").status == 403
         assert ann.call("DELETE", f"{CRUD}/team-a").status == 403
-        assert root.call("DELETE", f"{CRUD}/team-a").status == 204
+        assert root.call("DELETE", f"{CRUD}/team-a?mode=CASCADE").status == 204
         assert root.call("POST", CRUD, name="team-a").status == 201
         assert ann.ok("GET", CRUD) == {}
         for person in (root, ann):

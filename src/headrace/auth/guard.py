@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from headrace.auth.login import Login, PasswordLogin
     from headrace.auth.oidc import Oidc
     from headrace.auth.rules import Demand, Resource, Rule
+    from headrace.db.base import Database
 
 # The resource types whose rows a search may be restricted to, for the type that its rule names.
 ROWS: Final[Mapping[str, tuple[Resource, ...]]] = {
@@ -102,6 +103,7 @@ class UserAuthority:
         self._oidc = oidc
         self._custom = custom
         self._in_tracking = False
+        self.users_db: Database  # set by `start`; it may have no table of workspaces
         # The reads of many long requests are not merged into one that takes long.
         self._further = asyncio.Lock()
         self._resolver: Resolver
@@ -115,6 +117,7 @@ class UserAuthority:
         if self._custom is not None:
             self._custom.start()
         self._in_tracking = users.in_tracking
+        self.users_db = users.db
         self._resolver = Resolver(ctx.db)
 
     def defaults_in(self, workspace: str | None) -> Defaults:
@@ -275,7 +278,7 @@ class UserAccess(KeepsGrants):
     ) -> None:
         """`workspace` is that of the request, `reads` are those of its grants."""
         super().__init__(
-            account.id, reads.db, in_tracking=in_tracking, workspace=workspace or DEFAULT
+            account.id, authority.users_db, in_tracking=in_tracking, workspace=workspace or DEFAULT
         )
         self.defaults = authority.defaults_in(workspace)
         self.in_workspace = workspace
