@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 import psycopg
 from tests import rows
 from tests.compat.population import API, API3, Population
-from tests.workspaces import UNDER_TEST, make
+from tests.workspaces import make
 
 if TYPE_CHECKING:
     from tests.wire import Answer, Wire
 
 Values = dict[str, Any]
-ENVIRONMENT = UNDER_TEST | {
+ENVIRONMENT = {
     "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http",
     "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
     "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from typing import Final
 
 import psycopg
-
-# More variables of servers with workspaces.
-UNDER_TEST: Final[dict[str, str]] = {}
 
 
 def make(uri: str, *names: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.fix_server import headrace
 from tests.wire import Wire
-from tests.workspaces import UNDER_TEST, make
+from tests.workspaces import make
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ FILE = b"of team-a"
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    with headrace(uri, tmp_path, "--enable-workspaces", environment=UNDER_TEST) as running:
+    with headrace(uri, tmp_path, "--enable-workspaces") as running:
         make(uri, "team-a", "team-b")
         yield running
 

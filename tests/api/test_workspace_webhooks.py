@@ -8,7 +8,7 @@ from tests.api.test_workspaces_apart import Team
 from tests.fix_server import headrace
 from tests.receiver import receiver
 from tests.wire import Wire
-from tests.workspaces import UNDER_TEST, make
+from tests.workspaces import make
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ CREATED = [{"entity": "REGISTERED_MODEL", "action": "CREATED"}]
 
 
 def test_an_event_reaches_the_webhooks_of_its_workspace_only(uri: str, tmp_path: Path) -> None:
-    options = {"environment": OPEN | UNDER_TEST}
+    options = {"environment": OPEN}
     with headrace(uri, tmp_path, "--enable-workspaces", **options) as server, receiver() as there:
         make(uri, "team-a", "team-b")
         with Wire(server.url) as wire:

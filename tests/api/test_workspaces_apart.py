@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.fix_server import headrace
 from tests.wire import Wire
-from tests.workspaces import UNDER_TEST, make
+from tests.workspaces import make
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,7 @@ class Team:
 @pytest.fixture
 def wire(uri: str, tmp_path: Path) -> Iterator[Wire]:
     options = ("--enable-workspaces",)
-    with headrace(uri, tmp_path, *options, environment=UNDER_TEST) as server:
+    with headrace(uri, tmp_path, *options) as server:
         make(uri, "team-a", "team-b")
         with Wire(server.url) as wire:
             yield wire

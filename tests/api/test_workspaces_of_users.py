@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.fix_server import headrace
 from tests.fix_users import PASSWORD, Person, auth_environment
-from tests.workspaces import UNDER_TEST
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +21,7 @@ def test_roles_come_and_go_with_a_workspace(apart: bool, tmp_path: Path) -> None
     """Whether users have a database of their own or not."""
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     users_uri = f"sqlite:///{tmp_path}/users.db" if apart else uri
-    environment = auth_environment(tmp_path, users_uri) | UNDER_TEST
+    environment = auth_environment(tmp_path, users_uri)
     with headrace(uri, tmp_path, *OPTIONS, environment=environment) as server:
         root = Person(server.url)
         root.ok("POST", "2.0/mlflow/users/create", username="ann", password=PASSWORD)

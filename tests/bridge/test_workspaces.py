@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.fix_server import headrace
 from tests.wire import Wire
-from tests.workspaces import UNDER_TEST, make
+from tests.workspaces import make
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,7 @@ def ask(wire: Wire, method: str, workspace: str | None, path: str = "", **body: 
 
 @pytest.mark.timeout(300)  # stock MLflow starts
 def test_a_bridged_request_is_of_its_workspace(uri: str, tmp_path: Path) -> None:
-    with headrace(uri, tmp_path, "--enable-workspaces", environment=UNDER_TEST) as server:
+    with headrace(uri, tmp_path, "--enable-workspaces") as server:
         make(uri, "team-a", "team-b")
         with Wire(server.url) as wire:
             assert ask(wire, "GET", "nowhere").status == 404

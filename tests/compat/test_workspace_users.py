@@ -14,7 +14,7 @@ from tests.fix_database import empty_database
 from tests.fix_logins import basic, with_users
 from tests.fix_server import headrace, stock
 from tests.wire import Answer, Wire
-from tests.workspaces import UNDER_TEST, make
+from tests.workspaces import make
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,9 +94,7 @@ def sides(
         for name, start in (("stock", stock), ("ours", headrace)):
             directory = tmp_path_factory.mktemp(f"{name}-{database}")
             uri = stack.enter_context(empty_database(database, request, directory))
-            server = with_users(
-                uri, directory, "--enable-workspaces", start=start, environment=UNDER_TEST
-            )
+            server = with_users(uri, directory, "--enable-workspaces", start=start)
             side = Side(stack.enter_context(server))
             stack.enter_context(closing(side.wire))
             make(uri, *WORKSPACES)

@@ -11,7 +11,6 @@ import pytest
 from tests.fix_database import empty_database
 from tests.fix_server import headrace, stock
 from tests.wire import Wire
-from tests.workspaces import UNDER_TEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -166,7 +165,7 @@ def servers(
         for name, start in (("ours", headrace), ("stock", stock)):
             directory = tmp_path_factory.mktemp(f"{name}-{database}")
             uri = stack.enter_context(empty_database(database, request, directory))
-            server = start(uri, directory, *OPTIONS, environment=UNDER_TEST)
+            server = start(uri, directory, *OPTIONS)
             wires.append(stack.enter_context(Wire(stack.enter_context(server).url)))
         yield wires[0], wires[1]
 
