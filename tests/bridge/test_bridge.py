@@ -192,10 +192,11 @@ def test_errors_and_headers_come_through(server: Server) -> None:
         assert names.count(once) == 1, missing.lines
     assert "server" not in names, "nothing tells that it came from elsewhere"
     with Wire(server.url) as wire:
-        head = wire.ask("HEAD", "/api/3.0/mlflow/mcp-servers")
-        full = wire.ask("GET", "/api/3.0/mlflow/mcp-servers")
-    assert (head.status, head.body) == (200, b"")
-    assert head.headers["content-length"] == str(len(full.body))
+        head = wire.ask("HEAD", BRIDGED)  # MLflow's routes of FastAPI have no HEAD
+        full = wire.ask("GET", BRIDGED)
+    assert (head.status, head.body) == (404, b"")
+    assert int(head.headers["content-length"]) > 0
+    assert full.status == 200, "on the same connection"
 
 
 def test_metrics_and_the_request_log_name_the_bridged_route(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ CHECKED = (
 # or of a rule that no schema can state.
 NO_FAULT_OF_THE_REQUEST = (
     "must be in the 'active' state",
+    "Changing param values is not allowed",
     "must be in 'active' lifecycle_stage",
     "already exists",
     "holds a row with this key already",

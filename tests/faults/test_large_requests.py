@@ -91,15 +91,16 @@ class Target:
         Other programs make the same work take more CPU time. So a request that seems too expensive is sent
         once more, beside a new yardstick.
         """
-        fault = self._sent(method, path, body, what, self.budget_ns)
+        fault = self.send_once(method, path, body, what, self.budget_ns)
         if fault is None or " ms, " not in fault:
             return fault
         budget_ns = max(self.budget_ns, int(BUDGET_YARDSTICKS * yardstick_ns()))
-        return self._sent(method, path, body, what, budget_ns)
+        return self.send_once(method, path, body, what, budget_ns)
 
-    def _sent(
+    def send_once(
         self, method: str, path: str, body: bytes | None, what: str, budget_ns: int
     ) -> str | None:
+        """As `send`, without the second attempt."""
         probe = Probe(self.server)
         probe.start()
         status, text = 0, b""
@@ -169,7 +170,5 @@ def test_no_query_blocks_the_event_loop(target: Target, route: Route) -> None:
 def test_a_small_request_is_within_the_budget(target: Target) -> None:
     """And a blocked loop is noticed: the probe measures the CPU time of other requests."""
     assert target.send("GET", "/health", None, "a probe") is None
-    tight = Target.__new__(Target)
-    tight.server, tight.known, tight.budget_ns = target.server, target.known, 1
     body = extremes.encoded({"experiment_ids": ["0"] * 40_000})
-    assert tight.send("POST", "/api/2.0/mlflow/runs/search", body, "a search")
+    assert target.send_once("POST", "/api/2.0/mlflow/runs/search", body, "a search", budget_ns=1)

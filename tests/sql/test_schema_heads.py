@@ -128,7 +128,10 @@ def expected_missing(release: str) -> set[str]:
         ((3, 5), {"evaluation_dataset_records.outputs", "jobs"}),
         ((3, 8), GATEWAY),
         ((3, 9), GATEWAY_3_9 | {"jobs.job_name", "online_scoring_configs"}),
-        ((3, 10), WORKSPACES | {"endpoints.experiment_id", "endpoints.usage_tracking"}),
+        (
+            (3, 10),
+            WORKSPACES | {"jobs.workspace", "endpoints.experiment_id", "endpoints.usage_tracking"},
+        ),
         ((3, 11), {"issues", "jobs.status_details", "budget_policies"}),
         ((3, 12), {"guardrails", "guardrail_configs"}),
         ((3, 13), {"trace_info.db_payload_generation"}),
