@@ -244,6 +244,11 @@ _NEWER_ANSWERS: Final = {
 OVERRIDES: Final[dict[str, Override]] = {
     **_NEWER_ANSWERS,
     **dict.fromkeys(_NEWER_FILTERS, _NEWER_FILTER),
+    "the run of a batch: run id with a newline": Override(
+        "Stock 3.17 lets one newline end an id; 3.18 does not.",
+        stock=404,
+        says="for parameter 'run_id' supplied",
+    ),
     "evaluation datasets: records: an unknown dataset": Override(
         "Stock repeats its driver's message about a foreign key.",
         stock=400,

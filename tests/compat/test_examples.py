@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.compat
 # Stock repeats its driver's message about a foreign key; headrace looks the model up and names the missing one.
-SAID_BY_US = {195: "$.message: \"Logged model with ID 'm-nope' not found.\" instead of"}
+# Those of server-info and of experiments' filters are MLflow 3.18's.
+SAID_BY_US = {
+    3: "model_artifact_presigned_downloads_supported",
+    47: "Valid entity types are ('attribute', 'attributes', 'tag', 'tags')",
+    195: "$.message: \"Logged model with ID 'm-nope' not found.\" instead of",
+}
 
 # Filters with OR, which only headrace accepts.
 NEWER_FILTERS = {46, 154}

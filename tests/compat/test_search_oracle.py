@@ -84,6 +84,31 @@ BOOLEAN: Final = frozenset(
         "params.k = 'a' AND(params.K = 'b')",
     )
 )
+# Cases that MLflow 3.18 answers otherwise, and headrace with it: operators of experiments in any case,
+# `attributes`, and the newest point of a logged model's metric instead of any of its points. Compared
+# with a server of 3.18 by the dialogues of newer_318.py.
+NEWER: Final[dict[str, tuple[str, ...]]] = {
+    "experiments.filters": (
+        "name like 'a%'",
+        "name ilike 'a%'",
+        "attributes.name = 'a1'",
+        "attr.name = 'a1'",
+        "`attribute`.name = 'a1'",
+        "experiment_id in ('1', '2')",
+        "creation_time like 1",
+        "tags.k like 'a%'",
+        "metrics.k > 1",
+        "params.k = 'a'",
+    ),
+    "experiments.orders": ("attributes.name", "attr.name", "metrics.k"),
+    "logged_models.filters": (
+        "metrics.k > 0",
+        "metrics.k >= 0 AND metrics.k < 1",
+        "metrics.k = 0.1",
+        "metrics.k < -1e300",
+        "metrics.k > 1_0",
+    ),
+}
 
 
 @dataclass
@@ -188,7 +213,11 @@ def compare(name: str, stock: Ask, ours: Ask) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             expected = outcome(stock, case)
-        differences.append(difference(case, expected, outcome(ours, case)))
+        found = outcome(ours, case)
+        if case in NEWER.get(name, ()):
+            assert found[0] == "found" or found[1] == "INVALID_PARAMETER_VALUE", case
+        else:
+            differences.append(difference(case, expected, found))
     wrong = [text for text in differences if text]
     assert not wrong, f"{len(wrong)} differ:\n" + "\n".join(wrong)
 
@@ -424,12 +453,14 @@ SORTS: Final = (
 
 
 def test_orders_of_logged_models(both: Both) -> None:
-    """Logged models in the order asked for; the latest value of a metric counts."""
+    """Logged models in the order asked for."""
     ours, stock = both
     for values in SORTS:
         order_by = [search.ModelSort(*values), search.ModelSort("model_id")]
         expected = outcome(lambda _: stock_logged_models(stock, "", [], order_by), "")  # noqa: B023
         found = outcome(lambda _: our_logged_models(ours, "", [], order_by), "")  # noqa: B023
+        if values[0].startswith("metrics."):  # MLflow 3.17 sorts by any of the points, see NEWER
+            expected, found = tuple(sorted(expected)), tuple(sorted(found))
         assert found == expected, values
 
 

@@ -109,7 +109,6 @@ LOG = Dialogue(
         log("colon", key="a:b"),
         log("backslash", key="a\\b"),
         log("tab", key="a\tb"),
-        log("ends in a newline", key="ab\n"),
         log("percent", key="a%b"),
         log("at", key="a@b"),
         log("brackets", key="a[0]"),

@@ -18,7 +18,6 @@ KEYS = {
     "question": "a?b",
     "hash": "a#b",
     "newline": "a\nb",
-    "final newline": "ab\n",
     "double slash": "a//b",
     "dot": ".",
     "two dots": "..",
