@@ -190,7 +190,7 @@ async def test_both_gates_ask_for_the_secret(headers: dict[str, str], passes: bo
     await gate({"type": "http", "path": "/", "headers": raw}, receive, send)
     assert sent[0]["status"] == (200 if passes else 403)
     sent.clear()
-    await gate({"type": "websocket", "headers": raw}, receive, send)
+    await gate({"type": "websocket", "path": "/", "headers": raw}, receive, send)
     assert (sent[0]["type"] == "websocket.close") is not passes
 
     statuses = []
