@@ -180,6 +180,13 @@ def tables(folder: str, _page: str) -> str:
     return "\n".join(parts)
 
 
+def short(folder: str, _page: str) -> str:
+    """The cases of a short run on PostgreSQL: rates, latencies, processor time."""
+    results = _results(folder)
+    parts = [report.throughput, report.latency, report.cpu]
+    return "\n".join(part(results, "postgresql") for part in parts)
+
+
 def client(folder: str, page: str) -> str:
     """The mlflow client with headrace disabled and enabled, in one sentence."""
     place = ROOT / FOLDER / folder
@@ -245,6 +252,7 @@ def _means(file: Path) -> dict[str, float]:
 BLOCKS: Final[dict[str, Callable[[str, str], str]]] = {
     "headline": headline,
     "tables": tables,
+    "short": short,
     "client": client,
     "client-table": client_table,
     "over-rows": over_rows,
