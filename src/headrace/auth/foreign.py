@@ -7,6 +7,7 @@ and searches and batches leave them out inside their queries. Ids are found by t
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import typing
 from contextlib import asynccontextmanager
@@ -66,6 +67,7 @@ MESSAGES: Final[Mapping[Kind, str]] = {
 }
 # A text id that does not exist: no client can guess it, and it is as long as the id of a run.
 _MARK: Final = f"none-{secrets.token_hex(10)}-"
+_REPLACEMENT: Final = re.compile(rf"{_MARK}\d+|-\d+")  # see `_unknown`
 
 
 class IdField(NamedTuple):
@@ -249,9 +251,9 @@ class RequestIds:
 
     def restored(self, text: str) -> str:
         """The text of an error, with the ids that the client sent."""
-        for replacement, given in self._given.items():
-            text = text.replace(replacement, given)
-        return text
+        if not self._given:
+            return text
+        return _REPLACEMENT.sub(lambda found: self._given.get(found[0], found[0]), text)
 
     async def _find(self, named: Iterable[tuple[Kind, str | list[str]]]) -> bool:
         """Look up ids; whether one is of another workspace."""

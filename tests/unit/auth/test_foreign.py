@@ -102,6 +102,16 @@ async def test_an_id_of_another_workspace_becomes_one_that_does_not_exist(ids: R
     assert ids.restored(f"Run with id={req.run_id} not found") == "Run with id=theirs not found"
 
 
+async def test_an_error_names_each_of_many_ids_as_it_was_sent() -> None:
+    """The eleventh replacement begins like the first one."""
+    given = [f"theirs-{number}" for number in range(30)]
+    found = cast("dict[Key, str]", {("trace", id_): "a" for id_ in given})
+    ids = RequestIds(ForeignIds(cast("Any", Tables(found))), "b")
+    hidden = (await ids.hidden({"trace_ids": given}))["trace_ids"]
+    assert not set(hidden) & set(given)
+    assert ids.restored(f"{hidden}, -1 and -22") == f"{given}, -1 and -22"
+
+
 @pytest.mark.parametrize("spelling", ["2", "02", " 2 ", "+2", "0_2", "\t2\n"])
 async def test_every_spelling_of_an_experiment_is_found(ids: RequestIds, spelling: str) -> None:
     req = SearchRuns(experiment_ids=["1", spelling])
